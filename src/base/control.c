@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control: see control.h.
+ *
+ * Who may change what: `held` and `stats` of a slot are changed by its process only, until the
+ * process is gone; then by the one who wins the compare-and-swap of pid from the dead pid to
+ * REAPING. The run's sums are changed along with them.
+ */
+#include "base/control.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+#include "base/sys.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define MAGIC 0x6c6f7274432e6571ull
+#define VERSION 1
+#define REAPING UINT32_MAX /* in a slot's pid */
+
+static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "shared between processes: atomics must be lock-free");
+
+int control_create(const struct control_options *options, size_t extra_bytes,
+                   struct control **result)
+{
+    size_t header = round_up(sizeof(struct control), SYS_PAGE_SIZE), total;
+    if (!checked_add(header, extra_bytes, &total))
+        return -EOVERFLOW;
+    int fd = sys_memfd_create("quire-control", MFD_CLOEXEC);
+    if (fd < 0)
+        return fd;
+    int error = sys_ftruncate(fd, (off_t)total);
+    if (error)
+        goto close_fd;
+    struct control *control = sys_mmap(NULL, total, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (sys_is_error(control)) {
+        error = sys_error(control);
+        goto close_fd;
+    }
+    control->version = VERSION;
+    control->swap_space_offset = extra_bytes > 0 ? (uint32_t)header : 0;
+    control->total_bytes = total;
+    control->options = *options;
+    control->options.control_fd = fd;
+    control->magic = MAGIC;
+    *result = control;
+    return fd;
+
+close_fd:
+    sys_close(fd);
+    return error;
+}
+
+static int map_checked(int fd, struct control **result)
+{
+    struct {
+        uint64_t magic;
+        uint32_t version, swap_space_offset;
+        uint64_t total_bytes;
+    } header;
+    ssize_t n = sys_pread(fd, &header, sizeof header, 0);
+    if (n < 0)
+        return (int)n;
+    if (n != sizeof header || header.magic != MAGIC || header.version != VERSION ||
+        header.total_bytes < sizeof(struct control))
+        return -EPROTO;
+    struct control *control = sys_mmap(NULL, header.total_bytes, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (sys_is_error(control))
+        return sys_error(control);
+    *result = control;
+    return 0;
+}
+
+int control_attach(const char *path, struct control **control)
+{
+    int fd = sys_openat(AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    int error = map_checked(fd, control);
+    sys_close(fd);
+    return error;
+}
+
+void *control_swap_space(const struct control *control)
+{
+    return control->swap_space_offset ? (char *)(uintptr_t)control + control->swap_space_offset
+                                      : NULL;
+}
+
+/* Field 22 of /proc/PID/stat: when the process started; 0 when it can't be read. */
+static uint64_t start_time_of(uint32_t pid)
+{
+    char path[32], text[512];
+    log_format(path, sizeof path, "/proc/%u/stat", pid);
+    int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    ssize_t n = sys_read(fd, text, sizeof text - 1);
+    sys_close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    const char *at = strrchr(text, ')'); /* the name may hold anything, even parentheses */
+    for (int field = 2; at && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    uint64_t time = 0;
+    for (at = at ? at + 1 : ""; *at >= '0' && *at <= '9'; at++)
+        time = time * 10 + (uint64_t)(*at - '0');
+    return time;
+}
+
+static bool is_alive(const struct control_slot *slot, uint32_t pid)
+{
+    if (sys_kill((int)pid, 0) == -ESRCH)
+        return false;
+    uint64_t now = start_time_of(pid);
+    uint64_t then = atomic_load_explicit(&slot->start_time, memory_order_relaxed);
+    return now == 0 || then == 0 || now == then;
+}
+
+static void raise_peak(_Atomic int64_t *peak, int64_t value)
+{
+    int64_t seen = atomic_load_explicit(peak, memory_order_relaxed);
+    while (value > seen && !atomic_compare_exchange_weak_explicit(
+                               peak, &seen, value, memory_order_relaxed, memory_order_relaxed))
+        continue;
+}
+
+int64_t control_held(const struct control *control)
+{
+    int64_t sum = 0;
+    for (int kind = 0; kind < CONTROL_FILE; kind++)
+        sum += atomic_load_explicit(&control->held[kind], memory_order_relaxed);
+    return sum;
+}
+
+void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages)
+{
+    atomic_fetch_add_explicit(&control->slot[slot].held[kind], pages, memory_order_relaxed);
+    int64_t now = atomic_fetch_add_explicit(&control->held[kind], pages, memory_order_relaxed) +
+                  pages;
+    if (pages <= 0)
+        return;
+    raise_peak(&control->peak[kind], now);
+    if (kind != CONTROL_FILE)
+        raise_peak(&control->peak_held, control_held(control));
+}
+
+/* The slot holds nothing afterwards; its process is gone or has a new image. */
+static void clear_holdings(struct control *control, struct control_slot *slot)
+{
+    for (int kind = 0; kind < CONTROL_N_KINDS; kind++) {
+        int64_t held = atomic_exchange(&slot->held[kind], 0);
+        atomic_fetch_sub(&control->held[kind], held);
+    }
+    atomic_store(&slot->request, 0);
+    atomic_store(&slot->armed, 0);
+    atomic_store(&slot->unmanaged_pages, 0);
+}
+
+#define N_STATS (sizeof(struct control_stats) / sizeof(_Atomic uint64_t))
+
+static void add_stats(struct control_stats *sum, const struct control_stats *stats)
+{
+    _Atomic uint64_t *to = (_Atomic uint64_t *)sum;
+    const _Atomic uint64_t *from = (const _Atomic uint64_t *)stats;
+    for (size_t i = 0; i < N_STATS; i++)
+        control_count(&to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
+}
+
+static bool reap_slot(struct control *control, struct control_slot *slot)
+{
+    uint32_t pid = atomic_load(&slot->pid);
+    if (pid == 0 || pid == REAPING || is_alive(slot, pid) ||
+        !atomic_compare_exchange_strong(&slot->pid, &pid, REAPING))
+        return false;
+    clear_holdings(control, slot);
+    add_stats(&control->ended, &slot->stats);
+    memset(&slot->stats, 0, sizeof slot->stats);
+    return true;
+}
+
+unsigned control_reap(struct control *control, void (*gone)(void *context, unsigned slot),
+                      void *context)
+{
+    unsigned n_freed = 0;
+    for (unsigned i = 0; i < CONTROL_SLOTS; i++) {
+        if (!reap_slot(control, &control->slot[i]))
+            continue;
+        if (gone)
+            gone(context, i);
+        atomic_store(&control->slot[i].pid, 0);
+        n_freed++;
+    }
+    return n_freed;
+}
+
+static int take_slot(struct control *control, unsigned i, uint32_t pid)
+{
+    uint32_t free = 0;
+    if (!atomic_compare_exchange_strong(&control->slot[i].pid, &free, pid))
+        return -EAGAIN;
+    atomic_store(&control->slot[i].start_time, start_time_of(pid));
+    atomic_fetch_add(&control->n_processes, 1);
+    return (int)i;
+}
+
+int control_join(struct control *control)
+{
+    uint32_t pid = (uint32_t)sys_getpid();
+    for (unsigned i = 0; i < CONTROL_SLOTS; i++) {
+        struct control_slot *slot = &control->slot[i];
+        if (atomic_load(&slot->pid) == pid && is_alive(slot, pid)) {
+            clear_holdings(control, slot);
+            return (int)i;
+        }
+    }
+    for (unsigned i = 0; i < CONTROL_SLOTS; i++) {
+        if (take_slot(control, i, pid) >= 0)
+            return (int)i;
+    }
+    return -EAGAIN;
+}
+
+void control_set_verdict(struct control *control, enum control_verdict verdict, const char *message)
+{
+    uint32_t running = CONTROL_RUNNING;
+    if (!atomic_compare_exchange_strong(&control->verdict, &running, verdict))
+        return;
+    log_format(control->message, sizeof control->message, "%s", message);
+}
+
+void control_kill_all(struct control *control)
+{
+    uint32_t self = (uint32_t)sys_getpid();
+    for (unsigned i = 0; i < CONTROL_SLOTS; i++) {
+        uint32_t pid = atomic_load(&control->slot[i].pid);
+        if (pid != 0 && pid != REAPING && pid != self && is_alive(&control->slot[i], pid))
+            sys_kill((int)pid, SIGKILL);
+    }
+    sys_kill((int)self, SIGKILL);
+}
+
+void control_totals(const struct control *control, struct control_stats *totals)
+{
+    memset(totals, 0, sizeof *totals);
+    add_stats(totals, &control->ended);
+    for (unsigned i = 0; i < CONTROL_SLOTS; i++)
+        add_stats(totals, &control->slot[i].stats);
+}
+
+#define LATENCY_FLOOR_SHIFT 6 /* 64 ns */
+
+unsigned control_latency_bucket(uint64_t ns)
+{
+    if (ns < (1u << LATENCY_FLOOR_SHIFT))
+        return 0;
+    unsigned power = log2_floor(ns);
+    unsigned quarter = (unsigned)(ns >> (power - 2)) & 3;
+    unsigned bucket = (power - LATENCY_FLOOR_SHIFT) * 4 + quarter;
+    return bucket < CONTROL_N_LATENCY_BUCKETS ? bucket : CONTROL_N_LATENCY_BUCKETS - 1;
+}
+
+uint64_t control_latency_bound_ns(unsigned bucket)
+{
+    unsigned power = bucket / 4 + LATENCY_FLOOR_SHIFT;
+    return ((uint64_t)(bucket % 4) + 5) << (power - 2);
+}
+
+uint64_t control_latency_quantile_ns(const struct control_stats *stats, unsigned permille)
+{
+    uint64_t total = 0, below = 0;
+    for (unsigned i = 0; i < CONTROL_N_LATENCY_BUCKETS; i++)
+        total += stats->latency[i];
+    for (unsigned i = 0; i < CONTROL_N_LATENCY_BUCKETS; i++) {
+        below += stats->latency[i];
+        if (total > 0 && below * 1000 >= total * permille)
+            return control_latency_bound_ns(i);
+    }
+    return 0;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control: the block of memory that all processes of one run share.
+ *
+ * The launcher creates it as a memfd and keeps the descriptor; the environment names it as
+ * /proc/PID/fd/N, so no file ever needs a name. It holds the options, the budget, what each process
+ * holds against it, and the statistics. Layout: this header, CONTROL_SLOTS slots of one process
+ * each, then the swap space (src/store/swap.h) at swap_space_offset.
+ *
+ *   control ── options (written once by the launcher, read-only afterwards)
+ *           ── held[kind], peak[kind]        pages, sums over all slots
+ *           ── slot[i]: pid, held[kind], statistics, the word its service thread sleeps on
+ *
+ * A process may be killed at any instruction, so nothing here is locked; every field is an atomic
+ * of its own. Invariant C1: for each kind, held[kind] of the run equals the sum over the slots,
+ * give or take the updates under way. A slot whose process is gone keeps its figures until
+ * somebody reaps it (control_reap), which takes its holdings back and adds up its statistics.
+ */
+#ifndef QUIRE_BASE_CONTROL_H
+#define QUIRE_BASE_CONTROL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONTROL_SLOTS 512
+#define CONTROL_ENVIRONMENT "QUIRE_CONTROL" /* holds the path of the block */
+#define CONTROL_MIN_BUDGET_BYTES ((uint64_t)8 << 20)
+
+/* What a process holds, in pages of 4 KiB. All but FILE count against the budget. */
+enum control_kind {
+    CONTROL_RESIDENT, /* mapped in the program, in managed ranges; before paging: handed out */
+    CONTROL_STAGED,   /* evicted, not yet compressed */
+    CONTROL_POOL,     /* the compressed store in RAM */
+    CONTROL_METADATA, /* Quire's own tables */
+    CONTROL_FILE,     /* in the swap file: not RAM */
+    CONTROL_N_KINDS,
+};
+
+enum control_fault { /* what a fault found */
+                     CONTROL_FAULT_FIRST_TOUCH,
+                     CONTROL_FAULT_STAGING,
+                     CONTROL_FAULT_SAME_FILLED,
+                     CONTROL_FAULT_RAM,
+                     CONTROL_FAULT_FILE,
+                     CONTROL_N_FAULTS,
+};
+
+#define CONTROL_N_LATENCY_BUCKETS 160 /* of 4 a power of two: see control_latency_bucket */
+
+struct control_stats { /* monotonic counters; atomics, relaxed */
+    _Atomic uint64_t faults[CONTROL_N_FAULTS];
+    _Atomic uint64_t prefetched;     /* pages brought in beside a fault, unasked */
+    _Atomic uint64_t evictions;      /* pages moved to staging */
+    _Atomic uint64_t dropped_dead;   /* pages that were free memory when their turn came */
+    _Atomic uint64_t scrubbed_bytes; /* dead bytes that read as zeros before compression */
+    _Atomic uint64_t same_filled;    /* pages stored as a pattern */
+    _Atomic uint64_t stored_pages;   /* pages packed into the RAM pool */
+    _Atomic uint64_t stored_bytes;   /* what they became */
+    _Atomic uint64_t written_pages;  /* moved on to the file */
+    _Atomic uint64_t waits_for_room; /* faults that found no room and waited for reclaim */
+    _Atomic uint64_t fault_ns;       /* sum over faults, from notice to wake-up */
+    _Atomic uint64_t latency[CONTROL_N_LATENCY_BUCKETS]; /* faults by duration */
+};
+
+struct control_slot {
+    _Atomic uint32_t pid;        /* 0: free */
+    _Atomic uint32_t wake;       /* futex (shared): bumped to wake the service thread */
+    _Atomic uint32_t request;    /* pages that others ask this process to give back */
+    _Atomic uint32_t armed;      /* its pager runs */
+    _Atomic uint64_t start_time; /* of the process, clock ticks since boot: tells a reused pid */
+    _Atomic int64_t held[CONTROL_N_KINDS];
+    _Atomic uint64_t unmanaged_pages; /* RSS that Quire does not manage, when last looked at */
+    struct control_stats stats;
+};
+
+struct control_options {
+    uint64_t budget_bytes;
+    uint64_t swap_max_bytes; /* 0: no swap file */
+    uint32_t codec;          /* enum store_codec */
+    int32_t launcher_pid;
+    int32_t control_fd; /* in the launcher: /proc/<launcher_pid>/fd/<control_fd> is this block */
+    int32_t swap_fd;    /* in the launcher, likewise; -1: none */
+};
+
+enum control_verdict { /* why Quire itself ended the run */
+                       CONTROL_RUNNING,
+                       CONTROL_OUT_OF_ROOM,
+                       CONTROL_BAD_COPY, /* a stored page did not come back intact */
+                       CONTROL_FAILED,   /* the pager could not start or go on */
+};
+
+struct control {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t swap_space_offset; /* bytes from the start of the block; 0: none */
+    uint64_t total_bytes;       /* of the mapping */
+    struct control_options options;
+
+    _Atomic uint32_t verdict; /* enum control_verdict; the first one stays */
+    _Atomic uint32_t warned;  /* bits: what has been told once */
+    char message[256];        /* belongs to the verdict */
+
+    _Atomic int64_t held[CONTROL_N_KINDS];
+    _Atomic int64_t peak[CONTROL_N_KINDS]; /* each kind's own highest */
+    _Atomic int64_t peak_held;             /* highest sum of the kinds that count */
+    _Atomic uint32_t room;                 /* futex (shared): bumped when room was made */
+    _Atomic uint32_t tight;                /* reclaim found nothing to give: allocations may fail */
+    _Atomic uint64_t n_processes;          /* ever attached */
+    _Atomic uint64_t peak_unmanaged_pages; /* the highest sum over the slots */
+    _Atomic uint64_t peak_stored_ratio_permille; /* packed bytes of the pool / its pages' bytes */
+    struct control_stats ended;                  /* of reaped processes */
+    struct control_slot slot[CONTROL_SLOTS];
+};
+
+/*
+ * Creates the block with `extra_bytes` of zeroed shared memory behind it (the swap space's).
+ * Returns its descriptor (close-on-exec) and sets *control, or a negative errno.
+ * options->control_fd is filled in.
+ */
+int control_create(const struct control_options *options, size_t extra_bytes,
+                   struct control **control);
+
+/* Maps the block named by `path`. 0 or a negative errno; -EPROTO: it is no block of this version.
+ */
+int control_attach(const char *path, struct control **control);
+
+/* The memory behind the slots, or NULL. */
+void *control_swap_space(const struct control *control);
+
+/*
+ * Takes a slot for this process; finds the one it had before exec and clears its holdings. The
+ * index or -EAGAIN: all slots are taken by living processes.
+ */
+int control_join(struct control *control);
+
+/* Adds pages (negative: takes) to what `slot` holds of `kind`, and keeps sums and peaks. */
+void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages);
+
+int64_t control_held(const struct control *control); /* pages that count against the budget */
+static inline int64_t control_budget(const struct control *control)
+{
+    return (int64_t)(control->options.budget_bytes >> 12);
+}
+
+/*
+ * Takes back what processes that are gone still hold. Returns the number of slots freed. `gone` is
+ * called for each, so that its swap clusters can be released too. Slots of the living are left.
+ */
+unsigned control_reap(struct control *control, void (*gone)(void *context, unsigned slot),
+                      void *context);
+
+/* Records why Quire ends the run; the first caller's message stays. */
+void control_set_verdict(struct control *control, enum control_verdict verdict,
+                         const char *message);
+
+/* Ends every process of the run but the launcher with SIGKILL. The caller's own last. */
+void control_kill_all(struct control *control);
+
+/* Sums the statistics of all processes, living and gone. */
+void control_totals(const struct control *control, struct control_stats *totals);
+
+/* Latency buckets: four a power of two from 64 ns on. */
+unsigned control_latency_bucket(uint64_t ns);
+uint64_t control_latency_bound_ns(unsigned bucket); /* the bucket's upper end */
+/* The duration below which `permille` of the recorded faults lie; 0 without faults. */
+uint64_t control_latency_quantile_ns(const struct control_stats *stats, unsigned permille);
+
+static inline void control_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+#endif

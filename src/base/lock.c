@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lock: the slow path of lock.h. */
+#include "base/lock.h"
+
+#define N_SPINS 40 /* a holder on another core is often done by then; measured in bench/pager */
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void lock_wait(struct lock *lock)
+{
+    for (int i = 0; i < N_SPINS; i++) {
+        relax();
+        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 && lock_try(lock))
+            return;
+    }
+    /* From here on the word says 2, so that whoever releases it wakes somebody. */
+    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+        sys_futex_wait(&lock->state, 2, 0, false);
+}

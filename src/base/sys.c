@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sys: see sys.h. One instruction a call; the kernel's answer goes back untouched. */
+#include "base/sys.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#if defined(__x86_64__)
+static long call6(long n, long a, long b, long c, long d, long e, long f)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+#elif defined(__aarch64__)
+static long call6(long n, long a, long b, long c, long d, long e, long f)
+{
+    register long x8 __asm__("x8") = n;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory");
+    return x0;
+}
+#else
+#error "Quire knows the system call instruction of x86-64 and arm64 only"
+#endif
+
+#define CALL(n, a, b, c, d, e, f) \
+    call6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+#ifdef QUIRE_FAULT_INJECTION
+#include <stdatomic.h>
+
+static struct {
+    _Atomic unsigned long countdown; /* 0: off */
+    _Atomic unsigned long fired;
+    int error;
+} injections[SYS_N_CLASSES];
+
+void sys_inject(enum sys_class class, unsigned long nth, int error)
+{
+    injections[class].error = error;
+    atomic_store(&injections[class].fired, 0);
+    atomic_store(&injections[class].countdown, nth);
+}
+
+unsigned long sys_injected(enum sys_class class)
+{
+    return atomic_load(&injections[class].fired);
+}
+
+static int injected_error(enum sys_class class)
+{
+    unsigned long left = atomic_load(&injections[class].countdown);
+    while (left > 0 && !atomic_compare_exchange_weak(&injections[class].countdown, &left, left - 1))
+        continue;
+    if (left != 1)
+        return 0;
+    atomic_fetch_add(&injections[class].fired, 1);
+    return -injections[class].error;
+}
+#else
+static inline int injected_error(enum sys_class class)
+{
+    return 0;
+}
+#endif
+
+void *sys_mmap(void *address, size_t n_bytes, int prot, int flags, int fd, off_t offset)
+{
+    int error = injected_error(SYS_CLASS_MAP);
+    if (error)
+        return (void *)(intptr_t)error;
+    return (void *)CALL(SYS_mmap, address, n_bytes, prot, flags, fd, offset);
+}
+
+int sys_munmap(void *address, size_t n_bytes)
+{
+    return (int)CALL(SYS_munmap, address, n_bytes, 0, 0, 0, 0);
+}
+
+int sys_mprotect(void *address, size_t n_bytes, int prot)
+{
+    int error = injected_error(SYS_CLASS_MAP);
+    return error ? error : (int)CALL(SYS_mprotect, address, n_bytes, prot, 0, 0, 0);
+}
+
+int sys_madvise(void *address, size_t n_bytes, int advice)
+{
+    return (int)CALL(SYS_madvise, address, n_bytes, advice, 0, 0, 0);
+}
+
+void *sys_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *address)
+{
+    int error = injected_error(SYS_CLASS_MAP);
+    if (error)
+        return (void *)(intptr_t)error;
+    return (void *)CALL(SYS_mremap, old, old_bytes, new_bytes, flags, address, 0);
+}
+
+int sys_mlock(const void *address, size_t n_bytes)
+{
+    return (int)CALL(SYS_mlock, address, n_bytes, 0, 0, 0, 0);
+}
+
+int sys_munlock(const void *address, size_t n_bytes)
+{
+    return (int)CALL(SYS_munlock, address, n_bytes, 0, 0, 0, 0);
+}
+
+int sys_msync(void *address, size_t n_bytes, int flags)
+{
+    return (int)CALL(SYS_msync, address, n_bytes, flags, 0, 0, 0);
+}
+
+int sys_memfd_create(const char *name, unsigned flags)
+{
+    return (int)CALL(SYS_memfd_create, name, flags, 0, 0, 0, 0);
+}
+
+int sys_openat(int dirfd, const char *path, int flags, unsigned mode)
+{
+    return (int)CALL(SYS_openat, dirfd, path, flags, mode, 0, 0);
+}
+
+int sys_close(int fd)
+{
+    return (int)CALL(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+int sys_close_range(unsigned first, unsigned last, unsigned flags)
+{
+    return (int)CALL(SYS_close_range, first, last, flags, 0, 0, 0);
+}
+
+ssize_t sys_read(int fd, void *buffer, size_t n_bytes)
+{
+    int error = injected_error(SYS_CLASS_READ);
+    return error ? error : CALL(SYS_read, fd, buffer, n_bytes, 0, 0, 0);
+}
+
+ssize_t sys_write(int fd, const void *buffer, size_t n_bytes)
+{
+    return CALL(SYS_write, fd, buffer, n_bytes, 0, 0, 0);
+}
+
+ssize_t sys_pread(int fd, void *buffer, size_t n_bytes, off_t offset)
+{
+    int error = injected_error(SYS_CLASS_READ);
+    return error ? error : CALL(SYS_pread64, fd, buffer, n_bytes, offset, 0, 0);
+}
+
+ssize_t sys_pwrite(int fd, const void *buffer, size_t n_bytes, off_t offset)
+{
+    int error = injected_error(SYS_CLASS_WRITE);
+    return error ? error : CALL(SYS_pwrite64, fd, buffer, n_bytes, offset, 0, 0);
+}
+
+int sys_ftruncate(int fd, off_t n_bytes)
+{
+    int error = injected_error(SYS_CLASS_WRITE);
+    return error ? error : (int)CALL(SYS_ftruncate, fd, n_bytes, 0, 0, 0, 0);
+}
+
+int sys_fallocate(int fd, int mode, off_t offset, off_t n_bytes)
+{
+    return (int)CALL(SYS_fallocate, fd, mode, offset, n_bytes, 0, 0);
+}
+
+int sys_fadvise(int fd, off_t offset, off_t n_bytes, int advice)
+{
+    return (int)CALL(SYS_fadvise64, fd, offset, n_bytes, advice, 0, 0);
+}
+
+int sys_ioctl(int fd, unsigned long request, void *argument)
+{
+    int error = injected_error(SYS_CLASS_IOCTL);
+    return error ? error : (int)CALL(SYS_ioctl, fd, request, argument, 0, 0, 0);
+}
+
+int sys_fcntl(int fd, int command, long argument)
+{
+    return (int)CALL(SYS_fcntl, fd, command, argument, 0, 0, 0);
+}
+
+ssize_t sys_readlinkat(int dirfd, const char *path, char *buffer, size_t n_bytes)
+{
+    return CALL(SYS_readlinkat, dirfd, path, buffer, n_bytes, 0, 0);
+}
+
+int sys_getpid(void)
+{
+    return (int)CALL(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+int sys_gettid(void)
+{
+    return (int)CALL(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+int sys_kill(int pid, int signal)
+{
+    return (int)CALL(SYS_kill, pid, signal, 0, 0, 0, 0);
+}
+
+int sys_tgkill(int pid, int tid, int signal)
+{
+    return (int)CALL(SYS_tgkill, pid, tid, signal, 0, 0, 0);
+}
+
+int sys_unshare(int flags)
+{
+    return (int)CALL(SYS_unshare, flags, 0, 0, 0, 0, 0);
+}
+
+int sys_sched_setaffinity(int tid, size_t n_bytes, const unsigned long *mask)
+{
+    return (int)CALL(SYS_sched_setaffinity, tid, n_bytes, mask, 0, 0, 0);
+}
+
+int sys_sched_getaffinity(int tid, size_t n_bytes, unsigned long *mask)
+{
+    return (int)CALL(SYS_sched_getaffinity, tid, n_bytes, mask, 0, 0, 0);
+}
+
+int sys_sched_yield(void)
+{
+    return (int)CALL(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+int sys_sigprocmask(int how, const uint64_t *set, uint64_t *old)
+{
+    return (int)CALL(SYS_rt_sigprocmask, how, set, old, sizeof(uint64_t), 0, 0);
+}
+
+int sys_userfaultfd(int flags)
+{
+    return (int)CALL(SYS_userfaultfd, flags, 0, 0, 0, 0, 0);
+}
+
+int sys_process_vm_readv(int pid, void *local, const void *remote, size_t n_bytes)
+{
+    struct iovec here = {local, n_bytes}, there = {(void *)(uintptr_t)remote, n_bytes};
+    return (int)CALL(SYS_process_vm_readv, pid, &here, 1, &there, 1, 0);
+}
+
+void sys_exit_thread(int status)
+{
+    for (;;)
+        CALL(SYS_exit, status, 0, 0, 0, 0, 0);
+}
+
+void sys_exit_group(int status)
+{
+    for (;;)
+        CALL(SYS_exit_group, status, 0, 0, 0, 0, 0);
+}
+
+uint64_t sys_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now); /* the vDSO's: no kernel, no errno on this clock */
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int sys_sleep_ns(uint64_t ns)
+{
+    struct timespec time = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    return (int)CALL(SYS_nanosleep, &time, NULL, 0, 0, 0, 0);
+}
+
+int sys_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns, bool shared)
+{
+    struct timespec time = {(time_t)(timeout_ns / 1000000000u), (long)(timeout_ns % 1000000000u)};
+    int operation = FUTEX_WAIT | (shared ? 0 : FUTEX_PRIVATE_FLAG);
+    return (int)CALL(SYS_futex, word, operation, expected, timeout_ns ? &time : NULL, 0, 0);
+}
+
+int sys_futex_wake(const void *word, int n_waiters, bool shared)
+{
+    int operation = FUTEX_WAKE | (shared ? 0 : FUTEX_PRIVATE_FLAG);
+    return (int)CALL(SYS_futex, word, operation, n_waiters, 0, 0, 0);
+}
