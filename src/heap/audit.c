@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * audit: the heap's counters for those who ask, and the same numbers recomputed from what they
+ * count.
+ *
+ * heap_counts reads one part after the other, so while threads run its parts are from slightly
+ * different moments. heap_validate holds all locks; only magazines of other threads move then, one
+ * object at a time, so it looks into the calling thread's alone.
+ *
+ * It checks: spans (span.c 2, 3; the entries of their pages), lists and counts of each class
+ * (central.c 1), the calling thread's magazines (cache.c 1, 2), large objects (large.c 1).
+ */
+#include "base/log.h"
+#include "heap/cache.h"
+#include "heap/large.h"
+
+#include <errno.h>
+
+void heap_counts(struct heap_counts *counts)
+{
+    struct large_counts large = large_count();
+
+    *counts = (struct heap_counts){
+        .n_large = large.n_objects,
+        .large_bytes = large.n_pages * SYS_PAGE_SIZE,
+        .metadata_bytes = metadata_bytes(),
+    };
+    lock_take(&tcache_lock);
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
+        central_lock(sclass);
+        for (struct tcache *cache = tcache_all; cache != NULL; cache = cache->next)
+            counts->cached_bytes += tcache_count(cache, sclass) * class_size(sclass);
+        counts->n_small += centrals[sclass].n_live;
+        counts->small_bytes += centrals[sclass].n_live * class_size(sclass);
+        counts->span_bytes += centrals[sclass].n_pages * SYS_PAGE_SIZE;
+        central_unlock(sclass);
+    }
+    lock_release(&tcache_lock);
+}
+
+bool heap_class_counts(unsigned index, struct heap_class_counts *counts)
+{
+    unsigned sclass = index + 1;
+
+    if (index >= CLASS_COUNT)
+        return false;
+    central_lock(sclass);
+    const struct central *central = &centrals[sclass];
+    *counts = (struct heap_class_counts){
+        .object_bytes = class_size(sclass),
+        .n_spans = central->n_spans,
+        .span_pages = central->n_pages,
+        .n_objects = central->n_pages * SYS_PAGE_SIZE / class_size(sclass),
+        .n_live = central->n_live,
+    };
+    central_unlock(sclass);
+    return true;
+}
+
+/* What the spans themselves say about a class. */
+struct sums {
+    size_t n_spans, n_pages, n_live, n_listed;
+};
+
+static bool broken(const char *what, size_t where)
+{
+    log_error("heap: %s (%zu)", what, where);
+    return false;
+}
+
+static size_t count_bits(const struct span *span, size_t n_words)
+{
+    size_t n = 0;
+    for (size_t word = 0; word < n_words; word++)
+        n += (unsigned)__builtin_popcountll(
+            atomic_load_explicit(&span->bits[word], memory_order_relaxed));
+    return n;
+}
+
+static bool live_from(const struct span *span, size_t from, size_t end)
+{
+    for (size_t index = from; index < end; index++)
+        if (span_is_live(span, index))
+            return true;
+    return false;
+}
+
+static bool check_span(size_t number, struct sums *sums)
+{
+    const struct span *span = &span_table.spans[number];
+    unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_relaxed);
+    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+    size_t n_words = (n_objects + 63) / 64;
+
+    if (atomic_load_explicit(&span->generation, memory_order_relaxed) % 2 != 0)
+        return broken("a span is half changed", number);
+    if (sclass == 0)
+        return true;
+    if (sclass > CLASS_COUNT || n_objects * class_size(sclass) > span->n_pages * SYS_PAGE_SIZE)
+        return broken("a span's shape is wrong", number);
+    if (count_bits(span, n_words) != span->n_live)
+        return broken("a span's bitmap and count differ", number);
+    if (live_from(span, n_objects, n_words * 64) || live_from(span, span->first_fresh, n_objects))
+        return broken("a span has an object that was never handed out", number);
+    if (span->n_live < n_objects && !(span->first_word < n_words))
+        return broken("a span hides its free objects", number);
+    for (size_t page = first; page < first + span->n_pages; page++)
+        if (run_code(run_entry(page)) != sclass || run_span(run_entry(page)) != number)
+            return broken("a page does not name its span", page);
+    sums[sclass].n_spans++;
+    sums[sclass].n_pages += span->n_pages;
+    sums[sclass].n_live += span->n_live;
+    sums[sclass].n_listed += span->fill != SPAN_FULL;
+    return true;
+}
+
+static bool check_lists(unsigned sclass, const struct sums *sums)
+{
+    const struct central *central = &centrals[sclass];
+    size_t n = 0, n_empty = 0;
+
+    for (unsigned fill = 0; fill <= SPAN_EMPTY; fill++) {
+        const struct span *previous = NULL;
+        for (const struct span *span = central->lists[fill]; span != NULL; span = span->next) {
+            if (atomic_load_explicit(&span->sclass, memory_order_relaxed) != sclass)
+                return broken("a span is on another class's list", sclass);
+            if (span->fill != fill || span_fill(span) != fill || span->previous != previous)
+                return broken("a span is on the wrong list", sclass);
+            if (++n > sums->n_listed)
+                return broken("a list has spans that are none", sclass);
+            n_empty += fill == SPAN_EMPTY;
+            previous = span;
+        }
+    }
+    if (n != sums->n_listed || n_empty != central->n_empty)
+        return broken("a class has lost a span", sclass);
+    if (sums->n_spans != central->n_spans || sums->n_pages != central->n_pages)
+        return broken("a class miscounts its spans", sclass);
+    if (sums->n_live != central->n_live)
+        return broken("a class miscounts its objects", sclass);
+    return true;
+}
+
+static bool check_magazine(const struct tcache *cache, unsigned sclass)
+{
+    size_t n = tcache_count(cache, sclass), index;
+    void **slots = cache->magazines[sclass].limit - cache->capacity[sclass];
+
+    if (slots[0] != NULL || n > cache->capacity[sclass])
+        return broken("a magazine's bounds are wrong", sclass);
+    for (size_t i = 1; i <= n; i++) {
+        void *object = object_address(slots[i]);
+        uint32_t entry = run_entry(run_page(object));
+        if (run_code(entry) != sclass || !span_index(span_at(entry), sclass, object, &index) ||
+            !span_is_live(span_at(entry), index))
+            return broken("a magazine holds what is no object of its class", sclass);
+        for (size_t j = 1; j < i; j++)
+            if (object_address(slots[j]) == object)
+                return broken("a magazine holds an object twice", sclass);
+    }
+    return true;
+}
+
+static bool check_cache(const struct tcache *cache)
+{
+    size_t n_bytes = 0;
+
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
+        if (!check_magazine(cache, sclass))
+            return false;
+        n_bytes += cache->capacity[sclass] * class_size(sclass);
+    }
+    if (n_bytes != cache->n_bytes || n_bytes > TCACHE_MAX_BYTES)
+        return broken("a thread's cache miscounts its room", n_bytes);
+    return true;
+}
+
+static bool check_large(void)
+{
+    const struct large_counts *counts = large_counted();
+    struct large_counts found = {0};
+    size_t page = runs_next_large(0);
+
+    while (page != SIZE_MAX) {
+        size_t n_pages = run_large_pages(run_entry(page));
+        if (n_pages == 0 || n_pages > runs.n_pages - page)
+            return broken("a large object's length is wrong", page);
+        if (runs_find(page + n_pages - 1) != run_entry(page))
+            return broken("a large object does not own its last page", page);
+        found.n_objects++;
+        found.n_pages += n_pages;
+        page = runs_next_large(page + n_pages);
+    }
+    if (found.n_objects != counts->n_objects || found.n_pages != counts->n_pages)
+        return broken("large objects are miscounted", found.n_objects);
+    return true;
+}
+
+static bool check_all(void)
+{
+    struct sums sums[CLASS_COUNT + 1] = {{0}};
+
+    for (size_t number = 0; number < span_table.n_spans; number++)
+        if (!check_span(number, sums))
+            return false;
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+        if (!check_lists(sclass, &sums[sclass]))
+            return false;
+    return check_cache(tcache_self) && check_large();
+}
+
+int heap_validate(void)
+{
+    heap_fork_prepare(); /* all locks */
+    bool valid = check_all();
+    heap_fork_parent();
+    return valid ? 0 : -EUCLEAN;
+}

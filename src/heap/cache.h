@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache: each thread's own freed objects, by class. */
+#ifndef QUIRE_HEAP_CACHE_H
+#define QUIRE_HEAP_CACHE_H
+
+#include "heap/central.h"
+
+#define TCACHE_MAX_BYTES (1u << 20) /* what the magazines of one thread may hold, all full */
+
+/* `top` is the last object put in. slots[0] is NULL, so an empty magazine gives NULL. */
+struct magazine {
+    void **_Atomic top; /* written by the owner, read by heap_counts */
+    void **limit;       /* top of a full magazine */
+};
+
+/*
+ * Codes of entries that are no class have a magazine too, which is empty and full: free() looks at
+ * the same words for every pointer.
+ */
+struct tcache {
+    struct magazine magazines[RUN_N_CODES];
+    uint16_t capacity[RUN_N_CODES]; /* limit - slots; 0: no slots */
+    uint8_t level[RUN_N_CODES];     /* the block of slots is 8 << (level - 1) words; 0: none */
+    bool used;                      /* by a living thread; under tcache_lock */
+    unsigned hand;                  /* the class to be asked next to give up room */
+    size_t n_bytes;                 /* the sum of capacity * size */
+    struct tcache *next;            /* all caches ever made; under tcache_lock */
+};
+
+extern __thread struct tcache *tcache_self; /* never NULL */
+extern struct lock tcache_lock;
+extern struct tcache *tcache_all;
+
+/* NULL when the magazine is empty. May carry OBJECT_ZERO. */
+static inline void *tcache_pop(unsigned sclass)
+{
+    struct magazine *magazine = &tcache_self->magazines[sclass];
+    void **top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
+    void *object = *top;
+    if (__builtin_expect(object != NULL, 1))
+        atomic_store_explicit(&magazine->top, top - 1, memory_order_relaxed);
+    return object;
+}
+
+/* False when there is no room, or when the object is the one freed last: see tcache_overflow. */
+static inline bool tcache_push(unsigned code, void *object)
+{
+    struct magazine *magazine = &tcache_self->magazines[code];
+    void **top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
+    if (__builtin_expect(top == magazine->limit || *top == object, 0))
+        return false;
+    top[1] = object;
+    /* release: a fork child, a snapshot of memory, must not find `top` moved and no object there */
+    atomic_store_explicit(&magazine->top, top + 1, memory_order_release);
+    return true;
+}
+
+/* The slow sides. refill: as tcache_pop, NULL when there is no memory. Both make the cache. */
+void *tcache_refill(unsigned sclass);
+void tcache_overflow(unsigned sclass, void *object);
+
+/* Empties the calling thread's magazines; true when pages went back to the source. */
+bool tcache_flush(void);
+
+/* Gives up the calling thread's cache for good. */
+void tcache_exit(void);
+
+/* In a fork child: takes over the caches of the threads that are gone. */
+void tcache_adopt(void);
+
+/* For the owner, or under tcache_lock and the class's lock. */
+static inline size_t tcache_count(const struct tcache *cache, unsigned sclass)
+{
+    const struct magazine *magazine = &cache->magazines[sclass];
+    void **top = atomic_load_explicit(&magazine->top, memory_order_relaxed);
+    return cache->capacity[sclass] - (size_t)(magazine->limit - top);
+}
+
+#endif

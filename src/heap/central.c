@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * central: the spans of each size class, behind a lock a class.
+ *
+ *    lists   [0] up to 1/4 live   [1] up to 1/2   [2] up to 3/4   [3] more    [EMPTY]
+ *                 span <-> span       span                           span         span
+ *            full spans are on no list
+ *
+ * Batches come from the fullest spans first, so that those with little left drain and their pages
+ * go back; among equals from the one used last. An empty span more than CENTRAL_EMPTY_KEPT goes
+ * back to the source at once. A new span is only made when a batch would be empty otherwise.
+ *
+ * Invariants
+ *   1. A span of the class is on the list of its `fill`, and fill == span_fill(span), whenever the
+ *      lock is free.
+ *   2. Objects change hands between here and a thread's cache, the cache's own note of it included,
+ *      under the class's lock. So a fork child, whose parent held all locks, finds each object in
+ *      exactly one place.
+ *
+ * Double frees that got past the thread cache end here: the object's bit is already clear.
+ */
+#include "heap/central.h"
+
+struct central centrals[CLASS_COUNT + 1];
+
+static void link_span(struct central *central, struct span *span, unsigned fill)
+{
+    span->fill = (uint8_t)fill;
+    if (fill == SPAN_FULL)
+        return;
+    struct span **head = &central->lists[fill];
+    span->previous = NULL;
+    span->next = *head;
+    if (*head != NULL)
+        (*head)->previous = span;
+    *head = span;
+    central->n_empty += fill == SPAN_EMPTY;
+}
+
+static void unlink_span(struct central *central, struct span *span)
+{
+    if (span->fill == SPAN_FULL)
+        return;
+    if (span->previous != NULL)
+        span->previous->next = span->next;
+    else
+        central->lists[span->fill] = span->next;
+    if (span->next != NULL)
+        span->next->previous = span->previous;
+    central->n_empty -= span->fill == SPAN_EMPTY;
+}
+
+/* Invariant 1, after the span's n_live changed. */
+static void relist(struct central *central, struct span *span)
+{
+    unsigned fill = span_fill(span);
+    if (fill == span->fill)
+        return;
+    unlink_span(central, span);
+    link_span(central, span, fill);
+}
+
+static struct span *fullest(const struct central *central)
+{
+    for (unsigned fill = SPAN_N_FILLS; fill-- > 0;)
+        if (central->lists[fill] != NULL)
+            return central->lists[fill];
+    return central->lists[SPAN_EMPTY];
+}
+
+static struct span *add_span(struct central *central, unsigned sclass)
+{
+    enum class_span kind = central->n_spans < 4 ? CLASS_SPAN_FIRST : CLASS_SPAN_LATER;
+    struct span *span = span_new(sclass, kind);
+    if (span == NULL)
+        return NULL;
+    link_span(central, span, SPAN_EMPTY);
+    central->n_spans++;
+    central->n_pages += span->n_pages;
+    return span;
+}
+
+static void drop_empty(struct central *central)
+{
+    struct span *span = central->lists[SPAN_EMPTY];
+    unlink_span(central, span);
+    central->n_spans--;
+    central->n_pages -= span->n_pages;
+    span_delete(span);
+}
+
+size_t central_take(unsigned sclass, void **end, size_t want)
+{
+    struct central *central = &centrals[sclass];
+    size_t n = 0;
+
+    while (n < want) {
+        struct span *span = fullest(central);
+        if (span == NULL && (n > 0 || (span = add_span(central, sclass)) == NULL))
+            break;
+        n += span_take(span, end - n, want - n);
+        relist(central, span);
+    }
+    central->n_live += n;
+    return n;
+}
+
+/* The span of a small object of the class, and which object it is; dies of anything else. */
+static struct span *resolve(unsigned sclass, const void *object, size_t *index)
+{
+    uint32_t entry = run_entry(run_page(object));
+    struct span *span = span_at(entry);
+
+    if (run_code(entry) != sclass || !span_index(span, sclass, object, index)) {
+        const char *message = run_code(entry) == RUN_FREED
+                                  ? "double free"
+                                  : "free of an address that malloc never gave out";
+        runs.source.misuse(runs.source.context, message, object);
+    }
+    return span;
+}
+
+/* Spans are scattered over the metadata: start fetching the struct of an object soon to come. */
+static void prefetch(const void *object)
+{
+    uint32_t entry = run_entry(run_page(object));
+    if (run_is_small(entry))
+        __builtin_prefetch(span_at(entry), 1);
+}
+
+bool central_give(unsigned sclass, void **objects, size_t n)
+{
+    const size_t ahead = 8;
+    struct central *central = &centrals[sclass];
+    struct span *last = NULL;
+    bool released = false;
+
+    for (size_t i = 0; i < n; i++) {
+        void *object = object_address(objects[i]);
+        size_t index;
+        if (i + ahead < n)
+            prefetch(objects[i + ahead]);
+        struct span *span = resolve(sclass, object, &index);
+        if (span != last && last != NULL)
+            relist(central, last);
+        last = span;
+        if (!span_give(span, index))
+            runs.source.misuse(runs.source.context, "double free", object);
+        central->n_live--;
+    }
+    if (last != NULL)
+        relist(central, last);
+    for (; central->n_empty > CENTRAL_EMPTY_KEPT; released = true)
+        drop_empty(central);
+    return released;
+}
+
+bool central_trim(void)
+{
+    bool released = false;
+
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
+        struct central *central = &centrals[sclass];
+        central_lock(sclass);
+        for (; central->n_empty > 0; released = true)
+            drop_empty(central);
+        central_unlock(sclass);
+    }
+    return released;
+}

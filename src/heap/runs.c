@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * runs: which run of the source each page belongs to.
+ *
+ *   page     0    1    2    3    4    5    6   ...  511 | 512  513 ...        (a block is 512
+ * pages) entries  c:7  c:7  c:7  c:7  -    L:600 -  ...   -  |  -    -
+ *            '--- span 7 -----'       '---- a large object of 600 pages ----------'
+ *   covers   [0] = none                                 | [1] = page 5
+ *
+ * `entries` has 4 bytes for each page of the range, sparse. Every page of a span has an entry, so
+ * that free() finds the class with one load. A large object only has one on its first page, so that
+ * allocating terabytes writes nothing else but, for each block that begins inside the object, the
+ * object's first page in `covers`. From these any page's run is found without a lock.
+ *
+ * Invariants
+ *   1. Inside a large object every entry but the first is NONE or FREED.
+ *   2. covers[b] names the object that holds both the first page of block b and the page before,
+ *      or nobody.
+ *   3. A run is in the tables before its memory is given to anybody or written, and leaves them
+ *      before the source has it back. So an entry of a run that is held does not change, but for
+ *      the length of a large object, which is one word.
+ *   4. Every page of the tables that may have been written is charged: bit i of `charged` is page i
+ *      of entries-then-covers.
+ *
+ * Locks: none. The entries of a run are written by whoever owns the run just then.
+ */
+#include "heap/runs.h"
+
+#include "base/checked.h"
+#include "base/meta.h"
+
+#include <errno.h>
+
+#define BLOCK_PAGES ((size_t)512)
+
+struct runs runs __attribute__((aligned(64)));
+static _Atomic long metadata_charged;
+
+void metadata_charge(long n_bytes)
+{
+    atomic_fetch_add_explicit(&metadata_charged, n_bytes, memory_order_relaxed);
+    meta_charge(n_bytes);
+}
+
+void *metadata_alloc(size_t n_bytes)
+{
+    size_t rounded = round_up(n_bytes, 64);
+    void *block = meta_alloc(rounded);
+    if (block != NULL) /* meta_alloc has charged it */
+        atomic_fetch_add_explicit(&metadata_charged, (long)rounded, memory_order_relaxed);
+    return block;
+}
+
+size_t metadata_bytes(void)
+{
+    return (size_t)atomic_load_explicit(&metadata_charged, memory_order_relaxed);
+}
+
+int runs_init(const struct heap_source *source)
+{
+    size_t n_blocks = source->n_pages / BLOCK_PAGES + 1;
+    size_t entries_bytes = round_up(source->n_pages * sizeof(uint32_t), SYS_PAGE_SIZE);
+    size_t table_bytes = entries_bytes + round_up(n_blocks * sizeof(uint32_t), SYS_PAGE_SIZE);
+    size_t charged_bytes = round_up(table_bytes / SYS_PAGE_SIZE / 8 + 8, SYS_PAGE_SIZE);
+
+    if (source->n_pages >= UINT32_MAX) /* `covers` holds page numbers */
+        return -ENOMEM;
+    char *table = meta_map(table_bytes);
+    if (table == NULL)
+        return -ENOMEM;
+    _Atomic uint64_t *charged = meta_map(charged_bytes);
+    if (charged == NULL) {
+        meta_unmap(table, table_bytes);
+        return -ENOMEM;
+    }
+    metadata_charge((long)charged_bytes);
+    runs = (struct runs){
+        .base = (uintptr_t)source->base,
+        .n_pages = source->n_pages,
+        .entries = (_Atomic uint32_t *)(void *)table,
+        .covers = (_Atomic uint32_t *)(void *)(table + entries_bytes),
+        .charged = charged,
+        .table_bytes = table_bytes,
+        .charged_bytes = charged_bytes,
+        .source = *source,
+    };
+    return 0;
+}
+
+void runs_deinit(void)
+{
+    meta_unmap(runs.entries, runs.table_bytes);
+    meta_unmap(runs.charged, runs.charged_bytes);
+    metadata_charge(-(long)runs.charged_bytes);
+    runs = (struct runs){0};
+}
+
+/* Invariant 4, before n words from `word` on are written. */
+static void touch(const _Atomic uint32_t *word, size_t n)
+{
+    size_t offset = (size_t)((const char *)word - (const char *)runs.entries);
+    size_t page = offset / SYS_PAGE_SIZE;
+    size_t last = (offset + n * sizeof(uint32_t) - 1) / SYS_PAGE_SIZE;
+
+    for (; page <= last; page++) {
+        uint64_t bit = (uint64_t)1 << page % 64;
+        _Atomic uint64_t *bits = &runs.charged[page / 64];
+        if ((atomic_load_explicit(bits, memory_order_relaxed) & bit) == 0 &&
+            (atomic_fetch_or_explicit(bits, bit, memory_order_relaxed) & bit) == 0)
+            metadata_charge(SYS_PAGE_SIZE);
+    }
+}
+
+static void set_entry(size_t page, uint32_t entry)
+{
+    atomic_store_explicit(&runs.entries[page], entry, memory_order_release);
+}
+
+void runs_set_span(size_t first, size_t n_pages, unsigned sclass, size_t span)
+{
+    touch(&runs.entries[first], n_pages);
+    for (size_t i = 0; i < n_pages; i++)
+        set_entry(first + i, (uint32_t)span << RUN_CODE_BITS | sclass);
+}
+
+void runs_clear_span(size_t first, size_t n_pages)
+{
+    for (size_t i = 0; i < n_pages; i++)
+        set_entry(first + i, RUN_FREED);
+}
+
+static uint32_t large_entry(size_t n_pages)
+{
+    size_t payload = n_pages < RUN_LONG_PAGES ? n_pages : RUN_LONG_PAGES + n_pages / RUN_LONG_UNIT;
+    return (uint32_t)payload << RUN_CODE_BITS | RUN_LARGE;
+}
+
+/* Invariant 2 for the blocks that begin in pages [from, end). */
+static void set_covers(size_t from, size_t end, uint32_t cover)
+{
+    size_t block = (from + BLOCK_PAGES - 1) / BLOCK_PAGES;
+    size_t last = (end + BLOCK_PAGES - 1) / BLOCK_PAGES;
+
+    if (block >= last)
+        return;
+    touch(&runs.covers[block], last - block);
+    for (; block < last; block++)
+        atomic_store_explicit(&runs.covers[block], cover, memory_order_release);
+}
+
+void runs_set_large(size_t first, size_t n_pages)
+{
+    touch(&runs.entries[first], 1);
+    set_covers(first + 1, first + n_pages, (uint32_t)first + 1);
+    set_entry(first, large_entry(n_pages));
+}
+
+void runs_resize_large(size_t first, size_t old_n_pages, size_t n_pages)
+{
+    if (n_pages > old_n_pages)
+        set_covers(first + old_n_pages, first + n_pages, (uint32_t)first + 1);
+    set_entry(first, large_entry(n_pages));
+    if (n_pages < old_n_pages)
+        set_covers(first + n_pages, first + old_n_pages, 0);
+}
+
+void runs_clear_large(size_t first, size_t n_pages)
+{
+    set_entry(first, RUN_FREED);
+    set_covers(first + 1, first + n_pages, 0);
+}
+
+/* The entry of the large object that begins at `first`, if it holds `page`; else 0. */
+static uint32_t large_holding(size_t first, size_t page)
+{
+    uint32_t entry = run_entry(first);
+    if (run_code(entry) == RUN_LARGE && page - first < run_large_pages(entry))
+        return entry;
+    return 0;
+}
+
+uint32_t runs_find(size_t page)
+{
+    uint32_t entry = run_entry(page);
+    if (run_is_small(entry) || run_code(entry) == RUN_LARGE)
+        return entry;
+
+    size_t block = page / BLOCK_PAGES;
+    uint32_t cover = atomic_load_explicit(&runs.covers[block], memory_order_acquire);
+    if (cover != 0 && (entry = large_holding(cover - 1, page)) != 0)
+        return entry;
+    for (size_t before = page; before-- > block * BLOCK_PAGES;) {
+        uint32_t other = run_entry(before);
+        if (run_is_small(other)) /* ends before `page`, and nothing begins in between */
+            return 0;
+        if (run_code(other) == RUN_LARGE)
+            return large_holding(before, page);
+    }
+    return 0;
+}
+
+size_t runs_next_large(size_t page)
+{
+    const size_t per_table_page = SYS_PAGE_SIZE / sizeof(uint32_t);
+
+    while (page < runs.n_pages) {
+        size_t table_page = page / per_table_page;
+        uint64_t bits = atomic_load_explicit(&runs.charged[table_page / 64], memory_order_relaxed);
+        if ((bits >> table_page % 64 & 1) == 0)
+            page = (table_page + 1) * per_table_page;
+        else if (run_code(run_entry(page)) == RUN_LARGE)
+            return page;
+        else
+            page++;
+    }
+    return SIZE_MAX;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * span: a run of pages carved into objects of one size class.
+ *
+ *    run   | object 0 | object 1 | object 2 | ...        | tail |
+ *    bits       1          0          1       0 0 0 0 0           1: handed out
+ *                                             ^ first_fresh
+ *
+ * All there is to know about the objects is a bit each, out of band: a free object is a 0, and
+ * handing out a batch is a scan over words. Span structs stand in one sparse table and are
+ * numbered; pages name their span by its number (runs.h).
+ *
+ * States: free --span_new--> held by a class --span_delete--> free. A free struct is kept for a
+ * later span with a bitmap of the same length, and is never unmapped.
+ *
+ * Invariants
+ *   1. Whoever reads class, n_objects, first_page between two loads of the same even generation
+ *      has read one span's values (a seqlock: H.-J. Boehm, "Can Seqlocks Get Along With
+ *      Programming Language Memory Models?", 2012).
+ *   2. `bits` is the same array for as long as the struct exists; in a free span it is all zero.
+ *   3. No bit is set at or after n_objects, nor at or after first_fresh while first_fresh is less
+ *      than n_objects.
+ *   4. A bit is set before its object is given to anybody and cleared after the last owner gave it
+ *      back.
+ *
+ * Locks: the class's for a span that is held; the table's for free ones and for making new ones.
+ * Order: class, table. Can fail: no struct (no metadata memory), no run; then nothing is changed.
+ */
+#include "heap/span.h"
+
+#include "base/checked.h"
+#include "base/meta.h"
+
+#include <errno.h>
+
+/* Objects that the bitmap has room for; the first are in the struct itself. */
+static const uint16_t capacities[] = {SPAN_INLINE_WORDS * 64, 512, 1024, 2048, CLASS_MAX_OBJECTS};
+#define N_CAPACITIES (sizeof(capacities) / sizeof(capacities[0]))
+#define SPANS_PER_PAGE (SYS_PAGE_SIZE / sizeof(struct span))
+
+struct span_table span_table;
+static struct span *free_spans[N_CAPACITIES]; /* under span_table.lock */
+
+int span_init(size_t n_pages)
+{
+    size_t max_spans = n_pages < RUN_MAX_SPANS ? n_pages : RUN_MAX_SPANS;
+    struct span *spans = meta_map(max_spans * sizeof(struct span));
+    if (spans == NULL)
+        return -ENOMEM;
+    span_table = (struct span_table){.spans = spans, .max_spans = max_spans};
+    return 0;
+}
+
+/* A struct that never was a span, with a bitmap of that capacity. */
+static struct span *make_struct(unsigned capacity)
+{
+    if (span_table.n_spans == span_table.max_spans)
+        return NULL;
+    struct span *span = &span_table.spans[span_table.n_spans];
+    if (capacity == 0)
+        span->bits = span->inline_bits;
+    else if ((span->bits = metadata_alloc(capacities[capacity] / 8)) == NULL)
+        return NULL;
+    span->capacity = (uint8_t)capacity;
+    if (span_table.n_spans % SPANS_PER_PAGE == 0)
+        metadata_charge(SYS_PAGE_SIZE);
+    span_table.n_spans++;
+    return span;
+}
+
+static struct span *take_struct(size_t n_objects)
+{
+    unsigned capacity = 0;
+    while (capacities[capacity] < n_objects)
+        capacity++;
+
+    lock_take(&span_table.lock);
+    struct span *span = free_spans[capacity];
+    if (span != NULL)
+        free_spans[capacity] = span->next;
+    else
+        span = make_struct(capacity);
+    lock_release(&span_table.lock);
+    return span;
+}
+
+static void give_struct(struct span *span)
+{
+    lock_take(&span_table.lock);
+    span->next = free_spans[span->capacity];
+    free_spans[span->capacity] = span;
+    lock_release(&span_table.lock);
+}
+
+/* Changes what heap_scrub may read, by invariant 1. */
+static void become(struct span *span, unsigned sclass, size_t first_page, size_t n_objects)
+{
+    uint32_t generation = atomic_load_explicit(&span->generation, memory_order_relaxed);
+
+    atomic_store_explicit(&span->generation, generation + 1, memory_order_relaxed);
+    /* release: no reader sees a new value with the old generation (pairs with scrub.c's fence) */
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&span->sclass, (uint8_t)sclass, memory_order_relaxed);
+    atomic_store_explicit(&span->first_page, (uint32_t)first_page, memory_order_relaxed);
+    atomic_store_explicit(&span->n_objects, (uint16_t)n_objects, memory_order_relaxed);
+    /* release: pairs with scrub.c's first load of the generation */
+    atomic_store_explicit(&span->generation, generation + 2, memory_order_release);
+}
+
+struct span *span_new(unsigned sclass, enum class_span kind)
+{
+    const struct class_shape *shape = &class_shapes[sclass];
+    bool zeroed = false;
+
+    struct span *span = take_struct(shape->n_objects[kind]);
+    if (span == NULL)
+        return NULL;
+    void *run = runs.source.alloc(runs.source.context, shape->n_pages[kind], 1, &zeroed);
+    if (run == NULL) {
+        give_struct(span);
+        return NULL;
+    }
+    span->n_pages = shape->n_pages[kind];
+    span->n_live = 0;
+    span->first_fresh = zeroed ? 0 : shape->n_objects[kind];
+    span->first_word = 0;
+    span->fill = SPAN_EMPTY;
+    become(span, sclass, run_page(run), shape->n_objects[kind]);
+    runs_set_span(run_page(run), span->n_pages, sclass, (size_t)(span - span_table.spans));
+    return span;
+}
+
+void span_delete(struct span *span)
+{
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+    size_t n_pages = span->n_pages;
+
+    runs_clear_span(first, n_pages);
+    become(span, 0, 0, 0);
+    give_struct(span);
+    runs.source.free(runs.source.context, run_address(first), n_pages);
+}
+
+size_t span_take(struct span *span, void **end, size_t want)
+{
+    unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_relaxed);
+    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
+    size_t size = class_size(sclass), n = 0, word = span->first_word;
+    char *base = run_address(atomic_load_explicit(&span->first_page, memory_order_relaxed));
+
+    for (; n < want && word * 64 < n_objects; word++) {
+        uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
+        uint64_t free = ~bits;
+        if (n_objects - word * 64 < 64)
+            free &= ((uint64_t)1 << (n_objects - word * 64)) - 1;
+        for (; free != 0 && n < want; free &= free - 1) {
+            size_t index = word * 64 + (unsigned)__builtin_ctzll(free);
+            uintptr_t object = (uintptr_t)(base + index * size);
+            if (index >= span->first_fresh) {
+                span->first_fresh = (uint16_t)(index + 1);
+                object |= OBJECT_ZERO;
+            }
+            end[-(ptrdiff_t)++n] = (void *)object;
+            bits |= free & -free;
+        }
+        /* release: invariant 4, for heap_scrub's acquire */
+        atomic_store_explicit(&span->bits[word], bits, memory_order_release);
+        if (free != 0)
+            break;
+    }
+    span->first_word = (uint8_t)word;
+    span->n_live = (uint16_t)(span->n_live + n);
+    return n;
+}
+
+bool span_give(struct span *span, size_t index)
+{
+    size_t word = index / 64;
+    uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
+    uint64_t bit = (uint64_t)1 << index % 64;
+
+    if ((bits & bit) == 0)
+        return false;
+    atomic_store_explicit(&span->bits[word], bits & ~bit, memory_order_release);
+    if (word < span->first_word)
+        span->first_word = (uint8_t)word;
+    span->n_live--;
+    return true;
+}
+
+bool span_index(const struct span *span, unsigned sclass, const void *object, size_t *index)
+{
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
+    size_t offset = (uintptr_t)object - (uintptr_t)run_address(first);
+
+    *index = class_index(sclass, offset);
+    return *index < n_objects && *index * class_size(sclass) == offset;
+}
+
+bool span_is_live(const struct span *span, size_t index)
+{
+    uint64_t bits = atomic_load_explicit(&span->bits[index / 64], memory_order_acquire);
+    return (bits >> index % 64 & 1) != 0;
+}
