@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * batch: objects on their way to the file, in three steps.
+ *
+ *   collect (locked)   lists the oldest objects of the pool, says where each will lie in clusters
+ *                      claimed for it, and marks them leaving. Nothing is copied yet.
+ *   write (unlocked)   copies them into the batch's buffer and writes it with one pwrite.
+ *   commit (locked)    hands over each page whose owner still wants it; frees the pool's copy.
+ *
+ * When the file is full but our own clusters are sparse, a batch gathers instead: collect pins
+ * sparse clusters, write reads them back and packs their living objects into the cluster held in
+ * reserve, and commit hands those over; the emptied clusters are free, the first becomes the
+ * reserve. Each such batch leaves fewer sparse clusters than there were, so it comes to an end.
+ *
+ * Invariants
+ *   B1  the objects in state LEAVING or DEAD are those listed in batches in flight, each once;
+ *       a block's n_leaving counts its share
+ *   B2  the slot of a listed object is not freed before its batch commits, even if the page is
+ *       dropped, and a pinned cluster is not released. So a listed reference can't come to name
+ *       another object: what commit relocates is what was collected, and write may read it
+ *       without the lock
+ *   B3  a batch in flight pins its clusters and its sources
+ *   B4  after any error all objects are where they were before; the claimed clusters are free
+ *
+ * Errors of the file are remembered: a full disk is tried again after a while, a broken one is
+ * written to no more, and what is in it can still be read.
+ */
+#include "base/checked.h"
+#include "base/meta.h"
+#include "store/inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000)
+#define BATCH_BYTES round_up(sizeof(struct store_batch), SYS_PAGE_SIZE)
+
+struct store_batch *store_batch_new(void)
+{
+    const size_t buffer_bytes = STORE_BATCH_CLUSTERS * SWAP_CLUSTER_BYTES;
+    unsigned char *memory = meta_map(BATCH_BYTES + buffer_bytes + SWAP_CLUSTER_BYTES);
+    if (memory == NULL)
+        return NULL;
+    meta_charge((long)(BATCH_BYTES + buffer_bytes));
+    struct store_batch *batch = (struct store_batch *)(void *)memory;
+    batch->buffer = memory + BATCH_BYTES;
+    batch->source = batch->buffer + buffer_bytes;
+    return batch;
+}
+
+static void begin(struct store *store, struct store_batch *batch, enum batch_kind kind,
+                  uint32_t first_cluster, unsigned n_clusters)
+{
+    batch->kind = kind;
+    batch->first_cluster = first_cluster;
+    batch->n_clusters = n_clusters;
+    batch->at = batch->unit = batch->end_unit = 0;
+    batch->n_items = batch->n_sources = 0;
+    batch->next = store->in_flight;
+    store->in_flight = batch;
+}
+
+static void end(struct store *store, struct store_batch *batch)
+{
+    struct store_batch **link = &store->in_flight;
+    while (*link != batch)
+        link = &(*link)->next;
+    *link = batch->next;
+    batch->kind = BATCH_IDLE;
+    store_count_clusters(store);
+}
+
+/* F2: where the next object of a cluster starts, after one of `n_units` at `unit`. */
+static unsigned next_start(unsigned unit, unsigned n_units)
+{
+    const unsigned next_granule = (unit / GRANULE_UNITS + 1) * GRANULE_UNITS;
+    return unit + n_units > next_granule ? unit + n_units : next_granule;
+}
+
+/* Appends an object and says where it will lie; NULL: the batch is full. */
+static struct batch_item *place(struct store_batch *batch, const struct object_header *header)
+{
+    const unsigned n_units = (unsigned)object_units(header->n_bytes);
+    if (batch->unit + n_units > CLUSTER_UNITS) {
+        if (batch->at + 1 == batch->n_clusters)
+            return NULL;
+        batch->at++;
+        batch->unit = 0;
+    }
+    struct batch_item *item = &batch->items[batch->n_items++];
+    *item = (struct batch_item){.checksum = header->checksum,
+                                .page = header->page,
+                                .n_bytes = header->n_bytes,
+                                .codec = header->codec,
+                                .cluster = (uint8_t)batch->at,
+                                .unit = (uint16_t)batch->unit,
+                                .n_units = (uint16_t)n_units};
+    batch->end_unit = batch->unit + n_units;
+    batch->unit = next_start(batch->unit, n_units);
+    return item;
+}
+
+/* Lists what is kept in a block; false when the batch is full. */
+static bool list_block(struct store *store, struct store_batch *batch, uint32_t index)
+{
+    struct pool_block *block = &store->pool.blocks[index];
+    if (block->n_leaving == block->n_used)
+        return true;
+    for (int at = pool_next_used(block, 0); at >= 0;
+         at = (unsigned)at + 1 < POOL_SLOTS ? pool_next_used(block, (unsigned)at + 1) : -1) {
+        const uint64_t slot = (uint64_t)index << REF_SLOT_BITS | (unsigned)at;
+        size_t capacity;
+        struct object_header *header = pool_object(&store->pool, slot, &capacity);
+        if (header->state != OBJECT_KEPT)
+            continue;
+        struct batch_item *item = place(batch, header);
+        if (item == NULL)
+            return false;
+        item->old = ref_of_slot(slot);
+        header->state = OBJECT_LEAVING;
+        block->n_leaving++;
+    }
+    return true;
+}
+
+/* Unpins what the batch did not come to fill. */
+static void trim_clusters(struct store *store, struct store_batch *batch)
+{
+    const unsigned n = batch->n_items == 0 ? 0 : batch->at + 1;
+    while (batch->n_clusters > n)
+        cluster_unpin(&store->file, batch->first_cluster + --batch->n_clusters);
+}
+
+static int collect_from_pool(struct store *store, struct store_batch *batch, uint32_t first,
+                             unsigned n_clusters)
+{
+    begin(store, batch, BATCH_FROM_POOL, first, n_clusters);
+    for (uint32_t i = store->pool.oldest; i != POOL_NONE; i = store->pool.blocks[i].age_next)
+        if (!list_block(store, batch, i))
+            break;
+    trim_clusters(store, batch);
+    store_count_clusters(store);
+    if (batch->n_items == 0)
+        end(store, batch);
+    return (int)batch->n_items;
+}
+
+/* The file is full: gathers from sparse clusters of our own until one is filled. */
+static int collect_from_file(struct store *store, struct store_batch *batch)
+{
+    if (store->file.reserve == SWAP_NONE)
+        return -ENOSPC;
+    struct batch_source sources[BATCH_SOURCES];
+    unsigned n = 0, n_units = 0;
+    int n_objects = 0;
+    while (n < BATCH_SOURCES && n_units < CLUSTER_UNITS) {
+        const uint32_t cluster = cluster_pin_sparse(&store->file);
+        if (cluster == SWAP_NONE)
+            break;
+        const struct cluster *entry = &store->file.table[cluster];
+        sources[n] = (struct batch_source){.cluster = cluster};
+        memcpy(sources[n++].live, entry->live, sizeof(entry->live));
+        n_units += entry->n_units;
+        for (unsigned w = 0; w < CLUSTER_GRANULES / 64; w++)
+            n_objects += __builtin_popcountll(entry->live[w]);
+    }
+    if (n < 2) { /* one alone would only move */
+        if (n == 1)
+            cluster_unpin(&store->file, sources[0].cluster);
+        return -ENOSPC;
+    }
+    begin(store, batch, BATCH_FROM_FILE, cluster_take_reserve(&store->file), 1);
+    memcpy(batch->sources, sources, sizeof(sources[0]) * n);
+    batch->n_sources = n;
+    return n_objects;
+}
+
+int store_collect(struct store *store, struct store_batch *batch)
+{
+    if (store->file.space == NULL)
+        return -ENODEV;
+    const int error = store_file_error(store);
+    if (error != 0 && (error != -ENOSPC || sys_now_ns() < store->retry_ns))
+        return error;
+    if (store->pool.oldest == POOL_NONE)
+        return 0;
+    uint32_t first;
+    const int n = cluster_claim(&store->file, STORE_BATCH_CLUSTERS, &first);
+    store_count_clusters(store);
+    return n > 0 ? collect_from_pool(store, batch, first, (unsigned)n)
+                 : collect_from_file(store, batch);
+}
+
+static unsigned char *place_of(const struct store_batch *batch, const struct batch_item *item)
+{
+    return batch->buffer + item->cluster * SWAP_CLUSTER_BYTES + item->unit * OBJECT_UNIT_BYTES;
+}
+
+/* Copies an object to its place in the buffer under the seal of its new cluster. */
+static void fill_in(const struct store *store, struct store_batch *batch,
+                    const struct batch_item *item, const void *data)
+{
+    const struct object_header header = {
+        .checksum = item->checksum ^
+                    cluster_seal(&store->file, batch->first_cluster + item->cluster),
+        .page = item->page,
+        .n_bytes = item->n_bytes,
+        .codec = item->codec,
+    };
+    unsigned char *to = place_of(batch, item);
+    memcpy(to, &header, sizeof(header));
+    memcpy(to + sizeof(header), data, item->n_bytes);
+}
+
+static void fill_from_pool(const struct store *store, struct store_batch *batch)
+{
+    for (unsigned i = 0; i < batch->n_items; i++) {
+        const struct batch_item *item = &batch->items[i];
+        size_t capacity;
+        fill_in(store, batch, item, pool_object(&store->pool, ref_slot(item->old), &capacity) + 1);
+    }
+}
+
+static unsigned n_live(const struct batch_source *source)
+{
+    unsigned n = 0;
+    for (unsigned w = 0; w < CLUSTER_GRANULES / 64; w++)
+        n += (unsigned)__builtin_popcountll(source->live[w]);
+    return n;
+}
+
+/*
+ * Packs the living objects of one source; false when the batch is full. A header that can't be one
+ * ends the walk: what lies behind it stays where it is, and loading it will tell.
+ */
+static bool gather(const struct store *store, struct store_batch *batch,
+                   struct batch_source *source)
+{
+    const uint64_t seal = cluster_seal(&store->file, source->cluster);
+    unsigned left = n_live(source);
+    for (unsigned unit = 0; left > 0 && unit < CLUSTER_UNITS;) {
+        const unsigned char *at = batch->source + unit * OBJECT_UNIT_BYTES;
+        struct object_header header;
+        memcpy(&header, at, sizeof(header));
+        const unsigned n_units = (unsigned)object_units(header.n_bytes);
+        if (header.n_bytes == 0 || header.n_bytes > SYS_PAGE_SIZE || unit + n_units > CLUSTER_UNITS)
+            break;
+        const unsigned granule = unit / GRANULE_UNITS;
+        if ((source->live[granule / 64] >> granule % 64 & 1) != 0) {
+            header.checksum ^= seal;
+            struct batch_item *item = place(batch, &header);
+            if (item == NULL)
+                return false;
+            item->old = ref_of_file((struct file_ref){source->cluster, unit, n_units});
+            fill_in(store, batch, item, at + sizeof(header));
+            left--;
+        }
+        unit = next_start(unit, n_units);
+    }
+    source->damaged = left > 0;
+    return true;
+}
+
+/* 0, or -ENOSPC when none of the sources gave anything: the file stays as full as it was. */
+static int fill_from_file(const struct store *store, struct store_batch *batch)
+{
+    if (!batch->charged_source) {
+        meta_charge((long)SWAP_CLUSTER_BYTES);
+        batch->charged_source = true;
+    }
+    for (unsigned i = 0; i < batch->n_sources; i++) {
+        struct batch_source *source = &batch->sources[i];
+        const ssize_t n = store_read_file(store, batch->source, SWAP_CLUSTER_BYTES,
+                                          (off_t)source->cluster * (off_t)SWAP_CLUSTER_BYTES);
+        if (n < 0) {
+            source->damaged = true;
+            continue;
+        }
+        memset(batch->source + n, 0, SWAP_CLUSTER_BYTES - (size_t)n); /* the file may end here */
+        if (!gather(store, batch, source))
+            break;
+    }
+    return batch->n_items > 0 ? 0 : -ENOSPC;
+}
+
+static int write_all(const struct store *store, const unsigned char *data, size_t n_bytes,
+                     off_t offset)
+{
+    while (n_bytes > 0) {
+        const ssize_t n = sys_pwrite(store->file.fd, data, n_bytes, offset);
+        if (n == -EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? (int)n : -EIO;
+        data += n;
+        n_bytes -= (size_t)n;
+        offset += n;
+    }
+    return 0;
+}
+
+int store_write(struct store *store, struct store_batch *batch)
+{
+    if (batch->kind == BATCH_FROM_POOL) {
+        fill_from_pool(store, batch);
+    } else {
+        const int error = fill_from_file(store, batch);
+        if (error != 0)
+            return error;
+    }
+    const off_t offset = (off_t)batch->first_cluster * (off_t)SWAP_CLUSTER_BYTES;
+    const size_t n_bytes = batch->at * SWAP_CLUSTER_BYTES +
+                           round_up(batch->end_unit * OBJECT_UNIT_BYTES, SYS_PAGE_SIZE);
+    const int error = write_all(store, batch->buffer, n_bytes, offset);
+    if (error == 0 && !store->direct) /* starts writing back; what is clean by then is dropped */
+        (void)sys_fadvise(store->file.fd, 0, offset + (off_t)n_bytes, POSIX_FADV_DONTNEED);
+    (void)store_trim(store);
+    return error;
+}
+
+static struct file_ref new_place(const struct store_batch *batch, const struct batch_item *item)
+{
+    return (struct file_ref){batch->first_cluster + item->cluster, item->unit, item->n_units};
+}
+
+typedef bool relocate_fn(void *context, uint32_t page, store_ref old, store_ref new);
+
+/* B1: the object is in the batch no more. False when its page was dropped meanwhile. */
+static bool delist(struct store *store, const struct batch_item *item)
+{
+    const uint64_t slot = ref_slot(item->old);
+    size_t capacity;
+    struct object_header *header = pool_object(&store->pool, slot, &capacity);
+    store->pool.blocks[slot >> REF_SLOT_BITS].n_leaving--;
+    if (header->state == OBJECT_DEAD) {
+        pool_give(&store->pool, slot);
+        return false;
+    }
+    header->state = OBJECT_KEPT;
+    return true;
+}
+
+void batch_put_back(struct store *store, struct store_batch *batch)
+{
+    if (batch->kind == BATCH_FROM_POOL)
+        for (unsigned i = 0; i < batch->n_items; i++)
+            (void)delist(store, &batch->items[i]);
+}
+
+static bool move_from_pool(struct store *store, const struct store_batch *batch,
+                           const struct batch_item *item, relocate_fn *relocate, void *context)
+{
+    const struct file_ref to = new_place(batch, item);
+    if (!delist(store, item) || !relocate(context, item->page, item->old, ref_of_file(to)))
+        return false;
+    size_t capacity;
+    store_count_ram(store, pool_object(&store->pool, ref_slot(item->old), &capacity), -1);
+    pool_give(&store->pool, ref_slot(item->old));
+    store_count_file(store, to, 1);
+    cluster_add(&store->file, to);
+    return true;
+}
+
+static bool move_within_file(struct store *store, const struct store_batch *batch,
+                             const struct batch_item *item, relocate_fn *relocate, void *context)
+{
+    const struct file_ref from = ref_file(item->old), to = new_place(batch, item);
+    if (!cluster_holds(&store->file, from) ||
+        !relocate(context, item->page, item->old, ref_of_file(to)))
+        return false;
+    cluster_remove(&store->file, from);
+    cluster_add(&store->file, to);
+    return true;
+}
+
+static void remember(struct store *store, int result)
+{
+    const int before = store_file_error(store);
+    if (before != 0 && before != -ENOSPC)
+        return; /* broken for good, whatever a batch that was under way then says */
+    if (result == -EDQUOT || result == -EFBIG)
+        result = -ENOSPC;
+    if (result == -ENOSPC)
+        store->retry_ns = sys_now_ns() + RETRY_NS;
+    atomic_store_explicit(&store->file_error, result, memory_order_relaxed); /* a figure */
+}
+
+static void end_source(struct store *store, const struct batch_source *source)
+{
+    if (source->damaged)
+        cluster_set_damaged(&store->file, source->cluster);
+    cluster_unpin(&store->file, source->cluster);
+}
+
+size_t store_commit(struct store *store, struct store_batch *batch, int result,
+                    relocate_fn *relocate, void *context)
+{
+    size_t n = 0;
+    if (result != 0)
+        batch_put_back(store, batch);
+    for (unsigned i = 0; result == 0 && i < batch->n_items; i++) {
+        const struct batch_item *item = &batch->items[i];
+        n += batch->kind == BATCH_FROM_POOL
+                 ? move_from_pool(store, batch, item, relocate, context)
+                 : move_within_file(store, batch, item, relocate, context);
+    }
+    for (unsigned i = 0; i < batch->n_sources; i++)
+        end_source(store, &batch->sources[i]);
+    for (unsigned i = 0; i < batch->n_clusters; i++)
+        cluster_unpin(&store->file, batch->first_cluster + i);
+    remember(store, result);
+    end(store, batch);
+    return n;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * clusters: what this process has in the swap file; private to the store. All functions want the
+ * owner's lock, but cluster_seal().
+ */
+#ifndef QUIRE_STORE_CLUSTERS_H
+#define QUIRE_STORE_CLUSTERS_H
+
+#include "store/object.h"
+
+/* At most one object starts in each granule, so that a bit a granule tells the living. */
+#define GRANULE_UNITS 8
+#define CLUSTER_GRANULES (CLUSTER_UNITS / GRANULE_UNITS)
+
+struct cluster {
+    uint64_t live[CLUSTER_GRANULES / 64]; /* granules in which a living object starts */
+    uint32_t seal;                        /* of this use of the cluster: see cluster_seal() */
+    uint16_t n_units;                     /* of the living objects */
+    uint8_t n_pins; /* batches that read or write it; it is not released before they end */
+    bool damaged;   /* could not be read or made sense of: not worth gathering from */
+};
+static_assert(sizeof(struct cluster) == 24, "0.04 % of the file's size, in RAM");
+
+struct clusters {
+    struct swap_space *space; /* NULL: no file, all else is unused */
+    int fd;
+    unsigned owner;
+    uint32_t n;            /* entries of table[] */
+    uint32_t n_held;       /* clusters that the space says are ours */
+    uint32_t reserve;      /* held, empty: what gathering writes to when the file is full */
+    uint32_t cursor;       /* where the search for sparse clusters goes on */
+    struct cluster *table; /* sparse */
+    uint64_t *charged;     /* a bit a page of table[]: counted as metadata */
+    size_t charged_pages;
+    uint64_t serial; /* of the seals */
+};
+
+/* 0, -EINVAL or -ENOMEM. What `owner` still held in the space, from before an exec, is released. */
+int clusters_init(struct clusters *clusters, struct swap_space *space, int fd, unsigned owner);
+void clusters_deinit(struct clusters *clusters);
+
+/* Claims up to n_wanted neighbours and pins each once. Their number, or -ENOSPC. */
+int cluster_claim(struct clusters *clusters, unsigned n_wanted, uint32_t *first);
+
+/* Takes the reserve, pinned and sealed anew; SWAP_NONE: there is none. */
+uint32_t cluster_take_reserve(struct clusters *clusters);
+
+/* Undoes one pin. A cluster that nothing lives in then is kept as the reserve or released. */
+void cluster_unpin(struct clusters *clusters, uint32_t cluster);
+
+void cluster_add(struct clusters *clusters, struct file_ref ref);
+void cluster_remove(struct clusters *clusters, struct file_ref ref); /* may release the cluster */
+bool cluster_holds(const struct clusters *clusters, struct file_ref ref);
+
+/* Finds a cluster worth emptying, pins it and returns it, or SWAP_NONE. */
+uint32_t cluster_pin_sparse(struct clusters *clusters);
+
+/* Gathering failed on the pinned cluster: it is not tried again in this use. */
+void cluster_set_damaged(struct clusters *clusters, uint32_t cluster);
+
+/* What the checksums in this use of the cluster are XORed with. Any thread while it is pinned or
+ * one of its objects is alive. */
+uint64_t cluster_seal(const struct clusters *clusters, uint32_t cluster);
+
+/* In a fork child: owner and descriptor are its own now; pins and reserve were the parent's. */
+void clusters_adopt(struct clusters *clusters, unsigned owner, int fd);
+
+/* Adds up the living objects; 0 or -EUCLEAN with the reason logged. */
+int clusters_validate(const struct clusters *clusters, size_t *n_objects, size_t *n_units);
+
+#endif

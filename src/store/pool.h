@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pool: variable-sized slots for objects in RAM, in blocks of one size class each; private to the
+ * store. All functions want the owner's lock, but pool_object() and pool_pages().
+ */
+#ifndef QUIRE_STORE_POOL_H
+#define QUIRE_STORE_POOL_H
+
+#include "store/object.h"
+
+#define POOL_BLOCK_BYTES ((size_t)64 << 10)
+#define POOL_MIN_SLOT_BYTES ((size_t)128)
+#define POOL_SLOTS (POOL_BLOCK_BYTES / POOL_MIN_SLOT_BYTES) /* the most in a block */
+#define POOL_MAX_CLASSES 96
+#define POOL_NONE UINT32_MAX
+#define POOL_SPARE_BLOCKS 2 /* empty blocks that keep their pages */
+static_assert(POOL_SLOTS == 1u << REF_SLOT_BITS, "a slot's number fits its field");
+
+enum pool_fill { POOL_FULLER, POOL_EMPTIER, POOL_N_FILLS }; /* over half; at most half */
+
+struct pool_block {
+    uint64_t used[POOL_SLOTS / 64]; /* a bit a slot */
+    uint32_t age_prev, age_next;    /* towards the oldest, towards the youngest */
+    uint32_t room_prev, room_next;  /* others of the class that have free slots */
+    uint16_t n_used;
+    uint16_t n_leaving;  /* of these, listed in a batch: OBJECT_LEAVING or OBJECT_DEAD */
+    uint16_t first_free; /* no slot below it is free */
+    uint8_t class;
+    uint8_t n_touched; /* pages from the start that may hold memory */
+};
+
+struct pool {
+    unsigned char *base;
+    struct pool_block *blocks;
+    uint32_t n_blocks;  /* address space */
+    uint32_t n_opened;  /* blocks from the start that were ever used */
+    uint32_t free_head; /* opened, empty, untouched; linked by age_next */
+    uint32_t spare_head, n_spare;
+    uint32_t oldest, youngest;
+    uint32_t room[POOL_MAX_CLASSES][POOL_N_FILLS];
+    uint64_t has_room[(POOL_MAX_CLASSES + 63) / 64]; /* classes with a block in room[] */
+    _Atomic size_t n_pages;                          /* sum of n_touched */
+    size_t charged_bytes;                            /* of blocks[], as metadata */
+    unsigned n_classes;
+    uint16_t slot_bytes[POOL_MAX_CLASSES];
+    uint8_t class_of[OBJECT_MAX_BYTES / 16 + 1]; /* by size in steps of 16 bytes, rounded up */
+};
+
+/* 0, -EINVAL or -ENOMEM. A pool of 0 bytes is allowed and refuses everything. */
+int pool_init(struct pool *pool, size_t max_bytes);
+void pool_deinit(struct pool *pool);
+
+/*
+ * Takes a slot for n_bytes (1 to OBJECT_MAX_BYTES) and sets its number. While the pool holds
+ * `limit_pages` or more it only takes what needs no further page. 0 or -ENOSPC.
+ */
+int pool_take(struct pool *pool, size_t n_bytes, size_t limit_pages, uint64_t *slot);
+void pool_give(struct pool *pool, uint64_t slot);
+
+/* Whether the number names a slot in use. */
+bool pool_holds(const struct pool *pool, uint64_t slot);
+
+/* The slot's memory, and how long it is. The slot must be in use. */
+static inline struct object_header *pool_object(const struct pool *pool, uint64_t slot,
+                                                size_t *n_bytes)
+{
+    const uint64_t block = slot >> REF_SLOT_BITS, index = slot & (POOL_SLOTS - 1);
+    *n_bytes = pool->slot_bytes[pool->blocks[block].class];
+    return (struct object_header *)(void *)(pool->base + block * POOL_BLOCK_BYTES +
+                                            index * *n_bytes);
+}
+
+static inline size_t pool_pages(const struct pool *pool)
+{
+    return atomic_load_explicit(&pool->n_pages, memory_order_relaxed); /* a figure, no partner */
+}
+
+/* The first slot in use at or after `index` in the block, or -1. */
+int pool_next_used(const struct pool_block *block, unsigned index);
+
+/* 0 or -EUCLEAN with the reason logged. */
+int pool_validate(const struct pool *pool);
+
+#endif
