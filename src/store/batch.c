@@ -203,7 +203,7 @@ static void fill_in(const struct store *store, struct store_batch *batch,
 {
     const struct object_header header = {
         .checksum = item->checksum ^
-                    cluster_seal(&store->file, batch->first_cluster + item->cluster),
+                    cluster_seal(&store->file, batch->first_cluster + item->cluster, item->unit),
         .page = item->page,
         .n_bytes = item->n_bytes,
         .codec = item->codec,
@@ -237,7 +237,6 @@ static unsigned n_live(const struct batch_source *source)
 static bool gather(const struct store *store, struct store_batch *batch,
                    struct batch_source *source)
 {
-    const uint64_t seal = cluster_seal(&store->file, source->cluster);
     unsigned left = n_live(source);
     for (unsigned unit = 0; left > 0 && unit < CLUSTER_UNITS;) {
         const unsigned char *at = batch->source + unit * OBJECT_UNIT_BYTES;
@@ -248,7 +247,7 @@ static bool gather(const struct store *store, struct store_batch *batch,
             break;
         const unsigned granule = unit / GRANULE_UNITS;
         if ((source->live[granule / 64] >> granule % 64 & 1) != 0) {
-            header.checksum ^= seal;
+            header.checksum ^= cluster_seal(&store->file, source->cluster, unit);
             struct batch_item *item = place(batch, &header);
             if (item == NULL)
                 return false;
@@ -389,7 +388,7 @@ static void remember(struct store *store, int result)
 static void end_source(struct store *store, const struct batch_source *source)
 {
     if (source->damaged)
-        cluster_set_damaged(&store->file, source->cluster);
+        cluster_settle(&store->file, source->cluster);
     cluster_unpin(&store->file, source->cluster);
 }
 

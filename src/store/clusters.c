@@ -103,9 +103,9 @@ static void begin_use(struct clusters *clusters, uint32_t cluster)
         .seal = (uint32_t)mix(++clusters->serial * SWAP_OWNERS + clusters->owner), .n_pins = 1};
 }
 
-uint64_t cluster_seal(const struct clusters *clusters, uint32_t cluster)
+uint64_t cluster_seal(const struct clusters *clusters, uint32_t cluster, uint32_t unit)
 {
-    return mix((uint64_t)clusters->table[cluster].seal << 32 | cluster);
+    return mix(mix((uint64_t)clusters->table[cluster].seal << 32 | cluster) + unit);
 }
 
 static void fill_reserve(struct clusters *clusters)
@@ -212,7 +212,7 @@ uint32_t cluster_pin_sparse(struct clusters *clusters)
         clusters->cursor = c + 1 < clusters->n ? c + 1 : 0;
         struct cluster *entry = &clusters->table[c];
         if (entry->n_units == 0 || entry->n_units > SPARSE_UNITS || entry->n_pins != 0 ||
-            entry->damaged || swap_is_shared(clusters->space, c))
+            entry->settled || swap_is_shared(clusters->space, c))
             continue;
         entry->n_pins++;
         return c;
@@ -220,9 +220,15 @@ uint32_t cluster_pin_sparse(struct clusters *clusters)
     return SWAP_NONE;
 }
 
-void cluster_set_damaged(struct clusters *clusters, uint32_t cluster)
+void cluster_settle(struct clusters *clusters, uint32_t cluster)
 {
-    clusters->table[cluster].damaged = true;
+    /* relaxed: who loads an object after its page was renamed has taken the lock in between */
+    atomic_store_explicit(&clusters->table[cluster].settled, true, memory_order_relaxed);
+}
+
+bool cluster_is_settled(const struct clusters *clusters, uint32_t cluster)
+{
+    return atomic_load_explicit(&clusters->table[cluster].settled, memory_order_relaxed);
 }
 
 void clusters_adopt(struct clusters *clusters, unsigned owner, int fd)

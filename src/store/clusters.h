@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clusters: what this process has in the swap file; private to the store. All functions want the
- * owner's lock, but cluster_seal().
+ * owner's lock, but cluster_seal() and cluster_is_settled().
  */
 #ifndef QUIRE_STORE_CLUSTERS_H
 #define QUIRE_STORE_CLUSTERS_H
@@ -16,8 +16,8 @@ struct cluster {
     uint64_t live[CLUSTER_GRANULES / 64]; /* granules in which a living object starts */
     uint32_t seal;                        /* of this use of the cluster: see cluster_seal() */
     uint16_t n_units;                     /* of the living objects */
-    uint8_t n_pins; /* batches that read or write it; it is not released before they end */
-    bool damaged;   /* could not be read or made sense of: not worth gathering from */
+    uint8_t n_pins;       /* batches that read or write it; it is not released before they end */
+    _Atomic bool settled; /* see cluster_settle() */
 };
 static_assert(sizeof(struct cluster) == 24, "0.04 % of the file's size, in RAM");
 
@@ -55,12 +55,18 @@ bool cluster_holds(const struct clusters *clusters, struct file_ref ref);
 /* Finds a cluster worth emptying, pins it and returns it, or SWAP_NONE. */
 uint32_t cluster_pin_sparse(struct clusters *clusters);
 
-/* Gathering failed on the pinned cluster: it is not tried again in this use. */
-void cluster_set_damaged(struct clusters *clusters, uint32_t cluster);
+/*
+ * What the headers in the cluster say does not hold for all its objects, because pages were renamed
+ * or the disk damaged it. So it is not gathered from, and page numbers in it are not checked.
+ */
+void cluster_settle(struct clusters *clusters, uint32_t cluster);
+bool cluster_is_settled(const struct clusters *clusters, uint32_t cluster); /* as cluster_seal() */
 
-/* What the checksums in this use of the cluster are XORed with. Any thread while it is pinned or
- * one of its objects is alive. */
-uint64_t cluster_seal(const struct clusters *clusters, uint32_t cluster);
+/*
+ * What the checksum of the object at `unit` is XORed with in this use of the cluster. Any thread
+ * while the cluster is pinned or the object is alive.
+ */
+uint64_t cluster_seal(const struct clusters *clusters, uint32_t cluster, uint32_t unit);
 
 /* In a fork child: owner and descriptor are its own now; pins and reserve were the parent's. */
 void clusters_adopt(struct clusters *clusters, unsigned owner, int fd);

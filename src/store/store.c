@@ -182,9 +182,11 @@ static int load_file(const struct store *store, struct store_packer *packer, str
     struct object_header header;
     const unsigned char *at = (const unsigned char *)scratch + (begin - window);
     memcpy(&header, at, sizeof(header));
-    if (header.page != page || object_units(header.n_bytes) != ref.n_units)
+    if (header.page != page && !cluster_is_settled(&store->file, ref.cluster))
         return -EBADMSG;
-    header.checksum ^= cluster_seal(&store->file, ref.cluster);
+    if (object_units(header.n_bytes) != ref.n_units)
+        return -EBADMSG;
+    header.checksum ^= cluster_seal(&store->file, ref.cluster, ref.unit);
     return codec_decode(packer, &header, at + sizeof(header), end - begin - sizeof(header), out);
 }
 
@@ -247,6 +249,27 @@ void store_drop(struct store *store, store_ref ref)
     case STORE_FILE:
         drop_file(store, ref);
         return;
+    }
+    misused(ref);
+}
+
+store_ref store_rename(struct store *store, store_ref ref, uint32_t from, uint32_t to)
+{
+    size_t capacity;
+    switch (store_tier(ref)) {
+    case STORE_SAME_FILLED:
+        return ref;
+    case STORE_RAM:
+        if (!pool_holds(&store->pool, ref_slot(ref)) ||
+            pool_object(&store->pool, ref_slot(ref), &capacity)->page != from)
+            misused(ref);
+        pool_object(&store->pool, ref_slot(ref), &capacity)->page = to;
+        return ref;
+    case STORE_FILE: /* its header is on the disk and keeps the old number */
+        if (!cluster_holds(&store->file, ref_file(ref)))
+            misused(ref);
+        cluster_settle(&store->file, ref_file(ref).cluster);
+        return ref;
     }
     misused(ref);
 }

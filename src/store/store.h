@@ -84,6 +84,12 @@ int store_load(struct store *store, struct store_packer *packer, store_ref ref, 
 void store_drop(struct store *store, store_ref ref);
 
 /*
+ * Locked: the page moved in its owner's numbering (mremap); `from` is the number it had. Returns
+ * the reference to go on with. Nobody may be loading it. A batch that has it in hand leaves it.
+ */
+store_ref store_rename(struct store *store, store_ref ref, uint32_t from, uint32_t to);
+
+/*
  * Moving the oldest objects of the pool on to the file, in three steps so that no lock is held
  * while the disk works. A batch is up to STORE_BATCH_CLUSTERS neighbouring clusters, one write.
  * Several batches may be in flight, each in the hands of one thread. Every collect that returned
