@@ -263,18 +263,25 @@ void zone_take_range(struct zone *zone, uint32_t from, uint32_t to)
     make_range(zone, from, to, ZONE_ALLOCATED);
 }
 
-/*
- * The lowest aligned place that reaches the frontier or lies beyond it. It may begin below, where
- * the pages up to the frontier are free: without that, a zone that is all free might not give its
- * largest block.
- */
-static bool find_fresh(const struct zone *zone, uint32_t n_pages, uint32_t align_pages,
-                       uint32_t *page)
+static bool is_free_to_frontier(const struct zone *zone, uint32_t page)
 {
-    uint64_t from = round_down(zone->frontier, align_pages);
-    if (from < zone->first ||
-        (from < zone->frontier && !zone_range_is(zone, (uint32_t)from, zone->frontier, ZONE_FREE)))
-        from += align_pages;
+    return page >= zone->first && zone_range_is(zone, page, zone->frontier, ZONE_FREE);
+}
+
+/*
+ * The place at the frontier, as low as can be. It may begin below, where all pages up to the
+ * frontier are free: without that, a zone that is all free might not give its largest block. So
+ * the block that the frontier cuts is tried first, then the alignment asked for.
+ */
+static bool find_fresh(const struct zone *zone, unsigned order, uint32_t n_pages,
+                       uint32_t align_pages, uint32_t *page)
+{
+    uint64_t from = round_down(zone->frontier, (size_t)1 << order);
+    if (!is_free_to_frontier(zone, (uint32_t)from)) {
+        from = round_down(zone->frontier, align_pages);
+        if (!is_free_to_frontier(zone, (uint32_t)from))
+            from += align_pages;
+    }
     if (from + n_pages > zone->end)
         return false;
     *page = (uint32_t)from;
@@ -287,7 +294,7 @@ bool zone_take(struct zone *zone, uint32_t n_pages, uint32_t align_pages, uint32
     uint32_t listed = zone->nonempty >> order;
     if (listed != 0)
         *page = zone->head[order + (unsigned)__builtin_ctz(listed)];
-    else if (!find_fresh(zone, n_pages, align_pages, page))
+    else if (!find_fresh(zone, order, n_pages, align_pages, page))
         return false;
     zone_take_range(zone, *page, *page + n_pages);
     return true;

@@ -242,6 +242,25 @@ static void a_zone_that_is_all_free_gives_its_largest_block(void **state)
     assert_int_equal(counts_of(buddy, 0).n_allocated, 512);
 }
 
+/* Found by the model test: with a small alignment only the pages from the frontier on were tried.
+ */
+static void a_small_alignment_finds_the_block_that_the_frontier_cuts(void **state)
+{
+    struct quire_buddy *buddy = make_one(9, 0, 512);
+    alloc_exact(buddy, 300, 1);
+    assert_int_equal(quire_buddy_free_range(buddy, 0, 300), 0);
+    assert_int_equal(alloc_exact(buddy, 400, 1), 0);
+}
+
+static void a_small_alignment_joins_free_and_fresh_pages(void **state)
+{
+    struct quire_buddy *buddy = make_one(9, 0, 512);
+    alloc(buddy, 2);
+    assert_int_equal(quire_buddy_free(buddy, alloc(buddy, 0), 0), 0);
+    assert_int_equal(alloc_exact(buddy, 5, 4), 4); /* page 4 from the list, 5 to 8 fresh */
+    assert_int_equal(counts_of(buddy, 0).n_free, 0);
+}
+
 /* Ranges */
 
 static void alloc_exact_gives_the_tail_back(void **state)
@@ -493,6 +512,8 @@ int main(void)
         cmocka_unit_test(free_coalesces_up_to_max_order_only),
         cmocka_unit_test(a_zone_of_any_shape_gives_all_its_pages),
         cmocka_unit_test(a_zone_that_is_all_free_gives_its_largest_block),
+        cmocka_unit_test(a_small_alignment_finds_the_block_that_the_frontier_cuts),
+        cmocka_unit_test(a_small_alignment_joins_free_and_fresh_pages),
         cmocka_unit_test(alloc_exact_gives_the_tail_back),
         cmocka_unit_test(alloc_exact_is_aligned_as_asked),
         cmocka_unit_test(part_of_a_block_can_be_freed),
