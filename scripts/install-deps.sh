@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Installs what Quire needs on Debian and Ubuntu: `install-deps.sh build|test ...`.
+#
+#   build   compilers, meson and the libraries that Quire links
+#   test    linters, sanitizers, and the real programs that the tests run
+#
+# Does nothing, in a few milliseconds, when everything is there. Elsewhere it looks for the tools
+# and libraries themselves and names what is missing.
+
+set -euo pipefail
+
+build_packages=(
+    gcc libc6-dev meson ninja-build pkg-config python3
+    liblz4-dev libzstd-dev liburing-dev libjansson-dev libxxhash-dev libsodium-dev libcmocka-dev
+)
+
+# redis-tools has the server's binary too (as redis-check-rdb) and, unlike redis-server, no service
+# that would start by itself. CPython's tests come as a package of the interpreter's own version.
+test_packages=(
+    g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
+    redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
+)
+
+die() {
+    printf 'install-deps: %s\n' "$*" >&2
+    exit 1
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# Packages whose names depend on the versions that this release has, one a line.
+versioned_packages() {
+    local version
+    if version=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'); then
+        printf 'libpython%s-testsuite\n' "$version"
+    fi
+    # clang's sanitizer runtimes: on Debian apart from clang itself.
+    if version=$(clang -dumpversion 2>/dev/null) &&
+        [[ -z $(compgen -G "/usr/lib/llvm-${version%%.*}/lib/clang/*/lib/linux/libclang_rt.asan-*") ]]; then
+        printf 'libclang-rt-%s-dev\n' "${version%%.*}"
+    fi
+    # A node from another source than Debian is as good.
+    have node || printf 'nodejs\n'
+}
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif have sudo; then
+        sudo "$@"
+    else
+        die "missing packages, and neither root nor sudo here to install them; as root, run:
+  apt-get install $(printf '%s ' "${missing[@]}")"
+    fi
+}
+
+# Sets `missing` to those of its arguments that are not installed.
+find_missing() {
+    local package status
+    local -A there=()
+    while read -r package status; do
+        [[ $status != 'install ok installed' ]] || there[$package]=yes
+    done < <(dpkg-query -W -f '${Package} ${Status}\n' "$@" 2>/dev/null)
+    missing=()
+    for package in "$@"; do
+        [[ -n ${there[$package]:-} ]] || missing+=("$package")
+    done
+}
+
+install_missing() {
+    ((${#missing[@]})) || return 0
+    printf 'install-deps: installing %s\n' "${missing[*]}" >&2
+    if ! ${updated:-false}; then
+        as_root apt-get update -q >&2
+        updated=true
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
+}
+
+install_with_apt() {
+    local want=() versioned=() set
+    for set in "$@"; do
+        case $set in
+        build) want+=("${build_packages[@]}") ;;
+        test) want+=("${test_packages[@]}") ;;
+        esac
+    done
+    find_missing "${want[@]}"
+    install_missing
+    # These depend on what the first step may just have installed.
+    if [[ " $* " == *' test '* ]]; then
+        mapfile -t versioned < <(versioned_packages)
+        find_missing "${versioned[@]}"
+        install_missing
+    fi
+}
+
+# Without apt nothing can be installed, but all may be there.
+check_by_hand() {
+    local lacking=() tool library
+    for tool in cc meson ninja pkg-config python3; do
+        have "$tool" || lacking+=("$tool")
+    done
+    if have pkg-config; then
+        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka; do
+            pkg-config --exists "$library" || lacking+=("$library (headers)")
+        done
+    fi
+    ((${#lacking[@]} == 0)) ||
+        die "this is neither Debian nor Ubuntu; please install: $(printf '%s, ' "${lacking[@]}" | sed 's/, $//')"
+    [[ " $* " != *' test '* ]] ||
+        printf 'install-deps: no apt here: tests whose programs are missing will be skipped\n' >&2
+}
+
+main() {
+    (($#)) || set -- build
+    local set
+    for set in "$@"; do
+        [[ $set == build || $set == test ]] || die "no such set: $set (build, test)"
+    done
+    if have apt-get && have dpkg-query; then
+        install_with_apt "$@"
+    else
+        check_by_hand "$@"
+    fi
+}
+
+missing=()
+updated=false
+main "$@"

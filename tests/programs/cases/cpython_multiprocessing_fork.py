@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CPython's own tests of multiprocessing, by fork."""
+import cpython
+
+ONLY = ["WithProcessesTestPool", "WithProcessesTestQueue", "WithProcessesTestSharedMemory",
+        "WithProcessesTestConnection", "WithProcessesTestHeap", "WithProcessesTestSharedCTypes",
+        "WithProcessesTestProcess", "WithManagerTestContainers", "TestStartMethod"]
+
+
+def test(case):
+    cpython.compare(case, ["test_multiprocessing_fork"], only=ONLY)

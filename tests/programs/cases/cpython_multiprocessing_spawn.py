@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CPython's own tests of multiprocessing, by spawn: each child is an interpreter of its own."""
+import cpython
+
+ONLY = ["WithProcessesTestPool", "WithProcessesTestQueue", "WithProcessesTestSharedMemory",
+        "WithProcessesTestConnection", "WithProcessesTestHeap", "WithManagerTestContainers"]
+
+
+def test(case):
+    cpython.compare(case, ["test_multiprocessing_spawn"], only=ONLY)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CPython's own tests, run plainly and under Quire: what passes plainly must pass paged.
+
+The interpreter first fills some memory of its own that stays alive and is never looked at again
+(half of it random), and that its forks inherit. Together with the test's own memory, and that of
+the interpreters it starts, it is several times the budget.
+"""
+import xml.etree.ElementTree
+
+from harness import MIB
+
+BALLAST_MIB = 40
+BUDGET_MIB = 24
+
+RUN = f"""
+import os, test.libregrtest
+ballast = [os.urandom(2048) + bytes(2048) for _ in range({BALLAST_MIB} * 256)]
+test.libregrtest.main()
+"""
+
+
+def outcomes(path):
+    """{name: passed | failed | skipped} of a JUnit file."""
+    found = {}
+    for test in xml.etree.ElementTree.parse(path).iter("testcase"):
+        bad = test.find("failure") is not None or test.find("error") is not None
+        found[test.get("name")] = ("failed" if bad else
+                                   "skipped" if test.find("skipped") is not None else "passed")
+    return found
+
+
+def compare(case, modules, only=(), leave_out=(), timeout=100.0):
+    """Runs test modules; `only` and `leave_out` are regrtest's patterns for tests."""
+    python = case.python()
+    probe = case.plain([python, "-c", "import test.test_mmap"])
+    if probe.measured.status:
+        case.skip("CPython's tests are not installed (libpython3.*-testsuite)")
+    argv = [python, "-c", RUN, "--junit-xml", "results.xml"]
+    for pattern in only:
+        argv += ["-m", pattern]
+    for pattern in leave_out:
+        argv += ["-i", pattern]
+    argv += modules
+
+    plain = case.plain(argv, timeout=timeout)
+    wanted = outcomes(plain.directory / "results.xml")
+    run = case.under(argv, BUDGET_MIB * MIB, timeout=timeout)
+    results = run.directory / "results.xml"
+    case.check(results.exists(), f"ended with {run.measured.status} and left no results\n"
+               f"    {run.tail()}")
+    got = outcomes(results)
+    n_passed = 0
+    for name, outcome in wanted.items():
+        if outcome != "passed":
+            continue
+        n_passed += 1
+        case.check(got.get(name) == "passed",
+                   f"{name} passes plainly, {got.get(name, 'did not run')} under Quire\n"
+                   f"    {run.tail()}")
+    case.check(n_passed >= 5, f"only {n_passed} tests pass plainly: this proves nothing")
+    case.check_paged(run)
+    case.check_bound(run)
+    case.check_clean(run)
+    print(f"{case.name}: {n_passed} tests of CPython's")
+    case.report(plain, run)
