@@ -98,7 +98,7 @@ void large_free(void *object)
     bool found = run_code(entry) == RUN_LARGE && run_address(first) == object;
     if (found) {
         n_pages = run_large_pages(entry);
-        runs_clear_large(first, n_pages);
+        runs_clear_large(first);
         counts.n_objects--;
         counts.n_pages -= n_pages;
     }

@@ -14,8 +14,8 @@
  *
  * Invariants
  *   1. Inside a large object every entry but the first is NONE or FREED.
- *   2. covers[b] names the object that holds both the first page of block b and the page before,
- *      or nobody.
+ *   2. covers[b] names the last object that held both the first page of block b and the page
+ *      before. It may be gone or shorter by now, so it counts only if its length says so.
  *   3. A run is in the tables before its memory is given to anybody or written, and leaves them
  *      before the source has it back. So an entry of a run that is held does not change, but for
  *      the length of a large object, which is one word.
@@ -135,8 +135,8 @@ static uint32_t large_entry(size_t n_pages)
     return (uint32_t)payload << RUN_CODE_BITS | RUN_LARGE;
 }
 
-/* Invariant 2 for the blocks that begin in pages [from, end). */
-static void set_covers(size_t from, size_t end, uint32_t cover)
+/* Invariant 2 for the blocks that begin in pages [from, end) of the object at `first`. */
+static void set_covers(size_t first, size_t from, size_t end)
 {
     size_t block = (from + BLOCK_PAGES - 1) / BLOCK_PAGES;
     size_t last = (end + BLOCK_PAGES - 1) / BLOCK_PAGES;
@@ -145,29 +145,26 @@ static void set_covers(size_t from, size_t end, uint32_t cover)
         return;
     touch(&runs.covers[block], last - block);
     for (; block < last; block++)
-        atomic_store_explicit(&runs.covers[block], cover, memory_order_release);
+        atomic_store_explicit(&runs.covers[block], (uint32_t)first + 1, memory_order_release);
 }
 
 void runs_set_large(size_t first, size_t n_pages)
 {
     touch(&runs.entries[first], 1);
-    set_covers(first + 1, first + n_pages, (uint32_t)first + 1);
+    set_covers(first, first + 1, first + n_pages);
     set_entry(first, large_entry(n_pages));
 }
 
 void runs_resize_large(size_t first, size_t old_n_pages, size_t n_pages)
 {
     if (n_pages > old_n_pages)
-        set_covers(first + old_n_pages, first + n_pages, (uint32_t)first + 1);
+        set_covers(first, first + old_n_pages, first + n_pages);
     set_entry(first, large_entry(n_pages));
-    if (n_pages < old_n_pages)
-        set_covers(first + n_pages, first + old_n_pages, 0);
 }
 
-void runs_clear_large(size_t first, size_t n_pages)
+void runs_clear_large(size_t first)
 {
     set_entry(first, RUN_FREED);
-    set_covers(first + 1, first + n_pages, 0);
 }
 
 /* The entry of the large object that begins at `first`, if it holds `page`; else 0. */

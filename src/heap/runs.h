@@ -50,7 +50,7 @@ void runs_set_span(size_t first, size_t n_pages, unsigned sclass, size_t span);
 void runs_clear_span(size_t first, size_t n_pages);
 void runs_set_large(size_t first, size_t n_pages);
 void runs_resize_large(size_t first, size_t old_n_pages, size_t n_pages);
-void runs_clear_large(size_t first, size_t n_pages);
+void runs_clear_large(size_t first);
 
 /*
  * The entry that speaks for `page`: its own in a span, the first page's in a large object, 0 when

@@ -66,20 +66,19 @@ static void find_dead(const struct span *span, unsigned sclass, size_t n_objects
 static bool inspect(uint32_t entry, size_t page, struct dead *dead)
 {
     const struct span *span = span_at(entry);
-    /* acquire: pairs with the release at the end of span.c's become() */
+    /* acquire: pairs with the release stores of span.c's become() */
     uint32_t generation = atomic_load_explicit(&span->generation, memory_order_acquire);
-    unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_relaxed);
-    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
-    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
+    unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_acquire);
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_acquire);
+    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_acquire);
     size_t n_pages = (n_objects * class_size(sclass) + SYS_PAGE_SIZE - 1) >> SYS_PAGE_SHIFT;
 
     if (generation % 2 != 0 || sclass != run_code(entry) || page < first)
         return false;
-    if (page - first > n_pages) /* a tail is shorter than a page: not this span's */
+    if (page - first >= n_pages) /* a tail is shorter than a page: not this span's */
         return false;
     find_dead(span, sclass, n_objects, (page - first) << SYS_PAGE_SHIFT, dead);
-    /* acquire: the loads above are done before these; pairs with the fence in become() */
-    atomic_thread_fence(memory_order_acquire);
+    /* all loads above acquire, so these are not done before them */
     return atomic_load_explicit(&span->generation, memory_order_relaxed) == generation &&
            run_entry(page) == entry;
 }

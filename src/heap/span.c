@@ -97,13 +97,11 @@ static void become(struct span *span, unsigned sclass, size_t first_page, size_t
 {
     uint32_t generation = atomic_load_explicit(&span->generation, memory_order_relaxed);
 
+    /* release: a reader (scrub.c, acquire) that sees a new value sees a new generation after it */
     atomic_store_explicit(&span->generation, generation + 1, memory_order_relaxed);
-    /* release: no reader sees a new value with the old generation (pairs with scrub.c's fence) */
-    atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&span->sclass, (uint8_t)sclass, memory_order_relaxed);
-    atomic_store_explicit(&span->first_page, (uint32_t)first_page, memory_order_relaxed);
-    atomic_store_explicit(&span->n_objects, (uint16_t)n_objects, memory_order_relaxed);
-    /* release: pairs with scrub.c's first load of the generation */
+    atomic_store_explicit(&span->sclass, (uint8_t)sclass, memory_order_release);
+    atomic_store_explicit(&span->first_page, (uint32_t)first_page, memory_order_release);
+    atomic_store_explicit(&span->n_objects, (uint16_t)n_objects, memory_order_release);
     atomic_store_explicit(&span->generation, generation + 2, memory_order_release);
 }
 
