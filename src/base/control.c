@@ -22,7 +22,8 @@
 
 #define MAGIC 0x6c6f7274432e6571ull
 #define VERSION 1
-#define REAPING UINT32_MAX /* in a slot's pid */
+#define REAPING UINT32_MAX        /* in a slot's pid: somebody takes its holdings back */
+#define RESERVED (UINT32_MAX - 1) /* taken for a child that is not there yet */
 
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "shared between processes: atomics must be lock-free");
 
@@ -162,6 +163,7 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
         atomic_fetch_sub(&control->held[kind], held);
     }
     atomic_store(&slot->request, 0);
+    atomic_store(&slot->serves, 0);
     atomic_store(&slot->armed, 0);
     atomic_store(&slot->unmanaged_pages, 0);
 }
@@ -179,7 +181,7 @@ static void add_stats(struct control_stats *sum, const struct control_stats *sta
 static bool reap_slot(struct control *control, struct control_slot *slot)
 {
     uint32_t pid = atomic_load(&slot->pid);
-    if (pid == 0 || pid == REAPING || is_alive(slot, pid) ||
+    if (pid == 0 || pid >= RESERVED || is_alive(slot, pid) ||
         !atomic_compare_exchange_strong(&slot->pid, &pid, REAPING))
         return false;
     clear_holdings(control, slot);
@@ -192,7 +194,7 @@ unsigned control_reap(struct control *control, void (*gone)(void *context, unsig
                       void *context)
 {
     unsigned n_freed = 0;
-    for (unsigned i = 0; i < CONTROL_SLOTS; i++) {
+    for (unsigned i = 0; i < control->slots_end; i++) {
         if (!reap_slot(control, &control->slot[i]))
             continue;
         if (gone)
@@ -203,31 +205,55 @@ unsigned control_reap(struct control *control, void (*gone)(void *context, unsig
     return n_freed;
 }
 
-static int take_slot(struct control *control, unsigned i, uint32_t pid)
+static int take_slot(struct control *control, uint32_t pid)
 {
-    uint32_t free = 0;
-    if (!atomic_compare_exchange_strong(&control->slot[i].pid, &free, pid))
+    unsigned i = 0;
+    for (uint32_t free = 0; i < CONTROL_SLOTS; i++, free = 0)
+        if (atomic_compare_exchange_strong(&control->slot[i].pid, &free, pid))
+            break;
+    if (i == CONTROL_SLOTS)
         return -EAGAIN;
-    atomic_store(&control->slot[i].start_time, start_time_of(pid));
+    uint32_t end = atomic_load(&control->slots_end);
+    while (end <= i && !atomic_compare_exchange_weak(&control->slots_end, &end, i + 1))
+        continue;
     atomic_fetch_add(&control->n_processes, 1);
     return (int)i;
+}
+
+int control_reserve(struct control *control)
+{
+    int slot = take_slot(control, RESERVED);
+    if (slot == -EAGAIN && control_reap(control, NULL, NULL) > 0)
+        slot = take_slot(control, RESERVED);
+    return slot;
+}
+
+void control_adopt(struct control *control, unsigned slot)
+{
+    uint32_t pid = (uint32_t)sys_getpid();
+    atomic_store(&control->slot[slot].start_time, start_time_of(pid));
+    atomic_store(&control->slot[slot].pid, pid);
+}
+
+void control_unreserve(struct control *control, unsigned slot)
+{
+    atomic_store(&control->slot[slot].pid, 0);
 }
 
 int control_join(struct control *control)
 {
     uint32_t pid = (uint32_t)sys_getpid();
-    for (unsigned i = 0; i < CONTROL_SLOTS; i++) {
+    for (unsigned i = 0; i < control->slots_end; i++) {
         struct control_slot *slot = &control->slot[i];
         if (atomic_load(&slot->pid) == pid && is_alive(slot, pid)) {
             clear_holdings(control, slot);
             return (int)i;
         }
     }
-    for (unsigned i = 0; i < CONTROL_SLOTS; i++) {
-        if (take_slot(control, i, pid) >= 0)
-            return (int)i;
-    }
-    return -EAGAIN;
+    int slot = control_reserve(control);
+    if (slot >= 0)
+        control_adopt(control, (unsigned)slot);
+    return slot;
 }
 
 void control_set_verdict(struct control *control, enum control_verdict verdict, const char *message)
@@ -241,9 +267,9 @@ void control_set_verdict(struct control *control, enum control_verdict verdict, 
 void control_kill_all(struct control *control)
 {
     uint32_t self = (uint32_t)sys_getpid();
-    for (unsigned i = 0; i < CONTROL_SLOTS; i++) {
+    for (unsigned i = 0; i < control->slots_end; i++) {
         uint32_t pid = atomic_load(&control->slot[i].pid);
-        if (pid != 0 && pid != REAPING && pid != self && is_alive(&control->slot[i], pid))
+        if (pid != 0 && pid < RESERVED && pid != self && is_alive(&control->slot[i], pid))
             sys_kill((int)pid, SIGKILL);
     }
     sys_kill((int)self, SIGKILL);
@@ -253,7 +279,7 @@ void control_totals(const struct control *control, struct control_stats *totals)
 {
     memset(totals, 0, sizeof *totals);
     add_stats(totals, &control->ended);
-    for (unsigned i = 0; i < CONTROL_SLOTS; i++)
+    for (unsigned i = 0; i < control->slots_end; i++)
         add_stats(totals, &control->slot[i].stats);
 }
 

@@ -68,6 +68,7 @@ struct control_slot {
     _Atomic uint32_t pid;        /* 0: free */
     _Atomic uint32_t wake;       /* futex (shared): bumped to wake the service thread */
     _Atomic uint32_t request;    /* pages that others ask this process to give back */
+    _Atomic uint32_t serves;     /* it has a service thread that answers requests */
     _Atomic uint32_t armed;      /* its pager runs */
     _Atomic uint64_t start_time; /* of the process, clock ticks since boot: tells a reused pid */
     _Atomic int64_t held[CONTROL_N_KINDS];
@@ -108,6 +109,7 @@ struct control {
     _Atomic uint32_t room;                 /* futex (shared): bumped when room was made */
     _Atomic uint32_t tight;                /* reclaim found nothing to give: allocations may fail */
     _Atomic uint64_t n_processes;          /* ever attached */
+    _Atomic uint32_t slots_end;            /* no slot at or above it was ever taken */
     _Atomic uint64_t peak_unmanaged_pages; /* the highest sum over the slots */
     _Atomic uint64_t peak_stored_ratio_permille; /* packed bytes of the pool / its pages' bytes */
     struct control_stats ended;                  /* of reaped processes */
@@ -134,6 +136,14 @@ void *control_swap_space(const struct control *control);
  * index or -EAGAIN: all slots are taken by living processes.
  */
 int control_join(struct control *control);
+
+/*
+ * fork: the parent takes a slot for the child, which then adopts it; when the fork fails, the
+ * parent frees it again. control_reserve returns the index or -EAGAIN.
+ */
+int control_reserve(struct control *control);
+void control_adopt(struct control *control, unsigned slot);
+void control_unreserve(struct control *control, unsigned slot);
 
 /* Adds pages (negative: takes) to what `slot` holds of `kind`, and keeps sums and peaks. */
 void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages);

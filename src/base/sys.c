@@ -118,6 +118,16 @@ int sys_mlock(const void *address, size_t n_bytes)
     return (int)CALL(SYS_mlock, address, n_bytes, 0, 0, 0, 0);
 }
 
+int sys_mlock2(const void *address, size_t n_bytes, unsigned flags)
+{
+    return (int)CALL(SYS_mlock2, address, n_bytes, flags, 0, 0, 0);
+}
+
+int sys_mlockall(int flags)
+{
+    return (int)CALL(SYS_mlockall, flags, 0, 0, 0, 0, 0);
+}
+
 int sys_munlock(const void *address, size_t n_bytes)
 {
     return (int)CALL(SYS_munlock, address, n_bytes, 0, 0, 0, 0);

@@ -40,6 +40,8 @@ int sys_mprotect(void *address, size_t n_bytes, int prot);
 int sys_madvise(void *address, size_t n_bytes, int advice);
 void *sys_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *address);
 int sys_mlock(const void *address, size_t n_bytes);
+int sys_mlock2(const void *address, size_t n_bytes, unsigned flags);
+int sys_mlockall(int flags);
 int sys_munlock(const void *address, size_t n_bytes);
 int sys_msync(void *address, size_t n_bytes, int flags);
 int sys_memfd_create(const char *name, unsigned flags);

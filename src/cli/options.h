@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* options: the command line of `quire run`, read and turned into numbers. */
+#ifndef QUIRE_CLI_OPTIONS_H
+#define QUIRE_CLI_OPTIONS_H
+
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct run_options {
+    uint64_t budget_bytes;
+    const char *swap_directory; /* NULL: no swap file */
+    uint64_t swap_max_bytes;    /* 0: no swap file */
+    enum store_codec codec;
+    const char *stats_path; /* NULL: none */
+    bool quiet;
+    char **command; /* COMMAND and its arguments, terminated by NULL */
+
+    /* as they stand on the command line; NULL: not given */
+    const char *ram_text, *swap_text, *swap_max_text;
+};
+
+/*
+ * Reads the command line. Ends the process for --help, and with 125 and a message for what can't be
+ * understood.
+ */
+void run_options_parse(int argc, char **argv, struct run_options *options);
+
+/* Works out the budget and the swap file's place and size. False with a message: it can't be. */
+bool run_options_settle(struct run_options *options);
+
+#define OPTIONS_DEFAULT_RAM "50%"
+/* The swap directory that is used unless the command line names one. */
+const char *run_options_default_swap(void);
+
+#endif

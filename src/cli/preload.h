@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* preload: finds libquire-preload.so and puts it into the program's environment. */
+#ifndef QUIRE_CLI_PRELOAD_H
+#define QUIRE_CLI_PRELOAD_H
+
+#include <stddef.h>
+
+/* The library's absolute path, in PATH_MAX bytes. 0; or -1, with what is wrong and the way out, a
+ * line each. */
+int preload_find(char *path, char *problem, size_t n_problem_bytes);
+
+/*
+ * Puts the library first in LD_PRELOAD, before what the user has there, and the control block's
+ * path into QUIRE_CONTROL. 0 or a negative errno.
+ */
+int preload_set_environment(const char *library, const char *control_path);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run: `quire run`. Everything that can go wrong is found out before the program starts.
+ *
+ *   options -> command -> rights -> library -> swap file, control block -> launch -> summary
+ *              126, 127   125       125        125                         the program's status
+ *
+ * The launcher owns the control block and the swap file for as long as the run lasts: processes of
+ * the run find both as /proc/LAUNCHER/fd/N, so neither needs a name, and both are gone when the
+ * last process that uses them is.
+ */
+#include "base/control.h"
+#include "base/sys.h"
+#include "cli/cli.h"
+#include "cli/json_file.h"
+#include "cli/launch.h"
+#include "cli/options.h"
+#include "cli/preload.h"
+#include "cli/resolve.h"
+#include "cli/rights.h"
+#include "cli/summary.h"
+#include "store/swap.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A run inside a run would hold memory that the outer one's budget does not see. */
+static bool is_inside_run(void)
+{
+    const char *outer = getenv(CONTROL_ENVIRONMENT);
+
+    if (outer == NULL || access(outer, F_OK) != 0) /* left over from a run that has ended */
+        return false;
+    cli_error("this is inside a `quire run' already; its budget holds for what is started here\n"
+              "start COMMAND without `quire run'");
+    return true;
+}
+
+static bool have_rights(void)
+{
+    struct rights rights;
+
+    rights_find(&rights);
+    if (rights.problem == NULL)
+        return true;
+    cli_error("cannot page this program: %s\n%s%s`quire doctor' tells more", rights.problem,
+              rights.fix, rights.fix[0] != '\0' ? "\n" : "");
+    return false;
+}
+
+/* Opens the swap file and makes the control block. Its descriptor, or a negative errno, told. */
+static int create_run(const struct run_options *options, struct control **control)
+{
+    struct control_options shared = {
+        .budget_bytes = options->budget_bytes,
+        .swap_max_bytes = options->swap_max_bytes,
+        .codec = options->codec,
+        .launcher_pid = getpid(),
+        .swap_fd = -1,
+    };
+    size_t space_bytes = 0;
+
+    if (options->swap_directory != NULL) {
+        space_bytes = swap_space_bytes(options->swap_max_bytes);
+        if (space_bytes == 0) {
+            cli_error("--swap-max %s: a swap file can't be that large", options->swap_max_text);
+            return -EFBIG;
+        }
+        int fd = -1;
+        int error = swap_open(options->swap_directory, options->swap_max_bytes, &fd);
+        if (error < 0) {
+            cli_error("cannot make a swap file in %s: %s\nname another directory by --swap DIR, or "
+                      "do without: --swap none",
+                      options->swap_directory, swap_open_reason(error));
+            return error;
+        }
+        shared.swap_fd = fd;
+    }
+    int fd = control_create(&shared, space_bytes, control);
+    if (fd < 0)
+        cli_error("cannot make the memory that the run's processes share: %s", strerror(-fd));
+    else if (space_bytes > 0)
+        swap_space_init(control_swap_space(*control), options->swap_max_bytes);
+    return fd;
+}
+
+static int tell_exec_failed(const char *path, int error)
+{
+    cli_error("cannot run %s: %s", path, strerror(error));
+    return error == ENOENT || error == ENOTDIR ? CLI_EXIT_NOT_FOUND : CLI_EXIT_NOT_EXECUTABLE;
+}
+
+/* After the program's end: what Quire has to say, and the exit status. */
+static int conclude(const struct run_options *options, const struct control *control,
+                    const struct launch_result *result)
+{
+    struct summary summary = {
+        .control = control,
+        .run = result,
+        .exit_status = launch_exit_status(result),
+        .swap_directory = options->swap_directory,
+    };
+
+    if (atomic_load(&control->verdict) != CONTROL_RUNNING) {
+        cli_error("%.*s", (int)sizeof control->message, control->message);
+        summary.exit_status = CLI_EXIT_FAILED;
+    }
+    control_totals(control, &summary.totals);
+    if (!options->quiet)
+        summary_print(&summary, stderr);
+    int error = options->stats_path != NULL ? summary_write_json(&summary, options->stats_path) : 0;
+    if (error < 0) {
+        cli_error("cannot write the figures to %s: %s", options->stats_path, strerror(-error));
+        if (summary.exit_status == EXIT_SUCCESS) /* a failure of the program's own says more */
+            return CLI_EXIT_FAILED;
+    }
+    return summary.exit_status;
+}
+
+static int launch(const struct run_options *options, const char *path, const char *library)
+{
+    struct launch_result result;
+    struct control *control;
+    char control_path[64];
+    int fd = create_run(options, &control);
+
+    if (fd < 0)
+        return CLI_EXIT_FAILED;
+    snprintf(control_path, sizeof control_path, "/proc/%d/fd/%d", getpid(), fd);
+    int error = preload_set_environment(library, control_path);
+    if (error == 0)
+        error = launch_program(path, options->command, &result);
+    if (error < 0) {
+        cli_error("cannot start %s: %s", path, strerror(-error));
+        return CLI_EXIT_FAILED;
+    }
+    if (result.exec_error != 0)
+        return tell_exec_failed(path, result.exec_error);
+    return conclude(options, control, &result);
+}
+
+int cli_run(int argc, char **argv)
+{
+    struct run_options options;
+    char path[PATH_MAX], library[PATH_MAX], problem[PATH_MAX + 256];
+
+    run_options_parse(argc, argv, &options);
+    if (is_inside_run() || !run_options_settle(&options))
+        return CLI_EXIT_FAILED;
+    int status = resolve_command(options.command[0], path, sizeof path);
+    if (status != 0)
+        return status;
+    if (!have_rights())
+        return CLI_EXIT_FAILED;
+    if (preload_find(library, problem, sizeof problem) != 0) {
+        cli_error("%s", problem);
+        return CLI_EXIT_FAILED;
+    }
+    int error = options.stats_path != NULL ? json_file_check(options.stats_path) : 0;
+    if (error < 0) {
+        cli_error("cannot write the figures to %s: %s\nname another file by --stats FILE",
+                  options.stats_path, strerror(-error));
+        return CLI_EXIT_FAILED;
+    }
+    return launch(&options, path, library);
+}

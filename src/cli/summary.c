@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * summary: the figures of a run, from the control block and the launcher.
+ *
+ * Text and JSON take every figure from the same functions here, in the same units as the control
+ * block has them: pages become bytes, nothing else is derived twice. Peaks are each kind's own
+ * highest, so they do not add up to the peak of the sum.
+ */
+#include "cli/summary.h"
+
+#include "base/size.h"
+#include "base/sys.h"
+#include "cli/json_file.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static uint64_t bytes_of(int64_t pages)
+{
+    return pages > 0 ? (uint64_t)pages << SYS_PAGE_SHIFT : 0;
+}
+
+static uint64_t load(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static uint64_t peak_bytes(const struct summary *summary, enum control_kind kind)
+{
+    return bytes_of(atomic_load_explicit(&summary->control->peak[kind], memory_order_relaxed));
+}
+
+static uint64_t peak_held_bytes(const struct summary *summary)
+{
+    return bytes_of(atomic_load_explicit(&summary->control->peak_held, memory_order_relaxed));
+}
+
+static uint64_t unmanaged_bytes(const struct summary *summary)
+{
+    return load(&summary->control->peak_unmanaged_pages) << SYS_PAGE_SHIFT;
+}
+
+static uint64_t count_faults(const struct summary *summary)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < CONTROL_N_FAULTS; i++)
+        sum += load(&summary->totals.faults[i]);
+    return sum;
+}
+
+static uint64_t mean_wait_ns(const struct summary *summary)
+{
+    uint64_t n = count_faults(summary);
+
+    return n > 0 ? load(&summary->totals.fault_ns) / n : 0;
+}
+
+static uint64_t p99_wait_ns(const struct summary *summary)
+{
+    return control_latency_quantile_ns(&summary->totals, 990);
+}
+
+/* Bytes of pages packed by what they became; 0: nothing was packed. */
+static double compression_ratio(const struct summary *summary)
+{
+    uint64_t packed = load(&summary->totals.stored_bytes);
+    uint64_t pages = load(&summary->totals.stored_pages);
+
+    return packed > 0 ? (double)pages * (double)SYS_PAGE_SIZE / (double)packed : 0;
+}
+
+static double seconds_of(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+/* "850 ns", "12.3 µs", "4.5 ms", "1.2 s" */
+static const char *format_time(uint64_t ns, char *buffer, size_t n_bytes)
+{
+    if (ns < 1000)
+        snprintf(buffer, n_bytes, "%" PRIu64 " ns", ns);
+    else if (ns < 1000000)
+        snprintf(buffer, n_bytes, "%.1f µs", (double)ns / 1e3);
+    else if (ns < 1000000000)
+        snprintf(buffer, n_bytes, "%.1f ms", (double)ns / 1e6);
+    else
+        snprintf(buffer, n_bytes, "%.1f s", (double)ns / 1e9);
+    return buffer;
+}
+
+struct text { /* one formatted amount; as many as a line has can live side by side */
+    char buffer[32];
+};
+#define SIZE_TEXT(bytes) size_format((bytes), (struct text){""}.buffer, sizeof(struct text))
+#define TIME_TEXT(ns) format_time((ns), (struct text){""}.buffer, sizeof(struct text))
+
+static void print_end(const struct summary *summary, FILE *to)
+{
+    const struct launch_result *run = summary->run;
+    uint64_t n = load(&summary->control->n_processes);
+
+    if (atomic_load(&summary->control->verdict) != CONTROL_RUNNING)
+        fprintf(to, "quire: ended by Quire");
+    else if (WIFSIGNALED(run->wait_status))
+        fprintf(to, "quire: ended by signal %d (%s)", WTERMSIG(run->wait_status),
+                strsignal(WTERMSIG(run->wait_status)));
+    else
+        fprintf(to, "quire: exit status %d", summary->exit_status);
+    fprintf(to, " after %.2f s (user %.2f s, system %.2f s), %" PRIu64 " process%s\n",
+            (double)run->wall_ns / 1e9, seconds_of(run->usage.ru_utime),
+            seconds_of(run->usage.ru_stime), n, n == 1 ? "" : "es");
+}
+
+static void print_store(const struct summary *summary, FILE *to)
+{
+    double ratio = compression_ratio(summary);
+
+    fprintf(to, "  compressed  %s at most", SIZE_TEXT(peak_bytes(summary, CONTROL_POOL)));
+    if (ratio > 0)
+        fprintf(to, ", %.1f : 1", ratio);
+    fprintf(to, "; swap file %s at most", SIZE_TEXT(peak_bytes(summary, CONTROL_FILE)));
+    if (summary->swap_directory != NULL)
+        fprintf(to, " in %s\n", summary->swap_directory);
+    else
+        fprintf(to, " (--swap none)\n");
+}
+
+void summary_print(const struct summary *summary, FILE *to)
+{
+    const struct control_stats *totals = &summary->totals;
+
+    print_end(summary, to);
+    if (load(&summary->control->n_processes) == 0) {
+        fprintf(to, "  no process loaded Quire's library: the program ran outside of the budget\n");
+        return;
+    }
+    fprintf(to, "  budget      %s, held %s at most; %s more that Quire does not manage\n",
+            SIZE_TEXT(summary->control->options.budget_bytes), SIZE_TEXT(peak_held_bytes(summary)),
+            SIZE_TEXT(unmanaged_bytes(summary)));
+    fprintf(to, "  resident    %s at most, staged %s at most, Quire's own tables %s\n",
+            SIZE_TEXT(peak_bytes(summary, CONTROL_RESIDENT)),
+            SIZE_TEXT(peak_bytes(summary, CONTROL_STAGED)),
+            SIZE_TEXT(peak_bytes(summary, CONTROL_METADATA)));
+    print_store(summary, to);
+    fprintf(to,
+            "  faults      %" PRIu64 " first touch, %" PRIu64 " from staging, %" PRIu64
+            " from RAM, %" PRIu64 " from file, %" PRIu64 " same-filled\n",
+            load(&totals->faults[CONTROL_FAULT_FIRST_TOUCH]),
+            load(&totals->faults[CONTROL_FAULT_STAGING]), load(&totals->faults[CONTROL_FAULT_RAM]),
+            load(&totals->faults[CONTROL_FAULT_FILE]),
+            load(&totals->faults[CONTROL_FAULT_SAME_FILLED]));
+    fprintf(to, "  waiting     %s for faults in all; mean %s, p99 %s\n",
+            TIME_TEXT(load(&totals->fault_ns)), TIME_TEXT(mean_wait_ns(summary)),
+            TIME_TEXT(p99_wait_ns(summary)));
+    fprintf(to,
+            "  pages       %" PRIu64 " evicted, %" PRIu64 " dropped dead, %" PRIu64
+            " same-filled, %" PRIu64 " brought in ahead\n",
+            load(&totals->evictions), load(&totals->dropped_dead), load(&totals->same_filled),
+            load(&totals->prefetched));
+}
+
+static json_t *json_of(uint64_t value)
+{
+    return json_integer((json_int_t)value);
+}
+
+static json_t *build_faults(const struct control_stats *totals)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "first_touch",
+                     json_of(load(&totals->faults[CONTROL_FAULT_FIRST_TOUCH])), "staging",
+                     json_of(load(&totals->faults[CONTROL_FAULT_STAGING])), "ram",
+                     json_of(load(&totals->faults[CONTROL_FAULT_RAM])), "file",
+                     json_of(load(&totals->faults[CONTROL_FAULT_FILE])), "same_filled",
+                     json_of(load(&totals->faults[CONTROL_FAULT_SAME_FILLED])));
+}
+
+static json_t *build_json(const struct summary *summary)
+{
+    const struct control *control = summary->control;
+    const struct control_stats *totals = &summary->totals;
+    const struct launch_result *run = summary->run;
+    double ratio = compression_ratio(summary);
+    json_t *json = json_object();
+    int bad = 0;
+
+#define SET(key, value) (bad |= json_object_set_new(json, (key), (value)))
+    SET("version", json_string(QUIRE_VERSION));
+    SET("budget_bytes", json_of(control->options.budget_bytes));
+    SET("swap_max_bytes", json_of(control->options.swap_max_bytes));
+    SET("peak_held_bytes", json_of(peak_held_bytes(summary)));
+    SET("peak_resident_bytes", json_of(peak_bytes(summary, CONTROL_RESIDENT)));
+    SET("peak_staged_bytes", json_of(peak_bytes(summary, CONTROL_STAGED)));
+    SET("peak_compressed_bytes", json_of(peak_bytes(summary, CONTROL_POOL)));
+    SET("peak_metadata_bytes", json_of(peak_bytes(summary, CONTROL_METADATA)));
+    SET("peak_file_bytes", json_of(peak_bytes(summary, CONTROL_FILE)));
+    SET("compression_ratio", ratio > 0 ? json_real(ratio) : json_null());
+    SET("faults", build_faults(totals));
+    SET("fault_wait",
+        json_pack("{s:o, s:o, s:o}", "mean_ns", json_of(mean_wait_ns(summary)), "p99_ns",
+                  json_of(p99_wait_ns(summary)), "total_ns", json_of(load(&totals->fault_ns))));
+    SET("evictions", json_of(load(&totals->evictions)));
+    SET("dropped_dead_pages", json_of(load(&totals->dropped_dead)));
+    SET("scrubbed_bytes", json_of(load(&totals->scrubbed_bytes)));
+    SET("same_filled_pages", json_of(load(&totals->same_filled)));
+    SET("compressed_pages", json_of(load(&totals->stored_pages)));
+    SET("written_pages", json_of(load(&totals->written_pages)));
+    SET("prefetched_pages", json_of(load(&totals->prefetched)));
+    SET("waits_for_room", json_of(load(&totals->waits_for_room)));
+    SET("unmanaged_rss_bytes", json_of(unmanaged_bytes(summary)));
+    SET("processes", json_of(load(&control->n_processes)));
+    SET("wall_seconds", json_real((double)run->wall_ns / 1e9));
+    SET("user_seconds", json_real(seconds_of(run->usage.ru_utime)));
+    SET("system_seconds", json_real(seconds_of(run->usage.ru_stime)));
+    SET("exit_status", json_integer(summary->exit_status));
+    SET("ended_by", atomic_load(&control->verdict) == CONTROL_RUNNING
+                        ? json_null()
+                        : json_string(control->message));
+#undef SET
+    if (bad) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
+int summary_write_json(const struct summary *summary, const char *path)
+{
+    json_t *json = build_json(summary);
+    int error = json_file_write(json, path);
+
+    json_decref(json);
+    return error;
+}

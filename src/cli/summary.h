@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* summary: what a run came to, as a few lines of text and as JSON. */
+#ifndef QUIRE_CLI_SUMMARY_H
+#define QUIRE_CLI_SUMMARY_H
+
+#include "base/control.h"
+#include "cli/launch.h"
+
+#include <stdio.h>
+
+struct summary {
+    const struct control *control;
+    struct control_stats totals; /* of all processes, living and gone */
+    const struct launch_result *run;
+    int exit_status;            /* of `quire run` */
+    const char *swap_directory; /* NULL: none */
+};
+
+void summary_print(const struct summary *summary, FILE *to);
+
+/* Writes the figures as json_file_write() does: 0 or a negative errno. */
+int summary_write_json(const struct summary *summary, const char *path);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * arm: from here on, pages come and go.
+ *
+ *   1. tables and threads' memory are set up: all that can fail without harm
+ *   2. a userfaultfd is opened and registered over the arena and the staging area
+ *   3. what is present is read from the page map: those pages are resident from now on
+ *   4. the handlers start
+ *
+ * First touches between 2 and 4 wait. All of it under the lock, so that nothing is handed out or
+ * given back meanwhile. Runs in the service thread, which alone has the descriptor.
+ */
+#include "base/meta.h"
+#include "base/uffd.h"
+#include "pager/internal.h"
+#include "store/swap.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#define FEATURES ((uint64_t)UFFD_FEATURE_MOVE)
+#define QUEUE_LEAST 4096
+#define POOL_MOST_BYTES ((size_t)1 << 40)
+
+static int init_queue(void)
+{
+    /* Twice what can be resident: at most half of the slots are stale when it is full. */
+    uint64_t capacity = (uint64_t)2
+                        << log2_ceil((size_t)control_budget(pager.control) + QUEUE_LEAST);
+    uint32_t *ring = meta_map(fifo_bytes(capacity));
+    if (!ring)
+        return -ENOMEM;
+    meta_charge((long)fifo_bytes(capacity / 2)); /* what it comes to touch, as a rule */
+    fifo_init(&pager.queue, ring, capacity);
+    return 0;
+}
+
+static int open_swap(void)
+{
+    char path[64];
+    const struct control_options *options = &pager.control->options;
+    if (options->swap_max_bytes == 0)
+        return -1;
+    log_format(path, sizeof path, "/proc/%d/fd/%d", options->launcher_pid, options->swap_fd);
+    return swap_reopen(path, 0);
+}
+
+static int init_store(void)
+{
+    struct store_config config = {
+        .swap = control_swap_space(pager.control),
+        .swap_fd = open_swap(),
+        .swap_owner = pager.slot,
+    };
+    size_t pool_max = (size_t)pager.control->options.budget_bytes * 2;
+    config.pool_max_bytes = pool_max < POOL_MOST_BYTES ? pool_max : POOL_MOST_BYTES;
+    if (config.swap_fd < 0) {
+        if (pager.control->options.swap_max_bytes > 0 &&
+            !(atomic_fetch_or(&pager.control->warned, 1) & 1))
+            log_format(pager.control->message, sizeof pager.control->message,
+                       "the swap file can't be reached from process %d: it pages to RAM only",
+                       sys_getpid());
+        config.swap = NULL;
+    }
+    return store_init(&config, &pager.store);
+}
+
+static int init_tables(void)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    int error = init_queue();
+    if (!error)
+        error = staging_init(&pager.staging, 2u << log2_ceil(marks.staging + 256));
+    if (!error)
+        error = init_store();
+    if (!error)
+        error = reclaim_init();
+    return error;
+}
+
+static size_t arena_bytes(void)
+{
+    return (size_t)pager.n_pages << SYS_PAGE_SHIFT;
+}
+
+static int register_all(void)
+{
+    enum uffd_way way;
+    service_uffd = uffd_open(FEATURES, &way);
+    if (service_uffd < 0)
+        return service_uffd;
+    int error = uffd_register(service_uffd, pager.base, arena_bytes());
+    if (!error)
+        error = uffd_register(service_uffd, pager.staging.base,
+                              (size_t)pager.staging.n_slots << SYS_PAGE_SHIFT);
+    if (error)
+        sys_close(service_uffd); /* unregisters what was registered */
+    return error;
+}
+
+#define PAGEMAP_BATCH 512
+#define PAGEMAP_PRESENT ((uint64_t)3 << 62) /* or in the kernel's own swap */
+
+/* Every present page of [page, end) is resident from now on, in the order of addresses. */
+static int scan_range(int fd, uint32_t page, uint32_t end)
+{
+    uint64_t maps[PAGEMAP_BATCH];
+    while (page < end) {
+        uint32_t n = end - page < PAGEMAP_BATCH ? end - page : PAGEMAP_BATCH;
+        off_t offset = (off_t)((uintptr_t)page_address(page) >> SYS_PAGE_SHIFT) * 8;
+        ssize_t got = sys_pread(fd, maps, n * sizeof maps[0], offset);
+        if (got <= 0)
+            return got < 0 ? (int)got : -EIO;
+        n = (uint32_t)((size_t)got / sizeof maps[0]);
+        for (uint32_t i = 0; i < n; i++) {
+            page_entry dead = table_get(&pager.table, page + i) & PAGE_DEAD;
+            bool present = (maps[i] & PAGEMAP_PRESENT) != 0;
+            if (dead && !present) {
+                pager.n_dead--;
+                table_set(&pager.table, page + i, 0);
+            }
+            if (!present)
+                continue;
+            pager_make_resident(page + i);
+            table_set(&pager.table, page + i, table_get(&pager.table, page + i) | dead);
+            pager.n_resident++;
+        }
+        page += n;
+    }
+    return 0;
+}
+
+static int scan_present(void)
+{
+    int fd = sys_openat(AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    pager.n_resident = 0;
+    int error = 0;
+    for (unsigned zone = 0; zone < 2 && !error; zone++) {
+        struct quire_buddy_counts counts;
+        error = quire_buddy_counts(pager.buddy, zone, &counts);
+        if (!error)
+            error = scan_range(fd, counts.first, counts.frontier);
+    }
+    sys_close(fd);
+    return error;
+}
+
+static int arm_locked(void)
+{
+    int error = init_tables();
+    if (!error)
+        error = register_all();
+    if (error)
+        return error;
+    /* A huge page would be taken apart again by the first eviction from it. */
+    sys_madvise(pager.base, arena_bytes(), MADV_NOHUGEPAGE);
+    /* A child that Quire does not know of (raw clone) must not read zeros in place of contents. */
+    sys_madvise(pager.base, arena_bytes(), MADV_DONTFORK);
+    int64_t charged = pager.n_resident;
+    error = scan_present();
+    if (error)
+        pager_end_run(CONTROL_FAILED, "/proc/self/pagemap can't be read: the pager needs /proc");
+    budget_charge(CONTROL_RESIDENT, pager.n_resident - charged);
+    budget_charge_tables();
+    atomic_store_explicit(&pager.state, PAGER_ARMED, memory_order_release);
+    return 0;
+}
+
+static int start_handlers(void)
+{
+    int error = fault_start_handlers();
+    if (error)
+        pager_end_run(CONTROL_FAILED, "no thread could be started to serve page faults");
+    atomic_store(&pager.self->armed, 1);
+    return 0;
+}
+
+int arm(void)
+{
+    lock_take(&pager.lock);
+    int error = arm_locked();
+    lock_release(&pager.lock);
+    return error ? error : start_handlers();
+}
+
+int arm_child(void)
+{
+    int error = register_all();
+    if (error)
+        return error;
+    if (pager.store) {
+        int fd = open_swap();
+        store_fork_child(pager.store, pager.slot, fd);
+    }
+    return start_handlers();
+}

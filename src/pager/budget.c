@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * budget: what this process holds against the run's budget, and waiting for room.
+ *
+ * Room is the budget less what all processes of the run hold. Reclaim starts when it falls below
+ * `low` and stops at `high`, so that a fault usually finds room. A fault that finds none waits for
+ * the service thread, and where passes of that bring nothing any more, the run is out of room.
+ *
+ * After a fork, parent and child share pages, which both count. So each of them looks now and then
+ * at what the kernel says of its proportional share, and charges only that (n_shared is the rest).
+ */
+#include "base/log.h"
+#include "base/meta.h"
+#include "pager/internal.h"
+#include "store/swap.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#define LOW_SHARE 64 /* low is one part in so many of the budget */
+#define LOW_LEAST 64
+#define LOW_MOST 4096
+#define STAGING_SHARE 16
+#define STAGING_LEAST 64
+#define STAGING_MOST 16384
+#define POOL_FLOOR_SHARE 8  /* without a file the pool may grow until so little is left */
+#define POOL_FILE_SHARE 2   /* with one, to this part of the budget */
+#define FRUITLESS_PASSES 20 /* in a row, while a fault waits: then there is nothing to be had */
+#define WAIT_NS 20000000u
+
+_Atomic uint32_t budget_fruitless;
+static _Atomic uint32_t n_waiting; /* handlers that wait for room */
+
+static int64_t clamp(int64_t value, int64_t least, int64_t most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+void budget_watermarks(struct watermarks *marks)
+{
+    int64_t budget = pager.control ? control_budget(pager.control) : INT32_MAX;
+    bool has_file = pager.control && pager.control->options.swap_max_bytes > 0;
+    marks->low = clamp(budget / LOW_SHARE, LOW_LEAST, LOW_MOST);
+    marks->high = 2 * marks->low;
+    marks->pool_limit = has_file ? budget / POOL_FILE_SHARE
+                                 : budget - budget / POOL_FLOOR_SHARE - marks->high;
+    marks->staging = (uint32_t)clamp(budget / STAGING_SHARE, STAGING_LEAST, STAGING_MOST);
+}
+
+int64_t budget_room(void)
+{
+    if (!pager.control)
+        return INT64_MAX;
+    return control_budget(pager.control) - control_held(pager.control);
+}
+
+void budget_charge(enum control_kind kind, int64_t n_pages)
+{
+    if (pager.control && n_pages != 0)
+        control_charge(pager.control, pager.slot, kind, n_pages);
+}
+
+static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
+{
+    if (now == *charged)
+        return;
+    budget_charge(kind, now - *charged);
+    *charged = now;
+}
+
+void budget_charge_tables(void)
+{
+    charge_to(CONTROL_METADATA, &pager.metadata_charged, (int64_t)(meta_bytes() >> SYS_PAGE_SHIFT));
+    if (!pager.store)
+        return;
+    struct store_counts counts;
+    store_counts(pager.store, &counts);
+    charge_to(CONTROL_POOL, &pager.pool_charged, (int64_t)counts.pool_pages);
+    charge_to(CONTROL_FILE, &pager.file_charged, (int64_t)(counts.file_held_bytes >> 12));
+}
+
+bool budget_is_tight(void)
+{
+    return pager.control && atomic_load_explicit(&pager.control->tight, memory_order_relaxed);
+}
+
+void budget_announce_room(void)
+{
+    atomic_store(&budget_fruitless, 0);
+    if (atomic_load_explicit(&pager.control->tight, memory_order_relaxed))
+        atomic_store(&pager.control->tight, 0);
+    atomic_fetch_add(&pager.control->room, 1);
+    if (atomic_load(&n_waiting) > 0)
+        sys_futex_wake(&pager.control->room, INT32_MAX, true);
+}
+
+static void out_of_room(void)
+{
+    bool has_file = pager.control->options.swap_max_bytes > 0;
+    pager_end_run(CONTROL_OUT_OF_ROOM,
+                  "out of room: the budget of %lu MiB is full and %s; raise --ram%s",
+                  (unsigned long)(pager.control->options.budget_bytes >> 20),
+                  has_file ? "so is the swap file" : "there is no swap file (--swap none)",
+                  has_file ? " or --swap-max" : ", or allow a file with --swap DIR");
+}
+
+void budget_wait_for_room(int64_t n_pages)
+{
+    if (budget_room() >= n_pages)
+        return;
+    control_count(&pager.self->stats.waits_for_room, 1);
+    atomic_fetch_add(&n_waiting, 1);
+    uint32_t start = atomic_load(&budget_fruitless);
+    while (budget_room() < n_pages) {
+        uint32_t turn = atomic_load(&pager.control->room);
+        /* The service thread may be the one whose fault this is: then it can't make room. */
+        if (atomic_load(&service_populating))
+            break;
+        if (atomic_load(&budget_fruitless) > start + FRUITLESS_PASSES)
+            out_of_room();
+        if (atomic_load(&budget_fruitless) < start)
+            start = 0;
+        service_wake();
+        sys_futex_wait(&pager.control->room, turn, WAIT_NS, true);
+    }
+    atomic_fetch_sub(&n_waiting, 1);
+}
+
+static int64_t evictable(const struct control_slot *slot)
+{
+    return slot->held[CONTROL_RESIDENT] + slot->held[CONTROL_STAGED] + slot->held[CONTROL_POOL];
+}
+
+/* The other process that holds most is asked to give back. */
+static bool ask_another(int64_t wanted)
+{
+    struct control_slot *most = NULL;
+    uint32_t end = atomic_load(&pager.control->slots_end);
+    for (uint32_t i = 0; i < end; i++) {
+        struct control_slot *slot = &pager.control->slot[i];
+        if (slot == pager.self || slot->pid == 0 || !atomic_load(&slot->serves))
+            continue;
+        if (!most || evictable(slot) > evictable(most))
+            most = slot;
+    }
+    if (!most || evictable(most) < wanted)
+        return false;
+    uint32_t none = 0;
+    if (atomic_compare_exchange_strong(&most->request, &none, (uint32_t)wanted)) {
+        atomic_fetch_add(&most->wake, 1);
+        sys_futex_wake(&most->wake, 1, true);
+    }
+    return true;
+}
+
+static void release_swap_of(void *context, unsigned slot)
+{
+    struct swap_space *space = control_swap_space(pager.control);
+    if (space)
+        swap_release_owner(space, slot);
+}
+
+void budget_no_progress(int64_t wanted)
+{
+    if (control_reap(pager.control, release_swap_of, NULL) > 0) {
+        budget_announce_room();
+        return;
+    }
+    bool asked = ask_another(wanted);
+    if (!asked)
+        atomic_store(&pager.control->tight, 1);
+    atomic_fetch_add(&budget_fruitless, 1);
+    /* Give the one who was asked time; waiters look again by themselves. */
+    sys_sleep_ns(asked ? 2000000 : 1000000);
+}
+
+/* The value of a "Name:   123 kB" line in pages, or 0. */
+static int64_t smaps_pages(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    int64_t kilobytes = 0;
+    if (!at)
+        return 0;
+    for (at += strlen(name); *at == ' '; at++)
+        continue;
+    for (; *at >= '0' && *at <= '9'; at++)
+        kilobytes = kilobytes * 10 + (*at - '0');
+    return kilobytes / 4;
+}
+
+static bool read_rollup(int64_t *anonymous, int64_t *share)
+{
+    char text[2048];
+    int fd = sys_openat(AT_FDCWD, "/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    ssize_t n = sys_read(fd, text, sizeof text - 1);
+    sys_close(fd);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    *anonymous = smaps_pages(text, "\nAnonymous:");
+    *share = smaps_pages(text, "\nPss_Anon:");
+    return *anonymous > 0 && *share > 0;
+}
+
+void budget_sample_sharing(void)
+{
+    int64_t anonymous, share;
+    if (!pager.control || !read_rollup(&anonymous, &share))
+        return;
+    lock_take(&pager.lock);
+    int64_t held = pager.n_resident + pager.staging.n_pages + pager.pool_charged;
+    int64_t shared = anonymous - share;
+    if (shared > held)
+        shared = held;
+    if (shared < 16)
+        shared = 0;
+    budget_charge(CONTROL_RESIDENT, pager.n_shared - shared);
+    pager.n_shared = shared;
+    int64_t unmanaged = anonymous - held - pager.metadata_charged;
+    atomic_store(&pager.self->unmanaged_pages, unmanaged > 0 ? (uint64_t)unmanaged : 0);
+    lock_release(&pager.lock);
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fault: brings absent pages in.
+ *
+ * One handler thread a processor, up to MOST_HANDLERS, each bound to its own. A wake-up on another
+ * processor that sleeps costs several times the work itself, so it matters that a handler is there
+ * where the fault happened: the faulting thread falls asleep, the handler runs in its place and
+ * wakes it up again. All handlers wait on the same descriptor; the one who comes too late finds
+ * nothing and sleeps on (docs/adr/0003-where-handlers-run.md has the measurements).
+ *
+ * A page on its way in is BUSY. Its handler works without the lock, alone may change the page's
+ * entry meanwhile, and wakes whoever waits for the page by installing it:
+ *
+ *   lock: entry |= BUSY   ->   fill, load, read (no lock)   ->   UFFDIO_COPY
+ *                                                                     |
+ *   lock: entry = RESIDENT, the stored copy is dropped  <-------------'
+ *
+ * Pages in staging need no such detour: one UFFDIO_MOVE under the lock brings them back.
+ */
+#include "base/meta.h"
+#include "base/thread.h"
+#include "base/uffd.h"
+#include "pager/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define MOST_HANDLERS 4
+#define TOUCH_WINDOW 32u /* pages at most that a first touch brings in: 128 KiB */
+#define LOAD_WINDOW 16u  /* pages at most that are loaded from the store at once */
+#define N_ZEROS TOUCH_WINDOW
+#define COPY_RETRIES 1000
+
+struct handler {
+    struct store_packer *packer;
+    unsigned char *pages;   /* LOAD_WINDOW pages */
+    unsigned char *scratch; /* the store's, for reading the file */
+    int processor;          /* -1: any */
+};
+
+static unsigned char *zeros; /* N_ZEROS pages, never written: the kernel's zero page */
+static struct handler handlers[MOST_HANDLERS + 1]; /* the last is the service thread's */
+
+static void count_fault(enum control_fault kind, uint32_t n_pages)
+{
+    control_count(&pager.self->stats.faults[kind], 1);
+    if (n_pages > 1)
+        control_count(&pager.self->stats.prefetched, n_pages - 1);
+}
+
+/*
+ * Installs n_pages pages; returns how many are there afterwards, from the first on. 0: the address
+ * is mapped no more.
+ */
+static uint32_t install(uint32_t page, const unsigned char *contents, uint32_t n_pages)
+{
+    uint32_t done = 0;
+    for (int tries = 0; done < n_pages;) {
+        size_t n_bytes = (size_t)(n_pages - done) << SYS_PAGE_SHIFT;
+        ssize_t n = uffd_copy(service_uffd, page_address(page + done),
+                              contents + ((size_t)done << SYS_PAGE_SHIFT), n_bytes);
+        if (n > 0) {
+            done += (uint32_t)((size_t)n >> SYS_PAGE_SHIFT);
+        } else if (n == -EEXIST) {
+            uffd_wake(service_uffd, page_address(page + done), SYS_PAGE_SIZE);
+            done++;
+        } else if (n == -EAGAIN) {
+            continue;
+        } else if (n == -ENOENT && n_pages - done > 1) {
+            n_pages = done + 1; /* the range crosses into another mapping: only the first is due */
+        } else if (n == -ENOMEM && tries++ < COPY_RETRIES) {
+            sys_sleep_ns(1000000); /* the kernel is short of memory; nobody gains by giving up */
+        } else {
+            break;
+        }
+    }
+    return done;
+}
+
+/* L. Pages that could not be installed are what they were before. */
+static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done)
+{
+    for (uint32_t i = 0; i < n_done; i++) {
+        page_entry entry = table_get(&pager.table, page + i);
+        if (page_state(entry) == PAGE_STORED)
+            store_drop(pager.store, page_payload(entry));
+        pager_make_resident(page + i);
+    }
+    for (uint32_t i = n_done; i < n_pages; i++)
+        table_set(&pager.table, page + i, table_get(&pager.table, page + i) & ~PAGE_BUSY);
+    pager.n_resident += n_done;
+    budget_charge(CONTROL_RESIDENT, n_done);
+    pager_busy_done(n_pages);
+}
+
+/* L. Marks [page, page + n) busy. */
+static void make_busy(uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t i = 0; i < n_pages; i++)
+        table_set(&pager.table, page + i, table_get(&pager.table, page + i) | PAGE_BUSY);
+    pager.n_busy += n_pages;
+}
+
+/* L. The end of the part of the arena that may be filled along with `page`. */
+static uint32_t limit_of(uint32_t page)
+{
+    if (page < pager.heap_pages)
+        return pager.heap_committed;
+    const struct region *region = regions_find(&pager.regions, page);
+    return region && region->first <= page ? region->first + region->n_pages : page + 1;
+}
+
+/* L. How many pages from `page` on, up to `most`, can be brought in the same way. */
+static uint32_t alike(uint32_t page, enum page_state state, uint32_t most)
+{
+    uint32_t n = 1, end = most > 1 ? limit_of(page) : 0;
+    while (n < most && page + n < end) {
+        page_entry entry = table_get(&pager.table, page + n);
+        if (page_state(entry) != state || entry & (PAGE_BUSY | PAGE_DEAD))
+            break;
+        n++;
+    }
+    return n;
+}
+
+/* A window is not worth waiting for: take what room there is, and one page in any case. */
+static uint32_t within_room(uint32_t n_pages)
+{
+    int64_t room = budget_room();
+    if (room >= (int64_t)n_pages)
+        return n_pages;
+    return room > 1 ? (uint32_t)room : 1;
+}
+
+/* Locked on entry, unlocked on return, as in all of the functions that serve. */
+static void serve_first_touch(uint32_t page)
+{
+    uint32_t window = readahead_window(&pager.touch, page, TOUCH_WINDOW);
+    uint32_t n = within_room(alike(page, PAGE_EMPTY, window));
+    if (n < window)
+        readahead_cut(&pager.touch, page, n);
+    make_busy(page, n);
+    lock_release(&pager.lock);
+    uint32_t done = install(page, zeros, n);
+    lock_take(&pager.lock);
+    finish(page, n, done);
+    lock_release(&pager.lock);
+    count_fault(CONTROL_FAULT_FIRST_TOUCH, done);
+}
+
+/* L. Pages that lie in consecutive slots come back in one move. */
+static uint32_t staged_run(uint32_t page, uint32_t slot, uint32_t most)
+{
+    uint32_t n = 1;
+    while (n < most && page + n < pager.n_pages && slot + n < pager.staging.n_slots &&
+           (table_get(&pager.table, page + n) & ~PAGE_PACKING) == page_make(PAGE_STAGED, slot + n))
+        n++;
+    return n;
+}
+
+/* L. The page leaves its slot by copy, where it can't be moved (protection, a fork's mark). */
+static bool copy_back(uint32_t page, uint32_t slot)
+{
+    char *from = staging_address(&pager.staging, slot);
+    if (install(page, (unsigned char *)from, 1) != 1)
+        return false;
+    sys_madvise(from, SYS_PAGE_SIZE, MADV_DONTNEED);
+    return true;
+}
+
+static void serve_staged(uint32_t page, page_entry entry)
+{
+    uint32_t slot = (uint32_t)page_payload(entry);
+    uint32_t window = readahead_window(&pager.load, page, LOAD_WINDOW);
+    uint32_t n = staged_run(page, slot, window), done = 0;
+    ssize_t moved;
+    do {
+        moved = uffd_move(service_uffd, page_address(page), staging_address(&pager.staging, slot),
+                          (size_t)n << SYS_PAGE_SHIFT, 1);
+    } while (moved == -EAGAIN);
+    if (moved > 0)
+        done = (uint32_t)((size_t)moved >> SYS_PAGE_SHIFT);
+    else if (copy_back(page, slot))
+        done = 1;
+    else
+        pager_forget(page, page + 1); /* not mapped any more */
+    for (uint32_t i = 0; i < done; i++) {
+        pager.staging.page[slot + i] = STAGING_HOLE;
+        pager_make_resident(page + i);
+    }
+    pager.staging.n_pages -= done;
+    pager.n_resident += done;
+    /* Resident first: room may look smaller for a moment, never larger. */
+    budget_charge(CONTROL_RESIDENT, done);
+    budget_charge(CONTROL_STAGED, -(int64_t)done);
+    lock_release(&pager.lock);
+    count_fault(CONTROL_FAULT_STAGING, done);
+}
+
+static enum control_fault fault_kind(store_ref ref)
+{
+    switch (store_tier(ref)) {
+    case STORE_SAME_FILLED:
+        return CONTROL_FAULT_SAME_FILLED;
+    case STORE_RAM:
+        return CONTROL_FAULT_RAM;
+    case STORE_FILE:
+        break;
+    }
+    return CONTROL_FAULT_FILE;
+}
+
+static _Noreturn void bad_copy(uint32_t page, store_ref ref, int error)
+{
+    pager_end_run(CONTROL_BAD_COPY,
+                  "the page at %p did not come back intact from %s (%s); the program was ended "
+                  "before it could see it",
+                  (void *)page_address(page),
+                  store_tier(ref) == STORE_FILE ? "the swap file" : "the compressed store",
+                  error == -EBADMSG ? "checksum" : "I/O error");
+}
+
+/* Loads n stored pages; only the first has to succeed. Entries are BUSY: nobody changes them. */
+static uint32_t load(struct handler *handler, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t i = 0; i < n_pages; i++) {
+        store_ref ref = page_payload(pager.table.entries[page + i]);
+        int error = store_load(pager.store, handler->packer, ref, page + i,
+                               handler->pages + ((size_t)i << SYS_PAGE_SHIFT), handler->scratch);
+        if (error && i > 0)
+            return i;
+        if (error)
+            bad_copy(page, ref, error);
+    }
+    return n_pages;
+}
+
+static void serve_stored(struct handler *handler, uint32_t page, page_entry entry)
+{
+    uint32_t window = readahead_window(&pager.load, page, LOAD_WINDOW);
+    uint32_t n = within_room(alike(page, PAGE_STORED, window));
+    if (n < window)
+        readahead_cut(&pager.load, page, n);
+    make_busy(page, n);
+    lock_release(&pager.lock);
+    uint32_t loaded = load(handler, page, n);
+    uint32_t done = install(page, handler->pages, loaded);
+    lock_take(&pager.lock);
+    finish(page, n, done);
+    budget_charge_tables();
+    if (done == 0) /* not mapped any more: then nobody wants it */
+        pager_forget(page, page + 1);
+    lock_release(&pager.lock);
+    count_fault(fault_kind(page_payload(entry)), done);
+}
+
+/*
+ * The page was resident as far as the pager knows. Either another fault brought it in meanwhile,
+ * or the program dropped it behind the pager's back (a raw system call): zeros are right then.
+ */
+static void serve_resident(uint32_t page)
+{
+    install(page, zeros, 1);
+    lock_release(&pager.lock);
+}
+
+static void serve(struct handler *handler, uint32_t page)
+{
+    for (;;) {
+        lock_take(&pager.lock);
+        page_entry entry = table_get(&pager.table, page);
+        if (entry & PAGE_BUSY) { /* another handler is at it, and wakes all who wait */
+            lock_release(&pager.lock);
+            return;
+        }
+        enum page_state state = page_state(entry);
+        if (state == PAGE_STAGED)
+            return serve_staged(page, entry);
+        if (state == PAGE_RESIDENT)
+            return serve_resident(page);
+        if (budget_room() >= 1 || atomic_load(&service_populating)) {
+            if (state == PAGE_EMPTY)
+                return serve_first_touch(page);
+            return serve_stored(handler, page, entry);
+        }
+        lock_release(&pager.lock);
+        budget_wait_for_room(1);
+    }
+}
+
+static void serve_address(struct handler *handler, uintptr_t address)
+{
+    uint64_t start = sys_now_ns();
+    uintptr_t base = (uintptr_t)pager.base;
+    if (address < base || address >= base + ((size_t)pager.n_pages << SYS_PAGE_SHIFT)) {
+        /* Nobody but the pager knows the staging area, and it never touches an absent slot. */
+        pager_end_run(CONTROL_FAILED, "internal error: a fault at 0x%lx outside of the arena",
+                      (unsigned long)address);
+    }
+    serve(handler, page_of((char *)address));
+    uint64_t duration = sys_now_ns() - start;
+    control_count(&pager.self->stats.fault_ns, duration);
+    control_count(&pager.self->stats.latency[control_latency_bucket(duration)], 1);
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    if (budget_room() < marks.low)
+        service_wake();
+}
+
+static void bind_to(int processor)
+{
+    unsigned long mask[16] = {0};
+    if (processor < 0)
+        return;
+    mask[processor / 64] = 1ul << (processor % 64);
+    sys_sched_setaffinity(0, sizeof mask, mask);
+}
+
+static void handle(void *argument)
+{
+    struct handler *handler = argument;
+    bind_to(handler->processor);
+    for (;;) {
+        struct uffd_msg message;
+        ssize_t n = sys_read(service_uffd, &message, sizeof message);
+        if (n == sizeof message && message.event == UFFD_EVENT_PAGEFAULT)
+            serve_address(handler, message.arg.pagefault.address);
+        else if (n != -EAGAIN && n != -EINTR && n < 0)
+            pager_end_run(CONTROL_FAILED, "the userfaultfd can't be read (error %d)", (int)-n);
+    }
+}
+
+static int init_handler(struct handler *handler, int processor)
+{
+    enum store_codec codec = pager.control->options.codec;
+    handler->processor = processor;
+    if (handler->packer)
+        return 0;
+    void *memory = meta_alloc(store_packer_bytes(codec));
+    handler->pages = meta_map((LOAD_WINDOW + 2) << SYS_PAGE_SHIFT);
+    if (!memory || !handler->pages)
+        return -ENOMEM;
+    meta_charge((LOAD_WINDOW + 2) << SYS_PAGE_SHIFT);
+    handler->scratch = handler->pages + ((size_t)LOAD_WINDOW << SYS_PAGE_SHIFT);
+    handler->packer = store_packer_init(memory, codec);
+    return handler->packer ? 0 : -EINVAL;
+}
+
+/* The processors that this process may use, up to `most`; all if there are more: -1. */
+static int usable_processors(int *processors, int most)
+{
+    unsigned long mask[16] = {0};
+    int n = 0;
+    sys_sched_getaffinity(0, sizeof mask, mask);
+    for (int i = 0; i < 1024; i++) {
+        if (!(mask[i / 64] >> (i % 64) & 1))
+            continue;
+        if (n == most)
+            return -1;
+        processors[n++] = i;
+    }
+    return n;
+}
+
+int fault_start_handlers(void)
+{
+    int processors[MOST_HANDLERS];
+    int n = usable_processors(processors, MOST_HANDLERS);
+    bool bound = n > 0;
+    if (!bound)
+        n = 2; /* too many to have one each: let the scheduler place two */
+    if (!zeros)
+        zeros = meta_map((size_t)N_ZEROS << SYS_PAGE_SHIFT);
+    if (!zeros)
+        return -ENOMEM;
+    int error = init_handler(&handlers[MOST_HANDLERS], -1);
+    for (int i = 0; i < n && !error; i++)
+        error = init_handler(&handlers[i], bound ? processors[i] : -1);
+    for (int i = 0; i < n && !error; i++) {
+        int tid = thread_start(handle, &handlers[i], false);
+        error = tid < 0 ? tid : 0;
+    }
+    return error;
+}
+
+void fault_fetch(uint32_t page, uint32_t n_pages)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    for (uint32_t end = page + n_pages; (page = table_next(&pager.table, page, end)) < end;
+         page++) {
+        if (budget_room() < marks.high)
+            return; /* a hint is not worth evicting for */
+        enum page_state state = page_state(table_get(&pager.table, page));
+        if (state == PAGE_STAGED || state == PAGE_STORED)
+            serve(&handlers[MOST_HANDLERS], page);
+    }
+}

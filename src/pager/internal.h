@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* internal: what the pager's files share. The big picture is in pager.h. */
+#ifndef QUIRE_PAGER_INTERNAL_H
+#define QUIRE_PAGER_INTERNAL_H
+
+#include "base/control.h"
+#include "base/lock.h"
+#include "base/sys.h"
+#include "pager/pager.h"
+#include "pager/regions.h"
+#include "pager/staging.h"
+#include "pager/table.h"
+#include "policy/fifo.h"
+#include "policy/readahead.h"
+#include "store/store.h"
+
+#include <quire/buddy.h>
+
+#define PAGER_HEAP_ZONE 0 /* of the buddy system */
+#define PAGER_MAP_ZONE 1
+
+enum pager_state {
+    PAGER_UNARMED, /* nothing is registered; what is handed out counts as resident */
+    PAGER_ARMED,   /* absent pages fault to the handlers; what is resident is known by page */
+};
+
+/*
+ * Invariants, while nobody holds the lock:
+ *   P1  unarmed: charged == pages handed out + dead pages (entries are 0 or DEAD)
+ *   P2  armed: charged == n_resident - n_shared, n_resident == RESIDENT entries
+ *   P3  a RESIDENT entry's payload is its position in the queue; other slots there are stale
+ *   P4  a STAGED entry's payload is a slot whose page is this one
+ *   P5  n_busy == entries with PAGE_BUSY
+ */
+struct pager {
+    struct control *control;   /* NULL: no paging */
+    struct control_slot *self; /* this process's slot */
+    unsigned slot;
+    pager_scrub scrub;
+
+    char *base; /* of the arena */
+    uint32_t n_pages;
+    uint32_t heap_pages;       /* the arena's first part is the heap's, the rest the mappings' */
+    uint32_t heap_committed;   /* L: heap pages below are readable and writable */
+    struct quire_buddy *buddy; /* L */
+
+    struct lock pass;
+    struct lock lock;       /* L: guards what is marked so */
+    _Atomic uint32_t state; /* enum pager_state; changed under L */
+
+    struct table table;           /* L */
+    struct regions regions;       /* L: the mappings */
+    struct fifo queue;            /* L: resident pages by arrival */
+    struct staging staging;       /* L, but see staging.h */
+    struct readahead touch, load; /* L: streams of first touches, of pages from the store */
+    struct store *store;          /* L, but see store.h; exists once armed */
+    uint32_t n_busy;              /* L */
+    _Atomic uint32_t
+        busy_waiters;           /* somebody waits for an entry to lose BUSY; see pager_wait_busy */
+    _Atomic uint32_t busy_turn; /* futex */
+
+    /* What is charged to the budget, pages; L. */
+    int64_t n_resident; /* armed: RESIDENT entries; unarmed: handed out and dead */
+    int64_t n_dead;     /* DEAD entries */
+    int64_t n_locked;   /* pages that the program locked */
+    int64_t n_shared;   /* of all that is held, what another process of the tree is charged for */
+    int64_t pool_charged, metadata_charged, file_charged;
+};
+
+extern struct pager pager;
+
+static inline char *page_address(uint32_t page)
+{
+    return pager.base + ((size_t)page << SYS_PAGE_SHIFT);
+}
+
+static inline uint32_t page_of(const void *address)
+{
+    return (uint32_t)((size_t)((const char *)address - pager.base) >> SYS_PAGE_SHIFT);
+}
+
+static inline bool is_armed(void)
+{
+    return atomic_load_explicit(&pager.state, memory_order_acquire) == PAGER_ARMED;
+}
+
+/* The program's threads enter here: lock held, signals blocked while armed, stack resident. */
+struct pager_guard {
+    uint64_t signals;
+    bool masked;
+};
+void pager_enter(struct pager_guard *guard);
+void pager_leave(struct pager_guard *guard);
+
+/* Lets go of the lock until some entry has lost BUSY. Look again at everything afterwards. */
+void pager_wait_busy(void);
+void pager_busy_done(uint32_t n_pages); /* L: entries have lost BUSY */
+
+/* L: may n_pages more be handed out? Charges them, or arms the pager. Lets go of L in between;
+ * false when memory is exhausted. */
+bool pager_admit(struct pager_guard *guard, int64_t n_pages);
+
+/* L: munlocks what of the range is locked. */
+void pager_forget_locks(uint32_t page, uint32_t n_pages);
+
+/* Moves the contents of pages to others, whose contents are worthless (runs.c, maps.c). */
+void pager_move_contents(uint32_t from, uint32_t to, uint32_t n_pages);
+
+/* L: forgets the contents of pages [page, end) wherever they are; the caller drops the mapping. */
+void pager_forget(uint32_t page, uint32_t end);
+
+/* Ends the run: the message goes to the launcher, then everything is killed. */
+_Noreturn void pager_end_run(enum control_verdict verdict, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* budget.c */
+struct watermarks {
+    int64_t low, high;  /* pages of free budget at which reclaim starts and stops */
+    int64_t pool_limit; /* pages of the RAM pool */
+    uint32_t staging;   /* pages kept in staging as a second chance */
+};
+void budget_watermarks(struct watermarks *marks);
+int64_t budget_room(void); /* pages of free budget; a large number without a control block */
+void budget_charge(enum control_kind kind, int64_t n_pages);
+void budget_charge_tables(void); /* L: pool, file and metadata as they are now */
+bool budget_is_tight(void);      /* allocations should fail */
+/* Called without L by a handler: waits until n_pages of room are there, or ends the run. */
+void budget_wait_for_room(int64_t n_pages);
+void budget_announce_room(void);
+/* The service thread got nothing out of a pass; asks the others, and counts it for waiters. */
+void budget_no_progress(int64_t wanted);
+void budget_sample_sharing(void); /* service thread: how much of what is held others pay for */
+extern _Atomic uint32_t budget_fruitless; /* passes without progress since one had some */
+
+/* service.c */
+enum service_operation { SERVICE_ARM, SERVICE_MOVE, SERVICE_FETCH, SERVICE_EVICT };
+int service_call(enum service_operation operation, uint32_t from, uint32_t to, uint32_t n_pages);
+/* Starts the service thread, if it does not run yet. Called without L. */
+int service_start(void);
+/* The same, if this process holds so much that others may want some of it back. */
+void service_start_if_large(void);
+void service_wake(void);
+bool service_runs(void);
+/* After a fork the process shares pages with another: look now and then how many. */
+void service_expect_sharing(void);
+void service_fork_prepare(void);
+void service_fork_parent(void);
+/* Forgets the parent's threads and starts this process's own, if the parent had them. */
+int service_fork_child(bool armed);
+extern int service_uffd;                    /* only meaningful in the pager's threads */
+extern _Atomic uint32_t service_populating; /* it may itself be waiting for a fault */
+
+/* arm.c; service thread */
+int arm(void);
+int arm_child(void); /* in a fork child of an armed parent */
+
+/* fault.c */
+int fault_start_handlers(void);
+/* Service thread: brings pages [page, page + n) in, as far as there is room. */
+void fault_fetch(uint32_t page, uint32_t n_pages);
+
+/* reclaim.c; service thread */
+int reclaim_init(void);
+bool reclaim_pass(int64_t wanted); /* frees about `wanted` pages; false: nothing could be freed */
+void reclaim_range(uint32_t page, uint32_t n_pages); /* evicts what is resident there */
+
+/* move.c; service thread */
+void move_pages(uint32_t from, uint32_t to, uint32_t n_pages);
+
+/* L: a page came in: into the queue, counted. Keeps flags other than BUSY out. */
+void pager_make_resident(uint32_t page);
+
+#endif

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pager: its state, how the program's threads get at it, and what all of its files need.
+ *
+ * Why entering is more than taking a lock: while the pager is armed, a fault may have to wait for
+ * the lock. So whoever holds it must not fault on managed memory. A program's thread could in three
+ * ways, and pager_enter() closes each: by a signal handler that runs in between (signals are
+ * blocked), by its own stack, where that was made of managed memory (what lies around the stack
+ * pointer is made resident first), and by touching the program's data (nothing here does).
+ */
+#include "base/checked.h"
+#include "base/log.h"
+#include "base/meta.h"
+#include "pager/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#define ARENA_MAX_PAGES (1u << 28) /* 1 TiB of addresses */
+#define ARENA_MIN_PAGES (1u << 16) /* 256 MiB, where the address space is limited */
+#define ARENA_ALIGNMENT ((size_t)1 << 30)
+#define MAX_REGIONS (1u << 17)
+#define STACK_ROOM ((size_t)16 << 10) /* what the code under the lock may use of a stack */
+
+struct pager pager;
+
+static char *reserve(size_t n_bytes)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *start = sys_mmap(NULL, n_bytes + ARENA_ALIGNMENT, PROT_NONE, flags, -1, 0);
+    if (sys_is_error(start))
+        return NULL;
+    char *base = (char *)round_up((size_t)start, ARENA_ALIGNMENT);
+    if (base > start)
+        sys_munmap(start, (size_t)(base - start));
+    sys_munmap(base + n_bytes, (size_t)(start + ARENA_ALIGNMENT - base));
+    return base;
+}
+
+static int reserve_arena(void)
+{
+    for (uint32_t n_pages = ARENA_MAX_PAGES; n_pages >= ARENA_MIN_PAGES; n_pages /= 2) {
+        pager.base = reserve((size_t)n_pages << SYS_PAGE_SHIFT);
+        if (pager.base) {
+            pager.n_pages = n_pages;
+            pager.heap_pages = n_pages / 2;
+            return 0;
+        }
+    }
+    return -ENOMEM;
+}
+
+static int init_buddy(void)
+{
+    const struct quire_buddy_zone zones[] = {
+        {0, pager.heap_pages, "heap"}, /* PAGER_HEAP_ZONE */
+        {pager.heap_pages, pager.n_pages - pager.heap_pages, "mappings"},
+    };
+    const struct quire_buddy_config config = {
+        .max_order = log2_floor(pager.heap_pages) - 1, .n_zones = 2, .zones = zones};
+    size_t n_bytes = quire_buddy_metadata_bytes(&config);
+    void *metadata = meta_map(n_bytes);
+    return metadata ? quire_buddy_init(&config, metadata, n_bytes, &pager.buddy) : -ENOMEM;
+}
+
+int pager_init(struct control *control, pager_scrub scrub)
+{
+    pager.scrub = scrub;
+    int error = reserve_arena();
+    if (!error)
+        error = init_buddy();
+    if (!error)
+        error = table_init(&pager.table, pager.n_pages);
+    if (!error)
+        error = regions_init(&pager.regions, MAX_REGIONS);
+    if (error || !control)
+        return error;
+    int slot = control_join(control);
+    if (slot < 0)
+        return slot;
+    pager.control = control;
+    pager.slot = (unsigned)slot;
+    pager.self = &control->slot[slot];
+    return 0;
+}
+
+bool pager_is_armed(void)
+{
+    return is_armed();
+}
+
+void *pager_heap_base(void)
+{
+    return pager.base;
+}
+
+size_t pager_heap_pages(void)
+{
+    return pager.heap_pages;
+}
+
+/* Whether the page at `address` can fault. */
+static bool is_absent(const char *address)
+{
+    if (address < pager.base || address >= page_address(pager.n_pages))
+        return false;
+    return page_state(table_get(&pager.table, page_of(address))) != PAGE_RESIDENT;
+}
+
+bool pager_is_resident(const void *address)
+{
+    return !is_armed() || !is_absent(address);
+}
+
+static void lock_with_stack(void)
+{
+    char *top = __builtin_frame_address(0);
+    for (;;) {
+        lock_take(&pager.lock);
+        char *missing = NULL;
+        for (char *at = top - STACK_ROOM; at <= top; at += SYS_PAGE_SIZE) {
+            if (is_absent(at))
+                missing = at;
+        }
+        if (!missing)
+            return;
+        lock_release(&pager.lock);
+        *(volatile char *)missing; /* a handler brings it in */
+    }
+}
+
+void pager_enter(struct pager_guard *guard)
+{
+    const uint64_t all = ~(uint64_t)0;
+    guard->masked = false;
+    if (!is_armed()) {
+        lock_take(&pager.lock);
+        if (!is_armed())
+            return;
+        lock_release(&pager.lock);
+    }
+    sys_sigprocmask(SIG_SETMASK, &all, &guard->signals);
+    guard->masked = true;
+    lock_with_stack();
+}
+
+void pager_leave(struct pager_guard *guard)
+{
+    lock_release(&pager.lock);
+    if (guard->masked)
+        sys_sigprocmask(SIG_SETMASK, &guard->signals, NULL);
+}
+
+void pager_wait_busy(void)
+{
+    uint32_t turn = atomic_load(&pager.busy_turn);
+    atomic_fetch_add(&pager.busy_waiters, 1);
+    lock_release(&pager.lock);
+    sys_futex_wait(&pager.busy_turn, turn, 0, false);
+    atomic_fetch_sub(&pager.busy_waiters, 1);
+    lock_take(&pager.lock);
+}
+
+void pager_busy_done(uint32_t n_pages)
+{
+    pager.n_busy -= n_pages; /* P5 */
+    atomic_fetch_add(&pager.busy_turn, 1);
+    if (atomic_load(&pager.busy_waiters) > 0)
+        sys_futex_wake(&pager.busy_turn, INT32_MAX, false);
+}
+
+static bool is_queued(void *context, uint32_t page, uint64_t position)
+{
+    page_entry entry = table_get(&pager.table, page);
+    return page_state(entry) == PAGE_RESIDENT && page_payload(entry) == position;
+}
+
+static void move_in_queue(void *context, uint32_t page, uint64_t position)
+{
+    page_entry flags = table_get(&pager.table, page) & (PAGE_DEAD | PAGE_BUSY);
+    table_set(&pager.table, page, page_make(PAGE_RESIDENT, position) | flags);
+}
+
+void pager_make_resident(uint32_t page)
+{
+    if (fifo_is_full(&pager.queue))
+        fifo_compact(&pager.queue, is_queued, move_in_queue, NULL);
+    table_set(&pager.table, page, page_make(PAGE_RESIDENT, fifo_push(&pager.queue, page)));
+}
+
+static void forget_page(uint32_t page, page_entry entry)
+{
+    switch (page_state(entry)) {
+    case PAGE_EMPTY:
+        break;
+    case PAGE_RESIDENT:
+        pager.n_resident--;
+        budget_charge(CONTROL_RESIDENT, -1);
+        break;
+    case PAGE_STAGED:
+        /* The slot's memory stays, and stays charged, until the tail of the ring comes by. */
+        pager.staging.page[page_payload(entry)] = STAGING_ORPHAN;
+        break;
+    case PAGE_STORED:
+        store_drop(pager.store, page_payload(entry));
+        break;
+    }
+    if (entry & PAGE_DEAD)
+        pager.n_dead--;
+    table_set(&pager.table, page, 0);
+}
+
+void pager_forget(uint32_t page, uint32_t end)
+{
+    while ((page = table_next(&pager.table, page, end)) < end) {
+        page_entry entry = table_get(&pager.table, page);
+        if (entry & PAGE_BUSY)
+            pager_wait_busy();
+        else
+            forget_page(page, entry);
+    }
+    if (pager.store)
+        budget_charge_tables();
+}
+
+void pager_end_run(enum control_verdict verdict, const char *format, ...)
+{
+    char message[256];
+    va_list arguments;
+    va_start(arguments, format);
+    log_vformat(message, sizeof message, format, arguments);
+    va_end(arguments);
+    control_set_verdict(pager.control, verdict, message);
+    control_kill_all(pager.control);
+    sys_exit_group(125);
+}

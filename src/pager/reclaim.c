@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * reclaim: makes room. All of it runs in the service thread.
+ *
+ *   queue --oldest--> evict ---UFFDIO_MOVE---> staging --oldest--> pack --> RAM pool --> swap file
+ *                       |                                            |
+ *                       '--- free memory: dropped unread             '--- dead objects: zeroed
+ *
+ * Eviction is one atomic move, so no write can be lost. The move is refused for pages that I/O has
+ * pinned and for pages that a fork marked as shared; writing to the latter (MADV_POPULATE_WRITE
+ * changes nothing) makes them this process's own. What can't be moved even then goes to the young
+ * end of the queue.
+ *
+ * The lock is held for one batch at a time and never while compressing or writing: packing works
+ * on private copies, taken under the lock, and what happened to the page meanwhile is checked
+ * before the result counts (PACKING is still set only if the page never left its slot).
+ */
+#include "base/log.h"
+#include "base/meta.h"
+#include "base/uffd.h"
+#include "pager/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define EVICT_BATCH 32
+#define PACK_BATCH 16
+#define MOST_WRITES 64  /* clusters a pass */
+#define MOST_BATCHES 64 /* batches a pass: calls and forks wait for its end */
+
+struct victims {
+    uint32_t n;
+    uint32_t page[EVICT_BATCH];
+};
+
+static struct {
+    struct store_packer *packer;
+    struct store_packed *packed; /* PACK_BATCH of them */
+    unsigned char *copies;       /* PACK_BATCH pages */
+    struct store_batch *batch;
+} work;
+
+int reclaim_init(void)
+{
+    enum store_codec codec = pager.control->options.codec;
+    void *memory = meta_alloc(store_packer_bytes(codec));
+    work.packed = meta_alloc(PACK_BATCH * sizeof(struct store_packed));
+    work.copies = meta_alloc((size_t)PACK_BATCH << SYS_PAGE_SHIFT);
+    if (pager.control->options.swap_max_bytes > 0) {
+        work.batch = store_batch_new();
+        if (!work.batch)
+            return -ENOMEM;
+    }
+    if (!memory || !work.packed || !work.copies)
+        return -ENOMEM;
+    work.packer = store_packer_init(memory, codec);
+    return work.packer ? 0 : -EINVAL;
+}
+
+/* L. Takes the oldest pages out of the queue, in order of address. */
+static void choose(struct victims *victims, uint32_t most)
+{
+    uint32_t page;
+    uint64_t position;
+    victims->n = 0;
+    while (victims->n < most && fifo_pop(&pager.queue, &page, &position)) {
+        page_entry entry = table_get(&pager.table, page);
+        if (page_state(entry) != PAGE_RESIDENT || page_payload(entry) != position ||
+            entry & PAGE_BUSY)
+            continue; /* a stale slot */
+        uint32_t at = victims->n++;
+        for (; at > 0 && victims->page[at - 1] > page; at--)
+            victims->page[at] = victims->page[at - 1];
+        victims->page[at] = page;
+    }
+}
+
+static uint32_t run_length(const struct victims *victims, uint32_t at, page_entry dead)
+{
+    uint32_t n = 0;
+    while (at + n < victims->n && victims->page[at + n] == victims->page[at] + n &&
+           (table_get(&pager.table, victims->page[at + n]) & PAGE_DEAD) == dead)
+        n++;
+    return n;
+}
+
+/* L. Free memory has its turn: its contents are nothing to anybody. */
+static void drop(uint32_t page, uint32_t n_pages)
+{
+    sys_madvise(page_address(page), (size_t)n_pages << SYS_PAGE_SHIFT, MADV_DONTNEED);
+    pager_forget(page, page + n_pages);
+    control_count(&pager.self->stats.dropped_dead, n_pages);
+}
+
+/* L. The pages are in staging now. */
+static void stage(uint32_t page, uint32_t n_pages)
+{
+    uint32_t slot = staging_slot(&pager.staging, pager.staging.head);
+    for (uint32_t i = 0; i < n_pages; i++) {
+        pager.staging.page[slot + i] = page + i;
+        table_set(&pager.table, page + i, page_make(PAGE_STAGED, slot + i));
+    }
+    pager.staging.head += n_pages;
+    pager.staging.n_pages += n_pages;
+    pager.n_resident -= n_pages;
+    budget_charge(CONTROL_STAGED, n_pages);
+    budget_charge(CONTROL_RESIDENT, -(int64_t)n_pages);
+    control_count(&pager.self->stats.evictions, n_pages);
+}
+
+/* L. Moves a run into staging; returns how many went, or the error of the first. */
+static ssize_t move_out(uint32_t page, uint32_t n_pages)
+{
+    n_pages = staging_room(&pager.staging, n_pages);
+    if (n_pages == 0)
+        return -ENOSPC;
+    uint32_t slot = staging_slot(&pager.staging, pager.staging.head);
+    ssize_t moved;
+    do {
+        moved = uffd_move(service_uffd, staging_address(&pager.staging, slot), page_address(page),
+                          (size_t)n_pages << SYS_PAGE_SHIFT, 0);
+    } while (moved == -EAGAIN);
+    if (moved <= 0)
+        return moved;
+    n_pages = (uint32_t)((size_t)moved >> SYS_PAGE_SHIFT);
+    stage(page, n_pages);
+    return n_pages;
+}
+
+/* L. Back to the young end of the queue: it can't be evicted now. */
+static void requeue(uint32_t page)
+{
+    page_entry dead = table_get(&pager.table, page) & PAGE_DEAD;
+    pager_make_resident(page);
+    if (dead)
+        table_set(&pager.table, page, table_get(&pager.table, page) | PAGE_DEAD);
+}
+
+/* L. Evicts the victims; those that are refused as busy are collected in `refused`. */
+static uint32_t evict(const struct victims *victims, struct victims *refused)
+{
+    uint32_t n_gone = 0;
+    refused->n = 0;
+    for (uint32_t at = 0; at < victims->n;) {
+        uint32_t page = victims->page[at];
+        page_entry dead = table_get(&pager.table, page) & PAGE_DEAD;
+        uint32_t n = run_length(victims, at, dead);
+        if (dead) {
+            drop(page, n);
+            n_gone += n;
+            at += n;
+            continue;
+        }
+        ssize_t moved = move_out(page, n);
+        if (moved > 0) {
+            n_gone += (uint32_t)moved;
+            at += (uint32_t)moved;
+            continue;
+        }
+        if (moved == -EBUSY)
+            refused->page[refused->n++] = page;
+        else if (moved == -ENOENT) /* dropped behind the pager's back */
+            pager_forget(page, page + 1);
+        else
+            requeue(page);
+        at++;
+    }
+    return n_gone;
+}
+
+/* Breaks the sharing that a fork left behind, without changing a byte. No lock is held. */
+static void make_own(const struct victims *refused)
+{
+    atomic_store(&service_populating, 1);
+    for (uint32_t i = 0; i < refused->n; i++)
+        sys_madvise(page_address(refused->page[i]), SYS_PAGE_SIZE, MADV_POPULATE_WRITE);
+    atomic_store(&service_populating, 0);
+}
+
+/* L. Those of the victims that are still where they were. */
+static void keep_unchanged(struct victims *victims, const uint64_t *positions)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < victims->n; i++) {
+        page_entry entry = table_get(&pager.table, victims->page[i]);
+        if (page_state(entry) == PAGE_RESIDENT && page_payload(entry) == positions[i] &&
+            !(entry & PAGE_BUSY))
+            victims->page[n++] = victims->page[i];
+    }
+    victims->n = n;
+}
+
+static uint32_t evict_again(struct victims *refused)
+{
+    struct victims stuck;
+    uint64_t positions[EVICT_BATCH];
+    for (uint32_t i = 0; i < refused->n; i++)
+        positions[i] = page_payload(pager.table.entries[refused->page[i]]);
+    lock_release(&pager.lock);
+    make_own(refused);
+    lock_take(&pager.lock);
+    keep_unchanged(refused, positions);
+    uint32_t n_gone = evict(refused, &stuck);
+    for (uint32_t i = 0; i < stuck.n; i++)
+        requeue(stuck.page[i]);
+    return n_gone;
+}
+
+/* Evicts up to `most` of the oldest pages. Returns how many went; 0: none can go. */
+static uint32_t evict_batch(uint32_t most)
+{
+    struct victims victims, refused;
+    lock_take(&pager.lock);
+    uint64_t n_free_slots = pager.staging.n_slots - (pager.staging.head - pager.staging.tail);
+    choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most);
+    uint32_t n_gone = evict(&victims, &refused);
+    if (refused.n > 0)
+        n_gone += evict_again(&refused);
+    lock_release(&pager.lock);
+    return n_gone;
+}
+
+struct packing {
+    uint32_t n_slots;          /* from the tail on, holes and orphans included */
+    uint32_t n_done;           /* of these, those that are free afterwards */
+    uint32_t n;                /* pages copied */
+    uint32_t page[PACK_BATCH]; /* and which */
+    uint32_t slot[PACK_BATCH];
+    bool dead[PACK_BATCH]; /* nothing alive is on it */
+};
+
+/* Copies the oldest staged pages aside. */
+static void gather(struct packing *packing)
+{
+    struct staging *staging = &pager.staging;
+    *packing = (struct packing){0};
+    lock_take(&pager.lock);
+    while (staging->tail + packing->n_slots < staging->head && packing->n < PACK_BATCH) {
+        uint32_t slot = staging_slot(staging, staging->tail + packing->n_slots);
+        uint32_t page = staging->page[slot];
+        packing->n_slots++;
+        if (page == STAGING_HOLE || page == STAGING_ORPHAN)
+            continue;
+        memcpy(work.copies + ((size_t)packing->n << SYS_PAGE_SHIFT), staging_address(staging, slot),
+               SYS_PAGE_SIZE);
+        table_set(&pager.table, page, page_make(PAGE_STAGED, slot) | PAGE_PACKING);
+        packing->page[packing->n] = page;
+        packing->slot[packing->n++] = slot;
+    }
+    lock_release(&pager.lock);
+}
+
+static void pack(struct packing *packing)
+{
+    for (uint32_t i = 0; i < packing->n; i++) {
+        unsigned char *copy = work.copies + ((size_t)i << SYS_PAGE_SHIFT);
+        size_t n_dead = 0;
+        if (packing->page[i] < pager.heap_pages && pager.scrub)
+            n_dead = pager.scrub(page_address(packing->page[i]), copy);
+        packing->dead[i] = n_dead == SYS_PAGE_SIZE;
+        if (packing->dead[i])
+            continue;
+        control_count(&pager.self->stats.scrubbed_bytes, n_dead);
+        store_pack(work.packer, copy, &work.packed[i]);
+    }
+}
+
+/* L. Puts one packed page into the store; false when there is no room for it. */
+static bool keep(uint32_t page, uint32_t slot, const struct store_packed *packed, bool dead,
+                 size_t pool_limit_bytes)
+{
+    store_ref ref = 0;
+    if (dead) {
+        control_count(&pager.self->stats.dropped_dead, 1);
+        table_set(&pager.table, page, 0);
+    } else {
+        if (store_insert(pager.store, page, packed, pool_limit_bytes, &ref) < 0)
+            return false;
+        control_count(&pager.self->stats.stored_pages, 1);
+        control_count(&pager.self->stats.stored_bytes, packed->same ? 0 : packed->n_bytes);
+        control_count(&pager.self->stats.same_filled, packed->same);
+        table_set(&pager.table, page, page_make(PAGE_STORED, ref));
+    }
+    pager.staging.page[slot] = STAGING_ORPHAN;
+    return true;
+}
+
+/* Commits what was packed; slots up to the first that could not be kept are free then. */
+static void commit(struct packing *packing, size_t pool_limit_bytes)
+{
+    bool full = false;
+    packing->n_done = packing->n_slots;
+    lock_take(&pager.lock);
+    for (uint32_t i = 0; i < packing->n; i++) {
+        uint32_t page = packing->page[i], slot = packing->slot[i];
+        if (table_get(&pager.table, page) != (page_make(PAGE_STAGED, slot) | PAGE_PACKING))
+            continue; /* taken back, or forgotten */
+        if (!full && keep(page, slot, &work.packed[i], packing->dead[i], pool_limit_bytes))
+            continue;
+        table_set(&pager.table, page, page_make(PAGE_STAGED, slot));
+        if (!full)
+            packing->n_done = (slot - staging_slot(&pager.staging, pager.staging.tail)) &
+                              (pager.staging.n_slots - 1);
+        full = true;
+    }
+    budget_charge_tables();
+    lock_release(&pager.lock);
+}
+
+/* The memory of the slots that are done goes back to the system. Returns how many pages it was. */
+static uint32_t release_slots(uint32_t n_slots)
+{
+    struct staging *staging = &pager.staging;
+    uint32_t first = staging_slot(staging, staging->tail);
+    uint32_t to_end = staging->n_slots - first, n = n_slots < to_end ? n_slots : to_end;
+    sys_madvise(staging_address(staging, first), (size_t)n << SYS_PAGE_SHIFT, MADV_DONTNEED);
+    if (n < n_slots)
+        sys_madvise(staging->base, (size_t)(n_slots - n) << SYS_PAGE_SHIFT, MADV_DONTNEED);
+    uint32_t n_freed = 0;
+    lock_take(&pager.lock);
+    for (uint32_t i = 0; i < n_slots; i++) {
+        uint32_t slot = staging_slot(staging, staging->tail + i);
+        n_freed += staging->page[slot] == STAGING_ORPHAN;
+        staging->page[slot] = STAGING_HOLE;
+    }
+    staging->tail += n_slots;
+    staging->n_pages -= n_freed;
+    budget_charge(CONTROL_STAGED, -(int64_t)n_freed);
+    lock_release(&pager.lock);
+    return n_freed;
+}
+
+/* Packs some of the oldest staged pages. *n_slots: how far the tail went. */
+static uint32_t pack_batch(int64_t pool_limit, uint32_t *n_slots)
+{
+    struct packing packing;
+    gather(&packing);
+    pack(&packing);
+    commit(&packing, (size_t)pool_limit << SYS_PAGE_SHIFT);
+    *n_slots = packing.n_done;
+    return packing.n_done > 0 ? release_slots(packing.n_done) : 0;
+}
+
+static bool relocate(void *context, uint32_t page, store_ref old, store_ref new)
+{
+    if (table_get(&pager.table, page) != page_make(PAGE_STORED, old))
+        return false; /* gone, or BUSY: a handler is reading the old copy */
+    table_set(&pager.table, page, page_make(PAGE_STORED, new));
+    return true;
+}
+
+static void tell_once(int error)
+{
+    if (atomic_fetch_or(&pager.control->warned, 2) & 2)
+        return;
+    log_format(pager.control->message, sizeof pager.control->message,
+               "the swap file could not be written (%s): pages stay in RAM as long as it lasts",
+               error == -ENOSPC ? "no space left on the device" : "I/O error");
+}
+
+/* Writes one cluster of the oldest stored pages on to the file; false when none went. */
+static bool write_cluster(void)
+{
+    if (!work.batch)
+        return false;
+    lock_take(&pager.lock);
+    int n = store_collect(pager.store, work.batch);
+    lock_release(&pager.lock);
+    if (n <= 0)
+        return false;
+    int error = store_write(pager.store, work.batch);
+    if (error)
+        tell_once(error);
+    lock_take(&pager.lock);
+    size_t n_moved = store_commit(pager.store, work.batch, error, relocate, NULL);
+    budget_charge_tables();
+    lock_release(&pager.lock);
+    control_count(&pager.self->stats.written_pages, n_moved);
+    return n_moved > 0;
+}
+
+/* Empties the pool down to `pages`. */
+static bool write_down_to(int64_t pages)
+{
+    bool wrote = false;
+    for (int i = 0; i < MOST_WRITES && pager.pool_charged > pages; i++) {
+        if (!write_cluster())
+            break;
+        wrote = true;
+    }
+    return wrote;
+}
+
+bool reclaim_pass(int64_t wanted)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    int64_t start = budget_room(), goal = start + wanted;
+    bool progress = false;
+    for (int i = 0; i < MOST_BATCHES; i++) {
+        int64_t pool_of_others = pager.control->held[CONTROL_POOL] - pager.pool_charged;
+        int64_t pool_limit = marks.pool_limit - pool_of_others;
+        uint32_t n_slots = 0;
+        uint32_t n_evicted = evict_batch(EVICT_BATCH);
+        if (pager.pool_charged > pool_limit - (int64_t)PACK_BATCH)
+            progress |= write_down_to(pool_limit - (int64_t)PACK_BATCH * 2);
+        bool surplus = pager.staging.n_pages > marks.staging || n_evicted == 0;
+        if (surplus && pack_batch(pool_limit, &n_slots) > 0)
+            progress = true;
+        if (budget_room() >= goal)
+            return true;
+        if (n_evicted == 0 && n_slots == 0)
+            break;
+        budget_announce_room();
+    }
+    return progress || budget_room() > start;
+}
+
+void reclaim_range(uint32_t page, uint32_t n_pages)
+{
+    struct victims victims, refused;
+    uint32_t end = page + n_pages;
+    while ((page = table_next(&pager.table, page, end)) < end) {
+        lock_take(&pager.lock);
+        for (victims.n = 0; victims.n < EVICT_BATCH && page < end; page++) {
+            page_entry entry = table_get(&pager.table, page);
+            if (page_state(entry) == PAGE_RESIDENT && !(entry & PAGE_BUSY))
+                victims.page[victims.n++] = page;
+        }
+        evict(&victims, &refused);
+        lock_release(&pager.lock);
+        if (pager.staging.n_slots - (pager.staging.head - pager.staging.tail) < EVICT_BATCH)
+            return; /* a hint: the rest goes when its turn comes */
+    }
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fifo: the order in which pages arrived, as a queue without links.
+ *
+ * The first segment of a segmented FIFO (R. Turner, H. Levy, "Segmented FIFO Page Replacement",
+ * SIGMETRICS 1981): user space sees no accessed bits, so the age of a page is the time since it
+ * was last brought in, and the second segment (the pager's staging area) tells which of the old
+ * ones are used after all; those enter the queue anew.
+ *
+ *        tail                     head
+ *         v                        v
+ *   ...|  7 |  9 |  3 |  8 |  12 |        positions grow for ever; ring index = position % capacity
+ *
+ * The owner keeps each page's position. Removing a page from the middle costs nothing: the owner
+ * forgets the position, and the queue's slot is stale; who pops it finds that the page's position
+ * is another. Not thread-safe; positions are unique within 2^48 pushes.
+ */
+#ifndef QUIRE_POLICY_FIFO_H
+#define QUIRE_POLICY_FIFO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FIFO_POSITION_BITS 48
+
+struct fifo {
+    uint32_t *ring;    /* caller's memory, capacity entries */
+    uint64_t capacity; /* a power of two */
+    uint64_t head, tail;
+};
+
+/* Bytes of `ring` for a queue of up to `capacity` slots, stale ones included. */
+size_t fifo_bytes(uint64_t capacity);
+void fifo_init(struct fifo *fifo, uint32_t *ring, uint64_t capacity);
+
+static inline bool fifo_is_full(const struct fifo *fifo)
+{
+    return fifo->head - fifo->tail == fifo->capacity;
+}
+
+/* Appends a page and returns its position. The queue must not be full. */
+uint64_t fifo_push(struct fifo *fifo, uint32_t page);
+
+/* Takes the oldest slot; false when the queue is empty. */
+bool fifo_pop(struct fifo *fifo, uint32_t *page, uint64_t *position);
+
+/*
+ * Drops stale slots, keeping the order: is_live(context, page, position) tells; moved() gives a
+ * live page its new position.
+ */
+void fifo_compact(struct fifo *fifo,
+                  bool (*is_live)(void *context, uint32_t page, uint64_t position),
+                  void (*moved)(void *context, uint32_t page, uint64_t position), void *context);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* readahead: see readahead.h. */
+#include "policy/readahead.h"
+
+/* A thread that runs through memory may skip a page or two that are there already. */
+#define SLACK 2
+
+uint32_t readahead_window(struct readahead *readahead, uint32_t page, uint32_t most)
+{
+    unsigned oldest = 0;
+    readahead->clock++;
+    for (unsigned i = 0; i < READAHEAD_STREAMS; i++) {
+        uint32_t next = readahead->stream[i].next;
+        if (next != 0 && page >= next && page - next <= SLACK) {
+            uint32_t window = readahead->stream[i].window * 2;
+            if (window > most)
+                window = most;
+            readahead->stream[i].window = window;
+            readahead->stream[i].next = page + window;
+            readahead->stream[i].used = readahead->clock;
+            return window;
+        }
+        if (readahead->stream[i].used < readahead->stream[oldest].used)
+            oldest = i;
+    }
+    readahead->stream[oldest].next = page + 1;
+    readahead->stream[oldest].window = 1;
+    readahead->stream[oldest].used = readahead->clock;
+    return 1;
+}
+
+void readahead_cut(struct readahead *readahead, uint32_t page, uint32_t n_pages)
+{
+    for (unsigned i = 0; i < READAHEAD_STREAMS; i++) {
+        if (readahead->stream[i].used == readahead->clock)
+            readahead->stream[i].next = page + n_pages;
+    }
+}

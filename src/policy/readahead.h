@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * readahead: how many pages a fault should bring in.
+ *
+ * A few streams are followed. A fault where a stream is expected to go on doubles that stream's
+ * window up to the most; any other fault starts a stream with one page in place of the least
+ * recently used. So random access never reads ahead, and a scan pays one fault a window.
+ * Source: the on-demand readahead of W. Fengguang et al., "On the Design of a New Linux Readahead
+ * Framework" (2008), reduced to what a fault tells. Not thread-safe.
+ */
+#ifndef QUIRE_POLICY_READAHEAD_H
+#define QUIRE_POLICY_READAHEAD_H
+
+#include <stdint.h>
+
+#define READAHEAD_STREAMS 8
+
+struct readahead {
+    struct {
+        uint32_t next;   /* the page at which the stream would go on */
+        uint32_t window; /* pages brought in last time */
+        uint64_t used;   /* when, on the clock below */
+    } stream[READAHEAD_STREAMS];
+    uint64_t clock;
+};
+
+/* A fault on `page`: the number of pages, 1 to `most`, to bring in from there on. */
+uint32_t readahead_window(struct readahead *readahead, uint32_t page, uint32_t most);
+
+/* Fewer were brought in than the window said: the stream goes on behind `page + n_pages`. */
+void readahead_cut(struct readahead *readahead, uint32_t page, uint32_t n_pages);
+
+#endif
