@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store against an oracle that knows what each page was made of.
+ *
+ * Pages are packed, inserted, loaded, renamed and dropped at random, with up to three batches in
+ * flight between any of these, in a pool and a file so small that both fill up and the file has to
+ * be tidied. From time to time the process forks: the child must find all of its pages, go on by
+ * itself, and leave the parent's alone. QUIRE_TEST_SEED replays a run.
+ */
+#include "store_pages.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define N_PAGES 3000
+#define N_STEPS 60000
+#define N_BATCHES 3
+#define FILE_BYTES ((uint64_t)24 * SWAP_CLUSTER_BYTES)
+#define POOL_LIMIT ((size_t)1200 << 10)
+#define FORK_EVERY 6000
+#define CHILD_STEPS 4000
+#define CHILD_OWNER 9
+#define PARENT_OWNER 4
+
+static uint64_t seed, random_state;
+static unsigned step;
+
+#define REQUIRE(condition)                                                                        \
+    do {                                                                                          \
+        if (!(condition)) {                                                                       \
+            fprintf(stderr, "%s:%d: %s: not so in step %u of process %d; QUIRE_TEST_SEED=%llu\n", \
+                    __FILE__, __LINE__, #condition, step, getpid(), (unsigned long long)seed);    \
+            abort();                                                                              \
+        }                                                                                         \
+    } while (0)
+
+static struct {
+    store_ref ref;
+    uint64_t seed;
+    enum page_kind kind;
+    bool busy; /* being loaded, says the oracle: commit must not relocate it */
+} pages[N_PAGES];
+
+static struct {
+    struct store_batch *batch;
+    int result;
+    enum { FREE, COLLECTED, WRITTEN } state;
+} batches[N_BATCHES];
+
+static struct store *store;
+static struct store_packer *packers[3];
+static struct swap_space *space;
+static int swap_fd;
+static struct {
+    unsigned loaded_ram, loaded_file, relocated, gathered, full_pool, full_file, renamed, forks;
+} seen;
+static unsigned char page[SYS_PAGE_SIZE], out[SYS_PAGE_SIZE];
+static _Alignas(4096) unsigned char scratch[2 * SYS_PAGE_SIZE];
+
+static uint32_t draw(uint32_t below)
+{
+    return (uint32_t)(next_random(&random_state) >> 32) % below;
+}
+
+static void forget(uint32_t p)
+{
+    store_drop(store, pages[p].ref);
+    pages[p].ref = 0;
+}
+
+static void insert(uint32_t p)
+{
+    static struct store_packed packed;
+    if (pages[p].ref != 0)
+        forget(p);
+    pages[p].seed = next_random(&random_state);
+    pages[p].kind = draw(PAGE_KINDS);
+    make_page(page, pages[p].kind, pages[p].seed);
+    store_pack(packers[draw(3)], page, &packed);
+    const int error = store_insert(store, p, &packed, POOL_LIMIT, &pages[p].ref);
+    REQUIRE(error == 0 || error == -ENOSPC);
+    if (error != 0) {
+        seen.full_pool++;
+        pages[p].ref = 0;
+    }
+}
+
+static void load(uint32_t p)
+{
+    if (pages[p].ref == 0)
+        return;
+    make_page(page, pages[p].kind, pages[p].seed);
+    memset(out, 0xee, sizeof(out));
+    REQUIRE(store_load(store, packers[STORE_CODEC_ZSTD], pages[p].ref, p, out, scratch) == 0);
+    REQUIRE(memcmp(page, out, SYS_PAGE_SIZE) == 0);
+    seen.loaded_ram += store_tier(pages[p].ref) == STORE_RAM;
+    seen.loaded_file += store_tier(pages[p].ref) == STORE_FILE;
+}
+
+static void rename_page(uint32_t from, uint32_t to)
+{
+    if (pages[from].ref == 0 || from == to)
+        return;
+    if (pages[to].ref != 0)
+        forget(to);
+    pages[to] = pages[from];
+    pages[to].ref = store_rename(store, pages[from].ref, from, to);
+    pages[from].ref = 0;
+    seen.renamed++;
+}
+
+static bool relocate(void *context, uint32_t p, store_ref old, store_ref new)
+{
+    REQUIRE(context == &seen && p < N_PAGES && store_tier(new) == STORE_FILE);
+    if (pages[p].ref != old || pages[p].busy)
+        return false;
+    seen.relocated++;
+    seen.gathered += store_tier(old) == STORE_FILE;
+    pages[p].ref = new;
+    return true;
+}
+
+/* Takes a batch one step further; a write fails now and then, and has then written nothing. */
+static void advance(unsigned i)
+{
+    switch (batches[i].state) {
+    case FREE: {
+        const int n = store_collect(store, batches[i].batch);
+        REQUIRE(n >= 0 || n == -ENOSPC);
+        seen.full_file += n == -ENOSPC;
+        batches[i].state = n > 0 ? COLLECTED : FREE;
+        break;
+    }
+    case COLLECTED:
+        batches[i].result = store_write(store, batches[i].batch);
+        REQUIRE(batches[i].result == 0);
+        batches[i].state = WRITTEN;
+        break;
+    case WRITTEN:
+        for (uint32_t p = draw(50); p < N_PAGES; p += 50)
+            pages[p].busy = true;
+        store_commit(store, batches[i].batch, 0, relocate, &seen);
+        for (uint32_t p = 0; p < N_PAGES; p++)
+            pages[p].busy = false;
+        batches[i].state = FREE;
+        break;
+    }
+}
+
+static void validate(void)
+{
+    REQUIRE(store_validate(store) == 0);
+    struct store_counts counts;
+    store_counts(store, &counts);
+    size_t n_ram = 0, n_file = 0;
+    for (uint32_t p = 0; p < N_PAGES; p++) {
+        n_ram += pages[p].ref != 0 && store_tier(pages[p].ref) == STORE_RAM;
+        n_file += pages[p].ref != 0 && store_tier(pages[p].ref) == STORE_FILE;
+    }
+    REQUIRE(counts.n_ram == n_ram && counts.n_file == n_file);
+    REQUIRE(counts.pool_pages * SYS_PAGE_SIZE <= POOL_LIMIT);
+    REQUIRE(counts.file_held_bytes <= FILE_BYTES && counts.file_bytes <= counts.file_held_bytes);
+}
+
+static void step_once(void)
+{
+    const uint32_t p = draw(N_PAGES), what = draw(100);
+    if (what < 40)
+        insert(p);
+    else if (what < 70)
+        load(p);
+    else if (what < 84 && pages[p].ref != 0)
+        forget(p);
+    else if (what < 85)
+        rename_page(p, draw(N_PAGES));
+    else if (what >= 85)
+        advance(draw(N_BATCHES));
+    /* mass extinctions make clusters sparse */
+    if (draw(3000) == 0)
+        for (uint32_t i = 0; i < N_PAGES; i++)
+            if (pages[i].ref != 0 && draw(4) != 0)
+                forget(i);
+    if (step % 500 == 0)
+        validate();
+}
+
+static void empty(void)
+{
+    for (unsigned i = 0; i < N_BATCHES; i++)
+        while (batches[i].state != FREE)
+            advance(i);
+    for (uint32_t p = 0; p < N_PAGES; p++) {
+        load(p);
+        if (pages[p].ref != 0)
+            forget(p);
+    }
+    validate();
+    struct store_counts counts;
+    store_counts(store, &counts);
+    REQUIRE(counts.n_ram == 0 && counts.n_file == 0 && counts.file_held_bytes == 0);
+    REQUIRE(counts.pool_pages <= 32); /* two spare blocks */
+}
+
+_Noreturn static void live_as_child(void)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", swap_fd);
+    const int fd = swap_reopen(path, 0);
+    REQUIRE(fd >= 0);
+    store_fork_child(store, CHILD_OWNER, fd);
+    for (unsigned i = 0; i < N_BATCHES; i++)
+        batches[i].state = FREE;
+    validate();
+    for (uint32_t p = 0; p < N_PAGES; p++)
+        load(p);
+    for (unsigned i = 0; i < CHILD_STEPS; i++)
+        step_once();
+    if (draw(2) == 0) /* else its launcher cleans up after it */
+        empty();
+    _exit(0);
+}
+
+/* The parent goes on while the child lives. */
+static void fork_once(void)
+{
+    seen.forks++;
+    store_fork_prepare(store, CHILD_OWNER);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    random_state += child == 0;
+    if (child == 0)
+        live_as_child();
+    for (unsigned i = 0; i < CHILD_STEPS / 2; i++)
+        step_once();
+    int status;
+    REQUIRE(waitpid(child, &status, 0) == child && status == 0);
+    swap_release_owner(space, CHILD_OWNER);
+    REQUIRE(swap_validate(space) == 0);
+}
+
+int main(void)
+{
+    seed = random_state = test_seed() | 1;
+    printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    space = new_space(FILE_BYTES);
+    swap_fd = new_swap_file(FILE_BYTES);
+    for (unsigned i = 0; i < 3; i++)
+        packers[i] = new_packer((enum store_codec)i);
+    const struct store_config config = {
+        .pool_max_bytes = 2 * POOL_LIMIT,
+        .swap = space,
+        .swap_fd = swap_fd,
+        .swap_owner = PARENT_OWNER,
+    };
+    REQUIRE(store_init(&config, &store) == 0);
+    for (unsigned i = 0; i < N_BATCHES; i++)
+        REQUIRE((batches[i].batch = store_batch_new()) != NULL);
+    for (step = 1; step <= N_STEPS; step++) {
+        step_once();
+        if (step % FORK_EVERY == 0)
+            fork_once();
+    }
+    empty();
+    store_deinit(store);
+    REQUIRE(swap_used_bytes(space) == 0 && swap_validate(space) == 0);
+    printf("loaded: %u from RAM, %u from the file; relocated: %u, gathered: %u; full: pool %u, "
+           "file %u; renamed: %u; forks: %u\n",
+           seen.loaded_ram, seen.loaded_file, seen.relocated, seen.gathered, seen.full_pool,
+           seen.full_file, seen.renamed, seen.forks);
+    REQUIRE(seen.loaded_file > 0 && seen.gathered > 0 && seen.full_pool > 0 && seen.full_file > 0);
+    return 0;
+}
