@@ -28,8 +28,9 @@ struct heap_source {
     void *base; /* page-aligned */
     size_t n_pages;
     /*
-     * n_pages contiguous pages, readable and writable, the first aligned to `align_pages` pages (a
-     * power of two). *zeroed tells whether all of it reads as zeros. NULL: no room.
+     * n_pages contiguous pages, readable and writable; the address is a multiple of `align_pages`
+     * pages (a power of two). *zeroed tells whether all of it reads as zeros. NULL: no room.
+     * Called with locks of the heap held, as are free and misuse: none may call the heap.
      */
     void *(*alloc)(void *context, size_t n_pages, size_t align_pages, bool *zeroed);
     /* Gives back a run, or the tail of one: any page range that lies inside an allocated run. */
@@ -43,7 +44,9 @@ struct heap_source {
      * NULL where the source can't; then the heap copies.
      */
     void (*move)(void *context, void *from, void *to, size_t n_pages);
-    /* Misuse was found: prints `message` about `address` and does not return. */
+    /* Misuse was found: prints `message` about `address` and does not return. The messages are
+     * "double free", and "free" (or "realloc", "malloc_usable_size") "of an address that malloc
+     * never gave out", to which the latter two add "or took back". */
     void (*misuse)(void *context, const char *message, const void *address);
 };
 
@@ -66,7 +69,10 @@ bool heap_owns(const void *address); /* lies in the source's range and in a run 
 /* Gives empty spans and this thread's cache back to the source. Returns true if pages went back. */
 bool heap_trim(void);
 
-/* Gives back the calling thread's cache. Called from a thread-specific-data destructor. */
+/*
+ * Gives back the calling thread's cache. Called from a thread-specific-data destructor. What the
+ * thread does afterwards is served without a cache, and leaves nothing behind.
+ */
 void heap_thread_exit(void);
 
 /*
@@ -75,11 +81,16 @@ void heap_thread_exit(void);
  * means the page need not be kept at all. Called from the pager's threads at any time: takes no
  * lock that is held while memory is touched, reads only atomics. An object that becomes live while
  * this runs may be zeroed in the copy: its contents are undefined until its owner writes them,
- * and that write takes the page back before the copy is used.
+ * and that write takes the page back before the copy is used. A page in no run of the heap is all
+ * dead, so ask only about pages that the source gave to the heap, or that are free.
  */
 size_t heap_scrub(const void *page, void *copy);
 
-/* fork: prepare takes all locks; child also takes over the caches of the threads that are gone. */
+/*
+ * fork: prepare takes all locks but those of base/ and of the source, which come after them; child
+ * also takes over the caches of the threads that are gone. The thread that forks must not use the
+ * heap in between, nor wait for one that may be in it.
+ */
 void heap_fork_prepare(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);

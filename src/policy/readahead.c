@@ -2,8 +2,21 @@
 /* readahead: see readahead.h. */
 #include "policy/readahead.h"
 
-/* A thread that runs through memory may skip a page or two that are there already. */
-#define SLACK 2
+/* A thread that runs through memory may find a page there already. */
+#define SLACK 1
+
+static uint32_t confirm(struct readahead *readahead, unsigned i, uint32_t page, uint32_t most)
+{
+    uint32_t window = readahead->stream[i].window;
+    if (++readahead->stream[i].hits > READAHEAD_PATIENCE)
+        window *= 2;
+    if (window > most)
+        window = most;
+    readahead->stream[i].window = window;
+    readahead->stream[i].next = page + window;
+    readahead->stream[i].used = readahead->clock;
+    return window;
+}
 
 uint32_t readahead_window(struct readahead *readahead, uint32_t page, uint32_t most)
 {
@@ -11,20 +24,14 @@ uint32_t readahead_window(struct readahead *readahead, uint32_t page, uint32_t m
     readahead->clock++;
     for (unsigned i = 0; i < READAHEAD_STREAMS; i++) {
         uint32_t next = readahead->stream[i].next;
-        if (next != 0 && page >= next && page - next <= SLACK) {
-            uint32_t window = readahead->stream[i].window * 2;
-            if (window > most)
-                window = most;
-            readahead->stream[i].window = window;
-            readahead->stream[i].next = page + window;
-            readahead->stream[i].used = readahead->clock;
-            return window;
-        }
+        if (next != 0 && page >= next && page - next <= SLACK)
+            return confirm(readahead, i, page, most);
         if (readahead->stream[i].used < readahead->stream[oldest].used)
             oldest = i;
     }
     readahead->stream[oldest].next = page + 1;
     readahead->stream[oldest].window = 1;
+    readahead->stream[oldest].hits = 0;
     readahead->stream[oldest].used = readahead->clock;
     return 1;
 }

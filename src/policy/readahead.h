@@ -2,9 +2,11 @@
 /*
  * readahead: how many pages a fault should bring in.
  *
- * A few streams are followed. A fault where a stream is expected to go on doubles that stream's
- * window up to the most; any other fault starts a stream with one page in place of the least
- * recently used. So random access never reads ahead, and a scan pays one fault a window.
+ * A few streams are followed. A fault where a stream is expected to go on confirms it; after
+ * READAHEAD_PATIENCE confirmations in a row its window doubles with each one, up to the most. Any
+ * other fault starts a stream with one page in place of the least recently used. So random access
+ * never reads ahead, nor do objects that happen to lie on two neighbouring pages, and a scan pays
+ * one fault a window.
  * Source: the on-demand readahead of W. Fengguang et al., "On the Design of a New Linux Readahead
  * Framework" (2008), reduced to what a fault tells. Not thread-safe.
  */
@@ -14,11 +16,13 @@
 #include <stdint.h>
 
 #define READAHEAD_STREAMS 8
+#define READAHEAD_PATIENCE 2
 
 struct readahead {
     struct {
         uint32_t next;   /* the page at which the stream would go on */
         uint32_t window; /* pages brought in last time */
+        uint32_t hits;   /* confirmations in a row */
         uint64_t used;   /* when, on the clock below */
     } stream[READAHEAD_STREAMS];
     uint64_t clock;
