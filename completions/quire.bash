@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for quire(1). Behind COMMAND the command's own completion goes on, where
+# bash-completion is there to find it.
+
+_quire_run()
+{
+    local i
+    # COMMAND is the first word that is neither an option nor an option's value
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --ram | --swap | --swap-max | --codec | --stats)
+            # "--ram=1G" is three words to bash
+            [[ ${COMP_WORDS[i + 1]} == "=" ]] && ((i++))
+            ((i++))
+            ;;
+        --) ((i++)) && break ;;
+        -*) ;;
+        *) break ;;
+        esac
+    done
+    if ((i < COMP_CWORD)) || [[ ${COMP_WORDS[i - 1]} == "--" ]]; then
+        if declare -F _command_offset >/dev/null; then
+            _command_offset "$i"
+        else
+            mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
+        fi
+        return
+    fi
+
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --ram) mapfile -t COMPREPLY < <(compgen -W "25% 50% 75% 256M 512M 1G 2G 4G" -- "$cur") ;;
+    --swap-max) mapfile -t COMPREPLY < <(compgen -W "1G 4G 16G 64G" -- "$cur") ;;
+    --swap) mapfile -t COMPREPLY < <(compgen -W none -- "$cur"; compgen -d -- "$cur") ;;
+    --codec) mapfile -t COMPREPLY < <(compgen -W "lz4 zstd none" -- "$cur") ;;
+    --stats) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    *)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--ram --swap --swap-max --codec --stats --quiet
+                --help --usage --" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+        fi
+        ;;
+    esac
+}
+
+_quire()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    COMPREPLY=()
+    if ((COMP_CWORD == 1)); then
+        mapfile -t COMPREPLY < <(compgen -W "run doctor help --help --version" -- "$cur")
+        return
+    fi
+    case ${COMP_WORDS[1]} in
+    run) _quire_run ;;
+    doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run doctor" -- "$cur") ;;
+    esac
+}
+
+complete -F _quire quire
