@@ -45,6 +45,11 @@ def wait_until(condition, seconds=10):
     raise AssertionError("it did not happen in time")
 
 
+def load(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
 def state_of(pid):
     with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
         return file.read().rpartition(")")[2].split()[0]
@@ -140,7 +145,7 @@ class Documented(unittest.TestCase):
     def test_figures(self):
         with tempfile.NamedTemporaryFile() as stats:
             run("--quiet", "--stats", stats.name, "true")
-            keys = set(json.load(open(stats.name, encoding="utf-8")))
+            keys = set(load(stats.name))
         with open(f"{ROOT}/man/quire-run.1", encoding="utf-8") as file:
             manual = file.read()
         self.assertEqual({key for key in keys if key not in manual}, set())
@@ -312,7 +317,8 @@ class Passing(InDirectory):
         self.assertEqual(run("-q", *show).stdout, plain)
 
     def test_closed_standard_descriptors_stay_closed(self):
-        show = "import os\nfor fd in 0, 2:\n try: os.fstat(fd)\n except OSError: print(fd, 'closed')"
+        show = ("import os\nfor fd in 0, 2:\n try: os.fstat(fd)\n"
+                " except OSError: print(fd, 'closed')")
         result = subprocess.run(["sh", "-c", 'exec "$@" <&- 2>&-', "sh", QUIRE, "run", "python3",
                                  "-S", "-c", show], stdout=subprocess.PIPE, text=True, check=False)
         self.assertEqual((result.stdout, result.returncode), ("0 closed\n2 closed\n", 0))
@@ -339,32 +345,48 @@ class Passing(InDirectory):
 
 class Signals(InDirectory):
     def start(self, script, **options):
-        """Starts a Python program that says "ready" once it runs; returns the launcher."""
+        """Starts a Python program that says "ready" once it runs; returns launcher and program."""
         process = subprocess.Popen(
             [QUIRE, "run", "-q", "python3", "-S", "-u", "-c",
              "import os, signal, sys, time\n" + script], stdout=subprocess.PIPE, text=True,
             **{"stdin": subprocess.DEVNULL, **options})
         self.addCleanup(process.stdout.close)
-        self.addCleanup(process.kill)
         self.assertEqual(process.stdout.readline(), "ready\n")
-        return process
+        program = child_of(process.pid)
+        self.addCleanup(self.end, process, program)
+        return process, program
+
+    def end(self, process, program):
+        """Leaves neither behind, even after a failure; the program may outlive the launcher."""
+        process.kill()
+        process.wait()
+        if self.is_running(program):
+            os.kill(program, signal.SIGKILL)
+
+    @staticmethod
+    def is_running(program):
+        try:
+            with open(f"/proc/{program}/cmdline", encoding="utf-8") as file:
+                return "print('ready')" in file.read()  # and not another one by now
+        except FileNotFoundError:
+            return False
 
     def test_signals_are_passed_on(self):
         numbers = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2,
                    signal.SIGALRM, signal.SIGWINCH, signal.SIGPIPE, signal.SIGRTMIN + 3]
-        process = self.start("for n in set(range(1, 65)) - {9, 17, 19, 32, 33}:\n"
-                             " signal.signal(n, lambda n, f: print(n))\n"
-                             "print('ready')\nwhile True: signal.pause()")
+        process, program = self.start("for n in set(range(1, 65)) - {9, 17, 19, 32, 33}:\n"
+                                      " signal.signal(n, lambda n, f: print(n))\n"
+                                      "print('ready')\nwhile True: signal.pause()")
         for number in numbers:
             process.send_signal(number)
             self.assertEqual(process.stdout.readline(), f"{int(number)}\n")
-        process.send_signal(signal.SIGKILL)  # the launcher's death is not the program's
-        process.wait()
+        os.kill(program, signal.SIGKILL)
+        self.assertEqual(process.wait(), 128 + signal.SIGKILL)
 
     def test_a_signals_value_is_passed_on(self):
-        process = self.start("signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])\n"
-                             "print('ready')\ninfo = signal.sigwaitinfo([signal.SIGRTMIN])\n"
-                             "print(info.si_code)")
+        process, _ = self.start("signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])\n"
+                                "print('ready')\ninfo = signal.sigwaitinfo([signal.SIGRTMIN])\n"
+                                "print(info.si_code)")
         libc = ctypes.CDLL(None)
         libc.sigqueue.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
         self.assertEqual(libc.sigqueue(process.pid, signal.SIGRTMIN, 42), 0)
@@ -372,30 +394,28 @@ class Signals(InDirectory):
         self.assertEqual(process.wait(), 0)
 
     def test_the_program_outlives_a_killed_launcher(self):
-        process = self.start("print('ready')\nsys.stdin.readline()\nx = bytearray(10 << 20)\n"
-                             "print('alive', len(x))", stdin=subprocess.PIPE)
-        program = child_of(process.pid)
+        process, program = self.start("print('ready')\nsys.stdin.readline()\n"
+                                      "x = bytearray(10 << 20)\n"
+                                      "print('alive', len(x))", stdin=subprocess.PIPE)
         process.kill()
         process.wait()
         process.stdin.write("go\n")
         process.stdin.close()
         self.assertEqual(process.stdout.readline(), "alive 10485760\n")
-        wait_until(lambda: not os.path.exists(f"/proc/{program}") or state_of(program) == "Z")
+        wait_until(lambda: not self.is_running(program))
 
     def test_job_control(self):
         # a group of its own whose parent is in the same session: as a shell starts a job
-        process = self.start("print('ready')\nos.kill(os.getpid(), signal.SIGTSTP)\n"
-                             "print('continued')", preexec_fn=os.setpgrp)
-        program = child_of(process.pid)
+        process, program = self.start("print('ready')\nos.kill(os.getpid(), signal.SIGTSTP)\n"
+                                      "print('continued')", preexec_fn=os.setpgrp)
         wait_until(lambda: state_of(program) == "T" and state_of(process.pid) == "T")
         process.send_signal(signal.SIGCONT)  # to the launcher alone
         self.assertEqual(process.stdout.readline(), "continued\n")
         self.assertEqual(process.wait(), 0)
 
     def test_a_program_stopped_by_others_is_theirs_to_continue(self):
-        process = self.start("print('ready')\nsys.stdin.readline()\nprint('on')",
-                             stdin=subprocess.PIPE, start_new_session=True)
-        program = child_of(process.pid)
+        process, program = self.start("print('ready')\nsys.stdin.readline()\nprint('on')",
+                                      stdin=subprocess.PIPE, start_new_session=True)
         os.kill(program, signal.SIGSTOP)
         wait_until(lambda: state_of(program) == "T")
         time.sleep(0.1)
@@ -474,7 +494,7 @@ class Stats(InDirectory):
         with open("/proc/meminfo", encoding="utf-8") as file:
             physical = int(file.readline().split()[1]) << 10
         call("run", "-q", "--ram", "10%", "--stats", self.path("s"), "true")
-        budget = json.load(open(self.path("s"), encoding="utf-8"))["budget_bytes"]
+        budget = load(self.path("s"))["budget_bytes"]
         self.assertLessEqual(budget, physical // 10)  # a cgroup's limit may be smaller
         self.assertGreater(budget, 0)
 
@@ -486,7 +506,7 @@ class Stats(InDirectory):
         self.assertTrue(os.path.islink(self.path("link")))
         self.assertEqual(stat.S_IMODE(os.stat(old).st_mode), 0o640)
         self.assertNotEqual(os.stat(old).st_ino, before)
-        self.assertEqual(json.load(open(old, encoding="utf-8"))["exit_status"], 0)
+        self.assertEqual(load(old)["exit_status"], 0)
         self.assertEqual(sorted(os.listdir(self.directory)), ["link", "old.json"])
 
     def test_standard_output_is_written_into(self):
