@@ -32,7 +32,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define ARENA_BYTES ((size_t)256 << 30) /* what the library reserves at least, in addresses */
+/* The managed range, in addresses: what the library asks for, and the least it starts with. */
+#define ARENA_MOST_BYTES ((size_t)1 << 40)
+#define ARENA_LEAST_BYTES ((size_t)256 << 20)
+#define ARENA_ALIGNMENT ((size_t)1 << 30)
 #define SMALL_ROOM_BYTES ((uint64_t)1 << 30)
 #define DEFAULT_MAX_MAPS 65530u
 
@@ -149,25 +152,45 @@ static void check_cgroup(struct check *check)
          size_format(machine_whole_bytes("") / 2, half, sizeof half));
 }
 
+/* The largest range that can be reserved the way the library does it, halving from its wish. */
+static size_t find_reservable(void)
+{
+    for (size_t n_bytes = ARENA_MOST_BYTES; n_bytes >= ARENA_LEAST_BYTES; n_bytes /= 2) {
+        void *range = sys_mmap(NULL, n_bytes + ARENA_ALIGNMENT, PROT_NONE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (!sys_is_error(range)) {
+            sys_munmap(range, n_bytes + ARENA_ALIGNMENT);
+            return n_bytes;
+        }
+    }
+    return 0;
+}
+
 static void check_addresses(struct check *check)
 {
+    size_t n_bytes = find_reservable();
     uint64_t overcommit = 0;
-    void *arena = sys_mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char text[32];
 
     procfs_read_u64("/proc/sys/vm/overcommit_memory", &overcommit);
-    if (!sys_is_error(arena)) {
-        sys_munmap(arena, ARENA_BYTES);
-        FILL(check, found, "256 GiB can be reserved; vm.overcommit_memory=%" PRIu64, overcommit);
-        return;
-    }
-    check->status = CHECK_NO;
-    FILL(check, found, "256 GiB can't be reserved: %s", strerror(-sys_error(arena)));
-    FILL(check, means, "`quire run' needs addresses, not memory, for what a program may ever use");
-    if (overcommit == 2)
-        FILL(check, fix, "sudo sysctl vm.overcommit_memory=0");
+    if (n_bytes == 0)
+        FILL(check, found, "none can be reserved");
     else
+        FILL(check, found, "%s can be reserved; vm.overcommit_memory=%" PRIu64,
+             size_format(n_bytes, text, sizeof text), overcommit);
+    if (n_bytes < ARENA_MOST_BYTES) {
+        check->status = n_bytes == 0 ? CHECK_NO : CHECK_WARN;
+        FILL(check, means,
+             n_bytes == 0 ? "`quire run' needs addresses for all a program may use"
+                          : "a process can't use more memory than half of that");
         FILL(check, fix, "ulimit -v unlimited");
+    } else if (overcommit == 2) {
+        check->status = CHECK_WARN;
+        FILL(check, means,
+             "the kernel counts what is mapped, not what is used: allocations fail "
+             "at its limit, however much would fit in the budget");
+        FILL(check, fix, "sudo sysctl vm.overcommit_memory=0");
+    }
 }
 
 static void check_maps(struct check *check)
@@ -281,7 +304,7 @@ static void check_io_uring(struct check *check)
         return;
     }
     FILL(check, found, "not available: %s", strerror(errno));
-    FILL(check, means, "the swap file is read and written without it");
+    FILL(check, means, "programs that want it have to do without; Quire itself does not use it");
     if (procfs_read_u64("/proc/sys/kernel/io_uring_disabled", &disabled) == 0 && disabled > 0)
         FILL(check, fix, "sudo sysctl kernel.io_uring_disabled=0");
 }
