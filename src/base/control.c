@@ -168,6 +168,23 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
     atomic_store(&slot->unmanaged_pages, 0);
 }
 
+void control_leave(struct control *control, unsigned slot)
+{
+    clear_holdings(control, &control->slot[slot]);
+}
+
+void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pages)
+{
+    uint64_t sum = 0;
+    atomic_store(&control->slot[slot].unmanaged_pages, n_pages);
+    for (unsigned i = 0; i < control->slots_end; i++)
+        sum += atomic_load_explicit(&control->slot[i].unmanaged_pages, memory_order_relaxed);
+    uint64_t peak = atomic_load(&control->peak_unmanaged_pages);
+    while (sum > peak &&
+           !atomic_compare_exchange_weak(&control->peak_unmanaged_pages, &peak, sum))
+        continue;
+}
+
 #define N_STATS (sizeof(struct control_stats) / sizeof(_Atomic uint64_t))
 
 static void add_stats(struct control_stats *sum, const struct control_stats *stats)

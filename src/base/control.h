@@ -148,6 +148,12 @@ void control_unreserve(struct control *control, unsigned slot);
 /* Adds pages (negative: takes) to what `slot` holds of `kind`, and keeps sums and peaks. */
 void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages);
 
+/* The process of the slot is about to end: it holds nothing any more. Its statistics stay. */
+void control_leave(struct control *control, unsigned slot);
+
+/* RSS that Quire does not manage, in pages, as `slot` sees it now; keeps the sum's peak. */
+void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pages);
+
 int64_t control_held(const struct control *control); /* pages that count against the budget */
 static inline int64_t control_budget(const struct control *control)
 {

@@ -88,13 +88,35 @@ static size_t arena_bytes(void)
     return (size_t)pager.n_pages << SYS_PAGE_SHIFT;
 }
 
+static int register_pages(uint32_t from, uint32_t to)
+{
+    return from < to ? uffd_register(service_uffd, page_address(from),
+                                     (size_t)(to - from) << SYS_PAGE_SHIFT)
+                     : 0;
+}
+
+/* What the program mapped over the arena with something of its own is left out. */
+static int register_arena(void)
+{
+    uint32_t from = 0;
+    int error = 0;
+    for (uint32_t i = 0; i < pager.regions.count && !error; i++) {
+        const struct region *region = &pager.regions.array[i];
+        if (!(region->flags & REGION_FOREIGN))
+            continue;
+        error = register_pages(from, region->first);
+        from = region->first + region->n_pages;
+    }
+    return error ? error : register_pages(from, pager.n_pages);
+}
+
 static int register_all(void)
 {
     enum uffd_way way;
     service_uffd = uffd_open(FEATURES, &way);
     if (service_uffd < 0)
         return service_uffd;
-    int error = uffd_register(service_uffd, pager.base, arena_bytes());
+    int error = register_arena();
     if (!error)
         error = uffd_register(service_uffd, pager.staging.base,
                               (size_t)pager.staging.n_slots << SYS_PAGE_SHIFT);
@@ -105,6 +127,12 @@ static int register_all(void)
 
 #define PAGEMAP_BATCH 512
 #define PAGEMAP_PRESENT ((uint64_t)3 << 62) /* or in the kernel's own swap */
+
+static bool is_foreign(uint32_t page)
+{
+    const struct region *region = regions_find(&pager.regions, page);
+    return region && region->first <= page && region->flags & REGION_FOREIGN;
+}
 
 /* Every present page of [page, end) is resident from now on, in the order of addresses. */
 static int scan_range(int fd, uint32_t page, uint32_t end)
@@ -119,7 +147,7 @@ static int scan_range(int fd, uint32_t page, uint32_t end)
         n = (uint32_t)((size_t)got / sizeof maps[0]);
         for (uint32_t i = 0; i < n; i++) {
             page_entry dead = table_get(&pager.table, page + i) & PAGE_DEAD;
-            bool present = (maps[i] & PAGEMAP_PRESENT) != 0;
+            bool present = (maps[i] & PAGEMAP_PRESENT) && !is_foreign(page + i);
             if (dead && !present) {
                 pager.n_dead--;
                 table_set(&pager.table, page + i, 0);

@@ -160,12 +160,13 @@ static void release_swap_of(void *context, unsigned slot)
         swap_release_owner(space, slot);
 }
 
+bool budget_reap(void)
+{
+    return pager.control && control_reap(pager.control, release_swap_of, NULL) > 0;
+}
+
 void budget_no_progress(int64_t wanted)
 {
-    if (control_reap(pager.control, release_swap_of, NULL) > 0) {
-        budget_announce_room();
-        return;
-    }
     bool asked = ask_another(wanted);
     if (!asked)
         atomic_store(&pager.control->tight, 1);
@@ -218,7 +219,39 @@ void budget_sample_sharing(void)
         shared = 0;
     budget_charge(CONTROL_RESIDENT, pager.n_shared - shared);
     pager.n_shared = shared;
-    int64_t unmanaged = anonymous - held - pager.metadata_charged;
-    atomic_store(&pager.self->unmanaged_pages, unmanaged > 0 ? (uint64_t)unmanaged : 0);
     lock_release(&pager.lock);
+}
+
+/* Anonymous pages of this process by /proc/self/statm: resident less those of files. */
+static int64_t anonymous_pages(void)
+{
+    char text[128];
+    int64_t field[3] = {0};
+    int fd = sys_openat(AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    ssize_t n = sys_read(fd, text, sizeof text - 1);
+    sys_close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    const char *at = text;
+    for (int i = 0; i < 3; i++) {
+        for (; *at >= '0' && *at <= '9'; at++)
+            field[i] = field[i] * 10 + (*at - '0');
+        at++;
+    }
+    return field[1] - field[2];
+}
+
+/*
+ * Unarmed, what was handed out is an upper bound of what is resident, so the difference says
+ * little: then it is a lower bound of what is not managed.
+ */
+void budget_sample_unmanaged(void)
+{
+    int64_t held = pager.n_resident + pager.staging.n_pages + pager.pool_charged +
+                   (int64_t)(meta_bytes() >> SYS_PAGE_SHIFT);
+    int64_t unmanaged = anonymous_pages() - held;
+    control_set_unmanaged(pager.control, pager.slot, unmanaged > 0 ? (uint64_t)unmanaged : 0);
 }

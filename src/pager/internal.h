@@ -129,6 +129,9 @@ void budget_wait_for_room(int64_t n_pages);
 void budget_announce_room(void);
 /* The service thread got nothing out of a pass; asks the others, and counts it for waiters. */
 void budget_no_progress(int64_t wanted);
+/* Takes back what processes that are gone still hold; true if there was any. */
+bool budget_reap(void);
+void budget_sample_unmanaged(void); /* how much RSS is not the pager's */
 void budget_sample_sharing(void); /* service thread: how much of what is held others pay for */
 extern _Atomic uint32_t budget_fruitless; /* passes without progress since one had some */
 

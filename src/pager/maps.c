@@ -342,9 +342,12 @@ int pager_lock_range(const void *address, size_t n_bytes)
     int error = 0;
     pager_enter(&guard);
     uint32_t n_new = n_pages - regions_count(&pager.regions, page, n_pages, REGION_LOCKED);
-    /* What is locked can't be evicted: the rest of the program needs the other half. */
+    /*
+     * What is locked can't be evicted, and the rest of the program needs the other half. EPERM
+     * rather than ENOMEM: programs that would like to lock then go on without, and do not shrink.
+     */
     if (pager.control && pager.n_locked + n_new > control_budget(pager.control) / 2)
-        error = -ENOMEM;
+        error = -EPERM;
     else if (page < pager.heap_pages)
         error = regions_set(&pager.regions, page, n_pages, REGION_LOCKED);
     else

@@ -85,6 +85,15 @@ int pager_init(struct control *control, pager_scrub scrub)
     return 0;
 }
 
+void pager_exit(void)
+{
+    /* Not from a vfork child, which has its parent's memory. */
+    if (!pager.control || atomic_load(&pager.self->pid) != (uint32_t)sys_getpid())
+        return;
+    budget_sample_unmanaged();
+    control_leave(pager.control, pager.slot);
+}
+
 bool pager_is_armed(void)
 {
     return is_armed();

@@ -39,6 +39,9 @@ typedef size_t (*pager_scrub)(const void *page, void *copy);
  */
 int pager_init(struct control *control, pager_scrub scrub);
 
+/* The process is about to end: nothing counts against the budget any more. */
+void pager_exit(void);
+
 /* The part of the arena that heap pages come from. */
 void *pager_heap_base(void);
 size_t pager_heap_pages(void);

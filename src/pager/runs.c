@@ -75,8 +75,8 @@ bool pager_admit(struct pager_guard *guard, int64_t n_pages)
 {
     if (is_armed())
         return !budget_is_tight();
-    if (budget_room() < n_pages)
-        purge_dead();
+    if (budget_room() < n_pages && purge_dead() < (size_t)n_pages)
+        budget_reap();
     if (budget_room() >= n_pages) {
         charge_unarmed(n_pages);
         return true;

@@ -23,6 +23,7 @@
                                    many can be asked to give back */
 #define FIRST_SAMPLE_NS 5000000 /* after a fork */
 #define MOST_SAMPLE_NS 250000000
+#define LOOK_NS 500000000 /* between looks at what is not managed, while there is work */
 
 enum { NOT_STARTED, STARTING, RUNNING };
 
@@ -40,6 +41,7 @@ static struct {
     } call;
     _Atomic uint32_t call_turn; /* futex: odd while a call is pending */
     uint64_t next_sample_ns, sample_interval_ns;
+    uint64_t next_look_ns;
 } service;
 
 static int run_call(void)
@@ -84,9 +86,13 @@ static void answer_request(void)
 static void keep_room(void)
 {
     struct watermarks marks;
-    if (!is_armed())
-        return;
     budget_watermarks(&marks);
+    if (budget_room() >= marks.low)
+        return;
+    budget_reap();
+    /* What was shared with a fork's other side may have become this process's own. */
+    if (!is_armed() && (budget_room() >= 0 || arm() < 0))
+        return;
     int64_t room = budget_room();
     if (room >= marks.low)
         return;
@@ -105,6 +111,15 @@ static bool wants_room(void)
     return budget_room() < marks.low;
 }
 
+static void look_if_due(void)
+{
+    uint64_t now = sys_now_ns();
+    if (now < service.next_look_ns)
+        return;
+    service.next_look_ns = now + LOOK_NS;
+    budget_sample_unmanaged();
+}
+
 static void sample_if_due(void)
 {
     if (service.next_sample_ns == 0 || sys_now_ns() < service.next_sample_ns)
@@ -116,6 +131,8 @@ static void sample_if_due(void)
     uint64_t interval = service.sample_interval_ns * 2;
     if (interval > MOST_SAMPLE_NS)
         interval = MOST_SAMPLE_NS;
+    if (pager.n_shared > budget_room()) /* more could become this process's own than there is room */
+        interval = FIRST_SAMPLE_NS;
     if (interval < 20 * (end - start))
         interval = 20 * (end - start);
     service.sample_interval_ns = interval;
@@ -165,6 +182,7 @@ static void serve(void *first_task)
         answer_request();
         keep_room();
         sample_if_due();
+        look_if_due();
         lock_release(&pager.pass);
         wait_for_work();
     }

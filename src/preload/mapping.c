@@ -172,7 +172,7 @@ EXPORT int munlock(const void *address, size_t n_bytes)
 EXPORT int mlockall(int flags)
 {
     /* Everything locked, and a budget below what the program needs: one of both has to give. */
-    return preload_control ? fail(-ENOMEM) : fail(sys_mlockall(flags));
+    return preload_control ? fail(-EPERM) : fail(sys_mlockall(flags));
 }
 
 /*

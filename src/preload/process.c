@@ -23,6 +23,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -70,9 +71,9 @@ static bool streams_are_resident(void)
 
 static void before_fork(void)
 {
-    heap_fork_prepare();
     if (knows_streams())
-        _IO_list_lock();
+        _IO_list_lock(); /* first: who holds a stream's lock may call malloc */
+    heap_fork_prepare();
     touch_streams();
     pager_fork_prepare();
     while (!streams_are_resident()) {
@@ -85,17 +86,35 @@ static void before_fork(void)
 static void after_fork_in_parent(void)
 {
     pager_fork_parent();
+    heap_fork_parent();
     if (knows_streams())
         _IO_list_unlock();
-    heap_fork_parent();
 }
 
 static void after_fork_in_child(void)
 {
     pager_fork_child();
+    heap_fork_child();
     if (knows_streams())
         _IO_list_resetlock(); /* libc does so only where there were several threads */
-    heap_fork_child();
+}
+
+/* This library was initialised first, so this is the last destructor to run. */
+__attribute__((destructor)) static void leave(void)
+{
+    pager_exit();
+}
+
+EXPORT _Noreturn void _exit(int status)
+{
+    if (is_ready())
+        pager_exit();
+    sys_exit_group(status);
+}
+
+EXPORT _Noreturn void _Exit(int status)
+{
+    _exit(status);
 }
 
 void process_init(void)
