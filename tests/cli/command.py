@@ -490,6 +490,17 @@ class Stats(InDirectory):
     def test_a_signals_status(self):
         self.assertEqual(self.figures("sh", "-c", "kill -9 $$")["exit_status"], 137)
 
+    def test_a_run_that_quire_ends(self):
+        result = call("run", "--ram", "16M", "--swap", "none", "--stats", self.path("s"), "python3",
+                      "-S", "-c", "import os; keep = [os.urandom(4000) for _ in range(20000)]")
+        self.assertEqual((result.returncode, result.stdout), (125, ""))
+        message = result.stderr.splitlines()[0]
+        self.assertTrue(message.startswith("quire: out of room: "), result.stderr)
+        self.assertIn("\nquire: ended by Quire after ", result.stderr)
+        figures = load(self.path("s"))
+        self.assertEqual("quire: " + figures["ended_by"], message)
+        self.assertEqual(figures["exit_status"], 125)
+
     def test_percentages(self):
         with open("/proc/meminfo", encoding="utf-8") as file:
             physical = int(file.readline().split()[1]) << 10
