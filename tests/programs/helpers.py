@@ -11,7 +11,11 @@ BUDGET_MIB = 40
 
 # name: (size in MiB, budget in MiB, time-out in seconds)
 SPECIAL = {
+    "malloc_family": (100, 48, 100),
 }
+
+# C programs that are no tests by themselves: cases run them.
+TOOLS = ("ending", "noise", "sparse")
 
 
 def test(case):

@@ -24,7 +24,8 @@ import helpers  # noqa: E402
 
 def names():
     cases = [path.stem for path in (HERE / "cases").glob("*.py")]
-    return sorted(cases) + sorted(path.stem for path in HERE.glob("*.c"))
+    return sorted(cases) + sorted(path.stem for path in HERE.glob("*.c")
+                                  if path.stem not in helpers.TOOLS)
 
 
 def run(case):

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A shell ends at once; the program it has left in the background goes on, paged, and is right."""
+from harness import MIB
+
+
+def test(case):
+    worker = case.helper("malloc_family")
+    argv = ["sh", "-c", f"{worker} 64 >result 2>&1 & exit 6"]
+    plain = case.plain(argv, grace=40)
+    case.check(plain.measured.status == 6, f"ends plainly with {plain.measured.status}")
+    run = case.under(argv, 64 * MIB, grace=80)
+    case.check(run.measured.status == 6, f"ended with {run.measured.status}\n    {run.tail()}")
+    case.check((plain.directory / "result").read_text() == "OK\n", "fails plainly")
+    result = (run.directory / "result").read_text()
+    case.check(result == "OK\n", f"the program left behind says {result!r}")
+    case.check_clean(run)
