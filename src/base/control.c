@@ -180,8 +180,7 @@ void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pa
     for (unsigned i = 0; i < control->slots_end; i++)
         sum += atomic_load_explicit(&control->slot[i].unmanaged_pages, memory_order_relaxed);
     uint64_t peak = atomic_load(&control->peak_unmanaged_pages);
-    while (sum > peak &&
-           !atomic_compare_exchange_weak(&control->peak_unmanaged_pages, &peak, sum))
+    while (sum > peak && !atomic_compare_exchange_weak(&control->peak_unmanaged_pages, &peak, sum))
         continue;
 }
 

@@ -2,7 +2,7 @@
 /* lock: the slow path of lock.h. */
 #include "base/lock.h"
 
-#define N_SPINS 40 /* a holder on another core is often done by then; measured in bench/pager */
+#define N_SPINS 400 /* a few microseconds: to sleep and be woken costs more; see bench/pager */
 
 static void relax(void)
 {
@@ -23,4 +23,14 @@ void lock_wait(struct lock *lock)
     /* From here on the word says 2, so that whoever releases it wakes somebody. */
     while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
         sys_futex_wait(&lock->state, 2, 0, false);
+}
+
+#define N_YIELD_PAUSES 8 /* long enough for a spinning waiter to see the word change */
+
+void lock_yield(struct lock *lock)
+{
+    lock_release(lock);
+    for (int i = 0; i < N_YIELD_PAUSES; i++)
+        relax();
+    lock_take(lock);
 }

@@ -40,6 +40,9 @@ static inline void lock_release(struct lock *lock)
         sys_futex_wake(&lock->state, 1, false);
 }
 
+/* The holder lets whoever is waiting have a turn. */
+void lock_yield(struct lock *lock);
+
 static inline void lock_reset(struct lock *lock) /* in a fork child, where the holder is gone */
 {
     atomic_store_explicit(&lock->state, 0, memory_order_relaxed);

@@ -248,6 +248,12 @@ int sys_sched_getaffinity(int tid, size_t n_bytes, unsigned long *mask)
     return (int)CALL(SYS_sched_getaffinity, tid, n_bytes, mask, 0, 0, 0);
 }
 
+int sys_sched_setscheduler(int tid, int policy)
+{
+    const int priority = 0; /* all of struct sched_param */
+    return (int)CALL(SYS_sched_setscheduler, tid, policy, &priority, 0, 0, 0);
+}
+
 int sys_sched_yield(void)
 {
     return (int)CALL(SYS_sched_yield, 0, 0, 0, 0, 0, 0);

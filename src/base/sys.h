@@ -69,6 +69,7 @@ int sys_tgkill(int pid, int tid, int signal);
 int sys_unshare(int flags);
 int sys_sched_setaffinity(int tid, size_t n_bytes, const unsigned long *mask);
 int sys_sched_getaffinity(int tid, size_t n_bytes, unsigned long *mask);
+int sys_sched_setscheduler(int tid, int policy); /* with priority 0 */
 int sys_sched_yield(void);
 int sys_sigprocmask(int how, const uint64_t *set, uint64_t *old);
 int sys_userfaultfd(int flags);

@@ -23,6 +23,7 @@
 #include "pager/internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -313,6 +314,7 @@ static void bind_to(int processor)
     unsigned long mask[16] = {0};
     if (processor < 0)
         return;
+    sys_sched_setscheduler(0, SCHED_BATCH); /* woken up, it does not push aside who runs there */
     mask[processor / 64] = 1ul << (processor % 64);
     sys_sched_setaffinity(0, sizeof mask, mask);
 }

@@ -132,7 +132,7 @@ void budget_no_progress(int64_t wanted);
 /* Takes back what processes that are gone still hold; true if there was any. */
 bool budget_reap(void);
 void budget_sample_unmanaged(void); /* how much RSS is not the pager's */
-void budget_sample_sharing(void); /* service thread: how much of what is held others pay for */
+void budget_sample_sharing(void);   /* service thread: how much of what is held others pay for */
 extern _Atomic uint32_t budget_fruitless; /* passes without progress since one had some */
 
 /* service.c */

@@ -36,6 +36,7 @@
 struct victims {
     uint32_t n;
     uint32_t page[EVICT_BATCH];
+    uint64_t position[EVICT_BATCH]; /* in the queue: who has another by now is no victim any more */
 };
 
 static struct {
@@ -74,16 +75,29 @@ static void choose(struct victims *victims, uint32_t most)
             entry & PAGE_BUSY)
             continue; /* a stale slot */
         uint32_t at = victims->n++;
-        for (; at > 0 && victims->page[at - 1] > page; at--)
+        for (; at > 0 && victims->page[at - 1] > page; at--) {
             victims->page[at] = victims->page[at - 1];
+            victims->position[at] = victims->position[at - 1];
+        }
         victims->page[at] = page;
+        victims->position[at] = position;
     }
 }
 
+/* L. Whether the victim is still what was chosen. */
+static bool is_unchanged(const struct victims *victims, uint32_t at)
+{
+    page_entry entry = table_get(&pager.table, victims->page[at]);
+    return page_state(entry) == PAGE_RESIDENT && !(entry & PAGE_BUSY) &&
+           page_payload(entry) == victims->position[at];
+}
+
+/* L. How many victims from `at` on are neighbours, unchanged, and dead or alive as the first is. */
 static uint32_t run_length(const struct victims *victims, uint32_t at, page_entry dead)
 {
     uint32_t n = 0;
     while (at + n < victims->n && victims->page[at + n] == victims->page[at] + n &&
+           is_unchanged(victims, at + n) &&
            (table_get(&pager.table, victims->page[at + n]) & PAGE_DEAD) == dead)
         n++;
     return n;
@@ -141,39 +155,56 @@ static void requeue(uint32_t page)
         table_set(&pager.table, page, table_get(&pager.table, page) | PAGE_DEAD);
 }
 
-/* L. Evicts the victims; those that are refused as busy are collected in `refused`. */
+/*
+ * L. Evicts the run of victims that begins at `at`; *n_gone counts those that went. Returns how
+ * many are dealt with. A page that is refused as busy is added to `refused`.
+ */
+static uint32_t evict_run(const struct victims *victims, uint32_t at, struct victims *refused,
+                          uint32_t *n_gone)
+{
+    uint32_t page = victims->page[at];
+    page_entry dead = table_get(&pager.table, page) & PAGE_DEAD;
+    uint32_t n = run_length(victims, at, dead);
+    if (n == 0)
+        return 1; /* it has changed: touched, freed or unmapped */
+    if (dead) {
+        drop(page, n);
+        *n_gone += n;
+        return n;
+    }
+    ssize_t moved = move_out(page, n);
+    if (moved > 0) {
+        *n_gone += (uint32_t)moved;
+        return (uint32_t)moved;
+    }
+    if (moved == -EBUSY) {
+        refused->page[refused->n] = page;
+        refused->position[refused->n++] = victims->position[at];
+    } else if (moved == -ENOENT) { /* dropped behind the pager's back */
+        pager_forget(page, page + 1);
+    } else {
+        requeue(page);
+    }
+    return 1;
+}
+
+/*
+ * Evicts victims. The lock is let go of after each run: a move makes the other processors forget
+ * the page's address, which takes microseconds that a fault should not have to wait.
+ */
 static uint32_t evict(const struct victims *victims, struct victims *refused)
 {
     uint32_t n_gone = 0;
     refused->n = 0;
     for (uint32_t at = 0; at < victims->n;) {
-        uint32_t page = victims->page[at];
-        page_entry dead = table_get(&pager.table, page) & PAGE_DEAD;
-        uint32_t n = run_length(victims, at, dead);
-        if (dead) {
-            drop(page, n);
-            n_gone += n;
-            at += n;
-            continue;
-        }
-        ssize_t moved = move_out(page, n);
-        if (moved > 0) {
-            n_gone += (uint32_t)moved;
-            at += (uint32_t)moved;
-            continue;
-        }
-        if (moved == -EBUSY)
-            refused->page[refused->n++] = page;
-        else if (moved == -ENOENT) /* dropped behind the pager's back */
-            pager_forget(page, page + 1);
-        else
-            requeue(page);
-        at++;
+        lock_take(&pager.lock);
+        at += evict_run(victims, at, refused, &n_gone);
+        lock_release(&pager.lock);
     }
     return n_gone;
 }
 
-/* Breaks the sharing that a fork left behind, without changing a byte. No lock is held. */
+/* Breaks the sharing that a fork left behind, without changing a byte. */
 static void make_own(const struct victims *refused)
 {
     atomic_store(&service_populating, 1);
@@ -182,32 +213,16 @@ static void make_own(const struct victims *refused)
     atomic_store(&service_populating, 0);
 }
 
-/* L. Those of the victims that are still where they were. */
-static void keep_unchanged(struct victims *victims, const uint64_t *positions)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < victims->n; i++) {
-        page_entry entry = table_get(&pager.table, victims->page[i]);
-        if (page_state(entry) == PAGE_RESIDENT && page_payload(entry) == positions[i] &&
-            !(entry & PAGE_BUSY))
-            victims->page[n++] = victims->page[i];
-    }
-    victims->n = n;
-}
-
-static uint32_t evict_again(struct victims *refused)
+static uint32_t evict_refused(const struct victims *refused)
 {
     struct victims stuck;
-    uint64_t positions[EVICT_BATCH];
-    for (uint32_t i = 0; i < refused->n; i++)
-        positions[i] = page_payload(pager.table.entries[refused->page[i]]);
-    lock_release(&pager.lock);
     make_own(refused);
-    lock_take(&pager.lock);
-    keep_unchanged(refused, positions);
     uint32_t n_gone = evict(refused, &stuck);
+    lock_take(&pager.lock);
     for (uint32_t i = 0; i < stuck.n; i++)
-        requeue(stuck.page[i]);
+        if (is_unchanged(&stuck, i))
+            requeue(stuck.page[i]);
+    lock_release(&pager.lock);
     return n_gone;
 }
 
@@ -218,11 +233,9 @@ static uint32_t evict_batch(uint32_t most)
     lock_take(&pager.lock);
     uint64_t n_free_slots = pager.staging.n_slots - (pager.staging.head - pager.staging.tail);
     choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most);
-    uint32_t n_gone = evict(&victims, &refused);
-    if (refused.n > 0)
-        n_gone += evict_again(&refused);
     lock_release(&pager.lock);
-    return n_gone;
+    uint32_t n_gone = evict(&victims, &refused);
+    return refused.n > 0 ? n_gone + evict_refused(&refused) : n_gone;
 }
 
 struct packing {
@@ -251,6 +264,7 @@ static void gather(struct packing *packing)
         table_set(&pager.table, page, page_make(PAGE_STAGED, slot) | PAGE_PACKING);
         packing->page[packing->n] = page;
         packing->slot[packing->n++] = slot;
+        lock_yield(&pager.lock);
     }
     lock_release(&pager.lock);
 }
@@ -298,6 +312,7 @@ static void commit(struct packing *packing, size_t pool_limit_bytes)
     lock_take(&pager.lock);
     for (uint32_t i = 0; i < packing->n; i++) {
         uint32_t page = packing->page[i], slot = packing->slot[i];
+        lock_yield(&pager.lock); /* a copy into fresh memory of the pool takes a while */
         if (table_get(&pager.table, page) != (page_make(PAGE_STAGED, slot) | PAGE_PACKING))
             continue; /* taken back, or forgotten */
         if (!full && keep(page, slot, &work.packed[i], packing->dead[i], pool_limit_bytes))
@@ -429,11 +444,13 @@ void reclaim_range(uint32_t page, uint32_t n_pages)
         lock_take(&pager.lock);
         for (victims.n = 0; victims.n < EVICT_BATCH && page < end; page++) {
             page_entry entry = table_get(&pager.table, page);
-            if (page_state(entry) == PAGE_RESIDENT && !(entry & PAGE_BUSY))
-                victims.page[victims.n++] = page;
+            if (page_state(entry) != PAGE_RESIDENT || entry & PAGE_BUSY)
+                continue;
+            victims.page[victims.n] = page;
+            victims.position[victims.n++] = page_payload(entry);
         }
-        evict(&victims, &refused);
         lock_release(&pager.lock);
+        evict(&victims, &refused);
         if (pager.staging.n_slots - (pager.staging.head - pager.staging.tail) < EVICT_BATCH)
             return; /* a hint: the rest goes when its turn comes */
     }

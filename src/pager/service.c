@@ -131,7 +131,8 @@ static void sample_if_due(void)
     uint64_t interval = service.sample_interval_ns * 2;
     if (interval > MOST_SAMPLE_NS)
         interval = MOST_SAMPLE_NS;
-    if (pager.n_shared > budget_room()) /* more could become this process's own than there is room */
+    if (pager.n_shared >
+        budget_room()) /* more could become this process's own than there is room */
         interval = FIRST_SAMPLE_NS;
     if (interval < 20 * (end - start))
         interval = 20 * (end - start);

@@ -15,9 +15,9 @@
 #define MAX_VALUE 4096
 
 static struct {
-    char control[256];          /* QUIRE_CONTROL=... */
-    char preload[MAX_VALUE];    /* LD_PRELOAD=... as the launcher set it */
-    size_t library_bytes;       /* of the library's path in it, the first entry */
+    char control[256];       /* QUIRE_CONTROL=... */
+    char preload[MAX_VALUE]; /* LD_PRELOAD=... as the launcher set it */
+    size_t library_bytes;    /* of the library's path in it, the first entry */
 } kept;
 
 static const char *find(char *const *environment, const char *name, size_t length)
@@ -71,8 +71,7 @@ char *const *environment_with_quire(char *const *environment, char **room)
         return environment;
     const char *preload = find(environment, PRELOAD_NAME, sizeof PRELOAD_NAME - 1);
     bool has_preload = preload && names_library(preload);
-    if (has_preload &&
-        find(environment, CONTROL_ENVIRONMENT "=", sizeof CONTROL_ENVIRONMENT))
+    if (has_preload && find(environment, CONTROL_ENVIRONMENT "=", sizeof CONTROL_ENVIRONMENT))
         return environment;
     size_t n = 0;
     for (char *const *at = environment; at && *at; at++) {

@@ -17,8 +17,8 @@
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define EARLY_BYTES ((size_t)256 << 10)

@@ -3,8 +3,8 @@
  * mapping: the interposed mmap family, brk and sbrk.
  *
  * Private anonymous memory of some size goes to the pager; everything else goes to the kernel as it
- * is (docs/limits.md has the table of what stays outside and why). Functions that work on ranges ask
- * whose range it is.
+ * is (docs/limits.md has the table of what stays outside and why). Functions that work on ranges
+ * ask whose range it is.
  */
 #include "base/checked.h"
 #include "base/lock.h"
@@ -20,7 +20,7 @@
 #define LEAST_BYTES ((size_t)64 << 10) /* smaller mappings are not worth a region */
 
 /* Of what kind a mapping must not be: shared, of a file, placed or built in a special way. */
-#define FOREIGN_FLAGS                                                                              \
+#define FOREIGN_FLAGS \
     (MAP_SHARED | MAP_32BIT | MAP_GROWSDOWN | MAP_HUGETLB | MAP_STACK | MAP_FIXED_NOREPLACE)
 
 static int fail(int error) /* a negative errno becomes -1 and errno */

@@ -38,8 +38,8 @@ extern FILE *_IO_iter_file(void *iterator) __attribute__((weak));
 
 static bool knows_streams(void)
 {
-    return _IO_list_lock && _IO_list_unlock && _IO_list_resetlock && _IO_iter_begin && _IO_iter_end && _IO_iter_next &&
-           _IO_iter_file;
+    return _IO_list_lock && _IO_list_unlock && _IO_list_resetlock && _IO_iter_begin &&
+           _IO_iter_end && _IO_iter_next && _IO_iter_file;
 }
 
 /* Reads a byte of each stream and of its lock: what is absent comes in. */
@@ -139,9 +139,8 @@ EXPORT pid_t _Fork(void)
     return pid;
 }
 
-#define WITH_QUIRE(environment)                                                                    \
-    environment_with_quire((environment),                                                          \
-                           alloca(environment_room(environment) * sizeof(char *)))
+#define WITH_QUIRE(environment) \
+    environment_with_quire((environment), alloca(environment_room(environment) * sizeof(char *)))
 
 static void *next_function(const char *name)
 {
@@ -202,16 +201,16 @@ EXPORT int execveat(int directory, const char *path, char *const arguments[],
 }
 
 /* The list form's arguments, counted and laid out as a vector on the caller's stack. */
-#define COLLECT(first, vector, list)                                                               \
-    size_t n_arguments = 1;                                                                        \
-    va_start(list, first);                                                                         \
-    while (va_arg(list, char *))                                                                   \
-        n_arguments++;                                                                             \
-    va_end(list);                                                                                  \
-    char **vector = alloca((n_arguments + 1) * sizeof(char *));                                    \
-    va_start(list, first);                                                                         \
-    vector[0] = (char *)(uintptr_t)(first);                                                        \
-    for (size_t i = 1; i <= n_arguments; i++)                                                      \
+#define COLLECT(first, vector, list)                            \
+    size_t n_arguments = 1;                                     \
+    va_start(list, first);                                      \
+    while (va_arg(list, char *))                                \
+        n_arguments++;                                          \
+    va_end(list);                                               \
+    char **vector = alloca((n_arguments + 1) * sizeof(char *)); \
+    va_start(list, first);                                      \
+    vector[0] = (char *)(uintptr_t)(first);                     \
+    for (size_t i = 1; i <= n_arguments; i++)                   \
     vector[i] = va_arg(list, char *)
 
 EXPORT int execl(const char *path, const char *first, ...)
