@@ -162,6 +162,7 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
         int64_t held = atomic_exchange(&slot->held[kind], 0);
         atomic_fetch_sub(&control->held[kind], held);
     }
+    atomic_fetch_add(&control->n_left, 1);
     atomic_store(&slot->request, 0);
     atomic_store(&slot->serves, 0);
     atomic_store(&slot->armed, 0);

@@ -108,9 +108,10 @@ struct control {
     _Atomic int64_t peak_held;             /* highest sum of the kinds that count */
     _Atomic uint32_t room;                 /* futex (shared): bumped when room was made */
     _Atomic uint32_t tight;                /* reclaim found nothing to give: allocations may fail */
-    _Atomic uint64_t n_processes;          /* ever attached */
-    _Atomic uint32_t slots_end;            /* no slot at or above it was ever taken */
-    _Atomic uint64_t peak_unmanaged_pages; /* the highest sum over the slots */
+    _Atomic uint32_t n_left;      /* processes that ended: what they shared is others' now */
+    _Atomic uint64_t n_processes; /* ever attached */
+    _Atomic uint32_t slots_end;   /* no slot at or above it was ever taken */
+    _Atomic uint64_t peak_unmanaged_pages;       /* the highest sum over the slots */
     _Atomic uint64_t peak_stored_ratio_permille; /* packed bytes of the pool / its pages' bytes */
     struct control_stats ended;                  /* of reaped processes */
     struct control_slot slot[CONTROL_SLOTS];

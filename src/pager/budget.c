@@ -60,12 +60,35 @@ void budget_charge(enum control_kind kind, int64_t n_pages)
         control_charge(pager.control, pager.slot, kind, n_pages);
 }
 
+static int64_t held_here(void)
+{
+    return pager.n_resident + pager.staging.n_pages + pager.pool_charged;
+}
+
+void budget_unshare(int64_t n_pages)
+{
+    if (n_pages > pager.n_shared)
+        n_pages = pager.n_shared;
+    pager.n_shared -= n_pages;
+    budget_charge(CONTROL_RESIDENT, n_pages);
+}
+
+void budget_shed(enum control_kind kind, int64_t n_pages)
+{
+    int64_t held = held_here() + n_pages; /* before */
+    budget_charge(kind, -n_pages);
+    if (pager.n_shared > 0 && held > 0)
+        budget_unshare((n_pages * pager.n_shared + held - 1) / held);
+}
+
 static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
 {
-    if (now == *charged)
-        return;
-    budget_charge(kind, now - *charged);
+    int64_t change = now - *charged;
     *charged = now;
+    if (change < 0 && kind == CONTROL_POOL)
+        budget_shed(kind, -change);
+    else
+        budget_charge(kind, change);
 }
 
 void budget_charge_tables(void)
@@ -104,22 +127,23 @@ static void out_of_room(void)
                   has_file ? " or --swap-max" : ", or allow a file with --swap DIR");
 }
 
-void budget_wait_for_room(int64_t n_pages)
+bool budget_has_room_for(uint32_t page)
 {
-    if (budget_room() >= n_pages)
-        return;
+    return budget_room() >= 1 || atomic_load(&service_awaits) == (uint64_t)page + 1;
+}
+
+void budget_wait_for_room(uint32_t page)
+{
     control_count(&pager.self->stats.waits_for_room, 1);
     atomic_fetch_add(&n_waiting, 1);
     uint32_t start = atomic_load(&budget_fruitless);
-    while (budget_room() < n_pages) {
+    while (!budget_has_room_for(page)) {
         uint32_t turn = atomic_load(&pager.control->room);
-        /* The service thread may be the one whose fault this is: then it can't make room. */
-        if (atomic_load(&service_populating))
-            break;
-        if (atomic_load(&budget_fruitless) > start + FRUITLESS_PASSES)
+        uint32_t fruitless = atomic_load(&budget_fruitless);
+        if (fruitless < start) /* there was progress meanwhile */
+            start = fruitless;
+        if (fruitless > start + FRUITLESS_PASSES)
             out_of_room();
-        if (atomic_load(&budget_fruitless) < start)
-            start = 0;
         service_wake();
         sys_futex_wait(&pager.control->room, turn, WAIT_NS, true);
     }
@@ -211,7 +235,7 @@ void budget_sample_sharing(void)
     if (!pager.control || !read_rollup(&anonymous, &share))
         return;
     lock_take(&pager.lock);
-    int64_t held = pager.n_resident + pager.staging.n_pages + pager.pool_charged;
+    int64_t held = held_here();
     int64_t shared = anonymous - share;
     if (shared > held)
         shared = held;
@@ -250,8 +274,7 @@ static int64_t anonymous_pages(void)
  */
 void budget_sample_unmanaged(void)
 {
-    int64_t held = pager.n_resident + pager.staging.n_pages + pager.pool_charged +
-                   (int64_t)(meta_bytes() >> SYS_PAGE_SHIFT);
+    int64_t held = held_here() + (int64_t)(meta_bytes() >> SYS_PAGE_SHIFT);
     int64_t unmanaged = anonymous_pages() - held;
     control_set_unmanaged(pager.control, pager.slot, unmanaged > 0 ? (uint64_t)unmanaged : 0);
 }

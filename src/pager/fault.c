@@ -21,6 +21,7 @@
 #include "base/thread.h"
 #include "base/uffd.h"
 #include "pager/internal.h"
+#include "store/swap.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -35,9 +36,9 @@
 
 struct handler {
     struct store_packer *packer;
-    unsigned char *pages;   /* LOAD_WINDOW pages */
-    unsigned char *scratch; /* the store's, for reading the file */
-    int processor;          /* -1: any */
+    unsigned char *pages; /* LOAD_WINDOW pages */
+    struct store_reader reader;
+    int processor; /* -1: any */
 };
 
 static unsigned char *zeros; /* N_ZEROS pages, never written: the kernel's zero page */
@@ -222,13 +223,26 @@ static _Noreturn void bad_copy(uint32_t page, store_ref ref, int error)
                   error == -EBADMSG ? "checksum" : "I/O error");
 }
 
+/* A single page is read through the buffer's start, which is no cluster then. */
+static void *single_scratch(struct handler *handler)
+{
+    handler->reader.n_bytes = 0;
+    return handler->reader.buffer;
+}
+
 /* Loads n stored pages; only the first has to succeed. Entries are BUSY: nobody changes them. */
 static uint32_t load(struct handler *handler, uint32_t page, uint32_t n_pages)
 {
     for (uint32_t i = 0; i < n_pages; i++) {
         store_ref ref = page_payload(pager.table.entries[page + i]);
-        int error = store_load(pager.store, handler->packer, ref, page + i,
-                               handler->pages + ((size_t)i << SYS_PAGE_SHIFT), handler->scratch);
+        unsigned char *out = handler->pages + ((size_t)i << SYS_PAGE_SHIFT);
+        int error;
+        if (n_pages > 1)
+            error = store_load_through(pager.store, handler->packer, ref, page + i, out,
+                                       &handler->reader);
+        else
+            error = store_load(pager.store, handler->packer, ref, page, out,
+                               single_scratch(handler));
         if (error && i > 0)
             return i;
         if (error)
@@ -280,13 +294,13 @@ static void serve(struct handler *handler, uint32_t page)
             return serve_staged(page, entry);
         if (state == PAGE_RESIDENT)
             return serve_resident(page);
-        if (budget_room() >= 1 || atomic_load(&service_populating)) {
+        if (budget_has_room_for(page)) {
             if (state == PAGE_EMPTY)
                 return serve_first_touch(page);
             return serve_stored(handler, page, entry);
         }
         lock_release(&pager.lock);
-        budget_wait_for_room(1);
+        budget_wait_for_room(page);
     }
 }
 
@@ -340,11 +354,12 @@ static int init_handler(struct handler *handler, int processor)
     if (handler->packer)
         return 0;
     void *memory = meta_alloc(store_packer_bytes(codec));
-    handler->pages = meta_map((LOAD_WINDOW + 2) << SYS_PAGE_SHIFT);
+    size_t pages_bytes = (size_t)LOAD_WINDOW << SYS_PAGE_SHIFT;
+    handler->pages = meta_map(pages_bytes + SWAP_CLUSTER_BYTES);
     if (!memory || !handler->pages)
         return -ENOMEM;
-    meta_charge((LOAD_WINDOW + 2) << SYS_PAGE_SHIFT);
-    handler->scratch = handler->pages + ((size_t)LOAD_WINDOW << SYS_PAGE_SHIFT);
+    meta_charge((long)(pages_bytes + SWAP_CLUSTER_BYTES));
+    handler->reader.buffer = handler->pages + pages_bytes;
     handler->packer = store_packer_init(memory, codec);
     return handler->packer ? 0 : -EINVAL;
 }

@@ -122,10 +122,21 @@ struct watermarks {
 void budget_watermarks(struct watermarks *marks);
 int64_t budget_room(void); /* pages of free budget; a large number without a control block */
 void budget_charge(enum control_kind kind, int64_t n_pages);
-void budget_charge_tables(void); /* L: pool, file and metadata as they are now */
-bool budget_is_tight(void);      /* allocations should fail */
-/* Called without L by a handler: waits until n_pages of room are there, or ends the run. */
-void budget_wait_for_room(int64_t n_pages);
+/*
+ * L: pages of what is held are given back. As long as a part of that is shared with another
+ * process, giving back frees a page only where it was not shared: n_shared goes down in proportion.
+ */
+void budget_shed(enum control_kind kind, int64_t n_pages);
+void budget_unshare(int64_t n_pages); /* L: so many shared pages were copied and are our own now */
+void budget_charge_tables(void);      /* L: pool, file and metadata as they are now */
+bool budget_is_tight(void);           /* allocations should fail */
+/*
+ * Called without L by a handler that serves `page`: waits until there is room for a page, or ends
+ * the run. Where the service thread itself waits for that page nobody could make room: no wait
+ * then.
+ */
+void budget_wait_for_room(uint32_t page);
+bool budget_has_room_for(uint32_t page);
 void budget_announce_room(void);
 /* The service thread got nothing out of a pass; asks the others, and counts it for waiters. */
 void budget_no_progress(int64_t wanted);
@@ -150,8 +161,8 @@ void service_fork_prepare(void);
 void service_fork_parent(void);
 /* Forgets the parent's threads and starts this process's own, if the parent had them. */
 int service_fork_child(bool armed);
-extern int service_uffd;                    /* only meaningful in the pager's threads */
-extern _Atomic uint32_t service_populating; /* it may itself be waiting for a fault */
+extern int service_uffd;                /* only meaningful in the pager's threads */
+extern _Atomic uint64_t service_awaits; /* the page that it may be faulting on itself, plus 1 */
 
 /* arm.c; service thread */
 int arm(void);

@@ -328,6 +328,23 @@ void *pager_remap(void *address, size_t old_bytes, size_t new_bytes, bool may_mo
     return moved;
 }
 
+int pager_remap_over(void *address, size_t old_bytes, size_t new_bytes, void *target)
+{
+    uint32_t page = page_of(address), to = page_of(target);
+    uint32_t n_old = pages_of(old_bytes), n_new = pages_of(new_bytes);
+    struct region region;
+    if (n_old == 0 || n_new == 0 || ((uintptr_t)address | (uintptr_t)target) % SYS_PAGE_SIZE ||
+        (page < to + n_new && to < page + n_old))
+        return -EINVAL;
+    if (!region_around(page, n_old, &region) || region.flags & REGION_FOREIGN)
+        return -EFAULT;
+    int error = pager_map_over(target, new_bytes, region_prot(&region));
+    if (error)
+        return error == -ENOTSUP ? -EINVAL : error;
+    pager_move_contents(page, to, n_old < n_new ? n_old : n_new);
+    return pager_unmap(address, old_bytes);
+}
+
 /* Pages of the arena that a range of addresses lies in, wholly or in part. */
 static uint32_t pages_around(const void *address, size_t n_bytes, uint32_t *first)
 {

@@ -205,7 +205,7 @@ static void forget_page(uint32_t page, page_entry entry)
         break;
     case PAGE_RESIDENT:
         pager.n_resident--;
-        budget_charge(CONTROL_RESIDENT, -1);
+        budget_shed(CONTROL_RESIDENT, 1);
         break;
     case PAGE_STAGED:
         /* The slot's memory stays, and stays charged, until the tail of the ring comes by. */

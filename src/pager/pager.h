@@ -68,6 +68,8 @@ int pager_lock_range(const void *address, size_t n_bytes);
 int pager_unlock_range(const void *address, size_t n_bytes);
 /* mremap's meaning without MREMAP_FIXED; the new address or a negative errno as a pointer. */
 void *pager_remap(void *address, size_t old_bytes, size_t new_bytes, bool may_move);
+/* MREMAP_FIXED from one managed range over another one. 0 or a negative errno. */
+int pager_remap_over(void *address, size_t old_bytes, size_t new_bytes, void *target);
 /* MAP_FIXED over a managed range: private anonymous memory again, or something foreign. */
 int pager_map_over(void *address, size_t n_bytes, int prot);
 void *pager_map_foreign(void *address, size_t n_bytes, int prot, int flags, int fd, long offset);

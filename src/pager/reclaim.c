@@ -207,16 +207,20 @@ static uint32_t evict(const struct victims *victims, struct victims *refused)
 /* Breaks the sharing that a fork left behind, without changing a byte. */
 static void make_own(const struct victims *refused)
 {
-    atomic_store(&service_populating, 1);
-    for (uint32_t i = 0; i < refused->n; i++)
+    for (uint32_t i = 0; i < refused->n; i++) {
+        atomic_store(&service_awaits, (uint64_t)refused->page[i] + 1);
         sys_madvise(page_address(refused->page[i]), SYS_PAGE_SIZE, MADV_POPULATE_WRITE);
-    atomic_store(&service_populating, 0);
+    }
+    atomic_store(&service_awaits, 0);
 }
 
 static uint32_t evict_refused(const struct victims *refused)
 {
     struct victims stuck;
     make_own(refused);
+    lock_take(&pager.lock);
+    budget_unshare(refused->n);
+    lock_release(&pager.lock);
     uint32_t n_gone = evict(refused, &stuck);
     lock_take(&pager.lock);
     for (uint32_t i = 0; i < stuck.n; i++)
@@ -345,7 +349,7 @@ static uint32_t release_slots(uint32_t n_slots)
     }
     staging->tail += n_slots;
     staging->n_pages -= n_freed;
-    budget_charge(CONTROL_STAGED, -(int64_t)n_freed);
+    budget_shed(CONTROL_STAGED, n_freed);
     lock_release(&pager.lock);
     return n_freed;
 }

@@ -28,7 +28,7 @@
 enum { NOT_STARTED, STARTING, RUNNING };
 
 int service_uffd = -1;
-_Atomic uint32_t service_populating;
+_Atomic uint64_t service_awaits;
 
 static struct {
     _Atomic uint32_t state;
@@ -42,6 +42,7 @@ static struct {
     _Atomic uint32_t call_turn; /* futex: odd while a call is pending */
     uint64_t next_sample_ns, sample_interval_ns;
     uint64_t next_look_ns;
+    uint32_t n_left_seen;
 } service;
 
 static int run_call(void)
@@ -122,6 +123,10 @@ static void look_if_due(void)
 
 static void sample_if_due(void)
 {
+    uint32_t n_left = atomic_load(&pager.control->n_left);
+    if (pager.n_shared > 0 && n_left != service.n_left_seen)
+        service.next_sample_ns = 1; /* who ended may have been the one that shared with us */
+    service.n_left_seen = n_left;
     if (service.next_sample_ns == 0 || sys_now_ns() < service.next_sample_ns)
         return;
     uint64_t start = sys_now_ns();
@@ -277,7 +282,7 @@ int service_fork_child(bool armed)
     atomic_store(&service.state, NOT_STARTED);
     atomic_store(&service.asleep, 0);
     atomic_store(&service.call_turn, 0);
-    atomic_store(&service_populating, 0);
+    atomic_store(&service_awaits, 0);
     service.next_sample_ns = 0;
     service_uffd = -1;
     return ran ? start_with(armed ? arm_child : NULL) : 0;

@@ -95,7 +95,12 @@ EXPORT int munmap(void *address, size_t n_bytes)
 
 static void *remap_fixed(void *old, size_t old_bytes, size_t new_bytes, int flags, void *target)
 {
-    /* Into or out of managed memory at a fixed place: rare enough to be refused. */
+    if (flags == (MREMAP_FIXED | MREMAP_MAYMOVE) && pager_owns(old, old_bytes) &&
+        pager_owns(target, new_bytes)) {
+        int error = pager_remap_over(old, old_bytes, new_bytes, target);
+        return error ? (void *)(intptr_t)error : target;
+    }
+    /* From managed memory to elsewhere or the other way: the pages can't change hands. */
     if (pager_touches(old, old_bytes) || pager_touches(target, new_bytes))
         return (void *)(intptr_t)-EINVAL;
     return sys_mremap(old, old_bytes, new_bytes, flags, target);

@@ -166,28 +166,78 @@ ssize_t store_read_file(const struct store *store, void *to, size_t n_bytes, off
 }
 
 /* Reads the one or two pages of the file in which the object lies. */
-static int load_file(const struct store *store, struct store_packer *packer, struct file_ref ref,
-                     uint32_t page, void *out, void *scratch)
+static bool is_file_ref(const struct store *store, struct file_ref ref)
 {
-    if (ref.cluster >= store->file.n || ref.n_units == 0 ||
-        ref.unit + ref.n_units > CLUSTER_UNITS || ref.n_units > object_units(SYS_PAGE_SIZE))
-        return -EBADMSG;
-    const size_t begin = ref.unit * OBJECT_UNIT_BYTES;
-    const size_t end = begin + ref.n_units * OBJECT_UNIT_BYTES;
-    const size_t window = round_down(begin, SYS_PAGE_SIZE);
-    const size_t n_bytes = round_up(end, SYS_PAGE_SIZE) - window;
-    const off_t offset = (off_t)ref.cluster * (off_t)SWAP_CLUSTER_BYTES + (off_t)window;
-    if (store_read_file(store, scratch, n_bytes, offset) != (ssize_t)n_bytes)
-        return -EIO;
+    return ref.cluster < store->file.n && ref.n_units > 0 &&
+           ref.unit + ref.n_units <= CLUSTER_UNITS && ref.n_units <= object_units(SYS_PAGE_SIZE);
+}
+
+/* Takes the page out of the object at `at`, a copy of what the file holds there. */
+static int open_object(const struct store *store, struct store_packer *packer, struct file_ref ref,
+                       uint32_t page, const unsigned char *at, void *out)
+{
     struct object_header header;
-    const unsigned char *at = (const unsigned char *)scratch + (begin - window);
     memcpy(&header, at, sizeof(header));
     if (header.page != page && !cluster_is_settled(&store->file, ref.cluster))
         return -EBADMSG;
     if (object_units(header.n_bytes) != ref.n_units)
         return -EBADMSG;
     header.checksum ^= cluster_seal(&store->file, ref.cluster, ref.unit);
-    return codec_decode(packer, &header, at + sizeof(header), end - begin - sizeof(header), out);
+    return codec_decode(packer, &header, at + sizeof(header),
+                        ref.n_units * OBJECT_UNIT_BYTES - sizeof(header), out);
+}
+
+static off_t cluster_offset(uint32_t cluster)
+{
+    return (off_t)cluster * (off_t)SWAP_CLUSTER_BYTES;
+}
+
+static int load_file(const struct store *store, struct store_packer *packer, struct file_ref ref,
+                     uint32_t page, void *out, void *scratch)
+{
+    if (!is_file_ref(store, ref))
+        return -EBADMSG;
+    const size_t begin = ref.unit * OBJECT_UNIT_BYTES;
+    const size_t end = begin + ref.n_units * OBJECT_UNIT_BYTES;
+    const size_t window = round_down(begin, SYS_PAGE_SIZE);
+    const size_t n_bytes = round_up(end, SYS_PAGE_SIZE) - window;
+    const off_t offset = cluster_offset(ref.cluster) + (off_t)window;
+    if (store_read_file(store, scratch, n_bytes, offset) != (ssize_t)n_bytes)
+        return -EIO;
+    return open_object(store, packer, ref, page, (const unsigned char *)scratch + (begin - window),
+                       out);
+}
+
+/*
+ * What the reader holds may be of an earlier use of the cluster; its seal is another then, so that
+ * no object of it opens, and the cluster is read anew.
+ */
+static int load_through(const struct store *store, struct store_packer *packer, struct file_ref ref,
+                        uint32_t page, void *out, struct store_reader *reader)
+{
+    if (!is_file_ref(store, ref))
+        return -EBADMSG;
+    const size_t begin = ref.unit * OBJECT_UNIT_BYTES;
+    const size_t end = begin + ref.n_units * OBJECT_UNIT_BYTES;
+    if (reader->n_bytes >= end && reader->cluster == ref.cluster &&
+        open_object(store, packer, ref, page, reader->buffer + begin, out) == 0)
+        return 0;
+    reader->n_bytes = 0;
+    const ssize_t n = store_read_file(store, reader->buffer, SWAP_CLUSTER_BYTES,
+                                      cluster_offset(ref.cluster));
+    if (n < (ssize_t)end)
+        return -EIO;
+    reader->cluster = ref.cluster;
+    reader->n_bytes = (size_t)n;
+    return open_object(store, packer, ref, page, reader->buffer + begin, out);
+}
+
+int store_load_through(struct store *store, struct store_packer *packer, store_ref ref,
+                       uint32_t page, void *out, struct store_reader *reader)
+{
+    if (store_tier(ref) == STORE_FILE)
+        return load_through(store, packer, ref_file(ref), page, out, reader);
+    return store_load(store, packer, ref, page, out, reader->buffer);
 }
 
 int store_load(struct store *store, struct store_packer *packer, store_ref ref, uint32_t page,

@@ -80,6 +80,18 @@ int store_insert(struct store *store, uint32_t page, const struct store_packed *
 int store_load(struct store *store, struct store_packer *packer, store_ref ref, uint32_t page,
                void *out, void *scratch);
 
+/*
+ * The same for pages that are wanted in a row: the file is read by whole clusters, and the last one
+ * stays in `reader` for the next call. One reader a thread; n_bytes is 0 at first.
+ */
+struct store_reader {
+    unsigned char *buffer; /* SWAP_CLUSTER_BYTES (store/swap.h), aligned to a page */
+    size_t n_bytes;        /* of `cluster`, in the buffer */
+    uint32_t cluster;
+};
+int store_load_through(struct store *store, struct store_packer *packer, store_ref ref,
+                       uint32_t page, void *out, struct store_reader *reader);
+
 /* Forgets a page. Pool blocks and clusters that fall empty are given back. */
 void store_drop(struct store *store, store_ref ref);
 
