@@ -9,8 +9,8 @@ import xml.etree.ElementTree
 
 from harness import MIB
 
-BALLAST_MIB = 40
-BUDGET_MIB = 24
+BALLAST_MIB = 120
+BUDGET_MIB = 48
 
 RUN = f"""
 import os, test.libregrtest

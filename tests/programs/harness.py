@@ -8,7 +8,7 @@ a missing program Skip. Case.compare() is the usual whole: it checks that
   2. the run paged: faults and evictions are not 0;
   3. seen from outside, the tree's anonymous memory stayed under the budget, plus what Quire says
      it does not manage, plus a grace of 8 MiB;
-  4. so did what Quire itself counts, without any grace;
+  4. so did what Quire itself counts, but for pages under way (1 MiB);
   5. no process outlives the run, and nothing runs into the time-out.
 """
 import dataclasses
@@ -25,6 +25,7 @@ import measure  # noqa: E402
 
 MIB = 1 << 20
 GRACE_BYTES = 8 * MIB
+UNDER_WAY_BYTES = 1 * MIB  # charged by faults that have not yet made room for themselves
 MIN_BUDGET_BYTES = 16 * MIB
 
 
@@ -173,7 +174,7 @@ class Case:
                    f"allowed are {run.budget_bytes / MIB:.1f} + {unmanaged / MIB:.1f} unmanaged "
                    f"+ {GRACE_BYTES / MIB:.0f} MiB")
         held = run.stats.get("peak_held_bytes", 0)
-        self.check(0 < held <= run.budget_bytes,
+        self.check(0 < held <= run.budget_bytes + UNDER_WAY_BYTES,
                    f"{run.name}: Quire counts a peak of {held / MIB:.1f} MiB held, "
                    f"the budget is {run.budget_bytes / MIB:.1f} MiB")
 

@@ -3,12 +3,12 @@
 
 PROGRAM = r"""
 local index, digest = {}, 0
-for i = 1, 280000 do
+for i = 1, 140000 do
   index["key-" .. (i * 7919 % 1000003)] = { i, string.rep("v", i % 50), { n = i } }
 end
 for _, mode in ipairs { "generational", "incremental" } do
   collectgarbage(mode)
-  for i = 1, 200000 do local garbage = { i, tostring(i) }; digest = (digest * 31 + #garbage[2]) % 1000000007 end
+  for i = 1, 60000 do local garbage = { i, tostring(i) }; digest = (digest * 31 + #garbage[2]) % 1000000007 end
   collectgarbage()
 end
 local keys = {}

@@ -4,7 +4,7 @@
 PROGRAM = r"""
 use strict; use warnings;
 my %index;
-for my $i (1 .. 170_000) {
+for my $i (1 .. 120_000) {
     $index{"key-" . ($i * 7919 % 1000003)} = [$i, "v" x ($i % 90), $i / 7];
 }
 my $text = "";

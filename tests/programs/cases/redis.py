@@ -12,7 +12,7 @@ import time
 
 import harness
 
-N_KEYS = 240_000
+N_KEYS = 150_000
 
 
 class Client:

@@ -3,9 +3,9 @@
 
 PROGRAM = r"""
 index = {}
-300_000.times { |i| index["key-#{i * 7919 % 1000003}"] = [i, "v" * (i % 70), { n: i }] }
+120_000.times { |i| index["key-#{i * 7919 % 1000003}"] = [i, "v" * (i % 70), { n: i }] }
 digest = 0
-4.times do |round|
+2.times do |round|
   garbage = Array.new(100_000) { |i| "round #{round} #{i}" }
   digest = (digest * 31 + garbage.sum(&:size)) % 1_000_000_007
   garbage = nil

@@ -6,9 +6,9 @@ import compression_data
 def test(case):
     xz = case.need("xz")
     source = case.file("data")
-    compression_data.write(source, n_bytes=8 << 20)
+    compression_data.write(source, n_bytes=4 << 20)
     # -9e alone would size its dictionary by the input, so it is said.
-    compress = [xz, "-T1", "-k", "-c", "--lzma2=preset=9e,dict=24MiB"]
+    compress = [xz, "-T1", "-k", "-c", "--lzma2=preset=9e,dict=12MiB"]
     plain, _ = case.compare([*compress, source], timeout=100)
     back = case.plain([xz, "-d", "-c", case.file("data.xz", plain.stdout)])
     case.check(back.stdout == open(source, "rb").read(), "xz's own round trip fails plainly")

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# The ways in. Each installs what it lacks (Debian, Ubuntu), builds what it needs, and runs.
+#
+#   make            builds: build/quire, build/libquire.so, build/libquire.a, build/libquire-preload.so
+#   make run        a real program, plainly and in a third of its RAM; or RAM=128M CMD='...'
+#   make test       every test, as CI runs them
+#   make check      format, lint, unit and model tests: a minute
+#   make bench      Quire beside glibc and beside the kernel's zram, figures and ratios
+#   make install    to PREFIX (/usr/local)
+
+BUILD  := build
+PREFIX ?= /usr/local
+RAM    ?=
+CMD    ?=
+
+export RAM CMD
+
+
+.PHONY: all deps run test check bench install clean help
+.DEFAULT_GOAL := all
+
+all: deps
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
+	@ninja -C $(BUILD)
+
+deps:
+	@scripts/install-deps.sh build
+
+run: all
+	@scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+check:
+	@scripts/test.sh quick
+
+bench: all
+	@scripts/install-deps.sh test
+	@bench/ample/run.py --quire $(BUILD)/quire
+	@bench/pager/run.py --quire $(BUILD)/quire
+
+install: all
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) build-*
+
+help:
+	@sed -n 's/^#   //p' Makefile

@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs the tests and ends with one line `N passed, N failed, N skipped` over all of them.
+#
+#   test.sh          everything: gcc, clang, sanitizers, real programs, format, lint
+#   test.sh quick    a minute: one build, unit, model, misuse and command tests, format, lint
+#
+# Each step logs to build-test/logs; what failed is shown at the end of its step. Other places:
+# BUILD_ROOT. A step that stops the others from making sense (a build) counts as one failed test.
+
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+builds=${BUILD_ROOT:-$root/build-test}
+logs=$builds/logs
+passed=0
+failed=0
+skipped=0
+
+say() {
+    printf '\n== %s\n' "$*"
+}
+
+count() { # PASSED FAILED SKIPPED
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+    skipped=$((skipped + $3))
+}
+
+# One check that is a single test: TITLE COMMAND...
+check() {
+    local title=$1 start=$SECONDS
+    shift
+    if "$@" >"$logs/${title// /-}.log" 2>&1; then
+        printf 'ok    %s (%d s)\n' "$title" $((SECONDS - start))
+        count 1 0 0
+    else
+        printf 'FAIL  %s (%d s)\n' "$title" $((SECONDS - start))
+        tail -n 40 "$logs/${title// /-}.log" | sed 's/^/      /'
+        count 0 1 0
+        return 1
+    fi
+}
+
+# Sets up (where needed) and builds: NAME COMPILER [MESON OPTION...]
+configure_and_build() {
+    local directory=$builds/$1 compiler=$2
+    shift 2
+    if [[ -f $directory/build.ninja ]]; then
+        meson setup --reconfigure "$directory" -Dwerror=true "$@" || return 1
+    else
+        CC=$compiler meson setup "$directory" -Dwerror=true "$@" || return 1
+    fi
+    ninja -C "$directory"
+}
+
+build() {
+    check "build $1" configure_and_build "$@"
+}
+
+# Runs suites of a build: NAME SUITE...; counts each test of them.
+suites() {
+    local name=$1 start=$SECONDS arguments=() suite results
+    local log=$logs/tests-$1
+    shift
+    for suite in "$@"; do
+        arguments+=(--suite "$suite")
+    done
+    meson test -C "$builds/$name" --no-rebuild --logbase testlog "${arguments[@]}" \
+        >"$log.log" 2>&1
+    results=$(python3 "$root/scripts/test_results.py" "$builds/$name/meson-logs/testlog.json") ||
+        results='0 1 0'
+    # shellcheck disable=SC2086 # three numbers
+    count $results
+    printf '%s: %s: passed, failed, skipped: %s (%d s)\n' "$name" "$*" "$results" \
+        $((SECONDS - start))
+    python3 "$root/scripts/test_results.py" --failures "$builds/$name/meson-logs/testlog.json"
+}
+
+sources() {
+    find src include tests bench examples -name '*.[ch]' 2>/dev/null | sort
+}
+
+format() {
+    local formatter
+    formatter=$(command -v clang-format-14 || command -v clang-format) || {
+        echo 'no clang-format'
+        return 1
+    }
+    sources | xargs "$formatter" --dry-run -Werror
+}
+
+scripts_lint() {
+    find scripts tests bench .ci completions -type f \( -name '*.sh' -o -path '.ci/run' \) -print0 |
+        xargs -0 shellcheck
+}
+
+python_syntax() {
+    find scripts tests bench -name '*.py' -print0 |
+        xargs -0 python3 -c 'import ast, sys
+for name in sys.argv[1:]:
+    ast.parse(open(name, encoding="utf-8").read(), name)'
+}
+
+cpp_check() {
+    cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+        --inline-suppr --suppress=missingIncludeSystem --suppress=allocaCalled \
+        --suppress=signConversion -D__x86_64__=1 \
+        -D_GNU_SOURCE -DQUIRE_VERSION='""' -DQUIRE_LIBDIR='""' -I src -I include -j 2 src
+}
+
+clang_tidy() {
+    find src -name '*.c' -print0 |
+        xargs -0 -P 2 -n 4 clang-tidy --quiet -p "$builds/clang" --warnings-as-errors='*'
+}
+
+static_checks() {
+    say 'format and lint'
+    check format format
+    check layers python3 tests/cli/layers.py
+    check shellcheck scripts_lint
+    check 'python syntax' python_syntax
+    check cppcheck cpp_check
+}
+
+quick() {
+    static_checks
+    say 'gcc'
+    build gcc gcc && suites gcc unit model misuse cli
+}
+
+everything() {
+    static_checks
+    say 'gcc: everything'
+    build gcc gcc && suites gcc unit model fault misuse stress fuzz cli programs
+    say 'clang'
+    if build clang clang; then
+        suites clang unit model fault misuse stress fuzz cli
+        check clang-tidy clang_tidy
+    fi
+    # Quire's pages move under the sanitizers' feet, so they see the parts without a pager.
+    say 'address and undefined behaviour sanitizers'
+    build asan clang -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized &&
+        UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 suites asan unit model stress fuzz
+    say 'thread sanitizer'
+    build tsan clang -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized &&
+        TSAN_OPTIONS=halt_on_error=1 suites tsan unit stress
+}
+
+main() {
+    mkdir -p "$logs"
+    scripts/install-deps.sh build test || exit 1
+    case ${1:-all} in
+    quick) quick ;;
+    all) everything ;;
+    *)
+        echo "usage: test.sh [quick]" >&2
+        exit 2
+        ;;
+    esac
+    printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    ((failed == 0 && passed > 0))
+}
+
+main "$@"
