@@ -47,6 +47,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 #define QUIRE_BUDDY_MAX_ORDER 28 /* the highest max_order: blocks of 2^28 pages, 1 TiB */
 #define QUIRE_BUDDY_MAX_ZONES 16
 #define QUIRE_BUDDY_NAME_BYTES 16 /* of a zone's name, terminator included; the rest is cut */
@@ -203,6 +205,8 @@ int quire_buddy_validate(struct quire_buddy *buddy);
  */
 void quire_buddy_lock_all(struct quire_buddy *buddy);
 void quire_buddy_unlock_all(struct quire_buddy *buddy);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

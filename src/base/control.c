@@ -239,10 +239,7 @@ static int take_slot(struct control *control, uint32_t pid)
 
 int control_reserve(struct control *control)
 {
-    int slot = take_slot(control, RESERVED);
-    if (slot == -EAGAIN && control_reap(control, NULL, NULL) > 0)
-        slot = take_slot(control, RESERVED);
-    return slot;
+    return take_slot(control, RESERVED);
 }
 
 void control_adopt(struct control *control, unsigned slot)
@@ -268,6 +265,8 @@ int control_join(struct control *control)
         }
     }
     int slot = control_reserve(control);
+    if (slot < 0 && control_reap(control, NULL, NULL) > 0)
+        slot = control_reserve(control);
     if (slot >= 0)
         control_adopt(control, (unsigned)slot);
     return slot;

@@ -23,8 +23,8 @@
 #define STAGING_SHARE 16
 #define STAGING_LEAST 64
 #define STAGING_MOST 16384
-#define POOL_FLOOR_SHARE 8  /* without a file the pool may grow until so little is left */
-#define POOL_FILE_SHARE 2   /* with one, to this part of the budget */
+#define POOL_FLOOR_SHARE 8 /* without a file the pool may grow until so little is left */
+#define POOL_FILE_SHARE 4 /* with one, so much: a page from the file costs ten from RAM */
 #define FRUITLESS_PASSES 20 /* in a row, while a fault waits: then there is nothing to be had */
 #define WAIT_NS 20000000u
 
@@ -42,7 +42,7 @@ void budget_watermarks(struct watermarks *marks)
     bool has_file = pager.control && pager.control->options.swap_max_bytes > 0;
     marks->low = clamp(budget / LOW_SHARE, LOW_LEAST, LOW_MOST);
     marks->high = 2 * marks->low;
-    marks->pool_limit = has_file ? budget / POOL_FILE_SHARE
+    marks->pool_limit = has_file ? budget - budget / POOL_FILE_SHARE
                                  : budget - budget / POOL_FLOOR_SHARE - marks->high;
     marks->staging = (uint32_t)clamp(budget / STAGING_SHARE, STAGING_LEAST, STAGING_MOST);
 }

@@ -56,6 +56,8 @@ void pager_fork_prepare(void)
     quire_buddy_lock_all(pager.buddy);
     meta_fork_prepare();
     forking.child_slot = pager.control ? control_reserve(pager.control) : -1;
+    if (pager.control && forking.child_slot < 0 && budget_reap())
+        forking.child_slot = control_reserve(pager.control);
     if (pager.store && forking.child_slot >= 0)
         store_fork_prepare(pager.store, (unsigned)forking.child_slot);
     set_inheritance(MADV_DOFORK);
