@@ -111,8 +111,8 @@ struct control {
     _Atomic uint32_t n_left;      /* processes that ended: what they shared is others' now */
     _Atomic uint64_t n_processes; /* ever attached */
     _Atomic uint32_t slots_end;   /* no slot at or above it was ever taken */
-    _Atomic uint64_t peak_unmanaged_pages;       /* the highest sum over the slots */
-    struct control_stats ended;                  /* of reaped processes */
+    _Atomic uint64_t peak_unmanaged_pages; /* the highest sum over the slots */
+    struct control_stats ended;            /* of reaped processes */
     struct control_slot slot[CONTROL_SLOTS];
 };
 
@@ -133,8 +133,8 @@ void *control_swap_space(const struct control *control);
 
 /*
  * Takes a slot for this process; finds the one it had before exec and clears its holdings. The
- * index or -EAGAIN: all slots are taken by living processes. What a process that had the slot before
- * left in the swap space is for store_init() to release.
+ * index or -EAGAIN: all slots are taken by living processes. What a process that had the slot
+ * before left in the swap space is for store_init() to release.
  */
 int control_join(struct control *control);
 

@@ -23,8 +23,8 @@
 #define STAGING_SHARE 16
 #define STAGING_LEAST 64
 #define STAGING_MOST 16384
-#define POOL_FLOOR_SHARE 8 /* without a file the pool may grow until so little is left */
-#define POOL_FILE_SHARE 4 /* with one, so much: a page from the file costs ten from RAM */
+#define POOL_FLOOR_SHARE 8  /* without a file the pool may grow until so little is left */
+#define POOL_FILE_SHARE 4   /* with one, so much: a page from the file costs ten from RAM */
 #define FRUITLESS_PASSES 20 /* in a row, while a fault waits: then there is nothing to be had */
 #define WAIT_NS 20000000u
 
