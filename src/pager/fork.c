@@ -30,7 +30,6 @@
 #include <sys/mman.h>
 
 static struct {
-    struct pager_guard guard;
     uint64_t signals;
     int child_slot;
 } forking;
@@ -43,14 +42,25 @@ static void set_inheritance(int advice)
     sys_madvise(pager.staging.base, (size_t)pager.staging.n_slots << SYS_PAGE_SHIFT, advice);
 }
 
+/* A fault on this thread's own stack needs the service thread, so not while that is locked out. */
+static void take_locks(void)
+{
+    char *absent;
+    service_fork_prepare();
+    while ((absent = pager_lock_or_absent())) {
+        service_fork_parent();
+        *(volatile char *)absent;
+        service_fork_prepare();
+    }
+}
+
 void pager_fork_prepare(void)
 {
     const uint64_t all = ~(uint64_t)0;
     uint64_t signals;
     sys_sigprocmask(SIG_SETMASK, &all, &signals);
-    service_fork_prepare();
+    take_locks();
     forking.signals = signals;
-    pager_enter(&forking.guard);
     while (pager.n_busy > 0)
         pager_wait_busy();
     quire_buddy_lock_all(pager.buddy);
@@ -67,7 +77,7 @@ static void release_all(void)
 {
     meta_fork_done();
     quire_buddy_unlock_all(pager.buddy);
-    pager_leave(&forking.guard);
+    lock_release(&pager.lock);
     service_fork_parent();
 }
 

@@ -92,6 +92,10 @@ struct pager_guard {
 void pager_enter(struct pager_guard *guard);
 void pager_leave(struct pager_guard *guard);
 
+/* Takes L, if the stack around here is resident; else L is not held, and who holds no other lock
+ * may touch the address returned and try again. */
+char *pager_lock_or_absent(void);
+
 /* Lets go of the lock until some entry has lost BUSY. Look again at everything afterwards. */
 void pager_wait_busy(void);
 void pager_busy_done(uint32_t n_pages); /* L: entries have lost BUSY */

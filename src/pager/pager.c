@@ -122,21 +122,32 @@ bool pager_is_resident(const void *address)
     return !is_armed() || !is_absent(address);
 }
 
-static void lock_with_stack(void)
+/* L. An absent page of the stack that the code under the lock may touch, or NULL. */
+static char *absent_stack(void)
 {
     char *top = __builtin_frame_address(0);
-    for (;;) {
-        lock_take(&pager.lock);
-        char *missing = NULL;
-        for (char *at = top - STACK_ROOM; at <= top; at += SYS_PAGE_SIZE) {
-            if (is_absent(at))
-                missing = at;
-        }
-        if (!missing)
-            return;
-        lock_release(&pager.lock);
-        *(volatile char *)missing; /* a handler brings it in */
+    if (!is_armed()) /* then nothing is */
+        return NULL;
+    for (char *at = top - STACK_ROOM; at <= top; at += SYS_PAGE_SIZE) {
+        if (is_absent(at))
+            return at;
     }
+    return NULL;
+}
+
+char *pager_lock_or_absent(void)
+{
+    lock_take(&pager.lock);
+    char *absent = absent_stack();
+    if (absent)
+        lock_release(&pager.lock);
+    return absent;
+}
+
+static void lock_with_stack(void)
+{
+    for (char *absent; (absent = pager_lock_or_absent());)
+        *(volatile char *)absent; /* a handler brings it in */
 }
 
 void pager_enter(struct pager_guard *guard)
