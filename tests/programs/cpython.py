@@ -2,7 +2,8 @@
 """CPython's own tests, run plainly and under Quire: what passes plainly must pass paged.
 
 The interpreter first fills some memory of its own that stays alive and is never looked at again
-(half of it random), and that its forks inherit. Together with the test's own memory, and that of
+(half of it random, in objects so large that the collector does not wander through them), and that
+its forks inherit. Together with the test's own memory, and that of
 the interpreters it starts, it is several times the budget.
 """
 import xml.etree.ElementTree
@@ -14,7 +15,7 @@ BUDGET_MIB = 48
 
 RUN = f"""
 import os, test.libregrtest
-ballast = [os.urandom(2048) + bytes(2048) for _ in range({BALLAST_MIB} * 256)]
+ballast = [os.urandom(1 << 19) + bytes(1 << 19) for _ in range({BALLAST_MIB})]
 test.libregrtest.main()
 """
 

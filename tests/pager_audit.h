@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pager_audit: recomputes what the pager says of itself.
+ *
+ * pager_audit() stops the pager between two steps and checks the invariants of pager/internal.h
+ * (P2 to P5), of the table (T1), of the regions (R1), and that every page of the arena that the
+ * kernel has in memory is one that the pager knows to be resident, so that the budget is honest.
+ * It returns NULL or what is wrong.
+ */
+#ifndef QUIRE_TESTS_PAGER_AUDIT_H
+#define QUIRE_TESTS_PAGER_AUDIT_H
+
+#include "pager/internal.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct audit_counts {
+    int64_t n_resident, n_dead, n_staged, n_ram, n_file, n_busy;
+};
+
+static inline const char *audit_entry(uint32_t page, page_entry entry, struct audit_counts *counts)
+{
+    uint64_t payload = page_payload(entry);
+    counts->n_dead += (entry & PAGE_DEAD) != 0;
+    counts->n_busy += (entry & PAGE_BUSY) != 0;
+    switch (page_state(entry)) {
+    case PAGE_EMPTY:
+        return entry & (PAGE_BUSY | PAGE_DEAD) ? NULL : "an empty entry with a payload";
+    case PAGE_RESIDENT:
+        counts->n_resident++;
+        if (payload < pager.queue.tail || payload >= pager.queue.head ||
+            pager.queue.ring[payload & (pager.queue.capacity - 1)] != page)
+            return "P3: a resident page is not at its place in the queue";
+        return NULL;
+    case PAGE_STAGED:
+        counts->n_staged++;
+        return pager.staging.page[payload] == page ? NULL : "P4: a slot has another page";
+    case PAGE_STORED:
+        counts->n_ram += store_tier(payload) == STORE_RAM;
+        counts->n_file += store_tier(payload) == STORE_FILE;
+        return NULL;
+    }
+    return "an entry of no state";
+}
+
+static inline const char *audit_table(struct audit_counts *counts)
+{
+    for (uint32_t first = 0; first < pager.table.highest; first += TABLE_CHUNK_PAGES) {
+        unsigned n_used = 0;
+        unsigned said = pager.table.n_used[first >> TABLE_CHUNK_SHIFT];
+        if (said == 0)
+            continue; /* never touched: its entries have no memory */
+        for (uint32_t page = first; page < first + TABLE_CHUNK_PAGES; page++) {
+            page_entry entry = pager.table.entries[page];
+            n_used += entry != 0;
+            const char *wrong = entry != 0 ? audit_entry(page, entry, counts) : NULL;
+            if (wrong)
+                return wrong;
+        }
+        if (n_used != (said & ~(unsigned)TABLE_TOUCHED))
+            return "T1: a chunk's count is not that of its entries";
+    }
+    return NULL;
+}
+
+static inline const char *audit_staging(const struct audit_counts *counts)
+{
+    uint32_t n_pages = 0, n_orphans = 0;
+    for (uint32_t slot = 0; slot < pager.staging.n_slots; slot++) {
+        n_pages += pager.staging.page[slot] != STAGING_HOLE;
+        n_orphans += pager.staging.page[slot] == STAGING_ORPHAN;
+    }
+    if (n_pages != pager.staging.n_pages)
+        return "staging: n_pages is not the number of its pages and orphans";
+    return n_pages - n_orphans == counts->n_staged ? NULL : "P4: slots of pages that are elsewhere";
+}
+
+static inline const char *audit_store(const struct audit_counts *counts)
+{
+    struct store_counts said;
+    if (store_validate(pager.store) != 0)
+        return "the store is not valid";
+    store_counts(pager.store, &said);
+    if ((int64_t)said.n_ram != counts->n_ram || (int64_t)said.n_file != counts->n_file)
+        return "the store holds another number of pages than the table names";
+    return (int64_t)said.pool_pages == pager.pool_charged ? NULL : "the pool is charged wrongly";
+}
+
+static inline const char *audit_charges(void)
+{
+    const struct control_slot *self = pager.self;
+    if (self->held[CONTROL_RESIDENT] != pager.n_resident - pager.n_shared)
+        return "P2: resident pages are charged wrongly";
+    if (self->held[CONTROL_STAGED] != pager.staging.n_pages)
+        return "staged pages are charged wrongly";
+    if (self->held[CONTROL_POOL] != pager.pool_charged ||
+        self->held[CONTROL_METADATA] != pager.metadata_charged)
+        return "pool or metadata are charged wrongly";
+    return NULL;
+}
+
+static inline const char *audit_regions(void)
+{
+    uint32_t end = 0, n_locked = 0;
+    for (uint32_t i = 0; i < pager.regions.count; i++) {
+        const struct region *region = &pager.regions.array[i];
+        if (region->first < end || region->n_pages == 0)
+            return "R1: regions overlap or are out of order";
+        end = region->first + region->n_pages;
+        n_locked += (region->flags & REGION_LOCKED) != 0;
+    }
+    return n_locked == pager.regions.n_locked ? NULL : "regions: n_locked";
+}
+
+/* Pages in memory that the pager does not know of would be missing from the budget. */
+static inline const char *audit_present(int pagemap, uint32_t page, uint32_t end)
+{
+    uint64_t maps[512];
+    for (; page < end; page += 512) {
+        uint32_t n = end - page < 512 ? end - page : 512;
+        off_t offset = (off_t)((uintptr_t)page_address(page) >> SYS_PAGE_SHIFT) * 8;
+        if (pread(pagemap, maps, n * sizeof maps[0], offset) != (ssize_t)(n * sizeof maps[0]))
+            return "/proc/self/pagemap can't be read";
+        for (uint32_t i = 0; i < n; i++) {
+            bool present = maps[i] >> 63 & 1;
+            if (present && page_state(table_get(&pager.table, page + i)) != PAGE_RESIDENT)
+                return "a page is in memory that is not counted as resident";
+        }
+    }
+    return NULL;
+}
+
+static inline const char *audit_arena(void)
+{
+    const char *wrong = NULL;
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    for (unsigned zone = 0; zone < 2 && !wrong; zone++) {
+        struct quire_buddy_counts counts;
+        if (quire_buddy_counts(pager.buddy, zone, &counts) < 0)
+            wrong = "quire_buddy_counts";
+        else
+            wrong = audit_present(pagemap, counts.first, counts.frontier);
+    }
+    close(pagemap);
+    return wrong;
+}
+
+static inline const char *audit_all(void)
+{
+    struct audit_counts counts = {0};
+    const char *wrong = audit_regions();
+    if (!wrong && quire_buddy_validate(pager.buddy) != 0)
+        wrong = "the buddy system is not valid";
+    if (wrong || !is_armed())
+        return wrong;
+    wrong = audit_table(&counts);
+    if (!wrong && counts.n_resident != pager.n_resident)
+        wrong = "P2: n_resident is not the number of resident entries";
+    if (!wrong && (counts.n_dead != pager.n_dead || counts.n_busy != pager.n_busy))
+        wrong = "n_dead or n_busy (P5) is not what the table says";
+    if (!wrong)
+        wrong = audit_staging(&counts);
+    if (!wrong)
+        wrong = audit_store(&counts);
+    if (!wrong)
+        wrong = audit_charges();
+    return wrong ? wrong : audit_arena();
+}
+
+static inline const char *pager_audit(void)
+{
+    struct pager_guard guard;
+    lock_take(&pager.pass);
+    pager_enter(&guard);
+    while (pager.n_busy > 0)
+        pager_wait_busy();
+    const char *wrong = audit_all();
+    pager_leave(&guard);
+    lock_release(&pager.pass);
+    return wrong;
+}
+
+#endif

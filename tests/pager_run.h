@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pager_run: a run of the pager inside a test, without LD_PRELOAD.
+ *
+ *   test (the launcher) ── control block, swap file
+ *     └── child          ── pager_init(), a body that uses the pager, then exits 0
+ *
+ * The launcher waits for the child with a watchdog: a child that hangs is killed and reported. It
+ * stays outside of the arena, as does all of the test's own memory: only what the body gets from
+ * the pager is paged.
+ */
+#ifndef QUIRE_TESTS_PAGER_RUN_H
+#define QUIRE_TESTS_PAGER_RUN_H
+
+#include "store_pages.h"
+
+#include "base/control.h"
+#include "base/uffd.h"
+#include "pager/pager.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RUN_SKIPPED 77 /* meson's exit status for a test that can't run here */
+
+struct run_config {
+    uint64_t budget_bytes, swap_bytes; /* swap_bytes 0: no file */
+    enum store_codec codec;
+};
+
+enum run_end { RUN_DONE, RUN_FAILED, RUN_VERDICT, RUN_HUNG };
+
+static struct control *run_control;
+static int run_control_fd = -1, run_swap_fd = -1;
+
+/* Why the pager can't run here, or NULL. */
+static inline const char *run_missing(void)
+{
+    enum uffd_way way;
+    int uffd = uffd_open((uint64_t)UFFD_FEATURE_MOVE, &way);
+    if (uffd < 0)
+        return uffd == -EPERM ? "no right to open a userfaultfd" : "no userfaultfd with MOVE";
+    close(uffd);
+    return NULL;
+}
+
+static inline void run_create(const struct run_config *config)
+{
+    struct control_options options = {
+        .budget_bytes = config->budget_bytes,
+        .swap_max_bytes = config->swap_bytes,
+        .codec = config->codec,
+        .launcher_pid = getpid(),
+        .swap_fd = -1,
+    };
+    if (config->swap_bytes > 0)
+        options.swap_fd = run_swap_fd = new_swap_file(config->swap_bytes);
+    run_control_fd = control_create(
+        &options, config->swap_bytes > 0 ? swap_space_bytes(config->swap_bytes) : 0, &run_control);
+    if (run_control_fd < 0)
+        abort();
+    if (config->swap_bytes > 0)
+        swap_space_init(control_swap_space(run_control), config->swap_bytes);
+}
+
+static inline void run_destroy(void)
+{
+    munmap(run_control, run_control->total_bytes);
+    close(run_control_fd);
+    if (run_swap_fd >= 0)
+        close(run_swap_fd);
+    run_swap_fd = -1;
+}
+
+static inline enum run_end run_judge(int status)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return RUN_DONE;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+        atomic_load(&run_control->verdict) != CONTROL_RUNNING)
+        return RUN_VERDICT;
+    return RUN_FAILED;
+}
+
+/* Runs `body` in a child, at most so long. *status is waitpid's. */
+static inline enum run_end run_child(void (*body)(void *argument), void *argument, unsigned seconds,
+                                     int *status)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        body(argument);
+        _exit(0);
+    }
+    for (unsigned i = 0; i < seconds * 1000; i++) {
+        if (waitpid(child, status, WNOHANG) == child)
+            return run_judge(*status);
+        usleep(1000);
+    }
+    kill(-child, SIGKILL); /* and what it forked */
+    kill(child, SIGKILL);
+    waitpid(child, status, 0);
+    return RUN_HUNG;
+}
+
+#endif
