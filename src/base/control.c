@@ -118,9 +118,29 @@ static uint64_t start_time_of(uint32_t pid)
     return time;
 }
 
+/*
+ * This process's number as /proc counts it, which is how the launcher and the other processes know
+ * it; in a pid namespace of its own getpid() says something else.
+ */
+static uint32_t own_pid(void)
+{
+    char text[16];
+    uint32_t pid = 0;
+    ssize_t n = sys_readlinkat(AT_FDCWD, "/proc/self", text, sizeof text);
+    for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
+        pid = pid * 10 + (uint32_t)(text[i] - '0');
+    return pid > 0 ? pid : (uint32_t)sys_getpid();
+}
+
+/* Whether kill(2) means the same processes as the slots do. */
+static bool shares_pids(void)
+{
+    return own_pid() == (uint32_t)sys_getpid();
+}
+
 static bool is_alive(const struct control_slot *slot, uint32_t pid)
 {
-    if (sys_kill((int)pid, 0) == -ESRCH)
+    if (shares_pids() ? sys_kill((int)pid, 0) == -ESRCH : start_time_of(pid) == 0)
         return false;
     uint64_t now = start_time_of(pid);
     uint64_t then = atomic_load_explicit(&slot->start_time, memory_order_relaxed);
@@ -171,6 +191,8 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
 
 void control_leave(struct control *control, unsigned slot)
 {
+    if (atomic_load(&control->slot[slot].pid) != own_pid()) /* a vfork child, in another's memory */
+        return;
     clear_holdings(control, &control->slot[slot]);
 }
 
@@ -244,7 +266,7 @@ int control_reserve(struct control *control)
 
 void control_adopt(struct control *control, unsigned slot)
 {
-    uint32_t pid = (uint32_t)sys_getpid();
+    uint32_t pid = own_pid();
     atomic_store(&control->slot[slot].start_time, start_time_of(pid));
     atomic_store(&control->slot[slot].pid, pid);
 }
@@ -256,7 +278,7 @@ void control_unreserve(struct control *control, unsigned slot)
 
 int control_join(struct control *control)
 {
-    uint32_t pid = (uint32_t)sys_getpid();
+    uint32_t pid = own_pid();
     for (unsigned i = 0; i < control->slots_end; i++) {
         struct control_slot *slot = &control->slot[i];
         if (atomic_load(&slot->pid) == pid && is_alive(slot, pid)) {
@@ -282,13 +304,14 @@ void control_set_verdict(struct control *control, enum control_verdict verdict, 
 
 void control_kill_all(struct control *control)
 {
-    uint32_t self = (uint32_t)sys_getpid();
-    for (unsigned i = 0; i < control->slots_end; i++) {
+    uint32_t self = own_pid();
+    bool can_kill = shares_pids();
+    for (unsigned i = 0; can_kill && i < control->slots_end; i++) {
         uint32_t pid = atomic_load(&control->slot[i].pid);
         if (pid != 0 && pid < RESERVED && pid != self && is_alive(&control->slot[i], pid))
             sys_kill((int)pid, SIGKILL);
     }
-    sys_kill((int)self, SIGKILL);
+    sys_kill(sys_getpid(), SIGKILL);
 }
 
 void control_totals(const struct control *control, struct control_stats *totals)

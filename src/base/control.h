@@ -149,7 +149,10 @@ void control_unreserve(struct control *control, unsigned slot);
 /* Adds pages (negative: takes) to what `slot` holds of `kind`, and keeps sums and peaks. */
 void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages);
 
-/* The process of the slot is about to end: it holds nothing any more. Its statistics stay. */
+/*
+ * The process of the slot is about to end: it holds nothing any more. Its statistics stay. Does
+ * nothing in a vfork child of it.
+ */
 void control_leave(struct control *control, unsigned slot);
 
 /* RSS that Quire does not manage, in pages, as `slot` sees it now; keeps the sum's peak. */

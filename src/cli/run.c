@@ -108,6 +108,8 @@ static int conclude(const struct run_options *options, const struct control *con
     if (atomic_load(&control->verdict) != CONTROL_RUNNING) {
         cli_error("%.*s", (int)sizeof control->message, control->message);
         summary.exit_status = CLI_EXIT_FAILED;
+    } else if (control->message[0] != '\0') { /* something to be told once, though all went on */
+        cli_error("%.*s", (int)sizeof control->message, control->message);
     }
     control_totals(control, &summary.totals);
     if (!options->quiet)

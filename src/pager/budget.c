@@ -127,6 +127,12 @@ static void out_of_room(void)
                   has_file ? " or --swap-max" : ", or allow a file with --swap DIR");
 }
 
+/* So many passes see all that is resident, even if what can be evicted comes last. */
+static uint32_t fruitless_most(void)
+{
+    return FRUITLESS_PASSES + (uint32_t)(pager.n_resident / RECLAIM_PASS_PAGES);
+}
+
 bool budget_has_room_for(uint32_t page)
 {
     return budget_room() >= 1 || atomic_load(&service_awaits) == (uint64_t)page + 1;
@@ -142,7 +148,7 @@ void budget_wait_for_room(uint32_t page)
         uint32_t fruitless = atomic_load(&budget_fruitless);
         if (fruitless < start) /* there was progress meanwhile */
             start = fruitless;
-        if (fruitless > start + FRUITLESS_PASSES)
+        if (fruitless > start + fruitless_most())
             out_of_room();
         service_wake();
         sys_futex_wait(&pager.control->room, turn, WAIT_NS, true);

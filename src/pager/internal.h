@@ -178,6 +178,7 @@ int fault_start_handlers(void);
 void fault_fetch(uint32_t page, uint32_t n_pages);
 
 /* reclaim.c; service thread */
+#define RECLAIM_PASS_PAGES 2048 /* a pass that evicts nothing has looked at so many */
 int reclaim_init(void);
 bool reclaim_pass(int64_t wanted); /* frees about `wanted` pages; false: nothing could be freed */
 void reclaim_range(uint32_t page, uint32_t n_pages); /* evicts what is resident there */

@@ -15,6 +15,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define ADVICE_GUARD_INSTALL 102 /* Linux 6.13; not in Debian 12's headers */
+#define ADVICE_GUARD_REMOVE 103
+
 static const struct quire_buddy_zonelist map_zone = {1, {PAGER_MAP_ZONE}};
 
 bool pager_owns(const void *address, size_t n_bytes)
@@ -270,6 +273,9 @@ int pager_advise(void *address, size_t n_bytes, int advice)
     case MADV_DONTFORK:
     case MADV_DOFORK:
         return is_armed() ? 0 : sys_madvise(address, n_bytes, advice);
+    case ADVICE_GUARD_INSTALL: /* they would drop contents that the pager brings back */
+    case ADVICE_GUARD_REMOVE:
+        return -EINVAL; /* as on kernels that do not know them */
     default:
         return sys_madvise(address, n_bytes, advice);
     }

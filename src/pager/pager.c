@@ -87,8 +87,7 @@ int pager_init(struct control *control, pager_scrub scrub)
 
 void pager_exit(void)
 {
-    /* Not from a vfork child, which has its parent's memory. */
-    if (!pager.control || atomic_load(&pager.self->pid) != (uint32_t)sys_getpid())
+    if (!pager.control)
         return;
     budget_sample_unmanaged();
     control_leave(pager.control, pager.slot);

@@ -30,8 +30,9 @@
 
 #define EVICT_BATCH 32
 #define PACK_BATCH 16
-#define MOST_WRITES 64  /* clusters a pass */
-#define MOST_BATCHES 64 /* batches a pass: calls and forks wait for its end */
+#define MOST_WRITES 64 /* clusters a pass */
+/* Batches a pass: calls and forks wait for its end. */
+#define MOST_BATCHES (RECLAIM_PASS_PAGES / EVICT_BATCH)
 
 struct victims {
     uint32_t n;
@@ -230,14 +231,16 @@ static uint32_t evict_refused(const struct victims *refused)
     return n_gone;
 }
 
-/* Evicts up to `most` of the oldest pages. Returns how many went; 0: none can go. */
-static uint32_t evict_batch(uint32_t most)
+/* Tries to evict up to `most` of the oldest pages. Returns how many went; *n_tried: were there any?
+ */
+static uint32_t evict_batch(uint32_t most, uint32_t *n_tried)
 {
     struct victims victims, refused;
     lock_take(&pager.lock);
     uint64_t n_free_slots = pager.staging.n_slots - (pager.staging.head - pager.staging.tail);
     choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most);
     lock_release(&pager.lock);
+    *n_tried = victims.n;
     uint32_t n_gone = evict(&victims, &refused);
     return refused.n > 0 ? n_gone + evict_refused(&refused) : n_gone;
 }
@@ -415,6 +418,13 @@ static bool write_down_to(int64_t pages)
     return wrote;
 }
 
+/* What the pool of this process may grow to, pages. */
+static int64_t pool_limit(const struct watermarks *marks)
+{
+    int64_t pool_of_others = pager.control->held[CONTROL_POOL] - pager.pool_charged;
+    return marks->pool_limit - pool_of_others - pager.n_locked;
+}
+
 bool reclaim_pass(int64_t wanted)
 {
     struct watermarks marks;
@@ -422,20 +432,21 @@ bool reclaim_pass(int64_t wanted)
     int64_t start = budget_room(), goal = start + wanted;
     bool progress = false;
     for (int i = 0; i < MOST_BATCHES; i++) {
-        int64_t pool_of_others = pager.control->held[CONTROL_POOL] - pager.pool_charged;
-        int64_t pool_limit = marks.pool_limit - pool_of_others;
-        uint32_t n_slots = 0;
-        uint32_t n_evicted = evict_batch(EVICT_BATCH);
-        if (pager.pool_charged > pool_limit - (int64_t)PACK_BATCH)
-            progress |= write_down_to(pool_limit - (int64_t)PACK_BATCH * 2);
+        int64_t limit = pool_limit(&marks);
+        uint32_t n_slots = 0, n_tried;
+        uint32_t n_evicted = evict_batch(EVICT_BATCH, &n_tried);
+        progress |= n_evicted > 0;
+        if (pager.pool_charged > limit - PACK_BATCH)
+            progress |= write_down_to(limit - PACK_BATCH * 2);
         bool surplus = pager.staging.n_pages > marks.staging || n_evicted == 0;
-        if (surplus && pack_batch(pool_limit, &n_slots) > 0)
+        if (surplus && pack_batch(limit, &n_slots) > 0)
             progress = true;
         if (budget_room() >= goal)
             return true;
-        if (n_evicted == 0 && n_slots == 0)
+        if (n_tried == 0 && n_slots == 0)
             break;
-        budget_announce_room();
+        if (n_evicted > 0 || n_slots > 0)
+            budget_announce_room();
     }
     return progress || budget_room() > start;
 }
