@@ -181,6 +181,8 @@ void fault_fetch(uint32_t page, uint32_t n_pages);
 #define RECLAIM_PASS_PAGES 2048 /* a pass that evicts nothing has looked at so many */
 int reclaim_init(void);
 bool reclaim_pass(int64_t wanted); /* frees about `wanted` pages; false: nothing could be freed */
+/* Nothing more can be stored but in place of something else. Any thread. */
+bool reclaim_is_store_full(void);
 void reclaim_range(uint32_t page, uint32_t n_pages); /* evicts what is resident there */
 
 /* move.c; service thread */

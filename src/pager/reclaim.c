@@ -45,6 +45,7 @@ static struct {
     struct store_packed *packed; /* PACK_BATCH of them */
     unsigned char *copies;       /* PACK_BATCH pages */
     struct store_batch *batch;
+    _Atomic bool is_full; /* the last page that should be stored could not be */
 } work;
 
 int reclaim_init(void)
@@ -291,16 +292,40 @@ static void pack(struct packing *packing)
     }
 }
 
+/*
+ * L. Without a file, a page that does not compress gains nothing in the store: it goes back to
+ * where it was, as the youngest. False: it stays in its slot.
+ */
+static bool put_back(uint32_t page, uint32_t slot)
+{
+    if (uffd_move(service_uffd, page_address(page), staging_address(&pager.staging, slot),
+                  SYS_PAGE_SIZE, 1) <= 0)
+        return false;
+    pager.staging.page[slot] = STAGING_HOLE;
+    pager.staging.n_pages--;
+    pager_make_resident(page);
+    pager.n_resident++;
+    budget_charge(CONTROL_RESIDENT, 1);
+    budget_charge(CONTROL_STAGED, -1);
+    return true;
+}
+
 /* L. Puts one packed page into the store; false when there is no room for it. */
 static bool keep(uint32_t page, uint32_t slot, const struct store_packed *packed, bool dead,
                  size_t pool_limit_bytes)
 {
     store_ref ref = 0;
+    if (!dead && !packed->same && packed->codec == STORE_CODEC_NONE && !work.batch) {
+        atomic_store(&work.is_full, true);
+        return put_back(page, slot);
+    }
     if (dead) {
         control_count(&pager.self->stats.dropped_dead, 1);
         table_set(&pager.table, page, 0);
     } else {
-        if (store_insert(pager.store, page, packed, pool_limit_bytes, &ref) < 0)
+        int error = store_insert(pager.store, page, packed, pool_limit_bytes, &ref);
+        atomic_store(&work.is_full, error < 0);
+        if (error)
             return false;
         control_count(&pager.self->stats.stored_pages, 1);
         control_count(&pager.self->stats.stored_bytes, packed->same ? 0 : packed->n_bytes);
@@ -425,17 +450,22 @@ static int64_t pool_limit(const struct watermarks *marks)
     return marks->pool_limit - pool_of_others - pager.n_locked;
 }
 
+bool reclaim_is_store_full(void)
+{
+    return atomic_load_explicit(&work.is_full, memory_order_relaxed);
+}
+
 bool reclaim_pass(int64_t wanted)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
     int64_t start = budget_room(), goal = start + wanted;
+    uint32_t staged = pager.staging.n_pages;
     bool progress = false;
     for (int i = 0; i < MOST_BATCHES; i++) {
         int64_t limit = pool_limit(&marks);
         uint32_t n_slots = 0, n_tried;
         uint32_t n_evicted = evict_batch(EVICT_BATCH, &n_tried);
-        progress |= n_evicted > 0;
         if (pager.pool_charged > limit - PACK_BATCH)
             progress |= write_down_to(limit - PACK_BATCH * 2);
         bool surplus = pager.staging.n_pages > marks.staging || n_evicted == 0;
@@ -445,10 +475,10 @@ bool reclaim_pass(int64_t wanted)
             return true;
         if (n_tried == 0 && n_slots == 0)
             break;
-        if (n_evicted > 0 || n_slots > 0)
+        if (progress)
             budget_announce_room();
     }
-    return progress || budget_room() > start;
+    return progress || budget_room() > start || pager.staging.n_pages > staged;
 }
 
 void reclaim_range(uint32_t page, uint32_t n_pages)
