@@ -45,6 +45,7 @@ static struct {
     struct store_packed *packed; /* PACK_BATCH of them */
     unsigned char *copies;       /* PACK_BATCH pages */
     struct store_batch *batch;
+    bool file_refuses;    /* the last attempt to write on to the file was in vain */
     _Atomic bool is_full; /* the last page that should be stored could not be */
 } work;
 
@@ -324,7 +325,7 @@ static bool keep(uint32_t page, uint32_t slot, const struct store_packed *packed
         table_set(&pager.table, page, 0);
     } else {
         int error = store_insert(pager.store, page, packed, pool_limit_bytes, &ref);
-        atomic_store(&work.is_full, error < 0);
+        atomic_store(&work.is_full, error < 0 && (!work.batch || work.file_refuses));
         if (error)
             return false;
         control_count(&pager.self->stats.stored_pages, 1);
@@ -418,9 +419,11 @@ static bool write_cluster(void)
     lock_take(&pager.lock);
     int n = store_collect(pager.store, work.batch);
     lock_release(&pager.lock);
+    work.file_refuses = n < 0;
     if (n <= 0)
         return false;
     int error = store_write(pager.store, work.batch);
+    work.file_refuses = error < 0;
     if (error)
         tell_once(error);
     lock_take(&pager.lock);
