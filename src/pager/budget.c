@@ -26,6 +26,7 @@
 #define POOL_FLOOR_SHARE 8  /* without a file the pool may grow until so little is left */
 #define POOL_FILE_SHARE 4   /* with one, so much: a page from the file costs ten from RAM */
 #define FRUITLESS_PASSES 20 /* in a row, while a fault waits: then there is nothing to be had */
+#define ASKS_PER_PASS 100   /* passes that asked another process and got nothing yet, for one */
 #define WAIT_NS 20000000u
 
 _Atomic uint32_t budget_fruitless;
@@ -195,13 +196,24 @@ bool budget_reap(void)
     return pager.control && control_reap(pager.control, release_swap_of, NULL) > 0;
 }
 
+/*
+ * A pass counts as fruitless only if nobody else made room meanwhile. Who was asked for room may
+ * have to write to a disk first: such passes count for little, but in the end they do, since the
+ * other may have nowhere to put its pages either.
+ */
 void budget_no_progress(int64_t wanted)
 {
+    static uint32_t turn_seen, n_asked;
+    uint32_t turn = atomic_load(&pager.control->room);
     bool asked = ask_another(wanted);
+    if (turn != turn_seen) {
+        turn_seen = turn;
+        n_asked = 0;
+    } else if (!asked || ++n_asked % ASKS_PER_PASS == 0) {
+        atomic_fetch_add(&budget_fruitless, 1);
+    }
     if (!asked)
         atomic_store(&pager.control->tight, 1);
-    atomic_fetch_add(&budget_fruitless, 1);
-    /* Give the one who was asked time; waiters look again by themselves. */
     sys_sleep_ns(asked ? 2000000 : 1000000);
 }
 

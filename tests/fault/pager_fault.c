@@ -3,7 +3,8 @@
  * The pager when the kernel refuses: the Nth mapping, userfaultfd call, read or write fails.
  *
  * For each class of calls and each error a child runs the same paging workload over and over, with
- * the failure at a later call each time, until it finishes without having met it. A child either
+ * the failure at a later call each time, until it finishes without having met it, or time is up; a
+ * number as argument runs one class for as long as all have. A child either
  * finishes, whatever it was refused, with all of its pages intact and the pager's own figures
  * right; or the pager ends the run by a verdict that says why. Never wrong contents, never a hang.
  */
@@ -15,7 +16,6 @@
 #define N_OBJECTS 12u
 #define OBJECT_PAGES 400u /* all objects: more than twice the budget */
 #define SECONDS 10
-#define EACH_UP_TO 10u /* every N up to here, then a half further each time */
 #define SECONDS_IN_ALL 18
 
 static const struct failure {
@@ -35,6 +35,8 @@ static const struct failure {
     {SYS_CLASS_WRITE, EIO, true, "write: EIO"},
 };
 #define N_FAILURES (sizeof failures / sizeof failures[0])
+
+static uint64_t random_state;
 
 static struct attempt {
     const struct failure *failure;
@@ -225,7 +227,8 @@ static bool run_failure(const struct failure *failure, uint64_t end_ns)
     attempt = (struct attempt){failure, 1};
     while (met && good && sys_now_ns() < end_ns) {
         good = run_one(&met);
-        attempt.nth += attempt.nth < EACH_UP_TO ? 1 : attempt.nth / 2;
+        uint64_t step = 1 + attempt.nth / 2; /* closely at first, then further each time */
+        attempt.nth += step / 2 + next_random(&random_state) % (step + 1) + (step == 1);
     }
     return good;
 }
@@ -239,6 +242,8 @@ int main(int argc, char **argv)
         return RUN_SKIPPED;
     }
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    random_state = test_seed() * 2 + 1;
+    printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)(random_state / 2));
     uint64_t start = sys_now_ns(), share = (uint64_t)SECONDS_IN_ALL * 1000000000u / N_FAILURES;
     for (unsigned i = 0; i < N_FAILURES; i++) {
         if (argc > 1 && (unsigned)atoi(argv[1]) != i)

@@ -2,8 +2,7 @@
 """CPython's own tests of memory: the collector, mmap, buffers, weak references, containers."""
 import cpython
 
-MODULES = ["test_gc", "test_mmap", "test_memoryview", "test_bytes", "test_array", "test_list",
-           "test_dict", "test_bigmem"]
+MODULES = ["test_gc", "test_mmap", "test_memoryview", "test_array", "test_list"]
 
 
 def test(case):

@@ -2,9 +2,8 @@
 """CPython's own tests of multiprocessing, by fork."""
 import cpython
 
-ONLY = ["WithProcessesTestPool", "WithProcessesTestQueue", "WithProcessesTestSharedMemory",
-        "WithProcessesTestConnection", "WithProcessesTestHeap", "WithProcessesTestSharedCTypes",
-        "WithProcessesTestProcess", "WithManagerTestContainers", "TestStartMethod"]
+ONLY = ["WithProcessesTestQueue", "WithProcessesTestConnection", "WithProcessesTestHeap",
+        "WithProcessesTestProcess", "WithProcessesTestSharedCTypes"]
 
 
 def test(case):

@@ -2,8 +2,7 @@
 """CPython's own tests of multiprocessing, by spawn: each child is an interpreter of its own."""
 import cpython
 
-ONLY = ["WithProcessesTestPool", "WithProcessesTestQueue", "WithProcessesTestSharedMemory",
-        "WithProcessesTestConnection", "WithProcessesTestHeap", "WithManagerTestContainers"]
+ONLY = ["WithProcessesTestQueue", "WithProcessesTestConnection", "WithProcessesTestHeap"]
 
 
 def test(case):

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control block that the processes of a run share. */
+#include "base/control.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define EXTRA_BYTES ((size_t)64 << 10)
+
+static const struct control_options options = {
+    .budget_bytes = (uint64_t)32 << 20, .codec = 2, .launcher_pid = 1234, .swap_fd = -1};
+
+struct run {
+    struct control *control;
+    int fd;
+    char path[64];
+};
+
+static void create(struct run *run, size_t extra_bytes)
+{
+    run->fd = control_create(&options, extra_bytes, &run->control);
+    assert_true(run->fd >= 0);
+    snprintf(run->path, sizeof run->path, "/proc/self/fd/%d", run->fd);
+}
+
+static void destroy(struct run *run)
+{
+    munmap(run->control, run->control->total_bytes);
+    close(run->fd);
+}
+
+static void a_block_begins_with_its_options_and_nothing_held(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    assert_int_equal(run.control->options.budget_bytes, options.budget_bytes);
+    assert_int_equal(run.control->options.codec, 2);
+    assert_int_equal(run.control->options.control_fd, run.fd);
+    assert_int_equal(control_budget(run.control), 8192);
+    assert_int_equal(control_held(run.control), 0);
+    assert_int_equal(run.control->verdict, CONTROL_RUNNING);
+    assert_null(control_swap_space(run.control));
+    assert_true(fcntl(run.fd, F_GETFD) & FD_CLOEXEC);
+    destroy(&run);
+}
+
+static void memory_behind_the_slots_is_zeroed_and_shared(void **state)
+{
+    struct run run;
+    struct control *other;
+    create(&run, EXTRA_BYTES);
+    assert_int_equal(control_attach(run.path, &other), 0);
+    assert_ptr_not_equal(other, run.control);
+    unsigned char *here = control_swap_space(run.control), *there = control_swap_space(other);
+    assert_true(here >= (unsigned char *)(run.control + 1));
+    assert_int_equal((uintptr_t)here % 64, 0);
+    assert_int_equal(here[0] | here[EXTRA_BYTES - 1], 0);
+    here[EXTRA_BYTES - 1] = 7;
+    assert_int_equal(there[EXTRA_BYTES - 1], 7);
+    munmap(other, other->total_bytes);
+    destroy(&run);
+}
+
+static void a_size_that_does_not_fit_is_refused(void **state)
+{
+    struct control *control;
+    assert_int_equal(control_create(&options, SIZE_MAX - 100, &control), -EOVERFLOW);
+}
+
+/* Attaches to a file with these bytes. */
+static int attach_to(const void *bytes, size_t n_bytes)
+{
+    struct control *control;
+    char path[64];
+    int fd = memfd_create("no block", MFD_CLOEXEC);
+    assert_int_equal(write(fd, bytes, n_bytes), n_bytes);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int error = control_attach(path, &control);
+    close(fd);
+    return error;
+}
+
+static void what_is_no_block_is_refused(void **state)
+{
+    struct run run;
+    struct control *control;
+    struct {
+        uint64_t magic;
+        uint32_t version, swap_space_offset;
+        uint64_t total_bytes;
+    } header;
+    create(&run, 0);
+    memcpy(&header, run.control, sizeof header);
+    assert_int_equal(attach_to("", 0), -EPROTO);
+    assert_int_equal(attach_to(&header, sizeof header - 1), -EPROTO);
+    header.magic++;
+    assert_int_equal(attach_to(&header, sizeof header), -EPROTO);
+    header.magic--;
+    header.version++;
+    assert_int_equal(attach_to(&header, sizeof header), -EPROTO);
+    header.version--;
+    header.total_bytes = sizeof(struct control) - 1;
+    assert_int_equal(attach_to(&header, sizeof header), -EPROTO);
+    assert_int_equal(control_attach("/nowhere/at/all", &control), -ENOENT);
+    destroy(&run);
+}
+
+static void joining_again_finds_the_same_slot_emptied(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    int slot = control_join(run.control);
+    assert_true(slot >= 0);
+    assert_int_equal(run.control->slot[slot].pid, getpid());
+    assert_true(run.control->slot[slot].start_time > 0);
+    control_charge(run.control, (unsigned)slot, CONTROL_POOL, 5);
+    run.control->slot[slot].serves = run.control->slot[slot].armed = 1;
+    assert_int_equal(control_join(run.control), slot); /* as after exec */
+    assert_int_equal(control_held(run.control), 0);
+    assert_int_equal(run.control->slot[slot].serves | run.control->slot[slot].armed, 0);
+    assert_int_equal(run.control->n_processes, 1);
+    destroy(&run);
+}
+
+static void charges_add_up_and_peaks_stay(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    unsigned one = (unsigned)control_reserve(run.control);
+    unsigned other = (unsigned)control_reserve(run.control);
+    assert_int_not_equal(one, other);
+    control_charge(run.control, one, CONTROL_RESIDENT, 100);
+    control_charge(run.control, other, CONTROL_RESIDENT, 50);
+    control_charge(run.control, other, CONTROL_STAGED, 7);
+    control_charge(run.control, one, CONTROL_RESIDENT, -100);
+    control_charge(run.control, one, CONTROL_METADATA, 3);
+    control_charge(run.control, other, CONTROL_FILE, 1000);
+    assert_int_equal(control_held(run.control), 60); /* the file is no RAM */
+    assert_int_equal(run.control->held[CONTROL_FILE], 1000);
+    assert_int_equal(run.control->peak[CONTROL_RESIDENT], 150);
+    assert_int_equal(run.control->peak[CONTROL_FILE], 1000);
+    assert_int_equal(run.control->peak_held, 157);
+    assert_int_equal(run.control->slot[other].held[CONTROL_RESIDENT], 50);
+    control_leave(run.control, other);
+    assert_int_equal(control_held(run.control), 3);
+    assert_int_equal(run.control->held[CONTROL_FILE], 0);
+    assert_int_equal(run.control->peak_held, 157);
+    destroy(&run);
+}
+
+static void what_is_not_managed_has_a_peak_of_the_sum(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    unsigned one = (unsigned)control_reserve(run.control);
+    unsigned other = (unsigned)control_reserve(run.control);
+    control_set_unmanaged(run.control, one, 30);
+    control_set_unmanaged(run.control, other, 40);
+    control_set_unmanaged(run.control, one, 10);
+    assert_int_equal(run.control->peak_unmanaged_pages, 70);
+    destroy(&run);
+}
+
+static void slots_run_out_and_come_back(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    for (unsigned i = 0; i < CONTROL_SLOTS; i++)
+        assert_int_equal(control_reserve(run.control), i);
+    assert_int_equal(control_reserve(run.control), -EAGAIN);
+    assert_int_equal(control_join(run.control), -EAGAIN);
+    control_unreserve(run.control, 77);
+    assert_int_equal(control_join(run.control), 77);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 0); /* of reserved ones none is gone */
+    destroy(&run);
+}
+
+static pid_t start_member(struct control *control, int64_t n_pages)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int slot = control_join(control);
+        control_charge(control, (unsigned)slot, CONTROL_RESIDENT, n_pages);
+        control_charge(control, (unsigned)slot, CONTROL_FILE, 2 * n_pages);
+        control_count(&control->slot[slot].stats.evictions, 11);
+        control->slot[slot].stats.latency[3] = 4;
+        if (slot < 0 || write(ready[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    return child;
+}
+
+static void end_member(pid_t child)
+{
+    int status;
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void note_gone(void *context, unsigned slot)
+{
+    *(int *)context = (int)slot;
+}
+
+static void what_a_killed_process_held_is_taken_back(void **state)
+{
+    struct run run;
+    struct control_stats totals;
+    int gone = -1;
+    create(&run, 0);
+    int self = control_join(run.control);
+    control_charge(run.control, (unsigned)self, CONTROL_RESIDENT, 9);
+    pid_t child = start_member(run.control, 500);
+    assert_int_equal(control_reap(run.control, note_gone, &gone), 0); /* it lives */
+    assert_int_equal(control_held(run.control), 509);
+    end_member(child);
+    assert_int_equal(control_reap(run.control, note_gone, &gone), 1);
+    assert_int_equal(gone, self + 1);
+    assert_int_equal(control_held(run.control), 9);
+    assert_int_equal(run.control->held[CONTROL_FILE], 0);
+    assert_int_equal(run.control->slot[gone].pid, 0);
+    assert_int_equal(control_reap(run.control, note_gone, &gone), 0);
+    control_totals(run.control, &totals); /* its statistics outlive it */
+    assert_int_equal(totals.evictions, 11);
+    assert_int_equal(totals.latency[3], 4);
+    destroy(&run);
+}
+
+static void a_full_block_reaps_before_it_refuses(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    pid_t child = start_member(run.control, 1);
+    while (control_reserve(run.control) >= 0)
+        continue;
+    end_member(child);
+    assert_int_equal(control_reserve(run.control), 0);
+    assert_int_equal(control_held(run.control), 0);
+    destroy(&run);
+}
+
+/* A process id that is in use again does not keep the dead one's slot alive. */
+static void a_reused_process_id_is_told_by_its_start(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    int slot = control_join(run.control);
+    control_charge(run.control, (unsigned)slot, CONTROL_RESIDENT, 5);
+    run.control->slot[slot].start_time -= 1; /* as if another process had had the id */
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(control_held(run.control), 0);
+    destroy(&run);
+}
+
+static void the_first_verdict_stays(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    control_set_verdict(run.control, CONTROL_OUT_OF_ROOM, "the first");
+    control_set_verdict(run.control, CONTROL_FAILED, "the second");
+    assert_int_equal(run.control->verdict, CONTROL_OUT_OF_ROOM);
+    assert_string_equal(run.control->message, "the first");
+    destroy(&run);
+}
+
+static void a_long_verdict_is_cut(void **state)
+{
+    struct run run;
+    char text[400];
+    create(&run, 0);
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    control_set_verdict(run.control, CONTROL_FAILED, text);
+    assert_int_equal(strlen(run.control->message), sizeof run.control->message - 1);
+    destroy(&run);
+}
+
+static void killing_all_spares_nobody_but_the_launcher(void **state)
+{
+    struct run run;
+    int status;
+    create(&run, 0);
+    pid_t child = start_member(run.control, 1);
+    pid_t killer = fork();
+    if (killer == 0)
+        control_kill_all(run.control);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(waitpid(killer, &status, 0), killer);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    destroy(&run);
+}
+
+static void each_duration_lies_in_its_bucket(void **state)
+{
+    assert_int_equal(control_latency_bucket(0), 0);
+    assert_int_equal(control_latency_bucket(63), 0);
+    for (unsigned bucket = 0; bucket + 1 < CONTROL_N_LATENCY_BUCKETS; bucket++) {
+        uint64_t bound = control_latency_bound_ns(bucket);
+        assert_int_equal(control_latency_bucket(bound - 1), bucket);
+        assert_int_equal(control_latency_bucket(bound), bucket + 1);
+    }
+    assert_int_equal(control_latency_bucket(UINT64_MAX), CONTROL_N_LATENCY_BUCKETS - 1);
+}
+
+static void four_buckets_make_a_power_of_two(void **state)
+{
+    for (unsigned bucket = 0; bucket + 4 < CONTROL_N_LATENCY_BUCKETS; bucket++)
+        assert_int_equal(control_latency_bound_ns(bucket + 4),
+                         2 * control_latency_bound_ns(bucket));
+    assert_int_equal(control_latency_bound_ns(0), 80);
+    assert_int_equal(control_latency_bound_ns(3), 128);
+}
+
+static void quantiles_are_the_buckets_upper_ends(void **state)
+{
+    static struct control_stats stats;
+    assert_int_equal(control_latency_quantile_ns(&stats, 500), 0);
+    stats.latency[10] = 990;
+    stats.latency[40] = 9;
+    stats.latency[80] = 1;
+    assert_int_equal(control_latency_quantile_ns(&stats, 500), control_latency_bound_ns(10));
+    assert_int_equal(control_latency_quantile_ns(&stats, 990), control_latency_bound_ns(10));
+    assert_int_equal(control_latency_quantile_ns(&stats, 991), control_latency_bound_ns(40));
+    assert_int_equal(control_latency_quantile_ns(&stats, 999), control_latency_bound_ns(40));
+    assert_int_equal(control_latency_quantile_ns(&stats, 1000), control_latency_bound_ns(80));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_block_begins_with_its_options_and_nothing_held),
+        cmocka_unit_test(memory_behind_the_slots_is_zeroed_and_shared),
+        cmocka_unit_test(a_size_that_does_not_fit_is_refused),
+        cmocka_unit_test(what_is_no_block_is_refused),
+        cmocka_unit_test(joining_again_finds_the_same_slot_emptied),
+        cmocka_unit_test(charges_add_up_and_peaks_stay),
+        cmocka_unit_test(what_is_not_managed_has_a_peak_of_the_sum),
+        cmocka_unit_test(slots_run_out_and_come_back),
+        cmocka_unit_test(what_a_killed_process_held_is_taken_back),
+        cmocka_unit_test(a_full_block_reaps_before_it_refuses),
+        cmocka_unit_test(a_reused_process_id_is_told_by_its_start),
+        cmocka_unit_test(the_first_verdict_stays),
+        cmocka_unit_test(a_long_verdict_is_cut),
+        cmocka_unit_test(killing_all_spares_nobody_but_the_launcher),
+        cmocka_unit_test(each_duration_lies_in_its_bucket),
+        cmocka_unit_test(four_buckets_make_a_power_of_two),
+        cmocka_unit_test(quantiles_are_the_buckets_upper_ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

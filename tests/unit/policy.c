@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The replacement queue and the readahead. */
+#include "policy/fifo.h"
+#include "policy/readahead.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define CAPACITY 8u
+
+static uint32_t ring[CAPACITY];
+static uint64_t positions[64]; /* of each page, as an owner keeps them; 0: not queued */
+
+static void new_fifo(struct fifo *fifo)
+{
+    memset(positions, 0, sizeof positions);
+    fifo_init(fifo, ring, CAPACITY);
+    /* Positions begin at 1 here, so that 0 can mean none. */
+    uint32_t page;
+    uint64_t position;
+    fifo_push(fifo, 63);
+    assert_true(fifo_pop(fifo, &page, &position));
+    assert_int_equal(position, 0);
+}
+
+static void push(struct fifo *fifo, uint32_t page)
+{
+    positions[page] = fifo_push(fifo, page);
+}
+
+static bool is_live(void *context, uint32_t page, uint64_t position)
+{
+    ++*(unsigned *)context;
+    return positions[page] == position;
+}
+
+static void moved(void *context, uint32_t page, uint64_t position)
+{
+    positions[page] = position;
+}
+
+static void assert_pops(struct fifo *fifo, uint32_t expected)
+{
+    uint32_t page;
+    uint64_t position;
+    assert_true(fifo_pop(fifo, &page, &position));
+    assert_int_equal(page, expected);
+    assert_int_equal(position, positions[page]);
+}
+
+static void pages_leave_in_the_order_of_their_arrival(void **state)
+{
+    struct fifo fifo;
+    uint32_t page;
+    uint64_t position;
+    new_fifo(&fifo);
+    for (uint32_t i = 10; i < 15; i++)
+        push(&fifo, i);
+    for (uint32_t i = 10; i < 15; i++)
+        assert_pops(&fifo, i);
+    assert_false(fifo_pop(&fifo, &page, &position));
+}
+
+static void positions_grow_beyond_the_capacity(void **state)
+{
+    struct fifo fifo;
+    new_fifo(&fifo);
+    for (uint32_t i = 0; i < 5 * CAPACITY; i++) {
+        push(&fifo, i % 50);
+        assert_int_equal(positions[i % 50], i + 1);
+        assert_pops(&fifo, i % 50);
+    }
+    assert_int_equal(fifo_bytes(CAPACITY), sizeof ring);
+}
+
+static void a_full_queue_says_so(void **state)
+{
+    struct fifo fifo;
+    new_fifo(&fifo);
+    for (uint32_t i = 0; i < CAPACITY; i++) {
+        assert_false(fifo_is_full(&fifo));
+        push(&fifo, i);
+    }
+    assert_true(fifo_is_full(&fifo));
+    assert_pops(&fifo, 0);
+    assert_false(fifo_is_full(&fifo));
+}
+
+static void a_slot_whose_page_was_pushed_again_is_stale(void **state)
+{
+    struct fifo fifo;
+    uint32_t page;
+    uint64_t position;
+    new_fifo(&fifo);
+    push(&fifo, 7);
+    push(&fifo, 8);
+    push(&fifo, 7);
+    assert_true(fifo_pop(&fifo, &page, &position));
+    assert_int_equal(page, 7);
+    assert_int_not_equal(position, positions[7]);
+    assert_pops(&fifo, 8);
+    assert_pops(&fifo, 7);
+}
+
+static void compacting_drops_stale_slots_and_keeps_the_order(void **state)
+{
+    struct fifo fifo;
+    unsigned n_asked = 0;
+    new_fifo(&fifo);
+    for (uint32_t i = 0; i < CAPACITY; i++)
+        push(&fifo, i % 5); /* 3 and 4 stay where they were; 0, 1 and 2 came again */
+    fifo_compact(&fifo, is_live, moved, &n_asked);
+    assert_int_equal(n_asked, CAPACITY);
+    assert_int_equal(fifo.head - fifo.tail, 5);
+    static const uint32_t order[] = {3, 4, 0, 1, 2};
+    for (unsigned i = 0; i < 5; i++)
+        assert_pops(&fifo, order[i]);
+}
+
+static void compacting_works_around_the_ring_s_end(void **state)
+{
+    struct fifo fifo;
+    unsigned n_asked = 0;
+    new_fifo(&fifo);
+    for (uint32_t i = 0; i < CAPACITY - 2; i++) {
+        push(&fifo, i);
+        assert_pops(&fifo, i);
+    }
+    for (uint32_t i = 20; i < 20 + CAPACITY; i++)
+        push(&fifo, i);
+    positions[21] = positions[24] = positions[26] = 0; /* forgotten by their owner */
+    fifo_compact(&fifo, is_live, moved, &n_asked);
+    for (uint32_t i = 20; i < 20 + CAPACITY; i++)
+        if (i != 21 && i != 24 && i != 26)
+            assert_pops(&fifo, i);
+    assert_int_equal(fifo.head, fifo.tail);
+}
+
+static void compacting_a_queue_of_live_pages_changes_nothing(void **state)
+{
+    struct fifo fifo;
+    unsigned n_asked = 0;
+    new_fifo(&fifo);
+    for (uint32_t i = 0; i < CAPACITY; i++)
+        push(&fifo, i);
+    fifo_compact(&fifo, is_live, moved, &n_asked);
+    assert_true(fifo_is_full(&fifo));
+    for (uint32_t i = 0; i < CAPACITY; i++)
+        assert_pops(&fifo, i);
+}
+
+static void random_access_never_reads_ahead(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page = 1;
+    for (unsigned i = 0; i < 10000; i++) {
+        page = page * 1664525u + 1013904223u;
+        assert_int_equal(readahead_window(&readahead, page >> 8, 32), 1);
+    }
+}
+
+static void neighbours_in_pairs_never_read_ahead(void **state)
+{
+    struct readahead readahead = {0};
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_int_equal(readahead_window(&readahead, i * 1000 + 5, 32), 1);
+        assert_int_equal(readahead_window(&readahead, i * 1000 + 6, 32), 1);
+    }
+}
+
+/* Faults where the stream goes on, until `n_faults`; the window of the last. */
+static uint32_t scan(struct readahead *readahead, uint32_t *page, unsigned n_faults, uint32_t most)
+{
+    uint32_t window = 0;
+    for (unsigned i = 0; i < n_faults; i++) {
+        window = readahead_window(readahead, *page, most);
+        *page += window;
+    }
+    return window;
+}
+
+static void a_scan_doubles_its_window_once_it_is_confirmed(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page = 100;
+    assert_int_equal(scan(&readahead, &page, 1 + READAHEAD_PATIENCE, 32), 1);
+    static const uint32_t windows[] = {2, 4, 8, 16, 32, 32, 32};
+    for (unsigned i = 0; i < sizeof windows / sizeof windows[0]; i++)
+        assert_int_equal(scan(&readahead, &page, 1, 32), windows[i]);
+}
+
+static void a_window_is_never_more_than_the_most(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page = 100;
+    assert_int_equal(scan(&readahead, &page, 20, 5), 5);
+    assert_int_equal(scan(&readahead, &page, 1, 1), 1);
+}
+
+static void interleaved_scans_are_told_apart(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page[READAHEAD_STREAMS], last = 0;
+    for (uint32_t i = 0; i < READAHEAD_STREAMS; i++)
+        page[i] = 1 + i * 100000;
+    for (unsigned round = 0; round < READAHEAD_PATIENCE + 6; round++)
+        for (unsigned i = 0; i < READAHEAD_STREAMS; i++)
+            last = scan(&readahead, &page[i], 1, 32);
+    assert_int_equal(last, 32);
+}
+
+static void one_stream_too_many_replaces_the_least_recently_used(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t busy = 1000000, idle = 1;
+    assert_int_equal(scan(&readahead, &idle, 8, 32), 32);
+    for (uint32_t i = 0; i < 2 * READAHEAD_STREAMS; i++) {
+        scan(&readahead, &busy, 1, 32);
+        readahead_window(&readahead, 5000000 + i * 1000, 32);
+    }
+    assert_int_equal(scan(&readahead, &busy, 1, 32), 32);
+    assert_int_equal(scan(&readahead, &idle, 1, 32), 1);
+}
+
+static void a_page_that_is_there_already_does_not_end_a_scan(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page = 100;
+    assert_int_equal(scan(&readahead, &page, 6, 32), 8);
+    page++;
+    assert_int_equal(scan(&readahead, &page, 1, 32), 16);
+    page += 10;
+    assert_int_equal(scan(&readahead, &page, 1, 32), 1);
+}
+
+static void a_stream_goes_on_where_it_was_cut(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page = 100;
+    assert_int_equal(scan(&readahead, &page, 6, 32), 8);
+    uint32_t first = page;
+    assert_int_equal(readahead_window(&readahead, first, 32), 16);
+    readahead_cut(&readahead, first, 3);
+    assert_int_equal(readahead_window(&readahead, first + 3, 32), 32);
+}
+
+static void cutting_leaves_other_streams_alone(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t one = 100, other = 90000;
+    assert_int_equal(scan(&readahead, &one, 6, 32), 8);
+    assert_int_equal(scan(&readahead, &other, 1, 32), 1);
+    readahead_cut(&readahead, other - 1, 1);
+    assert_int_equal(scan(&readahead, &one, 1, 32), 16);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pages_leave_in_the_order_of_their_arrival),
+        cmocka_unit_test(positions_grow_beyond_the_capacity),
+        cmocka_unit_test(a_full_queue_says_so),
+        cmocka_unit_test(a_slot_whose_page_was_pushed_again_is_stale),
+        cmocka_unit_test(compacting_drops_stale_slots_and_keeps_the_order),
+        cmocka_unit_test(compacting_works_around_the_ring_s_end),
+        cmocka_unit_test(compacting_a_queue_of_live_pages_changes_nothing),
+        cmocka_unit_test(random_access_never_reads_ahead),
+        cmocka_unit_test(neighbours_in_pairs_never_read_ahead),
+        cmocka_unit_test(a_scan_doubles_its_window_once_it_is_confirmed),
+        cmocka_unit_test(a_window_is_never_more_than_the_most),
+        cmocka_unit_test(interleaved_scans_are_told_apart),
+        cmocka_unit_test(one_stream_too_many_replaces_the_least_recently_used),
+        cmocka_unit_test(a_page_that_is_there_already_does_not_end_a_scan),
+        cmocka_unit_test(a_stream_goes_on_where_it_was_cut),
+        cmocka_unit_test(cutting_leaves_other_streams_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
