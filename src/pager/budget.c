@@ -26,6 +26,7 @@
 #define POOL_FLOOR_SHARE 8  /* without a file the pool may grow until so little is left */
 #define POOL_FILE_SHARE 4   /* with one, so much: a page from the file costs ten from RAM */
 #define FRUITLESS_PASSES 20 /* in a row, while a fault waits: then there is nothing to be had */
+#define WORTH_ASKING 64     /* pages that another holds */
 #define ASKS_PER_PASS 100   /* passes that asked another process and got nothing yet, for one */
 #define WAIT_NS 20000000u
 
@@ -118,13 +119,21 @@ void budget_announce_room(void)
         sys_futex_wake(&pager.control->room, INT32_MAX, true);
 }
 
+static long held_mib(enum control_kind kind)
+{
+    return (long)(atomic_load(&pager.control->held[kind]) >> 8);
+}
+
 static void out_of_room(void)
 {
     bool has_file = pager.control->options.swap_max_bytes > 0;
     pager_end_run(CONTROL_OUT_OF_ROOM,
-                  "out of room: the budget of %lu MiB is full and %s; raise --ram%s",
+                  "out of room: the budget of %lu MiB is full (%ld MiB resident, %ld staged, %ld "
+                  "compressed, %ld tables) and %s; raise --ram%s",
                   (unsigned long)(pager.control->options.budget_bytes >> 20),
-                  has_file ? "so is the swap file" : "there is no swap file (--swap none)",
+                  held_mib(CONTROL_RESIDENT), held_mib(CONTROL_STAGED), held_mib(CONTROL_POOL),
+                  held_mib(CONTROL_METADATA),
+                  has_file ? "the swap file takes no more" : "there is no swap file (--swap none)",
                   has_file ? " or --swap-max" : ", or allow a file with --swap DIR");
 }
 
@@ -174,7 +183,7 @@ static bool ask_another(int64_t wanted)
         if (!most || evictable(slot) > evictable(most))
             most = slot;
     }
-    if (!most || evictable(most) < wanted)
+    if (!most || evictable(most) < WORTH_ASKING)
         return false;
     uint32_t none = 0;
     if (atomic_compare_exchange_strong(&most->request, &none, (uint32_t)wanted)) {
@@ -253,11 +262,8 @@ void budget_sample_sharing(void)
     if (!pager.control || !read_rollup(&anonymous, &share))
         return;
     lock_take(&pager.lock);
-    int64_t held = held_here();
-    int64_t shared = anonymous - share;
-    if (shared > held)
-        shared = held;
-    if (shared < 16)
+    int64_t shared = held_here() + pager.metadata_charged - share;
+    if (shared < 16 || anonymous - share < 16) /* nothing worth looking at again */
         shared = 0;
     budget_charge(CONTROL_RESIDENT, pager.n_shared - shared);
     pager.n_shared = shared;
