@@ -263,7 +263,7 @@ void budget_sample_sharing(void)
         return;
     lock_take(&pager.lock);
     int64_t shared = held_here() + pager.metadata_charged - share;
-    if (shared < 16 || anonymous - share < 16) /* nothing worth looking at again */
+    if (shared < 16) /* nothing worth looking at again */
         shared = 0;
     budget_charge(CONTROL_RESIDENT, pager.n_shared - shared);
     pager.n_shared = shared;

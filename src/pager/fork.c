@@ -110,6 +110,7 @@ static void charge_inherited(void)
 {
     int64_t pool = pager.pool_charged, metadata = pager.metadata_charged;
     int64_t staged = pager.staging.n_pages;
+    pager.pool_inherited = pool;
     pager.n_shared = pager.n_resident + pool + metadata + staged;
     budget_charge(CONTROL_RESIDENT, pager.n_resident - pager.n_shared);
     budget_charge(CONTROL_STAGED, staged);

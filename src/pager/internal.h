@@ -64,6 +64,7 @@ struct pager {
     int64_t n_dead;     /* DEAD entries */
     int64_t n_locked;   /* pages that the program locked */
     int64_t n_shared;   /* of all that is held, what another process of the tree is charged for */
+    int64_t pool_inherited; /* what the pool held at the fork that made this process */
     int64_t pool_charged, metadata_charged, file_charged;
 };
 

@@ -34,6 +34,9 @@
 /* Batches a pass: calls and forks wait for its end. */
 #define MOST_BATCHES (RECLAIM_PASS_PAGES / EVICT_BATCH)
 
+#define POOL_LEAST_SHARE 8
+#define POOL_RETREAT 256 /* pages */
+
 struct victims {
     uint32_t n;
     uint32_t page[EVICT_BATCH];
@@ -446,11 +449,16 @@ static bool write_down_to(int64_t pages)
     return wrote;
 }
 
-/* What the pool of this process may grow to, pages. */
+/*
+ * What the pool of this process may grow to, pages. What others have is taken off, but a process
+ * can always store something: a child counts its parent's pool as its own, though it costs nothing.
+ */
 static int64_t pool_limit(const struct watermarks *marks)
 {
     int64_t pool_of_others = pager.control->held[CONTROL_POOL] - pager.pool_charged;
-    return marks->pool_limit - pool_of_others - pager.n_locked;
+    int64_t limit = marks->pool_limit - pool_of_others - pager.n_locked;
+    int64_t least = pager.pool_inherited + marks->pool_limit / POOL_LEAST_SHARE;
+    return limit > least ? limit : least;
 }
 
 bool reclaim_is_store_full(void)
@@ -481,7 +489,9 @@ bool reclaim_pass(int64_t wanted)
         if (progress)
             budget_announce_room();
     }
-    return progress || budget_room() > start || pager.staging.n_pages > staged;
+    progress |= budget_room() > start || pager.staging.n_pages > staged;
+    /* Nothing else is left to give: then the pool goes on to the file, below its limit too. */
+    return progress || write_down_to(pager.pool_charged - POOL_RETREAT);
 }
 
 void reclaim_range(uint32_t page, uint32_t n_pages)
