@@ -96,7 +96,12 @@ void *control_swap_space(const struct control *control)
                                       : NULL;
 }
 
-/* Field 22 of /proc/PID/stat: when the process started; 0 when it can't be read. */
+#define IS_ZOMBIE UINT64_MAX
+
+/*
+ * Field 22 of /proc/PID/stat: when the process started; 0 when it can't be read; IS_ZOMBIE when it
+ * has ended and only its parent has not asked for its status yet.
+ */
 static uint64_t start_time_of(uint32_t pid)
 {
     char path[32], text[512];
@@ -110,6 +115,8 @@ static uint64_t start_time_of(uint32_t pid)
         return 0;
     text[n] = '\0';
     const char *at = strrchr(text, ')'); /* the name may hold anything, even parentheses */
+    if (at && (at[2] == 'Z' || at[2] == 'X'))
+        return IS_ZOMBIE;
     for (int field = 2; at && field < 22; field++)
         at = strchr(at + 1, ' ');
     uint64_t time = 0;
@@ -144,6 +151,8 @@ static bool is_alive(const struct control_slot *slot, uint32_t pid)
         return false;
     uint64_t now = start_time_of(pid);
     uint64_t then = atomic_load_explicit(&slot->start_time, memory_order_relaxed);
+    if (now == IS_ZOMBIE)
+        return false;
     return now == 0 || then == 0 || now == then;
 }
 
