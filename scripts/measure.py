@@ -107,8 +107,8 @@ class Sampler(threading.Thread):
                         if program_name(pid) not in self.not_counted)
             self.peak = max(self.peak, total)
             self.n_samples += 1
-            # Looking stops the program for a moment: never more than a tenth of the time.
-            pause = max(SAMPLE_SECONDS, 9 * (time.monotonic() - start))
+            # Looking stops the program for a moment: not much more than a tenth of the time.
+            pause = min(max(SAMPLE_SECONDS, 9 * (time.monotonic() - start)), 0.1)
 
 
 def end_all(before):

@@ -3,8 +3,8 @@
 
 PROGRAM = r"""
 local index, digest = {}, 0
-for i = 1, 140000 do
-  index["key-" .. (i * 7919 % 1000003)] = { i, string.rep("v", i % 50), { n = i } }
+for i = 1, 50000 do
+  index["key-" .. (i * 7919 % 1000003)] = { i, string.rep("v" .. i, 80 + i % 80), { n = i } }
 end
 for _, mode in ipairs { "generational", "incremental" } do
   collectgarbage(mode)

@@ -3,7 +3,7 @@
 
 PROGRAM = r"""
 const index = new Map();
-for (let i = 0; i < 120000; i++) index.set(`key-${i * 7919 % 1000003}`, [i, "v".repeat(i % 60) + i, { n: i }]);
+for (let i = 0; i < 60000; i++) index.set(`key-${i * 7919 % 1000003}`, [i, "v".repeat(i % 60) + i, { n: i }]);
 const buffers = [];
 for (let i = 0; i < 60; i++) {
   const buffer = Buffer.alloc(1 << 20);

@@ -4,8 +4,8 @@
 PROGRAM = r"""
 use strict; use warnings;
 my %index;
-for my $i (1 .. 120_000) {
-    $index{"key-" . ($i * 7919 % 1000003)} = [$i, "v" x ($i % 90), $i / 7];
+for my $i (1 .. 45_000) {
+    $index{"key-" . ($i * 7919 % 1000003)} = [$i, "v$i-" x (60 + $i % 90), $i / 7];
 }
 my $text = "";
 for my $key (sort keys %index) {

@@ -14,20 +14,20 @@ class Node:
 
 digest = hashlib.sha256()
 index = {}
-for i in range(110_000):
-    index[f"key-{i * 7919 % 1_000_003}"] = [i, str(i) * 3, {"n": i, "half": i / 2}]
-numbers = [random.random() for _ in range(200_000)]
+for i in range(40_000):
+    index[f"key-{i * 7919 % 1_000_003}"] = [i, str(i) * 200, {"n": i, "half": i / 2}]
+numbers = [random.random() for _ in range(60_000)]
 
 # Garbage in cycles, so that the collector walks everything that is alive.
 for round in range(2):
-    nodes = [Node(i, None) for i in range(20_000)]
+    nodes = [Node(i, None) for i in range(15_000)]
     for a, b in zip(nodes, reversed(nodes)):
         a.peer = b
     digest.update(str(sum(node.peer.key for node in nodes)).encode())
     del nodes, a, b
     digest.update(str(gc.collect()).encode())
 
-for key in random.sample(sorted(index), 25_000):
+for key in random.sample(sorted(index), 10_000):
     value = index[key]
     digest.update(f"{key}{value}".encode())
 for key in sorted(index)[::3]:

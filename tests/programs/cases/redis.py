@@ -12,7 +12,7 @@ import time
 
 import harness
 
-N_KEYS = 150_000
+N_KEYS = 60_000
 
 
 class Client:
@@ -69,7 +69,7 @@ def load(client, keys, salt):
     batch = []
     for i in keys:
         noise = f"{(i * 2654435761 + salt) & 0xffffffff:08x}{(i * 40503 + salt) & 0xffff:04x}"
-        batch.append(("SET", f"string:{i}", (noise * 30)[:200 + i % 300]))
+        batch.append(("SET", f"string:{i}", (noise * 100)[:500 + i % 700]))
         if i % 4 == 0:
             batch.append(("HSET", f"hash:{i // 64}", f"field{i}", noise))
         if i % 5 == 0:

@@ -6,11 +6,11 @@ PRAGMA cache_size = -1000000;
 PRAGMA temp_store = MEMORY;
 CREATE TABLE person (id INTEGER PRIMARY KEY, name TEXT, town INTEGER, born INTEGER, note TEXT);
 CREATE TABLE orders (id INTEGER PRIMARY KEY, person INTEGER, item INTEGER, price INTEGER);
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
 INSERT INTO person SELECT i, 'name-' || (i * 7919 % 1000003), i * 31 % 997, 1900 + i * 17 % 120,
-    hex(i * 2654435761 % 4294967296) || printf('%.*c', i % 60, 'x') FROM n;
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 160000)
-INSERT INTO orders SELECT i, 1 + i * 7919 % 100000, i * 104729 % 5003, i * 13 % 9973 FROM n;
+    hex(i * 2654435761 % 4294967296) || printf('%.*c', 300 + i % 500, 'x') FROM n;
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+INSERT INTO orders SELECT i, 1 + i * 7919 % 60000, i * 104729 % 5003, i * 13 % 9973 FROM n;
 CREATE INDEX person_name ON person(name);
 CREATE INDEX person_town ON person(town, born);
 CREATE INDEX orders_person ON orders(person, item);

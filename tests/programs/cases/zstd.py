@@ -6,7 +6,7 @@ import compression_data
 def test(case):
     zstd = case.need("zstd")
     source = case.file("data")
-    compression_data.write(source, n_bytes=10 << 20)
+    compression_data.write(source, n_bytes=1_500_000)
     # From standard input, so that the window is not made as small as the file.
     case.compare([zstd, "-17", "--long=27", "-T1", "-q", "-c"], stdin=source, timeout=100)
 
