@@ -492,7 +492,8 @@ class Stats(InDirectory):
 
     def test_a_run_that_quire_ends(self):
         result = call("run", "--ram", "16M", "--swap", "none", "--stats", self.path("s"), "python3",
-                      "-S", "-c", "import os; keep = [os.urandom(4000) for _ in range(20000)]")
+                      "-S", "-c", "import os; keep = bytearray(64 << 20)\n"
+                      "for at in range(0, len(keep), 4096): keep[at:at + 4096] = os.urandom(4096)")
         self.assertEqual((result.returncode, result.stdout), (125, ""))
         message = result.stderr.splitlines()[0]
         self.assertTrue(message.startswith("quire: out of room: "), result.stderr)
