@@ -26,7 +26,7 @@ import measure  # noqa: E402
 MIB = 1 << 20
 GRACE_BYTES = 8 * MIB
 FORK_SHARE = 1  # forked processes may be over by one part in so many of the budget
-UNDER_WAY_BYTES = 1 * MIB  # charged by faults that have not yet made room for themselves
+UNDER_WAY_BYTES = 4 * MIB  # faults and packing under way, which have not yet made room for themselves
 MIN_BUDGET_BYTES = 16 * MIB
 
 
