@@ -227,13 +227,12 @@ EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct heap_counts counts;
     heap_counts(&counts);
-    size_t live = counts.small_bytes + counts.large_bytes;
     return (struct mallinfo2){
-        .arena = counts.span_bytes + counts.large_bytes,
+        .arena = counts.span_bytes, /* as glibc: what is in hblkhd counts there alone */
         .ordblks = counts.n_small,
         .hblks = counts.n_large,
         .hblkhd = counts.large_bytes,
-        .uordblks = live - counts.cached_bytes,
+        .uordblks = counts.small_bytes - counts.cached_bytes,
         .fordblks = counts.span_bytes - counts.small_bytes + counts.cached_bytes,
     };
 }
