@@ -98,6 +98,14 @@ void *control_swap_space(const struct control *control)
 
 #define IS_ZOMBIE UINT64_MAX
 
+static uint64_t read_number(const char *at)
+{
+    uint64_t number = 0;
+    for (; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    return number;
+}
+
 /*
  * Field 22 of /proc/PID/stat: when the process started; 0 when it can't be read; IS_ZOMBIE when it
  * has ended and only its parent has not asked for its status yet.
@@ -115,14 +123,14 @@ static uint64_t start_time_of(uint32_t pid)
         return 0;
     text[n] = '\0';
     const char *at = strrchr(text, ')'); /* the name may hold anything, even parentheses */
-    if (at && (at[2] == 'Z' || at[2] == 'X'))
-        return IS_ZOMBIE;
-    for (int field = 2; at && field < 22; field++)
+    bool is_zombie = at && (at[2] == 'Z' || at[2] == 'X');
+    for (int field = 2; at && field < 22; field++) {
         at = strchr(at + 1, ' ');
-    uint64_t time = 0;
-    for (at = at ? at + 1 : ""; *at >= '0' && *at <= '9'; at++)
-        time = time * 10 + (uint64_t)(*at - '0');
-    return time;
+        /* Field 20: a process whose first thread alone has ended lives on. */
+        if (at && field == 19 && is_zombie && read_number(at + 1) <= 1)
+            return IS_ZOMBIE;
+    }
+    return at ? read_number(at + 1) : 0;
 }
 
 /*

@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,7 +140,7 @@ static void charges_add_up_and_peaks_stay(void **state)
     struct run run;
     create(&run, 0);
     unsigned one = (unsigned)control_reserve(run.control);
-    unsigned other = (unsigned)control_reserve(run.control);
+    unsigned other = (unsigned)control_join(run.control);
     assert_int_not_equal(one, other);
     control_charge(run.control, one, CONTROL_RESIDENT, 100);
     control_charge(run.control, other, CONTROL_RESIDENT, 50);
@@ -152,6 +154,8 @@ static void charges_add_up_and_peaks_stay(void **state)
     assert_int_equal(run.control->peak[CONTROL_FILE], 1000);
     assert_int_equal(run.control->peak_held, 157);
     assert_int_equal(run.control->slot[other].held[CONTROL_RESIDENT], 50);
+    control_leave(run.control, one); /* not this process's: a vfork child would do that */
+    assert_int_equal(control_held(run.control), 60);
     control_leave(run.control, other);
     assert_int_equal(control_held(run.control), 3);
     assert_int_equal(run.control->held[CONTROL_FILE], 0);
@@ -193,6 +197,7 @@ static pid_t start_member(struct control *control, int64_t n_pages)
     assert_int_equal(pipe(ready), 0);
     pid_t child = fork();
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
         int slot = control_join(control);
         control_charge(control, (unsigned)slot, CONTROL_RESIDENT, n_pages);
         control_charge(control, (unsigned)slot, CONTROL_FILE, 2 * n_pages);
@@ -246,6 +251,54 @@ static void what_a_killed_process_held_is_taken_back(void **state)
     destroy(&run);
 }
 
+/* Its memory is gone, though its parent may never ask how it ended. */
+static void a_process_that_nobody_waited_for_is_gone(void **state)
+{
+    struct run run;
+    siginfo_t info;
+    create(&run, 0);
+    pid_t child = start_member(run.control, 500);
+    kill(child, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(control_held(run.control), 0);
+    end_member(child);
+    destroy(&run);
+}
+
+static void *pause_until_orphaned(void *unused)
+{
+    for (pid_t before = getppid(); getppid() == before;)
+        usleep(10000);
+    _exit(0);
+}
+
+/* A process lives as long as one of its threads does. */
+static void a_process_whose_first_thread_ended_is_alive(void **state)
+{
+    struct run run;
+    char path[64], text[256] = "";
+    create(&run, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t thread;
+        control_join(run.control);
+        pthread_create(&thread, NULL, pause_until_orphaned, NULL);
+        pthread_exit(NULL);
+    }
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)child);
+    for (int i = 0; i < 2000 && !strstr(text, ") Z "); i++) {
+        int fd = open(path, O_RDONLY);
+        assert_true(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+        close(fd);
+        usleep(1000);
+    }
+    assert_non_null(strstr(text, ") Z "));
+    assert_int_equal(control_reap(run.control, NULL, NULL), 0);
+    end_member(child);
+    destroy(&run);
+}
+
 static void a_full_block_reaps_before_it_refuses(void **state)
 {
     struct run run;
@@ -254,7 +307,7 @@ static void a_full_block_reaps_before_it_refuses(void **state)
     while (control_reserve(run.control) >= 0)
         continue;
     end_member(child);
-    assert_int_equal(control_reserve(run.control), 0);
+    assert_int_equal(control_join(run.control), 0);
     assert_int_equal(control_held(run.control), 0);
     destroy(&run);
 }
@@ -358,6 +411,8 @@ int main(void)
         cmocka_unit_test(what_is_not_managed_has_a_peak_of_the_sum),
         cmocka_unit_test(slots_run_out_and_come_back),
         cmocka_unit_test(what_a_killed_process_held_is_taken_back),
+        cmocka_unit_test(a_process_that_nobody_waited_for_is_gone),
+        cmocka_unit_test(a_process_whose_first_thread_ended_is_alive),
         cmocka_unit_test(a_full_block_reaps_before_it_refuses),
         cmocka_unit_test(a_reused_process_id_is_told_by_its_start),
         cmocka_unit_test(the_first_verdict_stays),
