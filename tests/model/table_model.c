@@ -52,6 +52,14 @@ static void set_run(void)
         set(page, clear ? 0 : draw_entry());
 }
 
+static void clear_all(void)
+{
+    for (uint32_t page = 0; page < N_PAGES; page++)
+        set(page, 0);
+    for (unsigned i = 0; i < 3; i++) /* where chunks begin and end */
+        set(draw(N_PAGES / TABLE_CHUNK_PAGES) * TABLE_CHUNK_PAGES + draw(2) * 511, draw_entry());
+}
+
 static uint32_t expected_next(uint32_t page, uint32_t end)
 {
     while (page < end && oracle[page] == 0)
@@ -101,6 +109,8 @@ int main(void)
     size_t before = meta_bytes();
     REQUIRE(table_next(&table, 0, N_PAGES) == N_PAGES);
     for (unsigned step = 0; step < N_STEPS; step++) {
+        if (draw(300) == 0) /* then most chunks are empty, and some have one entry */
+            clear_all();
         if (draw(50) == 0)
             set_run();
         else

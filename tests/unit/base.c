@@ -65,9 +65,9 @@ static void sizes_are_read_as_people_write_them(void **state)
 
 static void what_is_no_size_is_refused(void **state)
 {
-    static const char *const texts[] = {"",    " ",   "x",    "K",    ".5G",   "1.",  "1.G",  "-1",
-                                        "+1",  "1 K", " 1",   "1KK",  "1Kb1",  "1Ki", "1iB",  "1E",
-                                        "1%%", "1 %", "0x10", "1,5G", "1.5.5", "1e6", "1KiBs"};
+    static const char *const texts[] = {
+        "",     " ",   "x",   "K",  ".5G", "1.",  "1.G", "-1",   "+1",   "1 K",   " 1",  "1KK",
+        "1Kb1", "1Ki", "1iB", "1E", "1P",  "1%%", "1 %", "0x10", "1,5G", "1.5.5", "1e6", "1KiBs"};
     uint64_t bytes;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (size_parse(texts[i], 1000, &bytes) != -EINVAL)
@@ -181,6 +181,9 @@ static void a_message_is_cut_and_ended(void **state)
     assert_int_equal(buffer[5], 'x'); /* nothing behind the end is written */
     assert_int_equal(log_format(buffer, 5, "%d", 1234567), 4);
     assert_string_equal(buffer, "1234");
+    assert_int_equal(log_format(buffer, 5, "%s", "54321"), 4); /* one too many */
+    assert_string_equal(buffer, "5432");
+    assert_int_equal(buffer[5], 'x');
     assert_int_equal(log_format(buffer, 5, "12%s", "34"), 4);
     assert_int_equal(log_format(buffer, 1, "much"), 0);
     assert_string_equal(buffer, "");
