@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pager in particular situations, each in a child with a run of its own. Cases that are named
+ * after what once went wrong stay here; pager_model looks for the next ones.
+ */
+#include "pager_audit.h"
+#include "pager_run.h"
+
+#define BUDGET_BYTES ((uint64_t)16 << 20)
+#define BUDGET_PAGES ((uint32_t)(BUDGET_BYTES / SYS_PAGE_SIZE))
+#define SECONDS 10
+#define READ_WRITE (PROT_READ | PROT_WRITE)
+
+#define REQUIRE(condition)                                                          \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
+            _exit(1);                                                               \
+        }                                                                           \
+    } while (0)
+
+static size_t bytes_of(uint32_t n_pages)
+{
+    return (size_t)n_pages * SYS_PAGE_SIZE;
+}
+
+static char *map(uint32_t n_pages)
+{
+    char *address = pager_map(bytes_of(n_pages), READ_WRITE);
+    REQUIRE(address != NULL);
+    return address;
+}
+
+static void fill(char *address, uint32_t n_pages, enum page_kind kind, uint64_t seed)
+{
+    unsigned char page[SYS_PAGE_SIZE];
+    for (uint32_t i = 0; i < n_pages; i++) {
+        make_page(page, kind, seed + i);
+        memcpy(address + bytes_of(i), page, SYS_PAGE_SIZE);
+    }
+}
+
+static void verify(const char *address, uint32_t n_pages, enum page_kind kind, uint64_t seed)
+{
+    unsigned char page[SYS_PAGE_SIZE];
+    for (uint32_t i = 0; i < n_pages; i++) {
+        make_page(page, kind, seed + i);
+        REQUIRE(memcmp(address + bytes_of(i), page, SYS_PAGE_SIZE) == 0);
+    }
+}
+
+/* More compressible pages than fit come by, so that all others that can be are evicted. */
+static void press(void)
+{
+    char *address = map(2 * BUDGET_PAGES);
+    fill(address, 2 * BUDGET_PAGES, PAGE_TINY, 77);
+    verify(address, 2 * BUDGET_PAGES, PAGE_TINY, 77);
+    REQUIRE(pager_unmap(address, bytes_of(2 * BUDGET_PAGES)) == 0);
+    REQUIRE(pager_is_armed());
+}
+
+static void a_program_within_its_budget_is_not_paged(void)
+{
+    char *address = map(BUDGET_PAGES / 2);
+    fill(address, BUDGET_PAGES / 2, PAGE_RANDOM, 1);
+    verify(address, BUDGET_PAGES / 2, PAGE_RANDOM, 1);
+    REQUIRE(!pager_is_armed());
+    REQUIRE(run_control->held[CONTROL_RESIDENT] == BUDGET_PAGES / 2);
+    REQUIRE(pager_unmap(address, bytes_of(BUDGET_PAGES / 2)) == 0);
+    REQUIRE(run_control->held[CONTROL_RESIDENT] == 0);
+}
+
+static void pages_come_back_after_pressure(void)
+{
+    char *address = map(1000);
+    fill(address, 1000, PAGE_TEXT, 5);
+    press();
+    verify(address, 1000, PAGE_TEXT, 5);
+    REQUIRE(pager_audit() == NULL);
+}
+
+/* Protections that alternate: no run of pages lies in one mapping of the kernel's. */
+static void runs_that_cross_mappings_are_evicted(void)
+{
+    const uint32_t n_pages = BUDGET_PAGES / 2;
+    char *address = map(n_pages);
+    fill(address, n_pages, PAGE_TINY, 9);
+    for (uint32_t i = 0; i < n_pages; i += 32)
+        REQUIRE(pager_protect(address + bytes_of(i), SYS_PAGE_SIZE, PROT_READ) == 0);
+    press();
+    int64_t n_resident = 0;
+    for (uint32_t i = 0; i < n_pages; i++)
+        n_resident += pager_is_resident(address + bytes_of(i));
+    REQUIRE(n_resident < n_pages / 8);
+    verify(address, n_pages, PAGE_TINY, 9);
+}
+
+/*
+ * Every 16 pages another mapping of the kernel's, though one region: a window that is read ahead is
+ * cut there, and who faulted on the part behind it must be woken all the same.
+ */
+static void a_window_that_is_cut_wakes_who_waits(void)
+{
+    const uint32_t n_pages = BUDGET_PAGES;
+    char *address = pager_map(bytes_of(n_pages), PROT_NONE);
+    REQUIRE(address != NULL);
+    for (uint32_t odd = 0; odd < 2; odd++)
+        for (uint32_t i = 8 * odd; i < n_pages; i += 16) { /* each gets an anon_vma of its own */
+            REQUIRE(pager_protect(address + bytes_of(i), bytes_of(8), READ_WRITE) == 0);
+            fill(address + bytes_of(i), 8, PAGE_TINY, i);
+        }
+    for (unsigned round = 0; round < 12; round++) {
+        REQUIRE(pager_advise(address, bytes_of(n_pages), MADV_PAGEOUT) == 0);
+        for (uint32_t i = 0; i < n_pages; i += 8)
+            verify(address + bytes_of(i), 8, PAGE_TINY, i);
+        fill(address, 8, PAGE_TINY, 0);
+        press();
+    }
+}
+
+static void what_has_no_access_keeps_its_contents_when_it_moves(void)
+{
+    const int prots[] = {PROT_NONE, PROT_READ, READ_WRITE};
+    for (unsigned i = 0; i < 3; i++) {
+        char *address = map(200), *barrier = map(16);
+        fill(address, 200, PAGE_TEXT, i);
+        if (i % 2 == 0)
+            press();
+        verify(address, 100, PAGE_TEXT, i); /* a half is resident now */
+        REQUIRE(pager_protect(address, bytes_of(200), prots[i]) == 0);
+        char *moved = pager_remap(address, bytes_of(200), bytes_of(5000), true);
+        REQUIRE(!sys_is_error(moved));
+        REQUIRE(pager_protect(moved, bytes_of(200), PROT_READ) == 0);
+        verify(moved, 200, PAGE_TEXT, i);
+        REQUIRE(pager_unmap(moved, bytes_of(5000)) == 0);
+        REQUIRE(pager_unmap(barrier, bytes_of(16)) == 0);
+    }
+}
+
+static void a_size_beyond_the_arena_is_refused(void)
+{
+    char *address = map(64);
+    fill(address, 64, PAGE_TEXT, 3);
+    static const size_t sizes[] = {((size_t)1 << 44) + SYS_PAGE_SIZE, (size_t)1 << 45,
+                                   SIZE_MAX - 10};
+    for (unsigned i = 0; i < 3; i++) {
+        void *moved = pager_remap(address, bytes_of(64), sizes[i], true);
+        REQUIRE(sys_is_error(moved) && sys_error(moved) == -ENOMEM);
+        REQUIRE(pager_map(sizes[i], READ_WRITE) == NULL);
+    }
+    verify(address, 64, PAGE_TEXT, 3);
+}
+
+static void a_locked_mapping_that_grows_is_counted_rightly(void)
+{
+    char *address = map(64);
+    int error = pager_lock_range(address, bytes_of(64));
+    if (error == -ENOMEM || error == -EPERM)
+        return; /* the kernel does not let us */
+    REQUIRE(error == 0 && pager.n_locked == 64);
+    char *grown = pager_remap(address, bytes_of(64), bytes_of(96), false);
+    size_t n_bytes = sys_is_error(grown) ? bytes_of(64) : bytes_of(96);
+    REQUIRE(pager_unlock_range(address, n_bytes) == 0);
+    REQUIRE(pager.n_locked == 0);
+}
+
+/* A program that was refused memory and gives some back gets memory again. */
+static void memory_given_back_can_be_had_again(void)
+{
+    static char *parts[64];
+    unsigned n = 0;
+    press();
+    for (; n < 64; n++) {
+        parts[n] = pager_map(bytes_of(128), READ_WRITE);
+        if (!parts[n])
+            break;
+        fill(parts[n], 128, PAGE_RANDOM, n);
+    }
+    REQUIRE(n < 64); /* twice the budget of what does not compress, and no file */
+    for (unsigned i = 0; i < n; i++)
+        verify(parts[i], 128, PAGE_RANDOM, i);
+    for (unsigned i = 0; i < n; i++)
+        REQUIRE(pager_unmap(parts[i], bytes_of(128)) == 0);
+    usleep(200000);
+    char *address = map(BUDGET_PAGES / 2);
+    fill(address, BUDGET_PAGES / 2, PAGE_RANDOM, 6);
+    verify(address, BUDGET_PAGES / 2, PAGE_RANDOM, 6);
+}
+
+static void dropped_memory_reads_as_zeros(void)
+{
+    char *address = map(600);
+    fill(address, 600, PAGE_TEXT, 8);
+    press();
+    verify(address, 200, PAGE_TEXT, 8);
+    REQUIRE(pager_advise(address, bytes_of(600), MADV_DONTNEED) == 0);
+    verify(address, 600, PAGE_ZERO, 0);
+    REQUIRE(pager_audit() == NULL);
+}
+
+static void a_heap_run_says_truly_whether_it_is_zeroed(void)
+{
+    bool zeroed;
+    char *run = pager_heap_alloc(500, 1, &zeroed);
+    REQUIRE(run && zeroed);
+    verify(run, 500, PAGE_ZERO, 0);
+    fill(run, 500, PAGE_RANDOM, 2);
+    pager_heap_free(run, 500);
+    run = pager_heap_alloc(500, 1, &zeroed);
+    REQUIRE(run != NULL);
+    if (zeroed)
+        verify(run, 500, PAGE_ZERO, 0);
+    pager_heap_free(run, 500);
+    REQUIRE(pager_heap_purge());
+    run = pager_heap_alloc(500, 1, &zeroed);
+    REQUIRE(run && zeroed);
+    verify(run, 500, PAGE_ZERO, 0);
+}
+
+static const struct {
+    void (*run)(void);
+    const char *name;
+} cases[] = {
+#define CASE(name)  \
+    {               \
+        name, #name \
+    }
+    CASE(a_program_within_its_budget_is_not_paged),
+    CASE(pages_come_back_after_pressure),
+    CASE(runs_that_cross_mappings_are_evicted),
+    CASE(a_window_that_is_cut_wakes_who_waits),
+    CASE(what_has_no_access_keeps_its_contents_when_it_moves),
+    CASE(a_size_beyond_the_arena_is_refused),
+    CASE(a_locked_mapping_that_grows_is_counted_rightly),
+    CASE(memory_given_back_can_be_had_again),
+    CASE(dropped_memory_reads_as_zeros),
+    CASE(a_heap_run_says_truly_whether_it_is_zeroed),
+};
+#define N_CASES (sizeof cases / sizeof cases[0])
+
+static void body(void *argument)
+{
+    REQUIRE(pager_init(run_control, NULL) == 0);
+    cases[*(unsigned *)argument].run();
+    pager_exit();
+}
+
+static bool run_case(unsigned i)
+{
+    const struct run_config config = {BUDGET_BYTES, 0, STORE_CODEC_LZ4};
+    int status;
+    run_create(&config);
+    enum run_end end = run_child(body, &i, SECONDS, &status);
+    printf("%s %s\n", end == RUN_DONE ? "    good" : "NOT GOOD", cases[i].name);
+    if (end != RUN_DONE)
+        printf("         %s, status %#x %s\n", end == RUN_HUNG ? "hangs" : "ended",
+               (unsigned)status, run_control->message);
+    run_destroy();
+    return end == RUN_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *missing = run_missing();
+    bool good = true;
+    if (missing) {
+        printf("skipped: %s\n", missing);
+        return RUN_SKIPPED;
+    }
+    for (unsigned i = 0; i < N_CASES; i++)
+        if (argc < 2 || strcmp(argv[1], cases[i].name) == 0)
+            good &= run_case(i);
+    return good ? 0 : 1;
+}
