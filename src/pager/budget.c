@@ -106,7 +106,14 @@ void budget_charge_tables(void)
 
 bool budget_is_tight(void)
 {
-    return pager.control && atomic_load_explicit(&pager.control->tight, memory_order_relaxed);
+    struct watermarks marks;
+    if (!pager.control || !atomic_load_explicit(&pager.control->tight, memory_order_relaxed))
+        return false;
+    budget_watermarks(&marks);
+    if (budget_room() < marks.high)
+        return true;
+    atomic_store(&pager.control->tight, 0); /* the program has given something back */
+    return false;
 }
 
 void budget_announce_room(void)

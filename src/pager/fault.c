@@ -73,8 +73,11 @@ static uint32_t install(uint32_t page, const unsigned char *contents, uint32_t n
             n_pages = done + 1; /* the range crosses into another mapping: only the first is due */
         } else if (n == -ENOMEM && tries++ < COPY_RETRIES) {
             sys_sleep_ns(1000000); /* the kernel is short of memory; nobody gains by giving up */
-        } else {
+        } else if (n == -ENOENT || n == -ESRCH || done > 0) {
             break;
+        } else { /* to go on would be to lose the page */
+            pager_end_run(CONTROL_FAILED, "the page at %p could not be brought in (error %d)",
+                          (void *)page_address(page), (int)-n);
         }
     }
     return done;
@@ -93,6 +96,9 @@ static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done)
         table_set(&pager.table, page + i, table_get(&pager.table, page + i) & ~PAGE_BUSY);
     pager.n_resident += n_done;
     budget_charge(CONTROL_RESIDENT, n_done);
+    if (n_done < n_pages) /* who came for one of them was left to this fault */
+        uffd_wake(service_uffd, page_address(page + n_done),
+                  (size_t)(n_pages - n_done) << SYS_PAGE_SHIFT);
     pager_busy_done(n_pages);
 }
 

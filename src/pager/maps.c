@@ -46,6 +46,13 @@ static size_t bytes_of(uint32_t n_pages)
     return (size_t)n_pages << SYS_PAGE_SHIFT;
 }
 
+/* L, unarmed. A charge of pager_admit goes back. */
+static void take_back(int64_t n_pages)
+{
+    pager.n_resident -= n_pages;
+    budget_charge(CONTROL_RESIDENT, -n_pages);
+}
+
 /* L, unarmed. What the accessible pages of a range were charged goes back. */
 static void uncharge(uint32_t page, uint32_t n_pages)
 {
@@ -290,9 +297,17 @@ static bool grow_in_place(const struct region *region, uint32_t page, uint32_t n
     bool grown = false;
     pager_enter(&guard);
     if (quire_buddy_try_extend(pager.buddy, page, n_old, n_new) == 0) {
-        grown = (!(region->flags & REGION_ACCESS) || pager_admit(&guard, n_more)) &&
-                sys_mprotect(page_address(more), bytes_of(n_more), region_prot(region)) == 0 &&
-                regions_set(&pager.regions, more, n_more, region->flags) == 0;
+        /* The new pages are neither locked nor wiped by a fork: the kernel knows nothing of it. */
+        const uint32_t flags = region->flags & ~(REGION_LOCKED | REGION_WIPEONFORK);
+        bool admitted = !(flags & REGION_ACCESS) || pager_admit(&guard, n_more);
+        grown = admitted && regions_set(&pager.regions, more, n_more, flags) == 0;
+        if (admitted && !grown && !is_armed() && (flags & REGION_ACCESS))
+            take_back(n_more);
+        if (grown && sys_mprotect(page_address(more), bytes_of(n_more), region_prot(region)) < 0) {
+            uncharge(more, n_more);
+            (void)regions_clear(&pager.regions, more, n_more);
+            grown = false;
+        }
         if (!grown)
             free_pages(more, n_more);
     }
@@ -314,23 +329,46 @@ static bool region_around(uint32_t page, uint32_t n_pages, struct region *result
     return found;
 }
 
+/*
+ * Moves contents out of a mapping that goes away, to one that is readable and writable: the kernel
+ * moves no pages of read-only mappings, and those without access could not even be copied.
+ */
+static int move_writable(uint32_t from, uint32_t to, uint32_t n_pages, const struct region *region)
+{
+    const int writable = PROT_READ | PROT_WRITE;
+    if (region_prot(region) != writable) {
+        int error = sys_mprotect(page_address(from), bytes_of(n_pages), writable);
+        if (error)
+            return error;
+    }
+    pager_move_contents(from, to, n_pages);
+    return 0;
+}
+
 void *pager_remap(void *address, size_t old_bytes, size_t new_bytes, bool may_move)
 {
     uint32_t page = page_of(address), n_old = pages_of(old_bytes), n_new = pages_of(new_bytes);
     struct region region;
-    if (n_old == 0 || n_new == 0 || (uintptr_t)address % SYS_PAGE_SIZE)
+    if (n_old == 0 || new_bytes == 0 || (uintptr_t)address % SYS_PAGE_SIZE)
         return (void *)(intptr_t)-EINVAL;
+    if (new_bytes > bytes_of(pager.n_pages - pager.heap_pages) / 2)
+        return (void *)(intptr_t)-ENOMEM;
     if (!region_around(page, n_old, &region) || region.flags & REGION_FOREIGN)
         return (void *)(intptr_t)-EFAULT;
     if (n_new < n_old)
         pager_unmap(page_address(page + n_new), bytes_of(n_old - n_new));
     if (n_new <= n_old || grow_in_place(&region, page, n_old, n_new))
         return address;
-    void *moved = may_move ? pager_map(new_bytes, region_prot(&region)) : NULL;
+    void *moved = may_move ? pager_map(new_bytes, PROT_READ | PROT_WRITE) : NULL;
     if (!moved)
         return (void *)(intptr_t)-ENOMEM;
-    pager_move_contents(page, page_of(moved), n_old);
+    if (move_writable(page, page_of(moved), n_old, &region) < 0) {
+        pager_unmap(moved, new_bytes);
+        return (void *)(intptr_t)-ENOMEM;
+    }
     pager_unmap(address, old_bytes);
+    if (region_prot(&region) != (PROT_READ | PROT_WRITE)) /* too late to fail: it stays writable */
+        (void)pager_protect(moved, new_bytes, region_prot(&region));
     return moved;
 }
 
@@ -344,11 +382,16 @@ int pager_remap_over(void *address, size_t old_bytes, size_t new_bytes, void *ta
         return -EINVAL;
     if (!region_around(page, n_old, &region) || region.flags & REGION_FOREIGN)
         return -EFAULT;
-    int error = pager_map_over(target, new_bytes, region_prot(&region));
+    int error = pager_map_over(target, new_bytes, PROT_READ | PROT_WRITE);
     if (error)
         return error == -ENOTSUP ? -EINVAL : error;
-    pager_move_contents(page, to, n_old < n_new ? n_old : n_new);
-    return pager_unmap(address, old_bytes);
+    error = move_writable(page, to, n_old < n_new ? n_old : n_new, &region);
+    if (error)
+        return error;
+    pager_unmap(address, old_bytes);
+    if (region_prot(&region) != (PROT_READ | PROT_WRITE))
+        (void)pager_protect(target, new_bytes, region_prot(&region));
+    return 0;
 }
 
 /* Pages of the arena that a range of addresses lies in, wholly or in part. */

@@ -145,6 +145,8 @@ static ssize_t move_out(uint32_t page, uint32_t n_pages)
         moved = uffd_move(service_uffd, staging_address(&pager.staging, slot), page_address(page),
                           (size_t)n_pages << SYS_PAGE_SHIFT, 0);
     } while (moved == -EAGAIN);
+    if (moved == -EINVAL && n_pages > 1) /* the run crosses into another mapping of the kernel's */
+        return move_out(page, 1);
     if (moved <= 0)
         return moved;
     n_pages = (uint32_t)((size_t)moved >> SYS_PAGE_SHIFT);
@@ -321,7 +323,8 @@ static bool keep(uint32_t page, uint32_t slot, const struct store_packed *packed
     store_ref ref = 0;
     if (!dead && !packed->same && packed->codec == STORE_CODEC_NONE && !work.batch) {
         atomic_store(&work.is_full, true);
-        return put_back(page, slot);
+        if (put_back(page, slot))
+            return true; /* else (read-only, shared by a fork) it must not block the ring */
     }
     if (dead) {
         control_count(&pager.self->stats.dropped_dead, 1);
