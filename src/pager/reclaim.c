@@ -402,7 +402,7 @@ static uint32_t pack_batch(int64_t pool_limit, uint32_t *n_slots)
 
 static bool relocate(void *context, uint32_t page, store_ref old, store_ref new)
 {
-    if (table_get(&pager.table, page) != page_make(PAGE_STORED, old))
+    if (page >= pager.n_pages || table_get(&pager.table, page) != page_make(PAGE_STORED, old))
         return false; /* gone, or BUSY: a handler is reading the old copy */
     table_set(&pager.table, page, page_make(PAGE_STORED, new));
     return true;

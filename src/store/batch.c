@@ -10,7 +10,8 @@
  * When the file is full but our own clusters are sparse, a batch gathers instead: collect pins
  * sparse clusters, write reads them back and packs their living objects into the cluster held in
  * reserve, and commit hands those over; the emptied clusters are free, the first becomes the
- * reserve. Each such batch leaves fewer sparse clusters than there were, so it comes to an end.
+ * reserve. Each such batch is to leave fewer sparse clusters than there were; where a few in a row
+ * do not, gathering stops until something in the file is dropped, so it comes to an end.
  *
  * Invariants
  *   B1  the objects in state LEAVING or DEAD are those listed in batches in flight, each once;
@@ -33,6 +34,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define MOST_FRUITLESS 4 /* then gathering waits until something in the file is dropped */
 #define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000)
 #define BATCH_BYTES round_up(sizeof(struct store_batch), SYS_PAGE_SIZE)
 
@@ -149,7 +151,7 @@ static int collect_from_pool(struct store *store, struct store_batch *batch, uin
 /* The file is full: gathers from sparse clusters of our own until one is filled. */
 static int collect_from_file(struct store *store, struct store_batch *batch)
 {
-    if (store->file.reserve == SWAP_NONE)
+    if (store->file.reserve == SWAP_NONE || store->n_fruitless >= MOST_FRUITLESS)
         return -ENOSPC;
     struct batch_source sources[BATCH_SOURCES];
     unsigned n = 0, n_units = 0;
@@ -159,7 +161,7 @@ static int collect_from_file(struct store *store, struct store_batch *batch)
         if (cluster == SWAP_NONE)
             break;
         const struct cluster *entry = &store->file.table[cluster];
-        sources[n] = (struct batch_source){.cluster = cluster};
+        sources[n] = (struct batch_source){.cluster = cluster, .n_units = entry->n_units};
         memcpy(sources[n++].live, entry->live, sizeof(entry->live));
         n_units += entry->n_units;
         for (unsigned w = 0; w < CLUSTER_GRANULES / 64; w++)
@@ -247,6 +249,8 @@ static bool gather(const struct store *store, struct store_batch *batch,
             break;
         const unsigned granule = unit / GRANULE_UNITS;
         if ((source->live[granule / 64] >> granule % 64 & 1) != 0) {
+            if (n_units > source->n_units) /* a damaged header */
+                break;
             header.checksum ^= cluster_seal(&store->file, source->cluster, unit);
             struct batch_item *item = place(batch, &header);
             if (item == NULL)
@@ -365,9 +369,16 @@ static bool move_within_file(struct store *store, const struct store_batch *batc
                              const struct batch_item *item, relocate_fn *relocate, void *context)
 {
     const struct file_ref from = ref_file(item->old), to = new_place(batch, item);
+    const struct file_ref start = {from.cluster, from.unit, 0};
+    if (!cluster_holds(&store->file, start))
+        return false; /* dropped meanwhile */
     if (!cluster_holds(&store->file, from) ||
-        !relocate(context, item->page, item->old, ref_of_file(to)))
+        !relocate(context, item->page, item->old, ref_of_file(to))) {
+        /* Alive, and not its page's: the header is damaged (or the page is just being loaded). It
+         * would be gathered again and again. */
+        cluster_settle(&store->file, from.cluster);
         return false;
+    }
     cluster_remove(&store->file, from);
     cluster_add(&store->file, to);
     return true;
@@ -383,6 +394,18 @@ static void remember(struct store *store, int result)
     if (result == -ENOSPC)
         store->retry_ns = sys_now_ns() + RETRY_NS;
     atomic_store_explicit(&store->file_error, result, memory_order_relaxed); /* a figure */
+}
+
+/*
+ * One cluster is filled, so two must have been emptied for a gain. Where rounding or damage leaves
+ * no pair that fits into one, gathering would go round for ever.
+ */
+static void judge_gathering(struct store *store, const struct store_batch *batch)
+{
+    unsigned n_emptied = 0;
+    for (unsigned i = 0; i < batch->n_sources; i++)
+        n_emptied += store->file.table[batch->sources[i].cluster].n_units == 0;
+    store->n_fruitless = n_emptied >= 2 ? 0 : store->n_fruitless + 1;
 }
 
 static void end_source(struct store *store, const struct batch_source *source)
@@ -404,6 +427,8 @@ size_t store_commit(struct store *store, struct store_batch *batch, int result,
                  ? move_from_pool(store, batch, item, relocate, context)
                  : move_within_file(store, batch, item, relocate, context);
     }
+    if (batch->kind == BATCH_FROM_FILE)
+        judge_gathering(store, batch);
     for (unsigned i = 0; i < batch->n_sources; i++)
         end_source(store, &batch->sources[i]);
     for (unsigned i = 0; i < batch->n_clusters; i++)

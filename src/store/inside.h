@@ -22,6 +22,7 @@ struct batch_item { /* one object on its way to the file */
 
 struct batch_source { /* a sparse cluster, pinned, whose living objects are gathered */
     uint32_t cluster;
+    unsigned n_units; /* of its living objects together */
     uint64_t live[CLUSTER_GRANULES / 64];
     bool damaged; /* found by write */
 };
@@ -55,6 +56,7 @@ struct store {
     struct clusters file;
     struct store_figures figures;
     struct store_batch *in_flight;
+    unsigned n_fruitless;   /* batches in a row that gathered from the file and gained no cluster */
     uint64_t retry_ns;      /* collect refuses before, after the disk was full */
     _Atomic int file_error; /* the last write's; 0: it went well */
     _Atomic bool punching;  /* one thread at a time */

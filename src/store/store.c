@@ -298,6 +298,7 @@ void store_drop(struct store *store, store_ref ref)
         return;
     case STORE_FILE:
         drop_file(store, ref);
+        store->n_fruitless = 0;
         return;
     }
     misused(ref);

@@ -127,7 +127,8 @@ int store_write(struct store *store, struct store_batch *batch);
  * Locked: for each object that was not dropped since it was collected, asks relocate(context, page,
  * old, new) to swap the reference; where it says true the pool's copy is freed, else the file's.
  * `result` is what store_write returned; when not 0 nothing is relocated. Returns the number
- * relocated.
+ * relocated. `page` may be any number where the disk damaged what is moved within the file: check
+ * it.
  */
 size_t store_commit(struct store *store, struct store_batch *batch, int result,
                     bool (*relocate)(void *context, uint32_t page, store_ref old, store_ref new),

@@ -93,7 +93,7 @@ static void all_is_there(void)
 
 static bool relocate(void *context, uint32_t p, store_ref old, store_ref new)
 {
-    if (refs[p] != old)
+    if (p >= N_PAGES || refs[p] != old)
         return false;
     refs[p] = new;
     return true;
