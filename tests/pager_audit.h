@@ -91,7 +91,7 @@ static inline const char *audit_store(const struct audit_counts *counts)
 static inline const char *audit_charges(void)
 {
     const struct control_slot *self = pager.self;
-    if (self->held[CONTROL_RESIDENT] != pager.n_resident - pager.n_shared)
+    if (self->held[CONTROL_RESIDENT] != pager.n_resident - self->shared)
         return "P2: resident pages are charged wrongly";
     if (self->held[CONTROL_STAGED] != pager.staging.n_pages)
         return "staged pages are charged wrongly";

@@ -203,6 +203,8 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
     atomic_store(&slot->request, 0);
     atomic_store(&slot->serves, 0);
     atomic_store(&slot->armed, 0);
+    atomic_store(&slot->shares, CONTROL_ALONE);
+    atomic_store(&slot->shared, 0);
     atomic_store(&slot->unmanaged_pages, 0);
 }
 

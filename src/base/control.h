@@ -44,7 +44,14 @@ enum control_fault { /* what a fault found */
                      CONTROL_FAULT_SAME_FILLED,
                      CONTROL_FAULT_RAM,
                      CONTROL_FAULT_FILE,
+                     CONTROL_FAULT_COPY, /* a write to what a fork left shared */
                      CONTROL_N_FAULTS,
+};
+
+enum control_sharing {
+    CONTROL_ALONE,
+    CONTROL_SHARES,
+    CONTROL_WAS_LEFT, /* nobody has anything in common with it any more; it has not noticed yet */
 };
 
 #define CONTROL_N_LATENCY_BUCKETS 160 /* of 4 a power of two: see control_latency_bucket */
@@ -70,8 +77,10 @@ struct control_slot {
     _Atomic uint32_t request;    /* pages that others ask this process to give back */
     _Atomic uint32_t serves;     /* it has a service thread that answers requests */
     _Atomic uint32_t armed;      /* its pager runs */
+    _Atomic uint32_t shares;     /* enum control_sharing: frames, with another since a fork */
     _Atomic uint64_t start_time; /* of the process, clock ticks since boot: tells a reused pid */
     _Atomic int64_t held[CONTROL_N_KINDS];
+    _Atomic int64_t shared; /* pages of what it holds that are charged to others: in RESIDENT */
     _Atomic uint64_t unmanaged_pages; /* RSS that Quire does not manage, when last looked at */
     struct control_stats stats;
 };
@@ -108,9 +117,10 @@ struct control {
     _Atomic int64_t peak_held;             /* highest sum of the kinds that count */
     _Atomic uint32_t room;                 /* futex (shared): bumped when room was made */
     _Atomic uint32_t tight;                /* reclaim found nothing to give: allocations may fail */
-    _Atomic uint32_t n_left;      /* processes that ended: what they shared is others' now */
-    _Atomic uint64_t n_processes; /* ever attached */
-    _Atomic uint32_t slots_end;   /* no slot at or above it was ever taken */
+    _Atomic uint32_t n_left;       /* processes that ended: what they shared is others' now */
+    _Atomic uint64_t next_look_ns; /* at who shares what; see the pager's accounts.c */
+    _Atomic uint64_t n_processes;  /* ever attached */
+    _Atomic uint32_t slots_end;    /* no slot at or above it was ever taken */
     _Atomic uint64_t peak_unmanaged_pages; /* the highest sum over the slots */
     struct control_stats ended;            /* of reaped processes */
     struct control_slot slot[CONTROL_SLOTS];

@@ -63,11 +63,11 @@ uint64_t uffd_features(void)
     return error ? 0 : api.features;
 }
 
-int uffd_register(int uffd, void *address, size_t n_bytes)
+int uffd_register(int uffd, void *address, size_t n_bytes, bool writes)
 {
     struct uffdio_register what = {
         .range = {(uintptr_t)address, n_bytes},
-        .mode = UFFDIO_REGISTER_MODE_MISSING,
+        .mode = UFFDIO_REGISTER_MODE_MISSING | (writes ? UFFDIO_REGISTER_MODE_WP : 0),
     };
     return sys_ioctl(uffd, UFFDIO_REGISTER, &what);
 }
@@ -82,6 +82,19 @@ int uffd_wake(int uffd, void *address, size_t n_bytes)
 {
     struct uffdio_range range = {(uintptr_t)address, n_bytes};
     return sys_ioctl(uffd, UFFDIO_WAKE, &range);
+}
+
+int uffd_protect(int uffd, void *address, size_t n_bytes, bool protect)
+{
+    struct uffdio_writeprotect what = {
+        .range = {(uintptr_t)address, n_bytes},
+        .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+    };
+    int error;
+    do {
+        error = sys_ioctl(uffd, UFFDIO_WRITEPROTECT, &what);
+    } while (error == -EAGAIN);
+    return error;
 }
 
 ssize_t uffd_copy(int uffd, void *to, const void *from, size_t n_bytes)

@@ -11,6 +11,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 #include <linux/userfaultfd.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -53,9 +54,13 @@ int uffd_open(uint64_t features, enum uffd_way *way);
 /* The features that this kernel offers, through whatever way is open; 0 when none is. */
 uint64_t uffd_features(void);
 
-int uffd_register(int uffd, void *address, size_t n_bytes);
+/* Faults on absent pages, and where `writes` on writes to pages that uffd_protect marked. Once more
+ * for the same range may add `writes`. */
+int uffd_register(int uffd, void *address, size_t n_bytes, bool writes);
 int uffd_unregister(int uffd, void *address, size_t n_bytes);
 int uffd_wake(int uffd, void *address, size_t n_bytes);
+/* Marks what is present there so that the next write faults; or takes that back, and wakes. */
+int uffd_protect(int uffd, void *address, size_t n_bytes, bool protect);
 
 /*
  * Copy and move: the number of bytes done (a prefix), or a negative errno when nothing was done.

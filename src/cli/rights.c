@@ -105,7 +105,7 @@ int rights_try_move(void)
     }
     char *from = pages, *to = pages + SYS_PAGE_SIZE;
     memset(from, 0x5a, SYS_PAGE_SIZE);
-    error = uffd_register(uffd, to, SYS_PAGE_SIZE);
+    error = uffd_register(uffd, to, SYS_PAGE_SIZE, false);
     if (error < 0)
         goto unmap;
     ssize_t moved = uffd_move(uffd, to, from, SYS_PAGE_SIZE, 1);

@@ -88,15 +88,8 @@ static size_t arena_bytes(void)
     return (size_t)pager.n_pages << SYS_PAGE_SHIFT;
 }
 
-static int register_pages(uint32_t from, uint32_t to)
-{
-    return from < to ? uffd_register(service_uffd, page_address(from),
-                                     (size_t)(to - from) << SYS_PAGE_SHIFT)
-                     : 0;
-}
-
 /* What the program mapped over the arena with something of its own is left out. */
-static int register_arena(void)
+int arena_each_range(int (*apply)(uint32_t from, uint32_t to))
 {
     uint32_t from = 0;
     int error = 0;
@@ -104,22 +97,36 @@ static int register_arena(void)
         const struct region *region = &pager.regions.array[i];
         if (!(region->flags & REGION_FOREIGN))
             continue;
-        error = register_pages(from, region->first);
+        if (from < region->first)
+            error = apply(from, region->first);
         from = region->first + region->n_pages;
     }
-    return error ? error : register_pages(from, pager.n_pages);
+    return error || from == pager.n_pages ? error : apply(from, pager.n_pages);
+}
+
+static int register_pages(uint32_t from, uint32_t to)
+{
+    return uffd_register(service_uffd, page_address(from), (size_t)(to - from) << SYS_PAGE_SHIFT,
+                         pager.shares && pager.can_protect);
+}
+
+static int open_uffd(void)
+{
+    enum uffd_way way;
+    int uffd = uffd_open(FEATURES | UFFD_FEATURE_PAGEFAULT_FLAG_WP, &way);
+    pager.can_protect = uffd >= 0;
+    return uffd == -EINVAL ? uffd_open(FEATURES, &way) : uffd;
 }
 
 static int register_all(void)
 {
-    enum uffd_way way;
-    service_uffd = uffd_open(FEATURES, &way);
+    service_uffd = open_uffd();
     if (service_uffd < 0)
         return service_uffd;
-    int error = register_arena();
+    int error = arena_each_range(register_pages);
     if (!error)
         error = uffd_register(service_uffd, pager.staging.base,
-                              (size_t)pager.staging.n_slots << SYS_PAGE_SHIFT);
+                              (size_t)pager.staging.n_slots << SYS_PAGE_SHIFT, false);
     if (error)
         sys_close(service_uffd); /* unregisters what was registered */
     return error;
@@ -132,6 +139,29 @@ static bool is_foreign(uint32_t page)
 {
     const struct region *region = regions_find(&pager.regions, page);
     return region && region->first <= page && region->flags & REGION_FOREIGN;
+}
+
+/* L. A present page is resident from now on. */
+static void take_over(uint32_t page, page_entry flags, uint64_t map)
+{
+    pager_make_resident(page);
+    if (pager.sees_writes && !(map & PAGEMAP_EXCLUSIVE))
+        flags |= PAGE_SHARED;
+    table_set(&pager.table, page, table_get(&pager.table, page) | flags);
+    pager.n_resident++;
+}
+
+/* L. What nobody shares may be written to. */
+static void unprotect_exclusive(uint32_t page, const uint64_t *maps, uint32_t n)
+{
+    for (uint32_t i = 0, start = 0; pager.sees_writes && i <= n; i++) {
+        if (i < n && maps[i] & PAGEMAP_EXCLUSIVE)
+            continue;
+        if (i > start)
+            uffd_protect(service_uffd, page_address(page + start),
+                         (size_t)(i - start) << SYS_PAGE_SHIFT, false);
+        start = i + 1;
+    }
 }
 
 /* Every present page of [page, end) is resident from now on, in the order of addresses. */
@@ -152,12 +182,10 @@ static int scan_range(int fd, uint32_t page, uint32_t end)
                 pager.n_dead--;
                 table_set(&pager.table, page + i, 0);
             }
-            if (!present)
-                continue;
-            pager_make_resident(page + i);
-            table_set(&pager.table, page + i, table_get(&pager.table, page + i) | dead);
-            pager.n_resident++;
+            if (present)
+                take_over(page + i, dead, maps[i]);
         }
+        unprotect_exclusive(page, maps, n);
         page += n;
     }
     return 0;
@@ -180,6 +208,18 @@ static int scan_present(void)
     return error;
 }
 
+/* L. In a fork's child others are charged for what is still shared. */
+static void charge_exclusive(void)
+{
+    int64_t n_shared = 0;
+    for (uint32_t page = 0; (page = table_next(&pager.table, page, pager.n_pages)) < pager.n_pages;
+         page++)
+        n_shared += (table_get(&pager.table, page) & PAGE_SHARED) != 0;
+    budget_charge(CONTROL_RESIDENT, pager.self->shared - n_shared);
+    pager.self->shared = n_shared;
+    pager.counts_in_full = false;
+}
+
 static int arm_locked(void)
 {
     int error = init_tables();
@@ -192,10 +232,14 @@ static int arm_locked(void)
     /* A child that Quire does not know of (raw clone) must not read zeros in place of contents. */
     sys_madvise(pager.base, arena_bytes(), MADV_DONTFORK);
     int64_t charged = pager.n_resident;
+    if (pager.shares)
+        sharing_protect_child();
     error = scan_present();
     if (error)
         pager_end_run(CONTROL_FAILED, "/proc/self/pagemap can't be read: the pager needs /proc");
     budget_charge(CONTROL_RESIDENT, pager.n_resident - charged);
+    if (pager.inherits && pager.sees_writes)
+        charge_exclusive();
     budget_charge_tables();
     atomic_store_explicit(&pager.state, PAGER_ARMED, memory_order_release);
     return 0;
@@ -223,6 +267,9 @@ int arm_child(void)
     int error = register_all();
     if (error)
         return error;
+    lock_take(&pager.lock);
+    sharing_protect_child();
+    lock_release(&pager.lock);
     if (pager.store) {
         int fd = open_swap();
         store_fork_child(pager.store, pager.slot, fd);

@@ -6,8 +6,8 @@
  * `low` and stops at `high`, so that a fault usually finds room. A fault that finds none waits for
  * the service thread, and where passes of that bring nothing any more, the run is out of room.
  *
- * After a fork, parent and child share pages, which both count. So each of them looks now and then
- * at what the kernel says of its proportional share, and charges only that (n_shared is the rest).
+ * After a fork, parent and child share pages, which both hold and one is charged for (sharing.c);
+ * accounts.c puts that right now and then.
  */
 #include "base/log.h"
 #include "base/meta.h"
@@ -33,6 +33,8 @@
 _Atomic uint32_t budget_fruitless;
 static _Atomic uint32_t n_waiting; /* handlers that wait for room */
 
+static _Atomic int64_t n_pagers = 1; /* armed processes of the run, when last counted */
+
 static int64_t clamp(int64_t value, int64_t least, int64_t most)
 {
     return value < least ? least : value > most ? most : value;
@@ -46,7 +48,18 @@ void budget_watermarks(struct watermarks *marks)
     marks->high = 2 * marks->low;
     marks->pool_limit = has_file ? budget - budget / POOL_FILE_SHARE
                                  : budget - budget / POOL_FLOOR_SHARE - marks->high;
-    marks->staging = (uint32_t)clamp(budget / STAGING_SHARE, STAGING_LEAST, STAGING_MOST);
+    marks->n_pagers = atomic_load_explicit(&n_pagers, memory_order_relaxed);
+    marks->staging = (uint32_t)clamp(budget / STAGING_SHARE / marks->n_pagers, STAGING_LEAST,
+                                     STAGING_MOST);
+}
+
+void budget_count_pagers(void)
+{
+    uint32_t end = atomic_load(&pager.control->slots_end);
+    int64_t n = 0;
+    for (uint32_t i = 0; i < end; i++)
+        n += pager.control->slot[i].pid != 0 && atomic_load(&pager.control->slot[i].armed);
+    atomic_store_explicit(&n_pagers, n > 1 ? n : 1, memory_order_relaxed);
 }
 
 int64_t budget_room(void)
@@ -69,9 +82,9 @@ static int64_t held_here(void)
 
 void budget_unshare(int64_t n_pages)
 {
-    if (n_pages > pager.n_shared)
-        n_pages = pager.n_shared;
-    pager.n_shared -= n_pages;
+    if (n_pages > pager.self->shared)
+        n_pages = pager.self->shared;
+    pager.self->shared -= n_pages;
     budget_charge(CONTROL_RESIDENT, n_pages);
 }
 
@@ -79,8 +92,8 @@ void budget_shed(enum control_kind kind, int64_t n_pages)
 {
     int64_t held = held_here() + n_pages; /* before */
     budget_charge(kind, -n_pages);
-    if (pager.n_shared > 0 && held > 0)
-        budget_unshare((n_pages * pager.n_shared + held - 1) / held);
+    if (pager.self && pager.self->shared > 0 && held > 0)
+        budget_unshare((n_pages * pager.self->shared + held - 1) / held);
 }
 
 static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
@@ -114,6 +127,13 @@ bool budget_is_tight(void)
         return true;
     atomic_store(&pager.control->tight, 0); /* the program has given something back */
     return false;
+}
+
+bool budget_has_room_to_copy(void)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    return budget_room() - held_here() - pager.metadata_charged >= marks.high;
 }
 
 void budget_announce_room(void)
@@ -231,50 +251,6 @@ void budget_no_progress(int64_t wanted)
     if (!asked)
         atomic_store(&pager.control->tight, 1);
     sys_sleep_ns(asked ? 2000000 : 1000000);
-}
-
-/* The value of a "Name:   123 kB" line in pages, or 0. */
-static int64_t smaps_pages(const char *text, const char *name)
-{
-    const char *at = strstr(text, name);
-    int64_t kilobytes = 0;
-    if (!at)
-        return 0;
-    for (at += strlen(name); *at == ' '; at++)
-        continue;
-    for (; *at >= '0' && *at <= '9'; at++)
-        kilobytes = kilobytes * 10 + (*at - '0');
-    return kilobytes / 4;
-}
-
-static bool read_rollup(int64_t *anonymous, int64_t *share)
-{
-    char text[2048];
-    int fd = sys_openat(AT_FDCWD, "/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    ssize_t n = sys_read(fd, text, sizeof text - 1);
-    sys_close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    *anonymous = smaps_pages(text, "\nAnonymous:");
-    *share = smaps_pages(text, "\nPss_Anon:");
-    return *anonymous > 0 && *share > 0;
-}
-
-void budget_sample_sharing(void)
-{
-    int64_t anonymous, share;
-    if (!pager.control || !read_rollup(&anonymous, &share))
-        return;
-    lock_take(&pager.lock);
-    int64_t shared = held_here() + pager.metadata_charged - share;
-    if (shared < 16) /* nothing worth looking at again */
-        shared = 0;
-    budget_charge(CONTROL_RESIDENT, pager.n_shared - shared);
-    pager.n_shared = shared;
-    lock_release(&pager.lock);
 }
 
 /* Anonymous pages of this process by /proc/self/statm: resident less those of files. */

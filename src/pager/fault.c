@@ -17,6 +17,7 @@
  *
  * Pages in staging need no such detour: one UFFDIO_MOVE under the lock brings them back.
  */
+#include "base/checked.h"
 #include "base/meta.h"
 #include "base/thread.h"
 #include "base/uffd.h"
@@ -32,6 +33,8 @@
 #define TOUCH_WINDOW 32u /* pages at most that a first touch brings in: 128 KiB */
 #define LOAD_WINDOW 16u  /* pages at most that are loaded from the store at once */
 #define N_ZEROS TOUCH_WINDOW
+#define WINDOW_BYTES ((size_t)LOAD_WINDOW << SYS_PAGE_SHIFT)
+#define BUFFER_BYTES (WINDOW_BYTES + SWAP_CLUSTER_BYTES)
 #define COPY_RETRIES 1000
 
 struct handler {
@@ -39,6 +42,7 @@ struct handler {
     unsigned char *pages; /* LOAD_WINDOW pages */
     struct store_reader reader;
     int processor; /* -1: any */
+    bool charged;  /* the buffers count as used memory */
 };
 
 static unsigned char *zeros; /* N_ZEROS pages, never written: the kernel's zero page */
@@ -171,8 +175,11 @@ static uint32_t staged_run(uint32_t page, uint32_t slot, uint32_t most)
 static bool copy_back(uint32_t page, uint32_t slot)
 {
     char *from = staging_address(&pager.staging, slot);
+    bool stays = sharing_would_copy(from);
     if (install(page, (unsigned char *)from, 1) != 1)
         return false;
+    if (stays)
+        sharing_charge_copy();
     sys_madvise(from, SYS_PAGE_SIZE, MADV_DONTNEED);
     return true;
 }
@@ -239,6 +246,9 @@ static void *single_scratch(struct handler *handler)
 /* Loads n stored pages; only the first has to succeed. Entries are BUSY: nobody changes them. */
 static uint32_t load(struct handler *handler, uint32_t page, uint32_t n_pages)
 {
+    if (!handler->charged)
+        meta_charge((long)(BUFFER_BYTES + store_packer_bytes(pager.control->options.codec)));
+    handler->charged = true;
     for (uint32_t i = 0; i < n_pages; i++) {
         store_ref ref = page_payload(pager.table.entries[page + i]);
         unsigned char *out = handler->pages + ((size_t)i << SYS_PAGE_SHIFT);
@@ -310,7 +320,22 @@ static void serve(struct handler *handler, uint32_t page)
     }
 }
 
-static void serve_address(struct handler *handler, uintptr_t address)
+/* A write to what a fork left shared. */
+static void serve_write(uint32_t page)
+{
+    lock_take(&pager.lock);
+    while (table_get(&pager.table, page) & PAGE_SHARED && !budget_has_room_for(page) &&
+           sharing_would_copy(page_address(page))) {
+        lock_release(&pager.lock);
+        budget_wait_for_room(page);
+        lock_take(&pager.lock);
+    }
+    sharing_make_own(page);
+    lock_release(&pager.lock);
+    control_count(&pager.self->stats.faults[CONTROL_FAULT_COPY], 1);
+}
+
+static void serve_address(struct handler *handler, uintptr_t address, uint64_t flags)
 {
     uint64_t start = sys_now_ns();
     uintptr_t base = (uintptr_t)pager.base;
@@ -319,7 +344,10 @@ static void serve_address(struct handler *handler, uintptr_t address)
         pager_end_run(CONTROL_FAILED, "internal error: a fault at 0x%lx outside of the arena",
                       (unsigned long)address);
     }
-    serve(handler, page_of((char *)address));
+    if (flags & UFFD_PAGEFAULT_FLAG_WP)
+        serve_write(page_of((char *)address));
+    else
+        serve(handler, page_of((char *)address));
     uint64_t duration = sys_now_ns() - start;
     control_count(&pager.self->stats.fault_ns, duration);
     control_count(&pager.self->stats.latency[control_latency_bucket(duration)], 1);
@@ -347,7 +375,7 @@ static void handle(void *argument)
         struct uffd_msg message;
         ssize_t n = sys_read(service_uffd, &message, sizeof message);
         if (n == sizeof message && message.event == UFFD_EVENT_PAGEFAULT)
-            serve_address(handler, message.arg.pagefault.address);
+            serve_address(handler, message.arg.pagefault.address, message.arg.pagefault.flags);
         else if (n != -EAGAIN && n != -EINTR && n < 0)
             pager_end_run(CONTROL_FAILED, "the userfaultfd can't be read (error %d)", (int)-n);
     }
@@ -359,13 +387,11 @@ static int init_handler(struct handler *handler, int processor)
     handler->processor = processor;
     if (handler->packer)
         return 0;
-    void *memory = meta_alloc(store_packer_bytes(codec));
-    size_t pages_bytes = (size_t)LOAD_WINDOW << SYS_PAGE_SHIFT;
-    handler->pages = meta_map(pages_bytes + SWAP_CLUSTER_BYTES);
+    void *memory = meta_map(round_up(store_packer_bytes(codec), SYS_PAGE_SIZE));
+    handler->pages = meta_map(BUFFER_BYTES);
     if (!memory || !handler->pages)
         return -ENOMEM;
-    meta_charge((long)(pages_bytes + SWAP_CLUSTER_BYTES));
-    handler->reader.buffer = handler->pages + pages_bytes;
+    handler->reader.buffer = handler->pages + WINDOW_BYTES;
     handler->packer = store_packer_init(memory, codec);
     return handler->packer ? 0 : -EINVAL;
 }

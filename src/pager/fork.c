@@ -19,8 +19,10 @@
  * caller (src/preload) makes resident. A child that Quire does not see (a raw clone) does not even
  * get the memory: the arena is MADV_DONTFORK in between, so it ends with a signal instead.
  *
- * What child and parent hold together is charged to the parent, until each of them has looked at
- * its share (budget.c).
+ * What child and parent hold together is charged to the parent; copies are charged to whom they are
+ * made for (sharing.c). A process
+ * that is not armed sees nothing of that, so there the child is charged in full if there is room;
+ * if not, both are armed a few milliseconds later, when most children have executed something else.
  */
 #include "base/meta.h"
 #include "pager/internal.h"
@@ -32,6 +34,7 @@
 static struct {
     uint64_t signals;
     int child_slot;
+    bool in_full; /* there is room to charge the child for everything as if it were a copy */
 } forking;
 
 static void set_inheritance(int advice)
@@ -42,15 +45,28 @@ static void set_inheritance(int advice)
     sys_madvise(pager.staging.base, (size_t)pager.staging.n_slots << SYS_PAGE_SHIFT, advice);
 }
 
-/* A fault on this thread's own stack needs the service thread, so not while that is locked out. */
+static uint32_t page_within(const char *address)
+{
+    if (address < pager.base)
+        return 0;
+    uint32_t page = page_of(address);
+    return page < pager.n_pages ? page : pager.n_pages;
+}
+
+/*
+ * Until the fork is done this thread must not fault: what it may use of its stack, itself and in
+ * the functions that called this one, is made resident first and stays writable.
+ */
 static void take_locks(void)
 {
-    char *absent;
-    service_fork_prepare();
-    while ((absent = pager_lock_or_absent())) {
+    char *here = __builtin_frame_address(0);
+    uint32_t from = page_within(here - 2 * STACK_ROOM), to = page_within(here + STACK_ROOM);
+    service_fork_prepare(from, to);
+    for (char *absent; (absent = pager_absent_stack());) {
+        lock_release(&pager.lock);
         service_fork_parent();
-        *(volatile char *)absent;
-        service_fork_prepare();
+        pager_touch(absent);
+        service_fork_prepare(from, to);
     }
 }
 
@@ -61,8 +77,6 @@ void pager_fork_prepare(void)
     sys_sigprocmask(SIG_SETMASK, &all, &signals);
     take_locks();
     forking.signals = signals;
-    while (pager.n_busy > 0)
-        pager_wait_busy();
     quire_buddy_lock_all(pager.buddy);
     meta_fork_prepare();
     forking.child_slot = pager.control ? control_reserve(pager.control) : -1;
@@ -71,6 +85,7 @@ void pager_fork_prepare(void)
     if (pager.store && forking.child_slot >= 0)
         store_fork_prepare(pager.store, (unsigned)forking.child_slot);
     set_inheritance(MADV_DOFORK);
+    forking.in_full = !is_armed() && budget_has_room_to_copy();
 }
 
 static void release_all(void)
@@ -81,12 +96,24 @@ static void release_all(void)
     service_fork_parent();
 }
 
+/* L. In both, after the fork. */
+static void expect_sharing(void)
+{
+    if (!pager.control)
+        return;
+    pager.shares = true;
+    atomic_store(&pager.self->shares, CONTROL_SHARES);
+    pager.counts_in_full = forking.in_full;
+    pager.staging.shared_head = pager.staging.head;
+}
+
 void pager_fork_parent(void)
 {
     uint64_t signals = forking.signals;
     set_inheritance(MADV_DONTFORK);
+    expect_sharing();
     release_all();
-    if (service_runs())
+    if (!forking.in_full && pager.control)
         service_expect_sharing();
     sys_sigprocmask(SIG_SETMASK, &signals, NULL);
 }
@@ -105,17 +132,19 @@ void pager_fork_cancel(void)
     sys_sigprocmask(SIG_SETMASK, &signals, NULL);
 }
 
-/* Everything is the parent's as yet: the child's charges add up to nothing. */
+/*
+ * Everything is the parent's as yet: the child's charges add up to nothing. But where nobody would
+ * see what becomes of it, and there is room, the child is charged as if all were copied.
+ */
 static void charge_inherited(void)
 {
-    int64_t pool = pager.pool_charged, metadata = pager.metadata_charged;
-    int64_t staged = pager.staging.n_pages;
+    int64_t pool = pager.pool_charged, staged = pager.staging.n_pages;
     pager.pool_inherited = pool;
-    pager.n_shared = pager.n_resident + pool + metadata + staged;
-    budget_charge(CONTROL_RESIDENT, pager.n_resident - pager.n_shared);
+    pager.self->shared = forking.in_full ? 0 : pager.n_resident + pool + staged;
+    budget_charge(CONTROL_RESIDENT, pager.n_resident - pager.self->shared);
     budget_charge(CONTROL_STAGED, staged);
     budget_charge(CONTROL_POOL, pool);
-    budget_charge(CONTROL_METADATA, metadata);
+    budget_charge(CONTROL_METADATA, pager.metadata_charged); /* written to before long */
     budget_charge(CONTROL_FILE, pager.file_charged);
 }
 
@@ -150,10 +179,12 @@ void pager_fork_child(void)
     if (pager.control) {
         adopt_slot();
         wipe_marked();
+        expect_sharing();
+        pager.inherits = true;
     }
     service_fork_child(armed);
     set_inheritance(MADV_DONTFORK);
-    if (service_runs())
+    if (!forking.in_full && pager.control)
         service_expect_sharing();
     sys_sigprocmask(SIG_SETMASK, &signals, NULL);
 }

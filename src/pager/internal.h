@@ -16,6 +16,10 @@
 
 #include <quire/buddy.h>
 
+#define STACK_ROOM ((size_t)16 << 10) /* what the code under the lock may use of a stack */
+
+#define PAGEMAP_EXCLUSIVE ((uint64_t)1 << 56) /* of /proc/PID/pagemap: mapped once */
+
 #define PAGER_HEAP_ZONE 0 /* of the buddy system */
 #define PAGER_MAP_ZONE 1
 
@@ -27,7 +31,7 @@ enum pager_state {
 /*
  * Invariants, while nobody holds the lock:
  *   P1  unarmed: charged == pages handed out + dead pages (entries are 0 or DEAD)
- *   P2  armed: charged == n_resident - n_shared, n_resident == RESIDENT entries
+ *   P2  armed: charged == n_resident - self->shared, n_resident == RESIDENT entries
  *   P3  a RESIDENT entry's payload is its position in the queue; other slots there are stale
  *   P4  a STAGED entry's payload is a slot whose page is this one
  *   P5  n_busy == entries with PAGE_BUSY
@@ -47,6 +51,11 @@ struct pager {
     struct lock pass;
     struct lock lock;       /* L: guards what is marked so */
     _Atomic uint32_t state; /* enum pager_state; changed under L */
+    bool can_protect;       /* this kernel can tell of writes */
+    bool sees_writes;       /* L: the arena is registered for that */
+    bool shares;            /* L: since the last fork it may share frames; see sharing.c */
+    bool inherits;          /* a fork child; others may be charged for its frames */
+    bool counts_in_full;    /* L: unarmed and forked; what may be shared is charged here, too */
 
     struct table table;           /* L */
     struct regions regions;       /* L: the mappings */
@@ -60,10 +69,9 @@ struct pager {
     _Atomic uint32_t busy_turn; /* futex */
 
     /* What is charged to the budget, pages; L. */
-    int64_t n_resident; /* armed: RESIDENT entries; unarmed: handed out and dead */
-    int64_t n_dead;     /* DEAD entries */
-    int64_t n_locked;   /* pages that the program locked */
-    int64_t n_shared;   /* of all that is held, what another process of the tree is charged for */
+    int64_t n_resident;     /* armed: RESIDENT entries; unarmed: handed out and dead */
+    int64_t n_dead;         /* DEAD entries */
+    int64_t n_locked;       /* pages that the program locked */
     int64_t pool_inherited; /* what the pool held at the fork that made this process */
     int64_t pool_charged, metadata_charged, file_charged;
 };
@@ -93,9 +101,11 @@ struct pager_guard {
 void pager_enter(struct pager_guard *guard);
 void pager_leave(struct pager_guard *guard);
 
-/* Takes L, if the stack around here is resident; else L is not held, and who holds no other lock
+/* Takes L, if the stack around here can't fault; else L is not held, and who holds no other lock
  * may touch the address returned and try again. */
 char *pager_lock_or_absent(void);
+char *pager_absent_stack(void); /* L: the address, or NULL */
+void pager_touch(char *absent);
 
 /* Lets go of the lock until some entry has lost BUSY. Look again at everything afterwards. */
 void pager_wait_busy(void);
@@ -123,17 +133,21 @@ struct watermarks {
     int64_t low, high;  /* pages of free budget at which reclaim starts and stops */
     int64_t pool_limit; /* pages of the RAM pool */
     uint32_t staging;   /* pages kept in staging as a second chance */
+    int64_t n_pagers;   /* processes that divide what there is among them */
 };
+void budget_count_pagers(void);
 void budget_watermarks(struct watermarks *marks);
 int64_t budget_room(void); /* pages of free budget; a large number without a control block */
 void budget_charge(enum control_kind kind, int64_t n_pages);
 /*
  * L: pages of what is held are given back. As long as a part of that is shared with another
- * process, giving back frees a page only where it was not shared: n_shared goes down in proportion.
+ * process, giving back frees a page only where it was not shared: self->shared goes down in
+ * proportion.
  */
 void budget_shed(enum control_kind kind, int64_t n_pages);
 void budget_unshare(int64_t n_pages); /* L: so many shared pages were copied and are our own now */
 void budget_charge_tables(void);      /* L: pool, file and metadata as they are now */
+bool budget_has_room_to_copy(void);   /* L: all that this process holds, once more */
 bool budget_is_tight(void);           /* allocations should fail */
 /*
  * Called without L by a handler that serves `page`: waits until there is room for a page, or ends
@@ -147,12 +161,16 @@ void budget_announce_room(void);
 void budget_no_progress(int64_t wanted);
 /* Takes back what processes that are gone still hold; true if there was any. */
 bool budget_reap(void);
-void budget_sample_unmanaged(void); /* how much RSS is not the pager's */
-void budget_sample_sharing(void);   /* service thread: how much of what is held others pay for */
+void budget_sample_unmanaged(void);       /* how much RSS is not the pager's */
 extern _Atomic uint32_t budget_fruitless; /* passes without progress since one had some */
 
+/* accounts.c; service thread, without L */
+void accounts_expect_sharing(void); /* after a fork: look soon. Any thread */
+/* Looks, if it is time. When to come back: CLOCK_MONOTONIC, 0: no need. */
+uint64_t accounts_look_if_due(void);
+
 /* service.c */
-enum service_operation { SERVICE_ARM, SERVICE_MOVE, SERVICE_FETCH, SERVICE_EVICT };
+enum service_operation { SERVICE_ARM, SERVICE_MOVE, SERVICE_FETCH, SERVICE_EVICT, SERVICE_FORK };
 int service_call(enum service_operation operation, uint32_t from, uint32_t to, uint32_t n_pages);
 /* Starts the service thread, if it does not run yet. Called without L. */
 int service_start(void);
@@ -162,7 +180,12 @@ void service_wake(void);
 bool service_runs(void);
 /* After a fork the process shares pages with another: look now and then how many. */
 void service_expect_sharing(void);
-void service_fork_prepare(void);
+/*
+ * Afterwards the caller holds call_lock, pager.pass and L, no page is BUSY, and where the pager is
+ * armed what is resident is protected; but for pages [own_from, own_to), which the caller may write
+ * to meanwhile.
+ */
+void service_fork_prepare(uint32_t own_from, uint32_t own_to);
 void service_fork_parent(void);
 /* Forgets the parent's threads and starts this process's own, if the parent had them. */
 int service_fork_child(bool armed);
@@ -172,6 +195,18 @@ extern _Atomic uint64_t service_awaits; /* the page that it may be faulting on i
 /* arm.c; service thread */
 int arm(void);
 int arm_child(void); /* in a fork child of an armed parent */
+/* L: calls `apply` for each part of the arena that is the pager's; ends with the first error. */
+int arena_each_range(int (*apply)(uint32_t from, uint32_t to));
+
+/* sharing.c; pager threads, L */
+/* Before a fork: what is resident is shared, but for [own_from, own_to). */
+void sharing_protect(uint32_t own_from, uint32_t own_to);
+void sharing_protect_child(void); /* in the child, once it is registered */
+void sharing_end(void);           /* nothing is shared any more */
+/* Whether to write to this page, or to evict it, takes a copy of its frame. */
+bool sharing_would_copy(const void *address);
+void sharing_charge_copy(void);
+void sharing_make_own(uint32_t page); /* it may be written to; charged if it was shared */
 
 /* fault.c */
 int fault_start_handlers(void);

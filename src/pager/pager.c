@@ -21,7 +21,6 @@
 #define ARENA_MIN_PAGES (1u << 16) /* 256 MiB, where the address space is limited */
 #define ARENA_ALIGNMENT ((size_t)1 << 30)
 #define MAX_REGIONS (1u << 17)
-#define STACK_ROOM ((size_t)16 << 10) /* what the code under the lock may use of a stack */
 
 struct pager pager;
 
@@ -108,27 +107,32 @@ size_t pager_heap_pages(void)
     return pager.heap_pages;
 }
 
-/* Whether the page at `address` can fault. */
-static bool is_absent(const char *address)
+static bool is_in_arena(const char *address)
 {
-    if (address < pager.base || address >= page_address(pager.n_pages))
-        return false;
-    return page_state(table_get(&pager.table, page_of(address))) != PAGE_RESIDENT;
+    return address >= pager.base && address < page_address(pager.n_pages);
 }
 
 bool pager_is_resident(const void *address)
 {
-    return !is_armed() || !is_absent(address);
+    return !is_armed() || !is_in_arena(address) ||
+           page_state(table_get(&pager.table, page_of(address))) == PAGE_RESIDENT;
 }
 
-/* L. An absent page of the stack that the code under the lock may touch, or NULL. */
-static char *absent_stack(void)
+/* Whether a write to `address` can fault. */
+static bool can_fault(const char *address)
+{
+    return !pager_is_resident(address) ||
+           (is_in_arena(address) && table_get(&pager.table, page_of(address)) & PAGE_SHARED);
+}
+
+/* L. A page of the stack that the code under the lock may touch and that can fault, or NULL. */
+char *pager_absent_stack(void)
 {
     char *top = __builtin_frame_address(0);
     if (!is_armed()) /* then nothing is */
         return NULL;
     for (char *at = top - STACK_ROOM; at <= top; at += SYS_PAGE_SIZE) {
-        if (is_absent(at))
+        if (can_fault(at))
             return at;
     }
     return NULL;
@@ -137,7 +141,7 @@ static char *absent_stack(void)
 char *pager_lock_or_absent(void)
 {
     lock_take(&pager.lock);
-    char *absent = absent_stack();
+    char *absent = pager_absent_stack();
     if (absent)
         lock_release(&pager.lock);
     return absent;
@@ -146,7 +150,13 @@ char *pager_lock_or_absent(void)
 static void lock_with_stack(void)
 {
     for (char *absent; (absent = pager_lock_or_absent());)
-        *(volatile char *)absent; /* a handler brings it in */
+        pager_touch(absent);
+}
+
+/* A write that changes nothing, whoever else may be writing there. */
+void pager_touch(char *address)
+{
+    __atomic_fetch_or(address, 0, __ATOMIC_RELAXED); /* a handler brings it in */
 }
 
 void pager_enter(struct pager_guard *guard)
@@ -197,7 +207,7 @@ static bool is_queued(void *context, uint32_t page, uint64_t position)
 
 static void move_in_queue(void *context, uint32_t page, uint64_t position)
 {
-    page_entry flags = table_get(&pager.table, page) & (PAGE_DEAD | PAGE_BUSY);
+    page_entry flags = table_get(&pager.table, page) & (PAGE_DEAD | PAGE_BUSY | PAGE_SHARED);
     table_set(&pager.table, page, page_make(PAGE_RESIDENT, position) | flags);
 }
 
@@ -215,7 +225,12 @@ static void forget_page(uint32_t page, page_entry entry)
         break;
     case PAGE_RESIDENT:
         pager.n_resident--;
-        budget_shed(CONTROL_RESIDENT, 1);
+        if (entry & PAGE_SHARED && pager.self->shared > 0)
+            pager.self->shared--; /* the frame stays, with who is charged for it */
+        else if (pager.sees_writes)
+            budget_charge(CONTROL_RESIDENT, -1);
+        else
+            budget_shed(CONTROL_RESIDENT, 1);
         break;
     case PAGE_STAGED:
         /* The slot's memory stays, and stays charged, until the tail of the ring comes by. */

@@ -15,6 +15,7 @@
  * on private copies, taken under the lock, and what happened to the page meanwhile is checked
  * before the result counts (PACKING is still set only if the page never left its slot).
  */
+#include "base/checked.h"
 #include "base/log.h"
 #include "base/meta.h"
 #include "base/uffd.h"
@@ -29,12 +30,15 @@
 #endif
 
 #define EVICT_BATCH 32
+#define MOST_LOOKED 512 /* pages, for a batch of victims */
 #define PACK_BATCH 16
+#define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
 #define MOST_WRITES 64 /* clusters a pass */
 /* Batches a pass: calls and forks wait for its end. */
 #define MOST_BATCHES (RECLAIM_PASS_PAGES / EVICT_BATCH)
 
 #define POOL_LEAST_SHARE 8
+#define POOL_LEAST 64    /* pages */
 #define POOL_RETREAT 256 /* pages */
 
 struct victims {
@@ -47,17 +51,19 @@ static struct {
     struct store_packer *packer;
     struct store_packed *packed; /* PACK_BATCH of them */
     unsigned char *copies;       /* PACK_BATCH pages */
+    bool charged;                /* the above count as used memory */
     struct store_batch *batch;
-    bool file_refuses;    /* the last attempt to write on to the file was in vain */
-    _Atomic bool is_full; /* the last page that should be stored could not be */
+    int64_t n_passed_over; /* shared pages in a row, see pass_over() */
+    bool file_refuses;     /* the last attempt to write on to the file was in vain */
+    _Atomic bool is_full;  /* the last page that should be stored could not be */
 } work;
 
 int reclaim_init(void)
 {
     enum store_codec codec = pager.control->options.codec;
     void *memory = meta_alloc(store_packer_bytes(codec));
-    work.packed = meta_alloc(PACK_BATCH * sizeof(struct store_packed));
-    work.copies = meta_alloc((size_t)PACK_BATCH << SYS_PAGE_SHIFT);
+    work.packed = meta_map(PACKED_BYTES);
+    work.copies = meta_map((size_t)PACK_BATCH << SYS_PAGE_SHIFT);
     if (pager.control->options.swap_max_bytes > 0) {
         work.batch = store_batch_new();
         if (!work.batch)
@@ -69,17 +75,49 @@ int reclaim_init(void)
     return work.packer ? 0 : -EINVAL;
 }
 
-/* L. Takes the oldest pages out of the queue, in order of address. */
-static void choose(struct victims *victims, uint32_t most)
+#define KINDS (PAGE_DEAD | PAGE_SHARED) /* which decide how a page is evicted */
+
+/* L. Back to the young end of the queue: it can't be evicted now. */
+static void requeue(uint32_t page)
 {
-    uint32_t page;
+    page_entry kind = table_get(&pager.table, page) & KINDS;
+    pager_make_resident(page);
+    if (kind)
+        table_set(&pager.table, page, table_get(&pager.table, page) | kind);
+}
+
+/*
+ * L. Shared pages have their turn when the queue has nothing else, and few at a time: as long as
+ * the others keep the frame, evicting it costs a copy and gains nothing.
+ */
+static bool pass_over(uint32_t page, page_entry entry)
+{
+    if (!(entry & PAGE_SHARED)) {
+        work.n_passed_over = 0;
+        return false;
+    }
+    if (work.n_passed_over >= pager.n_resident && pager.staging.n_pages < EVICT_BATCH)
+        return false;
+    work.n_passed_over++;
+    requeue(page);
+    return true;
+}
+
+/* L. Takes the oldest pages out of the queue, in order of address. True: it has looked at some. */
+static bool choose(struct victims *victims, uint32_t most)
+{
+    uint32_t page, n_looked = 0;
     uint64_t position;
     victims->n = 0;
-    while (victims->n < most && fifo_pop(&pager.queue, &page, &position)) {
+    while (victims->n < most && n_looked < MOST_LOOKED &&
+           fifo_pop(&pager.queue, &page, &position)) {
         page_entry entry = table_get(&pager.table, page);
         if (page_state(entry) != PAGE_RESIDENT || page_payload(entry) != position ||
             entry & PAGE_BUSY)
             continue; /* a stale slot */
+        n_looked++;
+        if (pass_over(page, entry))
+            continue;
         uint32_t at = victims->n++;
         for (; at > 0 && victims->page[at - 1] > page; at--) {
             victims->page[at] = victims->page[at - 1];
@@ -88,6 +126,7 @@ static void choose(struct victims *victims, uint32_t most)
         victims->page[at] = page;
         victims->position[at] = position;
     }
+    return n_looked > 0;
 }
 
 /* L. Whether the victim is still what was chosen. */
@@ -98,13 +137,13 @@ static bool is_unchanged(const struct victims *victims, uint32_t at)
            page_payload(entry) == victims->position[at];
 }
 
-/* L. How many victims from `at` on are neighbours, unchanged, and dead or alive as the first is. */
-static uint32_t run_length(const struct victims *victims, uint32_t at, page_entry dead)
+/* L. How many victims from `at` on are neighbours, unchanged, and of the kind of the first. */
+static uint32_t run_length(const struct victims *victims, uint32_t at, page_entry kind)
 {
     uint32_t n = 0;
     while (at + n < victims->n && victims->page[at + n] == victims->page[at] + n &&
            is_unchanged(victims, at + n) &&
-           (table_get(&pager.table, victims->page[at + n]) & PAGE_DEAD) == dead)
+           (table_get(&pager.table, victims->page[at + n]) & KINDS) == kind)
         n++;
     return n;
 }
@@ -154,13 +193,26 @@ static ssize_t move_out(uint32_t page, uint32_t n_pages)
     return n_pages;
 }
 
-/* L. Back to the young end of the queue: it can't be evicted now. */
-static void requeue(uint32_t page)
+/*
+ * L. A frame that a fork's other side has as well can't be moved, so it is copied, while nobody can
+ * write to it. That frees no memory, but for this process's part in it; see pass_over(). The page
+ * must be there: the move was refused as busy, not as absent.
+ */
+static ssize_t copy_out(uint32_t page)
 {
-    page_entry dead = table_get(&pager.table, page) & PAGE_DEAD;
-    pager_make_resident(page);
-    if (dead)
-        table_set(&pager.table, page, table_get(&pager.table, page) | PAGE_DEAD);
+    if (staging_room(&pager.staging, 1) == 0)
+        return -ENOSPC;
+    uint32_t slot = staging_slot(&pager.staging, pager.staging.head);
+    bool stays = sharing_would_copy(page_address(page));
+    ssize_t copied = uffd_copy(service_uffd, staging_address(&pager.staging, slot),
+                               page_address(page), SYS_PAGE_SIZE);
+    if (copied < 0)
+        return copied;
+    sys_madvise(page_address(page), SYS_PAGE_SIZE, MADV_DONTNEED);
+    stage(page, 1);
+    if (stays)
+        sharing_charge_copy();
+    return 1;
 }
 
 /*
@@ -171,16 +223,18 @@ static uint32_t evict_run(const struct victims *victims, uint32_t at, struct vic
                           uint32_t *n_gone)
 {
     uint32_t page = victims->page[at];
-    page_entry dead = table_get(&pager.table, page) & PAGE_DEAD;
-    uint32_t n = run_length(victims, at, dead);
+    page_entry kind = table_get(&pager.table, page) & KINDS;
+    uint32_t n = run_length(victims, at, kind);
     if (n == 0)
         return 1; /* it has changed: touched, freed or unmapped */
-    if (dead) {
+    if (kind & PAGE_DEAD) {
         drop(page, n);
         *n_gone += n;
         return n;
     }
-    ssize_t moved = move_out(page, n);
+    ssize_t moved = move_out(page, kind & PAGE_SHARED ? 1 : n);
+    if (moved == -EBUSY && kind & PAGE_SHARED)
+        moved = copy_out(page);
     if (moved > 0) {
         *n_gone += (uint32_t)moved;
         return (uint32_t)moved;
@@ -227,7 +281,8 @@ static uint32_t evict_refused(const struct victims *refused)
     struct victims stuck;
     make_own(refused);
     lock_take(&pager.lock);
-    budget_unshare(refused->n);
+    if (!pager.sees_writes)
+        budget_unshare(refused->n);
     lock_release(&pager.lock);
     uint32_t n_gone = evict(refused, &stuck);
     lock_take(&pager.lock);
@@ -238,16 +293,15 @@ static uint32_t evict_refused(const struct victims *refused)
     return n_gone;
 }
 
-/* Tries to evict up to `most` of the oldest pages. Returns how many went; *n_tried: were there any?
+/* Tries to evict up to `most` of the oldest pages. Returns how many went; *tried: were there any?
  */
-static uint32_t evict_batch(uint32_t most, uint32_t *n_tried)
+static uint32_t evict_batch(uint32_t most, bool *tried)
 {
     struct victims victims, refused;
     lock_take(&pager.lock);
     uint64_t n_free_slots = pager.staging.n_slots - (pager.staging.head - pager.staging.tail);
-    choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most);
+    *tried = choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most);
     lock_release(&pager.lock);
-    *n_tried = victims.n;
     uint32_t n_gone = evict(&victims, &refused);
     return refused.n > 0 ? n_gone + evict_refused(&refused) : n_gone;
 }
@@ -266,6 +320,10 @@ static void gather(struct packing *packing)
 {
     struct staging *staging = &pager.staging;
     *packing = (struct packing){0};
+    if (!work.charged) {
+        meta_charge((long)(PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT)));
+        work.charged = true;
+    }
     lock_take(&pager.lock);
     while (staging->tail + packing->n_slots < staging->head && packing->n < PACK_BATCH) {
         uint32_t slot = staging_slot(staging, staging->tail + packing->n_slots);
@@ -366,12 +424,26 @@ static void commit(struct packing *packing, size_t pool_limit_bytes)
     lock_release(&pager.lock);
 }
 
+/* How many of the oldest slots' frames stay, because a fork's other side has them as well. */
+static uint32_t staged_for_others(uint32_t n_slots)
+{
+    struct staging *staging = &pager.staging;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_slots && staging->tail + i < staging->shared_head; i++) {
+        uint32_t slot = staging_slot(staging, staging->tail + i);
+        n += staging->page[slot] == STAGING_ORPHAN &&
+             sharing_would_copy(staging_address(staging, slot));
+    }
+    return n;
+}
+
 /* The memory of the slots that are done goes back to the system. Returns how many pages it was. */
 static uint32_t release_slots(uint32_t n_slots)
 {
     struct staging *staging = &pager.staging;
     uint32_t first = staging_slot(staging, staging->tail);
     uint32_t to_end = staging->n_slots - first, n = n_slots < to_end ? n_slots : to_end;
+    uint32_t n_stay = staged_for_others(n_slots);
     sys_madvise(staging_address(staging, first), (size_t)n << SYS_PAGE_SHIFT, MADV_DONTNEED);
     if (n < n_slots)
         sys_madvise(staging->base, (size_t)(n_slots - n) << SYS_PAGE_SHIFT, MADV_DONTNEED);
@@ -384,7 +456,9 @@ static uint32_t release_slots(uint32_t n_slots)
     }
     staging->tail += n_slots;
     staging->n_pages -= n_freed;
-    budget_shed(CONTROL_STAGED, n_freed);
+    budget_charge(CONTROL_STAGED, -(int64_t)n_freed);
+    for (uint32_t i = 0; i < n_stay; i++)
+        sharing_charge_copy();
     lock_release(&pager.lock);
     return n_freed;
 }
@@ -460,7 +534,10 @@ static int64_t pool_limit(const struct watermarks *marks)
 {
     int64_t pool_of_others = pager.control->held[CONTROL_POOL] - pager.pool_charged;
     int64_t limit = marks->pool_limit - pool_of_others - pager.n_locked;
-    int64_t least = pager.pool_inherited + marks->pool_limit / POOL_LEAST_SHARE;
+    int64_t least = marks->pool_limit / POOL_LEAST_SHARE / marks->n_pagers;
+    if (least < POOL_LEAST)
+        least = POOL_LEAST;
+    least += pager.pool_inherited;
     return limit > least ? limit : least;
 }
 
@@ -472,14 +549,16 @@ bool reclaim_is_store_full(void)
 bool reclaim_pass(int64_t wanted)
 {
     struct watermarks marks;
+    budget_count_pagers();
     budget_watermarks(&marks);
     int64_t start = budget_room(), goal = start + wanted;
     uint32_t staged = pager.staging.n_pages;
     bool progress = false;
     for (int i = 0; i < MOST_BATCHES; i++) {
         int64_t limit = pool_limit(&marks);
-        uint32_t n_slots = 0, n_tried;
-        uint32_t n_evicted = evict_batch(EVICT_BATCH, &n_tried);
+        uint32_t n_slots = 0;
+        bool tried;
+        uint32_t n_evicted = evict_batch(EVICT_BATCH, &tried);
         if (pager.pool_charged > limit - PACK_BATCH)
             progress |= write_down_to(limit - PACK_BATCH * 2);
         bool surplus = pager.staging.n_pages > marks.staging || n_evicted == 0;
@@ -487,7 +566,7 @@ bool reclaim_pass(int64_t wanted)
             progress = true;
         if (budget_room() >= goal)
             return true;
-        if (n_tried == 0 && n_slots == 0)
+        if (!tried && n_slots == 0)
             break;
         if (progress)
             budget_announce_room();

@@ -47,6 +47,8 @@ static bool move_entry(uint32_t from, uint32_t to)
     page_entry entry = table_get(&pager.table, from);
     if (entry & PAGE_BUSY)
         return false;
+    if (entry & PAGE_SHARED)
+        sharing_make_own(from);
     table_set(&pager.table, from, 0);
     switch (page_state(entry)) {
     case PAGE_EMPTY:

@@ -22,8 +22,7 @@
     16                          /* a process that was handed more than a part of the budget in so \
                                    many can be asked to give back */
 #define FIRST_SAMPLE_NS 5000000 /* after a fork */
-#define MOST_SAMPLE_NS 250000000
-#define LOOK_NS 500000000 /* between looks at what is not managed, while there is work */
+#define LOOK_NS 500000000       /* between looks at what is not managed, while there is work */
 
 enum { NOT_STARTED, STARTING, RUNNING };
 
@@ -40,10 +39,18 @@ static struct {
         int result;
     } call;
     _Atomic uint32_t call_turn; /* futex: odd while a call is pending */
-    uint64_t next_sample_ns, sample_interval_ns;
+    uint64_t next_sample_ns;    /* when to look at what is shared; 0: nothing is */
     uint64_t next_look_ns;
-    uint32_t n_left_seen;
 } service;
+
+/* What the caller gets, it gets with L and the pass. */
+static void prepare_fork(uint32_t own_from, uint32_t own_to)
+{
+    lock_take(&pager.lock);
+    while (pager.n_busy > 0)
+        pager_wait_busy();
+    sharing_protect(own_from, own_to);
+}
 
 static int run_call(void)
 {
@@ -59,6 +66,9 @@ static int run_call(void)
     case SERVICE_EVICT:
         reclaim_range(service.call.from, service.call.n_pages);
         return 0;
+    case SERVICE_FORK:
+        prepare_fork(service.call.from, service.call.to);
+        return 0;
     }
     return -EINVAL;
 }
@@ -67,9 +77,12 @@ static void answer_call(void)
 {
     if (!(atomic_load(&service.call_turn) & 1))
         return;
+    bool is_fork = service.call.operation == SERVICE_FORK;
     service.call.result = run_call();
     atomic_fetch_add(&service.call_turn, 1);
     sys_futex_wake(&service.call_turn, 1, false);
+    if (is_fork)
+        lock_take(&pager.pass); /* the caller has it now; wait until the fork is done */
 }
 
 /* What others ask for, they get on top of what this process needs for itself. */
@@ -92,7 +105,7 @@ static void keep_room(void)
         return;
     budget_reap();
     /* What was shared with a fork's other side may have become this process's own. */
-    if (!is_armed() && (budget_room() >= 0 || arm() < 0))
+    if (!is_armed() && ((budget_room() >= 0 && !pager.counts_in_full) || arm() < 0))
         return;
     int64_t room = budget_room();
     if (room >= marks.low)
@@ -121,35 +134,22 @@ static void look_if_due(void)
     budget_sample_unmanaged();
 }
 
-static void sample_if_due(void)
+/* A process that shares frames arms, so that copies are seen; and keeps the accounts in order. */
+static void look_at_sharing(void)
 {
-    uint32_t n_left = atomic_load(&pager.control->n_left);
-    if (pager.n_shared > 0 && n_left != service.n_left_seen)
-        service.next_sample_ns = 1; /* who ended may have been the one that shared with us */
-    service.n_left_seen = n_left;
-    if (service.next_sample_ns == 0 || sys_now_ns() < service.next_sample_ns)
+    if (service.next_sample_ns == 0)
         return;
-    uint64_t start = sys_now_ns();
-    budget_sample_sharing();
-    uint64_t end = sys_now_ns();
-    /* A look costs time in proportion to what is held: at most a twentieth goes there. */
-    uint64_t interval = service.sample_interval_ns * 2;
-    if (interval > MOST_SAMPLE_NS)
-        interval = MOST_SAMPLE_NS;
-    if (pager.n_shared >
-        budget_room()) /* more could become this process's own than there is room */
-        interval = FIRST_SAMPLE_NS;
-    if (interval < 20 * (end - start))
-        interval = 20 * (end - start);
-    service.sample_interval_ns = interval;
-    service.next_sample_ns = pager.n_shared > 0 ? end + interval : 0;
+    uint64_t now = sys_now_ns();
+    if (!is_armed() && (now < service.next_sample_ns || arm() < 0))
+        return;
+    service.next_sample_ns = accounts_look_if_due();
 }
 
 void service_expect_sharing(void)
 {
-    service.sample_interval_ns = FIRST_SAMPLE_NS;
     service.next_sample_ns = sys_now_ns() + FIRST_SAMPLE_NS;
-    service_wake();
+    if (service_start() == 0)
+        accounts_expect_sharing();
 }
 
 static bool has_work(void)
@@ -187,7 +187,7 @@ static void serve(void *first_task)
         answer_call();
         answer_request();
         keep_room();
-        sample_if_due();
+        look_at_sharing();
         look_if_due();
         lock_release(&pager.pass);
         wait_for_work();
@@ -232,6 +232,20 @@ void service_wake(void)
         sys_futex_wake(&pager.self->wake, 1, true);
 }
 
+/* With call_lock. */
+static int call(enum service_operation operation, uint32_t from, uint32_t to, uint32_t n_pages)
+{
+    service.call.operation = operation;
+    service.call.from = from;
+    service.call.to = to;
+    service.call.n_pages = n_pages;
+    uint32_t pending = atomic_fetch_add(&service.call_turn, 1) + 1;
+    service_wake();
+    while (atomic_load(&service.call_turn) == pending)
+        sys_futex_wait(&service.call_turn, pending, 0, false);
+    return service.call.result;
+}
+
 int service_call(enum service_operation operation, uint32_t from, uint32_t to, uint32_t n_pages)
 {
     const uint64_t all = ~(uint64_t)0;
@@ -243,24 +257,29 @@ int service_call(enum service_operation operation, uint32_t from, uint32_t to, u
         return error;
     sys_sigprocmask(SIG_SETMASK, &all, &signals);
     lock_take(&service.call_lock);
-    service.call.operation = operation;
-    service.call.from = from;
-    service.call.to = to;
-    service.call.n_pages = n_pages;
-    uint32_t pending = atomic_fetch_add(&service.call_turn, 1) + 1;
-    service_wake();
-    while (atomic_load(&service.call_turn) == pending)
-        sys_futex_wait(&service.call_turn, pending, 0, false);
-    error = service.call.result;
+    error = call(operation, from, to, n_pages);
     lock_release(&service.call_lock);
     sys_sigprocmask(SIG_SETMASK, &signals, NULL);
     return error;
 }
 
-void service_fork_prepare(void)
+/* Arming needs the pass, so whoever has that knows. */
+static bool lock_all_if_unarmed(void)
+{
+    lock_take(&pager.pass);
+    lock_take(&pager.lock);
+    if (!is_armed())
+        return true;
+    lock_release(&pager.lock);
+    lock_release(&pager.pass);
+    return false;
+}
+
+void service_fork_prepare(uint32_t own_from, uint32_t own_to)
 {
     lock_take(&service.call_lock);
-    lock_take(&pager.pass);
+    if (!lock_all_if_unarmed())
+        call(SERVICE_FORK, own_from, own_to, 0);
 }
 
 void service_fork_parent(void)

@@ -27,7 +27,8 @@ struct staging {
     uint32_t *page;   /* of each slot */
     uint32_t n_slots; /* a power of two */
     uint64_t head, tail;
-    uint32_t n_pages; /* pages and orphans: what is charged */
+    uint64_t shared_head; /* where the head was at the last fork: slots before may be shared */
+    uint32_t n_pages;     /* pages and orphans: what is charged */
 };
 
 int staging_init(struct staging *staging, uint32_t n_slots);

@@ -44,7 +44,6 @@ struct store_batch *store_batch_new(void)
     unsigned char *memory = meta_map(BATCH_BYTES + buffer_bytes + SWAP_CLUSTER_BYTES);
     if (memory == NULL)
         return NULL;
-    meta_charge((long)(BATCH_BYTES + buffer_bytes));
     struct store_batch *batch = (struct store_batch *)(void *)memory;
     batch->buffer = memory + BATCH_BYTES;
     batch->source = batch->buffer + buffer_bytes;
@@ -54,6 +53,9 @@ struct store_batch *store_batch_new(void)
 static void begin(struct store *store, struct store_batch *batch, enum batch_kind kind,
                   uint32_t first_cluster, unsigned n_clusters)
 {
+    if (!batch->charged) /* its pages come into being now */
+        meta_charge((long)(BATCH_BYTES + STORE_BATCH_CLUSTERS * SWAP_CLUSTER_BYTES));
+    batch->charged = true;
     batch->kind = kind;
     batch->first_cluster = first_cluster;
     batch->n_clusters = n_clusters;

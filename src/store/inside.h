@@ -41,7 +41,7 @@ struct store_batch {
     struct batch_source sources[BATCH_SOURCES];
     unsigned n_items;
     struct batch_item items[BATCH_ITEMS];
-    bool charged_source;
+    bool charged, charged_source;
     unsigned char *buffer; /* STORE_BATCH_CLUSTERS clusters, page-aligned: what is written */
     unsigned char *source; /* a cluster: what is read back to gather from it */
 };

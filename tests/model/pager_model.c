@@ -23,7 +23,7 @@
 #define MOST_WORKERS 3u
 #define WORK_NS 1500000000u /* a variant works for so long */
 #define SECONDS 30          /* and has hung after so long: forks wait for disks */
-#define SLACK_PAGES 64      /* that the budget may be exceeded by */
+#define SLACK_PAGES 192     /* that the budget may be exceeded by: buffers count when first used */
 
 #define UNKNOWN PAGE_KINDS /* the kind of a page whose contents are undefined */
 
@@ -646,7 +646,8 @@ static bool is_given_back(void)
         [CONTROL_METADATA] = 1024, [CONTROL_FILE] = 64,
     };
     for (int kind = 0; kind < CONTROL_N_KINDS; kind++)
-        if (run_control->held[kind] < 0 || run_control->held[kind] > most[kind])
+        /* A little less than 0: this process shares memory with the one that tests it. */
+        if (run_control->held[kind] < -SLACK_PAGES || run_control->held[kind] > most[kind])
             return false;
     return true;
 }

@@ -22,24 +22,6 @@ import harness  # noqa: E402
 import helpers  # noqa: E402
 
 
-# What does not hold yet, and why: skipped, so that it is seen (docs/limits.md).
-KNOWN_SHORTFALLS = {
-    "large": "the tables of 20 GiB of sparse data take 42 MiB where 11 are the goal",
-    "out_of_room": "a run that is ended early reports no peak",
-    "orphans": "not seen to pass yet",
-    "cxx": "not seen to pass yet",
-    "loading": "not seen to pass within its time yet",
-    "cpython_multiprocessing_fork": "many processes under a small budget: each one's tables count, "
-                                    "and the run is ended as out of room",
-    "cpython_multiprocessing_spawn": "many interpreters under a small budget take minutes",
-}
-
-
-# Seen to pass under the whole harness; the others are skipped until they were.
-SEEN_TO_PASS = {"endings", "gcc", "lua", "malloc_family", "memtester", "node", "perl", "python_dict", "redis",
-                "ruby", "sort", "sqlite"}
-
-
 def names():
     cases = [path.stem for path in (HERE / "cases").glob("*.py")]
     return sorted(cases) + sorted(path.stem for path in HERE.glob("*.c")
@@ -47,10 +29,6 @@ def names():
 
 
 def run(case):
-    if case.name in KNOWN_SHORTFALLS:
-        case.skip("known shortfall: " + KNOWN_SHORTFALLS[case.name])
-    if case.name not in SEEN_TO_PASS:
-        case.skip("not seen to pass under the whole harness yet")
     if (HERE / "cases" / f"{case.name}.py").exists():
         importlib.import_module(f"cases.{case.name}").test(case)
     else:

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sharing: the frames that a fork left to two processes.
+ *
+ * The kernel copies a shared frame when either side writes to it, and tells nobody. So where the
+ * pager is armed, what is resident at a fork is write-protected with the userfaultfd, in the parent
+ * before the fork and in the child when it is armed: the first write to each page faults, is
+ * charged, waits for room like any other fault, and only then may the kernel copy.
+ *
+ *   fork: RESIDENT ---> RESIDENT | SHARED, protected
+ *   write, or eviction: not SHARED any more, one page more is charged
+ *   nothing is shared any more (accounts.c): protection and flags go
+ *
+ * What both sides hold is charged once between them: its `shared` (base/control.h) is the part
+ * of what a process holds that others are charged for. The page map tells whether a frame still has
+ * two sides: who is the last to write to it or to evict it takes or frees the frame itself, and is
+ * charged nothing. accounts.c puts right what this leaves unseen.
+ *
+ * Kernels without userfaultfd write protection on this architecture: the looks alone.
+ */
+#include "base/uffd.h"
+#include "pager/internal.h"
+
+#include <fcntl.h>
+
+static int pagemap = -1;
+
+static void protect(uint32_t from, uint32_t to, bool on)
+{
+    if (from < to)
+        uffd_protect(service_uffd, page_address(from), (size_t)(to - from) << SYS_PAGE_SHIFT, on);
+}
+
+static int protect_range(uint32_t from, uint32_t to)
+{
+    protect(from, to, true);
+    return 0;
+}
+
+static int unprotect_range(uint32_t from, uint32_t to)
+{
+    protect(from, to, false);
+    return 0;
+}
+
+static int register_writes(uint32_t from, uint32_t to)
+{
+    return uffd_register(service_uffd, page_address(from), (size_t)(to - from) << SYS_PAGE_SHIFT,
+                         true);
+}
+
+static void set_flags(bool shared)
+{
+    uint32_t page = 0;
+    while ((page = table_next(&pager.table, page, pager.n_pages)) < pager.n_pages) {
+        page_entry entry = table_get(&pager.table, page);
+        if (page_state(entry) == PAGE_RESIDENT)
+            table_set(&pager.table, page, shared ? entry | PAGE_SHARED : entry & ~PAGE_SHARED);
+        page++;
+    }
+}
+
+static void set_own(uint32_t from, uint32_t to)
+{
+    protect(from, to, false);
+    for (uint32_t page = from; page < to; page++) {
+        page_entry entry = table_get(&pager.table, page);
+        if (entry & PAGE_SHARED)
+            table_set(&pager.table, page, entry & ~PAGE_SHARED);
+    }
+}
+
+void sharing_protect(uint32_t own_from, uint32_t own_to)
+{
+    pager.shares = true;
+    if (!pager.can_protect)
+        return;
+    if (!pager.sees_writes && arena_each_range(register_writes) < 0) {
+        pager.can_protect = false;
+        return;
+    }
+    pager.sees_writes = true;
+    arena_each_range(protect_range);
+    set_flags(true);
+    set_own(own_from, own_to);
+}
+
+void sharing_protect_child(void)
+{
+    pagemap = -1; /* that was the parent's, in a file table that this process does not have */
+    pager.shares = true;
+    pager.sees_writes = pager.can_protect;
+    if (pager.can_protect)
+        arena_each_range(protect_range);
+}
+
+void sharing_end(void)
+{
+    pager.shares = false;
+    if (!pager.sees_writes)
+        return;
+    set_flags(false);
+    arena_each_range(unprotect_range);
+}
+
+/* Whether no other process maps this page's frame any more; when in doubt, false. */
+static bool is_exclusive(const void *address)
+{
+    uint64_t map;
+    if (pagemap < 0)
+        pagemap = sys_openat(AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    off_t offset = (off_t)((uintptr_t)address >> SYS_PAGE_SHIFT) * 8;
+    return pagemap >= 0 && sys_pread(pagemap, &map, sizeof map, offset) == sizeof map &&
+           map & PAGEMAP_EXCLUSIVE;
+}
+
+bool sharing_would_copy(const void *address)
+{
+    return pager.shares && !is_exclusive(address);
+}
+
+void sharing_charge_copy(void)
+{
+    pager.self->shared--;
+    budget_charge(CONTROL_RESIDENT, 1);
+}
+
+void sharing_make_own(uint32_t page)
+{
+    page_entry entry = table_get(&pager.table, page);
+    if (entry & PAGE_SHARED) {
+        table_set(&pager.table, page, entry & ~PAGE_SHARED);
+        if (sharing_would_copy(page_address(page)))
+            sharing_charge_copy();
+    }
+    protect(page, page + 1, false);
+}
