@@ -2,8 +2,10 @@
 /* sys: see sys.h. One instruction a call; the kernel's answer goes back untouched. */
 #include "base/sys.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -254,9 +256,12 @@ int sys_sched_setscheduler(int tid, int policy)
     return (int)CALL(SYS_sched_setscheduler, tid, policy, &priority, 0, 0, 0);
 }
 
-int sys_sched_yield(void)
+int sys_poll_in(int fd, int timeout_ms)
 {
-    return (int)CALL(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+    struct pollfd what = {.fd = fd, .events = POLLIN};
+    struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000};
+    int n = (int)CALL(SYS_ppoll, &what, 1, timeout_ms < 0 ? NULL : &timeout, NULL, 8, 0);
+    return n > 0 && !(what.revents & POLLIN) ? -EIO : n;
 }
 
 int sys_sigprocmask(int how, const uint64_t *set, uint64_t *old)

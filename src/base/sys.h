@@ -70,7 +70,8 @@ int sys_unshare(int flags);
 int sys_sched_setaffinity(int tid, size_t n_bytes, const unsigned long *mask);
 int sys_sched_getaffinity(int tid, size_t n_bytes, unsigned long *mask);
 int sys_sched_setscheduler(int tid, int policy); /* with priority 0 */
-int sys_sched_yield(void);
+/* Waits until fd can be read, timeout_ms at most (-1: for ever): 1, 0: time is up, or an error. */
+int sys_poll_in(int fd, int timeout_ms);
 int sys_sigprocmask(int how, const uint64_t *set, uint64_t *old);
 int sys_userfaultfd(int flags);
 int sys_process_vm_readv(int pid, void *local, const void *remote, size_t n_bytes);

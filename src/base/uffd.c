@@ -12,7 +12,7 @@ static int open_device(void)
     int device = sys_openat(AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
     if (device < 0)
         return device;
-    int uffd = sys_ioctl(device, USERFAULTFD_IOC_NEW, (void *)(uintptr_t)O_CLOEXEC);
+    int uffd = sys_ioctl(device, USERFAULTFD_IOC_NEW, (void *)(uintptr_t)(O_CLOEXEC | O_NONBLOCK));
     sys_close(device);
     return uffd;
 }
@@ -20,7 +20,7 @@ static int open_device(void)
 static int open_any(enum uffd_way *way)
 {
     *way = UFFD_BY_SYSCALL;
-    int uffd = sys_userfaultfd(O_CLOEXEC);
+    int uffd = sys_userfaultfd(O_CLOEXEC | O_NONBLOCK);
     if (uffd >= 0)
         return uffd;
     *way = UFFD_BY_DEVICE;
@@ -88,7 +88,7 @@ int uffd_protect(int uffd, void *address, size_t n_bytes, bool protect)
 {
     struct uffdio_writeprotect what = {
         .range = {(uintptr_t)address, n_bytes},
-        .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+        .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : UFFDIO_WRITEPROTECT_MODE_DONTWAKE,
     };
     int error;
     do {
@@ -100,20 +100,24 @@ int uffd_protect(int uffd, void *address, size_t n_bytes, bool protect)
 ssize_t uffd_copy(int uffd, void *to, const void *from, size_t n_bytes)
 {
     struct uffdio_copy copy = {
-        .dst = (uintptr_t)to, .src = (uintptr_t)from, .len = n_bytes, .mode = 0};
+        .dst = (uintptr_t)to,
+        .src = (uintptr_t)from,
+        .len = n_bytes,
+        .mode = UFFDIO_COPY_MODE_DONTWAKE,
+    };
     int error = sys_ioctl(uffd, UFFDIO_COPY, &copy);
     if (error == 0)
         return (ssize_t)n_bytes;
     return copy.copy > 0 ? copy.copy : error;
 }
 
-ssize_t uffd_move(int uffd, void *to, void *from, size_t n_bytes, int wake)
+ssize_t uffd_move(int uffd, void *to, void *from, size_t n_bytes)
 {
     struct uffdio_move move = {
         .dst = (uintptr_t)to,
         .src = (uintptr_t)from,
         .len = n_bytes,
-        .mode = wake ? 0 : UFFDIO_MOVE_MODE_DONTWAKE,
+        .mode = UFFDIO_MOVE_MODE_DONTWAKE,
     };
     int error = sys_ioctl(uffd, UFFDIO_MOVE, &move);
     if (error == 0)

@@ -45,9 +45,10 @@ enum uffd_way {
 };
 
 /*
- * Opens a userfaultfd (close-on-exec, blocking) that serves kernel accesses too, and agrees on the
- * interface with `features`. Returns the descriptor, or -EPERM (no right), -ENOSYS (no such call),
- * -EINVAL (the kernel lacks a feature). *way says how it was opened, or what is open at most.
+ * Opens a userfaultfd (close-on-exec, non-blocking) that serves kernel accesses too, and agrees on
+ * the interface with `features`. Returns the descriptor, or -EPERM (no right), -ENOSYS (no such
+ * call), -EINVAL (the kernel lacks a feature). *way says how it was opened, or what is open at
+ * most.
  */
 int uffd_open(uint64_t features, enum uffd_way *way);
 
@@ -59,15 +60,15 @@ uint64_t uffd_features(void);
 int uffd_register(int uffd, void *address, size_t n_bytes, bool writes);
 int uffd_unregister(int uffd, void *address, size_t n_bytes);
 int uffd_wake(int uffd, void *address, size_t n_bytes);
-/* Marks what is present there so that the next write faults; or takes that back, and wakes. */
+/* Marks what is present there so that the next write faults; or takes that back. */
 int uffd_protect(int uffd, void *address, size_t n_bytes, bool protect);
 
 /*
  * Copy and move: the number of bytes done (a prefix), or a negative errno when nothing was done.
- * Copy wakes who waits for the pages. -EEXIST: the destination is there already.
+ * Nobody is woken: that is for uffd_wake. -EEXIST: the destination is there already.
  */
 ssize_t uffd_copy(int uffd, void *to, const void *from, size_t n_bytes);
-/* Moves pages; `wake` wakes who waits for them. An absent source page ends it (-ENOENT). */
-ssize_t uffd_move(int uffd, void *to, void *from, size_t n_bytes, int wake);
+/* Moves pages. An absent source page ends it (-ENOENT). */
+ssize_t uffd_move(int uffd, void *to, void *from, size_t n_bytes);
 
 #endif

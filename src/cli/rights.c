@@ -108,7 +108,7 @@ int rights_try_move(void)
     error = uffd_register(uffd, to, SYS_PAGE_SIZE, false);
     if (error < 0)
         goto unmap;
-    ssize_t moved = uffd_move(uffd, to, from, SYS_PAGE_SIZE, 1);
+    ssize_t moved = uffd_move(uffd, to, from, SYS_PAGE_SIZE);
     if (moved < 0)
         error = (int)moved;
     else if (moved != (ssize_t)SYS_PAGE_SIZE || to[0] != 0x5a || to[SYS_PAGE_SIZE - 1] != 0x5a)

@@ -22,7 +22,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#define FEATURES ((uint64_t)UFFD_FEATURE_MOVE)
+#define FEATURES ((uint64_t)UFFD_FEATURE_MOVE | UFFD_FEATURE_THREAD_ID)
 #define QUEUE_LEAST 4096
 #define POOL_MOST_BYTES ((size_t)1 << 40)
 
@@ -133,7 +133,6 @@ static int register_all(void)
 }
 
 #define PAGEMAP_BATCH 512
-#define PAGEMAP_PRESENT ((uint64_t)3 << 62) /* or in the kernel's own swap */
 
 static bool is_foreign(uint32_t page)
 {
@@ -247,7 +246,7 @@ static int arm_locked(void)
 
 static int start_handlers(void)
 {
-    int error = fault_start_handlers();
+    int error = handlers_start();
     if (error)
         pager_end_run(CONTROL_FAILED, "no thread could be started to serve page faults");
     atomic_store(&pager.self->armed, 1);

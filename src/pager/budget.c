@@ -17,10 +17,10 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define LOW_SHARE 64 /* low is one part in so many of the budget */
+#define LOW_SHARE 256 /* low is one part in so many of the budget */
 #define LOW_LEAST 64
 #define LOW_MOST 4096
-#define STAGING_SHARE 16
+#define STAGING_SHARE 64
 #define STAGING_LEAST 64
 #define STAGING_MOST 16384
 #define POOL_FLOOR_SHARE 8  /* without a file the pool may grow until so little is left */
@@ -45,6 +45,7 @@ void budget_watermarks(struct watermarks *marks)
     int64_t budget = pager.control ? control_budget(pager.control) : INT32_MAX;
     bool has_file = pager.control && pager.control->options.swap_max_bytes > 0;
     marks->low = clamp(budget / LOW_SHARE, LOW_LEAST, LOW_MOST);
+    marks->urgent = marks->low / 2;
     marks->high = 2 * marks->low;
     marks->pool_limit = has_file ? budget - budget / POOL_FILE_SHARE
                                  : budget - budget / POOL_FLOOR_SHARE - marks->high;
@@ -96,12 +97,27 @@ void budget_shed(enum control_kind kind, int64_t n_pages)
         budget_unshare((n_pages * pager.self->shared + held - 1) / held);
 }
 
+/*
+ * L. What the pool held at the last fork is shared with the other side. Giving up a part of that
+ * frees nothing as long as the other has it, so it stays charged until accounts.c has looked.
+ */
+static void shed_pool(int64_t n_pages)
+{
+    int64_t n_shared = n_pages < pager.pool_shared ? n_pages : pager.pool_shared;
+    budget_charge(CONTROL_POOL, -n_pages);
+    if (n_shared == 0)
+        return;
+    pager.pool_shared -= n_shared;
+    pager.self->shared -= n_shared;
+    budget_charge(CONTROL_RESIDENT, n_shared);
+}
+
 static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
 {
     int64_t change = now - *charged;
     *charged = now;
     if (change < 0 && kind == CONTROL_POOL)
-        budget_shed(kind, -change);
+        shed_pool(-change);
     else
         budget_charge(kind, change);
 }

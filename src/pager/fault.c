@@ -1,52 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fault: brings absent pages in.
- *
- * One handler thread a processor, up to MOST_HANDLERS, each bound to its own. A wake-up on another
- * processor that sleeps costs several times the work itself, so it matters that a handler is there
- * where the fault happened: the faulting thread falls asleep, the handler runs in its place and
- * wakes it up again. All handlers wait on the same descriptor; the one who comes too late finds
- * nothing and sleeps on (docs/adr/0003-where-handlers-run.md has the measurements).
+ * fault: brings absent pages in. Runs in the handlers' threads (handlers.c).
  *
  * A page on its way in is BUSY. Its handler works without the lock, alone may change the page's
- * entry meanwhile, and wakes whoever waits for the page by installing it:
+ * entry meanwhile, and wakes whoever waits for the page when all is done:
  *
  *   lock: entry |= BUSY   ->   fill, load, read (no lock)   ->   UFFDIO_COPY
  *                                                                     |
- *   lock: entry = RESIDENT, the stored copy is dropped  <-------------'
+ *   wake   <-   lock: entry = RESIDENT, the stored copy is dropped   <'
  *
  * Pages in staging need no such detour: one UFFDIO_MOVE under the lock brings them back.
+ *
+ * The wake-up comes last and without the lock, because who is woken may take the processor from
+ * the handler at once. Room is made before the page is brought in, here and not in the service
+ * thread, as long as it is a matter of moving and packing a few pages: the faulting thread sleeps,
+ * its processor is free and has what is needed in its caches, and no other has to be woken.
  */
 #include "base/checked.h"
 #include "base/meta.h"
-#include "base/thread.h"
 #include "base/uffd.h"
 #include "pager/internal.h"
 #include "store/swap.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define MOST_HANDLERS 4
 #define TOUCH_WINDOW 32u /* pages at most that a first touch brings in: 128 KiB */
 #define LOAD_WINDOW 16u  /* pages at most that are loaded from the store at once */
 #define N_ZEROS TOUCH_WINDOW
 #define WINDOW_BYTES ((size_t)LOAD_WINDOW << SYS_PAGE_SHIFT)
 #define BUFFER_BYTES (WINDOW_BYTES + SWAP_CLUSTER_BYTES)
 #define COPY_RETRIES 1000
-
-struct handler {
-    struct store_packer *packer;
-    unsigned char *pages; /* LOAD_WINDOW pages */
-    struct store_reader reader;
-    int processor; /* -1: any */
-    bool charged;  /* the buffers count as used memory */
-};
+#define WAKE_TRIES 3
+#define MOST_STEPS 2 /* of reclaim before a fault */
 
 static unsigned char *zeros; /* N_ZEROS pages, never written: the kernel's zero page */
-static struct handler handlers[MOST_HANDLERS + 1]; /* the last is the service thread's */
+static struct fault_buffers service_buffers;
+
+struct waiters { /* who is to be woken when a fault has been served */
+    uint32_t page, n_pages;
+};
 
 static void count_fault(enum control_fault kind, uint32_t n_pages)
 {
@@ -69,7 +63,6 @@ static uint32_t install(uint32_t page, const unsigned char *contents, uint32_t n
         if (n > 0) {
             done += (uint32_t)((size_t)n >> SYS_PAGE_SHIFT);
         } else if (n == -EEXIST) {
-            uffd_wake(service_uffd, page_address(page + done), SYS_PAGE_SIZE);
             done++;
         } else if (n == -EAGAIN) {
             continue;
@@ -100,9 +93,6 @@ static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done)
         table_set(&pager.table, page + i, table_get(&pager.table, page + i) & ~PAGE_BUSY);
     pager.n_resident += n_done;
     budget_charge(CONTROL_RESIDENT, n_done);
-    if (n_done < n_pages) /* who came for one of them was left to this fault */
-        uffd_wake(service_uffd, page_address(page + n_done),
-                  (size_t)(n_pages - n_done) << SYS_PAGE_SHIFT);
     pager_busy_done(n_pages);
 }
 
@@ -146,7 +136,7 @@ static uint32_t within_room(uint32_t n_pages)
 }
 
 /* Locked on entry, unlocked on return, as in all of the functions that serve. */
-static void serve_first_touch(uint32_t page)
+static struct waiters serve_first_touch(uint32_t page)
 {
     uint32_t window = readahead_window(&pager.touch, page, TOUCH_WINDOW);
     uint32_t n = within_room(alike(page, PAGE_EMPTY, window));
@@ -159,6 +149,7 @@ static void serve_first_touch(uint32_t page)
     finish(page, n, done);
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_FIRST_TOUCH, done);
+    return (struct waiters){page, n};
 }
 
 /* L. Pages that lie in consecutive slots come back in one move. */
@@ -184,7 +175,7 @@ static bool copy_back(uint32_t page, uint32_t slot)
     return true;
 }
 
-static void serve_staged(uint32_t page, page_entry entry)
+static struct waiters serve_staged(uint32_t page, page_entry entry)
 {
     uint32_t slot = (uint32_t)page_payload(entry);
     uint32_t window = readahead_window(&pager.load, page, LOAD_WINDOW);
@@ -192,7 +183,7 @@ static void serve_staged(uint32_t page, page_entry entry)
     ssize_t moved;
     do {
         moved = uffd_move(service_uffd, page_address(page), staging_address(&pager.staging, slot),
-                          (size_t)n << SYS_PAGE_SHIFT, 1);
+                          (size_t)n << SYS_PAGE_SHIFT);
     } while (moved == -EAGAIN);
     if (moved > 0)
         done = (uint32_t)((size_t)moved >> SYS_PAGE_SHIFT);
@@ -211,6 +202,7 @@ static void serve_staged(uint32_t page, page_entry entry)
     budget_charge(CONTROL_STAGED, -(int64_t)done);
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_STAGING, done);
+    return (struct waiters){page, n};
 }
 
 static enum control_fault fault_kind(store_ref ref)
@@ -237,28 +229,28 @@ static _Noreturn void bad_copy(uint32_t page, store_ref ref, int error)
 }
 
 /* A single page is read through the buffer's start, which is no cluster then. */
-static void *single_scratch(struct handler *handler)
+static void *single_scratch(struct fault_buffers *buffers)
 {
-    handler->reader.n_bytes = 0;
-    return handler->reader.buffer;
+    buffers->reader.n_bytes = 0;
+    return buffers->reader.buffer;
 }
 
 /* Loads n stored pages; only the first has to succeed. Entries are BUSY: nobody changes them. */
-static uint32_t load(struct handler *handler, uint32_t page, uint32_t n_pages)
+static uint32_t load(struct fault_buffers *buffers, uint32_t page, uint32_t n_pages)
 {
-    if (!handler->charged)
+    if (!buffers->charged)
         meta_charge((long)(BUFFER_BYTES + store_packer_bytes(pager.control->options.codec)));
-    handler->charged = true;
+    buffers->charged = true;
     for (uint32_t i = 0; i < n_pages; i++) {
         store_ref ref = page_payload(pager.table.entries[page + i]);
-        unsigned char *out = handler->pages + ((size_t)i << SYS_PAGE_SHIFT);
+        unsigned char *out = buffers->pages + ((size_t)i << SYS_PAGE_SHIFT);
         int error;
         if (n_pages > 1)
-            error = store_load_through(pager.store, handler->packer, ref, page + i, out,
-                                       &handler->reader);
+            error = store_load_through(pager.store, buffers->packer, ref, page + i, out,
+                                       &buffers->reader);
         else
-            error = store_load(pager.store, handler->packer, ref, page, out,
-                               single_scratch(handler));
+            error = store_load(pager.store, buffers->packer, ref, page, out,
+                               single_scratch(buffers));
         if (error && i > 0)
             return i;
         if (error)
@@ -267,7 +259,7 @@ static uint32_t load(struct handler *handler, uint32_t page, uint32_t n_pages)
     return n_pages;
 }
 
-static void serve_stored(struct handler *handler, uint32_t page, page_entry entry)
+static struct waiters serve_stored(struct fault_buffers *buffers, uint32_t page, page_entry entry)
 {
     uint32_t window = readahead_window(&pager.load, page, LOAD_WINDOW);
     uint32_t n = within_room(alike(page, PAGE_STORED, window));
@@ -275,8 +267,8 @@ static void serve_stored(struct handler *handler, uint32_t page, page_entry entr
         readahead_cut(&pager.load, page, n);
     make_busy(page, n);
     lock_release(&pager.lock);
-    uint32_t loaded = load(handler, page, n);
-    uint32_t done = install(page, handler->pages, loaded);
+    uint32_t loaded = load(buffers, page, n);
+    uint32_t done = install(page, buffers->pages, loaded);
     lock_take(&pager.lock);
     finish(page, n, done);
     budget_charge_tables();
@@ -284,26 +276,34 @@ static void serve_stored(struct handler *handler, uint32_t page, page_entry entr
         pager_forget(page, page + 1);
     lock_release(&pager.lock);
     count_fault(fault_kind(page_payload(entry)), done);
+    return (struct waiters){page, n};
 }
 
 /*
  * The page was resident as far as the pager knows. Either another fault brought it in meanwhile,
  * or the program dropped it behind the pager's back (a raw system call): zeros are right then.
  */
-static void serve_resident(uint32_t page)
+static struct waiters serve_resident(uint32_t page)
 {
     install(page, zeros, 1);
     lock_release(&pager.lock);
+    return (struct waiters){page, 1};
 }
 
-static void serve(struct handler *handler, uint32_t page)
+static void wait_for_room(uint32_t page)
+{
+    handlers_gather(); /* whoever else faults meanwhile needs a handler */
+    budget_wait_for_room(page);
+}
+
+static struct waiters serve_absent(struct fault_buffers *buffers, uint32_t page)
 {
     for (;;) {
         lock_take(&pager.lock);
         page_entry entry = table_get(&pager.table, page);
         if (entry & PAGE_BUSY) { /* another handler is at it, and wakes all who wait */
             lock_release(&pager.lock);
-            return;
+            return (struct waiters){page, 0};
         }
         enum page_state state = page_state(entry);
         if (state == PAGE_STAGED)
@@ -313,136 +313,97 @@ static void serve(struct handler *handler, uint32_t page)
         if (budget_has_room_for(page)) {
             if (state == PAGE_EMPTY)
                 return serve_first_touch(page);
-            return serve_stored(handler, page, entry);
+            return serve_stored(buffers, page, entry);
         }
         lock_release(&pager.lock);
-        budget_wait_for_room(page);
+        wait_for_room(page);
     }
 }
 
 /* A write to what a fork left shared. */
-static void serve_write(uint32_t page)
+static struct waiters serve_write(uint32_t page)
 {
     lock_take(&pager.lock);
     while (table_get(&pager.table, page) & PAGE_SHARED && !budget_has_room_for(page) &&
            sharing_would_copy(page_address(page))) {
         lock_release(&pager.lock);
-        budget_wait_for_room(page);
+        wait_for_room(page);
         lock_take(&pager.lock);
     }
     sharing_make_own(page);
     lock_release(&pager.lock);
-    control_count(&pager.self->stats.faults[CONTROL_FAULT_COPY], 1);
+    count_fault(CONTROL_FAULT_COPY, 1);
+    return (struct waiters){page, 1};
 }
 
-static void serve_address(struct handler *handler, uintptr_t address, uint64_t flags)
+/* Who is not woken sleeps for ever, so a refusal is not taken for an answer. */
+static void wake(struct waiters waiters)
+{
+    for (int tries = 0; waiters.n_pages > 0 && tries < WAKE_TRIES; tries++) {
+        if (uffd_wake(service_uffd, page_address(waiters.page),
+                      (size_t)waiters.n_pages << SYS_PAGE_SHIFT) == 0)
+            return;
+    }
+}
+
+static void make_room(const struct watermarks *marks)
+{
+    for (int i = 0; i < MOST_STEPS && budget_room() < marks->low; i++)
+        reclaim_step();
+}
+
+void fault_serve(struct fault_buffers *buffers, uintptr_t address, uint64_t flags)
 {
     uint64_t start = sys_now_ns();
     uintptr_t base = (uintptr_t)pager.base;
+    struct watermarks marks;
     if (address < base || address >= base + ((size_t)pager.n_pages << SYS_PAGE_SHIFT)) {
         /* Nobody but the pager knows the staging area, and it never touches an absent slot. */
         pager_end_run(CONTROL_FAILED, "internal error: a fault at 0x%lx outside of the arena",
                       (unsigned long)address);
     }
-    if (flags & UFFD_PAGEFAULT_FLAG_WP)
-        serve_write(page_of((char *)address));
-    else
-        serve(handler, page_of((char *)address));
+    budget_watermarks(&marks);
+    make_room(&marks);
+    uint32_t page = page_of((char *)address);
+    struct waiters waiters = flags & UFFD_PAGEFAULT_FLAG_WP ? serve_write(page)
+                                                            : serve_absent(buffers, page);
+    if (budget_room() < marks.urgent)
+        service_wake();
     uint64_t duration = sys_now_ns() - start;
     control_count(&pager.self->stats.fault_ns, duration);
     control_count(&pager.self->stats.latency[control_latency_bucket(duration)], 1);
-    struct watermarks marks;
-    budget_watermarks(&marks);
-    if (budget_room() < marks.low)
-        service_wake();
+    atomic_fetch_add(&buffers->n_served, 1);
+    wake(waiters);
 }
 
-static void bind_to(int processor)
-{
-    unsigned long mask[16] = {0};
-    if (processor < 0)
-        return;
-    sys_sched_setscheduler(0, SCHED_BATCH); /* woken up, it does not push aside who runs there */
-    mask[processor / 64] = 1ul << (processor % 64);
-    sys_sched_setaffinity(0, sizeof mask, mask);
-}
-
-static void handle(void *argument)
-{
-    struct handler *handler = argument;
-    bind_to(handler->processor);
-    for (;;) {
-        struct uffd_msg message;
-        ssize_t n = sys_read(service_uffd, &message, sizeof message);
-        if (n == sizeof message && message.event == UFFD_EVENT_PAGEFAULT)
-            serve_address(handler, message.arg.pagefault.address, message.arg.pagefault.flags);
-        else if (n != -EAGAIN && n != -EINTR && n < 0)
-            pager_end_run(CONTROL_FAILED, "the userfaultfd can't be read (error %d)", (int)-n);
-    }
-}
-
-static int init_handler(struct handler *handler, int processor)
+int fault_buffers_init(struct fault_buffers *buffers)
 {
     enum store_codec codec = pager.control->options.codec;
-    handler->processor = processor;
-    if (handler->packer)
+    if (buffers->packer) /* a fork's child has its parent's */
         return 0;
-    void *memory = meta_map(round_up(store_packer_bytes(codec), SYS_PAGE_SIZE));
-    handler->pages = meta_map(BUFFER_BYTES);
-    if (!memory || !handler->pages)
-        return -ENOMEM;
-    handler->reader.buffer = handler->pages + WINDOW_BYTES;
-    handler->packer = store_packer_init(memory, codec);
-    return handler->packer ? 0 : -EINVAL;
-}
-
-/* The processors that this process may use, up to `most`; all if there are more: -1. */
-static int usable_processors(int *processors, int most)
-{
-    unsigned long mask[16] = {0};
-    int n = 0;
-    sys_sched_getaffinity(0, sizeof mask, mask);
-    for (int i = 0; i < 1024; i++) {
-        if (!(mask[i / 64] >> (i % 64) & 1))
-            continue;
-        if (n == most)
-            return -1;
-        processors[n++] = i;
-    }
-    return n;
-}
-
-int fault_start_handlers(void)
-{
-    int processors[MOST_HANDLERS];
-    int n = usable_processors(processors, MOST_HANDLERS);
-    bool bound = n > 0;
-    if (!bound)
-        n = 2; /* too many to have one each: let the scheduler place two */
     if (!zeros)
         zeros = meta_map((size_t)N_ZEROS << SYS_PAGE_SHIFT);
-    if (!zeros)
+    void *memory = meta_map(round_up(store_packer_bytes(codec), SYS_PAGE_SIZE));
+    buffers->pages = meta_map(BUFFER_BYTES);
+    if (!memory || !buffers->pages || !zeros)
         return -ENOMEM;
-    int error = init_handler(&handlers[MOST_HANDLERS], -1);
-    for (int i = 0; i < n && !error; i++)
-        error = init_handler(&handlers[i], bound ? processors[i] : -1);
-    for (int i = 0; i < n && !error; i++) {
-        int tid = thread_start(handle, &handlers[i], false);
-        error = tid < 0 ? tid : 0;
-    }
-    return error;
+    buffers->reader.buffer = buffers->pages + WINDOW_BYTES;
+    buffers->packer = store_packer_init(memory, codec);
+    return buffers->packer ? 0 : -EINVAL;
 }
 
 void fault_fetch(uint32_t page, uint32_t n_pages)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
+    if (fault_buffers_init(&service_buffers) < 0)
+        return; /* it was a hint */
     for (uint32_t end = page + n_pages; (page = table_next(&pager.table, page, end)) < end;
          page++) {
         if (budget_room() < marks.high)
             return; /* a hint is not worth evicting for */
         enum page_state state = page_state(table_get(&pager.table, page));
         if (state == PAGE_STAGED || state == PAGE_STORED)
-            serve(&handlers[MOST_HANDLERS], page);
+            wake(serve_absent(&service_buffers, page));
     }
 }

@@ -105,6 +105,7 @@ static void expect_sharing(void)
     atomic_store(&pager.self->shares, CONTROL_SHARES);
     pager.counts_in_full = forking.in_full;
     pager.staging.shared_head = pager.staging.head;
+    pager.pool_shared = pager.pool_charged;
 }
 
 void pager_fork_parent(void)

@@ -18,6 +18,7 @@
 
 #define STACK_ROOM ((size_t)16 << 10) /* what the code under the lock may use of a stack */
 
+#define PAGEMAP_PRESENT ((uint64_t)3 << 62)   /* or in the kernel's own swap */
 #define PAGEMAP_EXCLUSIVE ((uint64_t)1 << 56) /* of /proc/PID/pagemap: mapped once */
 
 #define PAGER_HEAP_ZONE 0 /* of the buddy system */
@@ -72,6 +73,7 @@ struct pager {
     int64_t n_resident;     /* armed: RESIDENT entries; unarmed: handed out and dead */
     int64_t n_dead;         /* DEAD entries */
     int64_t n_locked;       /* pages that the program locked */
+    int64_t pool_shared;    /* of the pool, what a fork's other side may have as well */
     int64_t pool_inherited; /* what the pool held at the fork that made this process */
     int64_t pool_charged, metadata_charged, file_charged;
 };
@@ -129,8 +131,12 @@ _Noreturn void pager_end_run(enum control_verdict verdict, const char *format, .
     __attribute__((format(printf, 2, 3)));
 
 /* budget.c */
+/*
+ * Pages of free budget: below `low` handlers make some room before they serve a fault, below
+ * `urgent` the service thread is woken, which stops at `high`.
+ */
 struct watermarks {
-    int64_t low, high;  /* pages of free budget at which reclaim starts and stops */
+    int64_t urgent, low, high;
     int64_t pool_limit; /* pages of the RAM pool */
     uint32_t staging;   /* pages kept in staging as a second chance */
     int64_t n_pagers;   /* processes that divide what there is among them */
@@ -204,18 +210,34 @@ void sharing_protect(uint32_t own_from, uint32_t own_to);
 void sharing_protect_child(void); /* in the child, once it is registered */
 void sharing_end(void);           /* nothing is shared any more */
 /* Whether to write to this page, or to evict it, takes a copy of its frame. */
+bool sharing_is_there(const void *address); /* present: to read it does not fault */
 bool sharing_would_copy(const void *address);
 void sharing_charge_copy(void);
 void sharing_make_own(uint32_t page); /* it may be written to; charged if it was shared */
 
-/* fault.c */
-int fault_start_handlers(void);
+/* fault.c; handlers' threads */
+struct fault_buffers { /* of one thread that serves faults */
+    struct store_packer *packer;
+    unsigned char *pages; /* a window */
+    struct store_reader reader;
+    bool charged; /* they count as used memory */
+    _Atomic uint32_t n_served;
+};
+int fault_buffers_init(struct fault_buffers *buffers);
+/* Serves what a fault's message tells of. Takes L; the last thing it does is to wake who waits. */
+void fault_serve(struct fault_buffers *buffers, uintptr_t address, uint64_t flags);
 /* Service thread: brings pages [page, page + n) in, as far as there is room. */
 void fault_fetch(uint32_t page, uint32_t n_pages);
 
-/* reclaim.c; service thread */
+/* handlers.c */
+int handlers_start(void);
+void handlers_gather(void); /* a handler is about to wait: all others are needed */
+
+/* reclaim.c; service thread, or with the pass */
 #define RECLAIM_PASS_PAGES 2048 /* a pass that evicts nothing has looked at so many */
 int reclaim_init(void);
+/* A handler makes some room, unless a pass or another handler is at it. */
+void reclaim_step(void);
 bool reclaim_pass(int64_t wanted); /* frees about `wanted` pages; false: nothing could be freed */
 /* Nothing more can be stored but in place of something else. Any thread. */
 bool reclaim_is_store_full(void);

@@ -32,8 +32,10 @@
 #define EVICT_BATCH 32
 #define MOST_LOOKED 512 /* pages, for a batch of victims */
 #define PACK_BATCH 16
+#define STEP_PAGES 16
 #define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
-#define MOST_WRITES 64 /* clusters a pass */
+#define OVERDRAFT_SHARE 32 /* of the budget, until others have given up the same frames */
+#define MOST_WRITES 64     /* clusters a pass */
 /* Batches a pass: calls and forks wait for its end. */
 #define MOST_BATCHES (RECLAIM_PASS_PAGES / EVICT_BATCH)
 
@@ -45,6 +47,11 @@ struct victims {
     uint32_t n;
     uint32_t page[EVICT_BATCH];
     uint64_t position[EVICT_BATCH]; /* in the queue: who has another by now is no victim any more */
+};
+
+struct leftovers {          /* of an eviction: what could not be moved */
+    struct victims refused; /* as busy */
+    struct victims shared;  /* with a fork's other side */
 };
 
 static struct {
@@ -87,8 +94,9 @@ static void requeue(uint32_t page)
 }
 
 /*
- * L. Shared pages have their turn when the queue has nothing else, and few at a time: as long as
- * the others keep the frame, evicting it costs a copy and gains nothing.
+ * L. Shared pages have their turn when the queue has nothing else: as long as the others keep the
+ * frame, evicting it costs a compressed copy and gains nothing. So that costs must be paid back (by
+ * the others, or by writing them on to the file) before they add up.
  */
 static bool pass_over(uint32_t page, page_entry entry)
 {
@@ -96,7 +104,8 @@ static bool pass_over(uint32_t page, page_entry entry)
         work.n_passed_over = 0;
         return false;
     }
-    if (work.n_passed_over >= pager.n_resident && pager.staging.n_pages < EVICT_BATCH)
+    if (work.n_passed_over >= pager.n_resident && pager.staging.n_pages == 0 &&
+        budget_room() > -control_budget(pager.control) / OVERDRAFT_SHARE)
         return false;
     work.n_passed_over++;
     requeue(page);
@@ -182,7 +191,7 @@ static ssize_t move_out(uint32_t page, uint32_t n_pages)
     ssize_t moved;
     do {
         moved = uffd_move(service_uffd, staging_address(&pager.staging, slot), page_address(page),
-                          (size_t)n_pages << SYS_PAGE_SHIFT, 0);
+                          (size_t)n_pages << SYS_PAGE_SHIFT);
     } while (moved == -EAGAIN);
     if (moved == -EINVAL && n_pages > 1) /* the run crosses into another mapping of the kernel's */
         return move_out(page, 1);
@@ -193,33 +202,17 @@ static ssize_t move_out(uint32_t page, uint32_t n_pages)
     return n_pages;
 }
 
-/*
- * L. A frame that a fork's other side has as well can't be moved, so it is copied, while nobody can
- * write to it. That frees no memory, but for this process's part in it; see pass_over(). The page
- * must be there: the move was refused as busy, not as absent.
- */
-static ssize_t copy_out(uint32_t page)
+static void set_aside(struct victims *to, const struct victims *from, uint32_t at)
 {
-    if (staging_room(&pager.staging, 1) == 0)
-        return -ENOSPC;
-    uint32_t slot = staging_slot(&pager.staging, pager.staging.head);
-    bool stays = sharing_would_copy(page_address(page));
-    ssize_t copied = uffd_copy(service_uffd, staging_address(&pager.staging, slot),
-                               page_address(page), SYS_PAGE_SIZE);
-    if (copied < 0)
-        return copied;
-    sys_madvise(page_address(page), SYS_PAGE_SIZE, MADV_DONTNEED);
-    stage(page, 1);
-    if (stays)
-        sharing_charge_copy();
-    return 1;
+    to->page[to->n] = from->page[at];
+    to->position[to->n++] = from->position[at];
 }
 
 /*
  * L. Evicts the run of victims that begins at `at`; *n_gone counts those that went. Returns how
  * many are dealt with. A page that is refused as busy is added to `refused`.
  */
-static uint32_t evict_run(const struct victims *victims, uint32_t at, struct victims *refused,
+static uint32_t evict_run(const struct victims *victims, uint32_t at, struct leftovers *left,
                           uint32_t *n_gone)
 {
     uint32_t page = victims->page[at];
@@ -232,16 +225,17 @@ static uint32_t evict_run(const struct victims *victims, uint32_t at, struct vic
         *n_gone += n;
         return n;
     }
-    ssize_t moved = move_out(page, kind & PAGE_SHARED ? 1 : n);
-    if (moved == -EBUSY && kind & PAGE_SHARED)
-        moved = copy_out(page);
+    if (kind & PAGE_SHARED) {
+        set_aside(&left->shared, victims, at);
+        return 1;
+    }
+    ssize_t moved = move_out(page, n);
     if (moved > 0) {
         *n_gone += (uint32_t)moved;
         return (uint32_t)moved;
     }
     if (moved == -EBUSY) {
-        refused->page[refused->n] = page;
-        refused->position[refused->n++] = victims->position[at];
+        set_aside(&left->refused, victims, at);
     } else if (moved == -ENOENT) { /* dropped behind the pager's back */
         pager_forget(page, page + 1);
     } else {
@@ -254,13 +248,13 @@ static uint32_t evict_run(const struct victims *victims, uint32_t at, struct vic
  * Evicts victims. The lock is let go of after each run: a move makes the other processors forget
  * the page's address, which takes microseconds that a fault should not have to wait.
  */
-static uint32_t evict(const struct victims *victims, struct victims *refused)
+static uint32_t evict(const struct victims *victims, struct leftovers *left)
 {
     uint32_t n_gone = 0;
-    refused->n = 0;
+    left->refused.n = left->shared.n = 0;
     for (uint32_t at = 0; at < victims->n;) {
         lock_take(&pager.lock);
-        at += evict_run(victims, at, refused, &n_gone);
+        at += evict_run(victims, at, left, &n_gone);
         lock_release(&pager.lock);
     }
     return n_gone;
@@ -276,34 +270,29 @@ static void make_own(const struct victims *refused)
     atomic_store(&service_awaits, 0);
 }
 
+/* To the young end: these can't be evicted now. */
+static void requeue_all(const struct victims *stuck)
+{
+    if (stuck->n == 0)
+        return;
+    lock_take(&pager.lock);
+    for (uint32_t i = 0; i < stuck->n; i++)
+        if (is_unchanged(stuck, i))
+            requeue(stuck->page[i]);
+    lock_release(&pager.lock);
+}
+
 static uint32_t evict_refused(const struct victims *refused)
 {
-    struct victims stuck;
+    struct leftovers stuck;
     make_own(refused);
     lock_take(&pager.lock);
     if (!pager.sees_writes)
         budget_unshare(refused->n);
     lock_release(&pager.lock);
     uint32_t n_gone = evict(refused, &stuck);
-    lock_take(&pager.lock);
-    for (uint32_t i = 0; i < stuck.n; i++)
-        if (is_unchanged(&stuck, i))
-            requeue(stuck.page[i]);
-    lock_release(&pager.lock);
+    requeue_all(&stuck.refused);
     return n_gone;
-}
-
-/* Tries to evict up to `most` of the oldest pages. Returns how many went; *tried: were there any?
- */
-static uint32_t evict_batch(uint32_t most, bool *tried)
-{
-    struct victims victims, refused;
-    lock_take(&pager.lock);
-    uint64_t n_free_slots = pager.staging.n_slots - (pager.staging.head - pager.staging.tail);
-    *tried = choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most);
-    lock_release(&pager.lock);
-    uint32_t n_gone = evict(&victims, &refused);
-    return refused.n > 0 ? n_gone + evict_refused(&refused) : n_gone;
 }
 
 struct packing {
@@ -315,15 +304,20 @@ struct packing {
     bool dead[PACK_BATCH]; /* nothing alive is on it */
 };
 
+/* What packing works with comes into being when it is first used. */
+static void charge_buffers(void)
+{
+    if (!work.charged)
+        meta_charge((long)(PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT)));
+    work.charged = true;
+}
+
 /* Copies the oldest staged pages aside. */
 static void gather(struct packing *packing)
 {
     struct staging *staging = &pager.staging;
     *packing = (struct packing){0};
-    if (!work.charged) {
-        meta_charge((long)(PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT)));
-        work.charged = true;
-    }
+    charge_buffers();
     lock_take(&pager.lock);
     while (staging->tail + packing->n_slots < staging->head && packing->n < PACK_BATCH) {
         uint32_t slot = staging_slot(staging, staging->tail + packing->n_slots);
@@ -363,7 +357,7 @@ static void pack(struct packing *packing)
 static bool put_back(uint32_t page, uint32_t slot)
 {
     if (uffd_move(service_uffd, page_address(page), staging_address(&pager.staging, slot),
-                  SYS_PAGE_SIZE, 1) <= 0)
+                  SYS_PAGE_SIZE) <= 0)
         return false;
     pager.staging.page[slot] = STAGING_HOLE;
     pager.staging.n_pages--;
@@ -374,12 +368,32 @@ static bool put_back(uint32_t page, uint32_t slot)
     return true;
 }
 
-/* L. Puts one packed page into the store; false when there is no room for it. */
+/* Without a file, a page that does not compress takes as much in the store as where it is. */
+static bool gains_nothing(const struct store_packed *packed)
+{
+    return !packed->same && packed->codec == STORE_CODEC_NONE && !work.batch;
+}
+
+/* L. Into the store; false when there is no room. */
+static bool insert(uint32_t page, const struct store_packed *packed, size_t pool_limit_bytes)
+{
+    store_ref ref = 0;
+    int error = store_insert(pager.store, page, packed, pool_limit_bytes, &ref);
+    atomic_store(&work.is_full, error < 0 && (!work.batch || work.file_refuses));
+    if (error)
+        return false;
+    control_count(&pager.self->stats.stored_pages, 1);
+    control_count(&pager.self->stats.stored_bytes, packed->same ? 0 : packed->n_bytes);
+    control_count(&pager.self->stats.same_filled, packed->same);
+    table_set(&pager.table, page, page_make(PAGE_STORED, ref));
+    return true;
+}
+
+/* L. A staged page that was packed goes into the store; false when there is no room for it. */
 static bool keep(uint32_t page, uint32_t slot, const struct store_packed *packed, bool dead,
                  size_t pool_limit_bytes)
 {
-    store_ref ref = 0;
-    if (!dead && !packed->same && packed->codec == STORE_CODEC_NONE && !work.batch) {
+    if (!dead && gains_nothing(packed)) {
         atomic_store(&work.is_full, true);
         if (put_back(page, slot))
             return true; /* else (read-only, shared by a fork) it must not block the ring */
@@ -388,14 +402,8 @@ static bool keep(uint32_t page, uint32_t slot, const struct store_packed *packed
         control_count(&pager.self->stats.dropped_dead, 1);
         table_set(&pager.table, page, 0);
     } else {
-        int error = store_insert(pager.store, page, packed, pool_limit_bytes, &ref);
-        atomic_store(&work.is_full, error < 0 && (!work.batch || work.file_refuses));
-        if (error)
+        if (!insert(page, packed, pool_limit_bytes))
             return false;
-        control_count(&pager.self->stats.stored_pages, 1);
-        control_count(&pager.self->stats.stored_bytes, packed->same ? 0 : packed->n_bytes);
-        control_count(&pager.self->stats.same_filled, packed->same);
-        table_set(&pager.table, page, page_make(PAGE_STORED, ref));
     }
     pager.staging.page[slot] = STAGING_ORPHAN;
     return true;
@@ -422,6 +430,90 @@ static void commit(struct packing *packing, size_t pool_limit_bytes)
     }
     budget_charge_tables();
     lock_release(&pager.lock);
+}
+
+/* L. Copies shared pages aside: nobody can write to them without losing the mark. */
+static void gather_shared(const struct victims *victims, struct packing *packing)
+{
+    for (uint32_t i = 0; i < victims->n && packing->n < PACK_BATCH; i++) {
+        uint32_t page = victims->page[i];
+        void *copy = work.copies + ((size_t)packing->n << SYS_PAGE_SHIFT);
+        /* By system call: the program may have forbidden itself to read it. */
+        if (is_unchanged(victims, i) && table_get(&pager.table, page) & PAGE_SHARED &&
+            sharing_is_there(page_address(page)) &&
+            sys_process_vm_readv(sys_getpid(), copy, page_address(page), SYS_PAGE_SIZE) ==
+                SYS_PAGE_SIZE) {
+            packing->page[packing->n] = page;
+            packing->slot[packing->n++] = i;
+        } else if (is_unchanged(victims, i)) {
+            requeue(page);
+        }
+    }
+}
+
+/* L. A shared page goes straight into the store; its frame stays with the others. */
+static bool keep_shared(const struct victims *victims, const struct packing *packing, uint32_t at,
+                        size_t pool_limit_bytes)
+{
+    uint32_t page = packing->page[at], i = packing->slot[at];
+    if (!is_unchanged(victims, i) || !(table_get(&pager.table, page) & PAGE_SHARED))
+        return false;
+    bool stays = sharing_would_copy(page_address(page));
+    if (gains_nothing(&work.packed[at]) || !insert(page, &work.packed[at], pool_limit_bytes)) {
+        requeue(page);
+        return false;
+    }
+    sys_madvise(page_address(page), SYS_PAGE_SIZE, MADV_DONTNEED);
+    pager.n_resident--;
+    budget_charge(CONTROL_RESIDENT, -1);
+    if (stays)
+        sharing_charge_copy();
+    control_count(&pager.self->stats.evictions, 1);
+    return true;
+}
+
+/* Stores shared pages without staging them, as many as there are buffers. Returns how many. */
+static uint32_t store_shared(const struct victims *victims, size_t pool_limit_bytes)
+{
+    struct packing packing = {0};
+    uint32_t n_gone = 0;
+    charge_buffers();
+    lock_take(&pager.lock);
+    gather_shared(victims, &packing);
+    lock_release(&pager.lock);
+    for (uint32_t i = 0; i < packing.n; i++)
+        store_pack(work.packer, work.copies + ((size_t)i << SYS_PAGE_SHIFT), &work.packed[i]);
+    lock_take(&pager.lock);
+    for (uint32_t i = 0; i < packing.n; i++)
+        n_gone += keep_shared(victims, &packing, i, pool_limit_bytes);
+    for (uint32_t i = 0; i < victims->n; i++) /* those there were no buffers for */
+        if (packing.n == PACK_BATCH && is_unchanged(victims, i))
+            requeue(victims->page[i]);
+    budget_charge_tables();
+    lock_release(&pager.lock);
+    return n_gone;
+}
+
+/*
+ * Tries to evict up to `most` of the oldest pages. Returns how many went; *tried: were there any?
+ * `may_fault`: this thread may touch the program's memory, which a handler must not.
+ */
+static uint32_t evict_batch(uint32_t most, bool may_fault, int64_t pool_limit, bool *tried)
+{
+    struct victims victims;
+    struct leftovers left;
+    lock_take(&pager.lock);
+    uint64_t n_free_slots = pager.staging.n_slots - (pager.staging.head - pager.staging.tail);
+    *tried = choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most);
+    lock_release(&pager.lock);
+    uint32_t n_gone = evict(&victims, &left);
+    if (left.shared.n > 0)
+        n_gone += store_shared(&left.shared, (size_t)pool_limit << SYS_PAGE_SHIFT);
+    if (left.refused.n > 0 && may_fault)
+        n_gone += evict_refused(&left.refused);
+    else
+        requeue_all(&left.refused);
+    return n_gone;
 }
 
 /* How many of the oldest slots' frames stay, because a fork's other side has them as well. */
@@ -552,13 +644,14 @@ bool reclaim_pass(int64_t wanted)
     budget_count_pagers();
     budget_watermarks(&marks);
     int64_t start = budget_room(), goal = start + wanted;
-    uint32_t staged = pager.staging.n_pages;
     bool progress = false;
     for (int i = 0; i < MOST_BATCHES; i++) {
         int64_t limit = pool_limit(&marks);
         uint32_t n_slots = 0;
-        bool tried;
-        uint32_t n_evicted = evict_batch(EVICT_BATCH, &tried);
+        bool tried = true;
+        uint32_t n_evicted = 0;
+        if (pager.staging.n_pages < marks.staging + EVICT_BATCH) /* more would not make room */
+            n_evicted = evict_batch(EVICT_BATCH, true, limit, &tried);
         if (pager.pool_charged > limit - PACK_BATCH)
             progress |= write_down_to(limit - PACK_BATCH * 2);
         bool surplus = pager.staging.n_pages > marks.staging || n_evicted == 0;
@@ -571,14 +664,39 @@ bool reclaim_pass(int64_t wanted)
         if (progress)
             budget_announce_room();
     }
-    progress |= budget_room() > start || pager.staging.n_pages > staged;
+    progress |= budget_room() > start;
     /* Nothing else is left to give: then the pool goes on to the file, below its limit too. */
     return progress || write_down_to(pager.pool_charged - POOL_RETREAT);
 }
 
+void reclaim_step(void)
+{
+    struct watermarks marks;
+    uint32_t n_slots;
+    bool tried, progress = false;
+    if (!lock_try(&pager.pass))
+        return;
+    budget_watermarks(&marks);
+    int64_t limit = pool_limit(&marks);
+    if (pager.pool_charged > limit - PACK_BATCH) { /* writing takes long */
+        service_wake();
+    } else {
+        uint32_t n_staged = pager.staging.n_pages;
+        int64_t room = budget_room();
+        if (n_staged < marks.staging + STEP_PAGES)
+            progress = evict_batch(STEP_PAGES, false, limit, &tried) > 0;
+        if (n_staged > marks.staging || !progress)
+            pack_batch(limit, &n_slots);
+        if (budget_room() > room)
+            budget_announce_room();
+    }
+    lock_release(&pager.pass);
+}
+
 void reclaim_range(uint32_t page, uint32_t n_pages)
 {
-    struct victims victims, refused;
+    struct victims victims;
+    struct leftovers left;
     uint32_t end = page + n_pages;
     while ((page = table_next(&pager.table, page, end)) < end) {
         lock_take(&pager.lock);
@@ -590,7 +708,9 @@ void reclaim_range(uint32_t page, uint32_t n_pages)
             victims.position[victims.n++] = page_payload(entry);
         }
         lock_release(&pager.lock);
-        evict(&victims, &refused);
+        evict(&victims, &left);
+        requeue_all(&left.refused);
+        requeue_all(&left.shared);
         if (pager.staging.n_slots - (pager.staging.head - pager.staging.tail) < EVICT_BATCH)
             return; /* a hint: the rest goes when its turn comes */
     }

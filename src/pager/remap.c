@@ -25,7 +25,7 @@ static void move_resident(uint32_t from, uint32_t to)
     ssize_t moved;
     for (int tries = 0; tries < 2; tries++) {
         do {
-            moved = uffd_move(service_uffd, page_address(to), page_address(from), SYS_PAGE_SIZE, 1);
+            moved = uffd_move(service_uffd, page_address(to), page_address(from), SYS_PAGE_SIZE);
         } while (moved == -EAGAIN);
         if (moved != -EBUSY)
             break;

@@ -101,7 +101,7 @@ static void keep_room(void)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    if (budget_room() >= marks.low)
+    if (budget_room() >= marks.urgent)
         return;
     budget_reap();
     /* What was shared with a fork's other side may have become this process's own. */
@@ -122,7 +122,7 @@ static bool wants_room(void)
     if (!is_armed())
         return false;
     budget_watermarks(&marks);
-    return budget_room() < marks.low;
+    return budget_room() < marks.urgent;
 }
 
 static void look_if_due(void)

@@ -97,26 +97,32 @@ void sharing_protect_child(void)
 void sharing_end(void)
 {
     pager.shares = false;
+    pager.pool_shared = 0;
     if (!pager.sees_writes)
         return;
     set_flags(false);
     arena_each_range(unprotect_range);
 }
 
-/* Whether no other process maps this page's frame any more; when in doubt, false. */
-static bool is_exclusive(const void *address)
+/* The kernel's word on a page, 0 when in doubt. */
+static uint64_t look_up(const void *address)
 {
     uint64_t map;
     if (pagemap < 0)
         pagemap = sys_openat(AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
     off_t offset = (off_t)((uintptr_t)address >> SYS_PAGE_SHIFT) * 8;
-    return pagemap >= 0 && sys_pread(pagemap, &map, sizeof map, offset) == sizeof map &&
-           map & PAGEMAP_EXCLUSIVE;
+    bool known = pagemap >= 0 && sys_pread(pagemap, &map, sizeof map, offset) == sizeof map;
+    return known ? map : 0;
+}
+
+bool sharing_is_there(const void *address)
+{
+    return look_up(address) & PAGEMAP_PRESENT;
 }
 
 bool sharing_would_copy(const void *address)
 {
-    return pager.shares && !is_exclusive(address);
+    return pager.shares && !(look_up(address) & PAGEMAP_EXCLUSIVE);
 }
 
 void sharing_charge_copy(void)

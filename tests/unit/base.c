@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -231,7 +232,7 @@ static void *add_under_lock(void *unused)
         lock_take(&lock);
         unsigned long before = *(volatile unsigned long *)&guarded;
         if (i % 64 == 0)
-            sys_sched_yield();
+            sched_yield();
         *(volatile unsigned long *)&guarded = before + 1;
         lock_release(&lock);
     }

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * handlers: the threads that wait for faults, and where they run.
+ *
+ * A wake-up that crosses processors costs several times what a fault costs otherwise
+ * (docs/adr/0003-where-handlers-run.md). So as long as one thread of the program faults, one
+ * handler answers, alone, on the processor where that thread runs; when several do, one handler on
+ * each processor.
+ *
+ *                128 faults of one thread in a row
+ *        CROWD ------------------------------------> ALONE
+ *          ^                                           |
+ *          '-------------------------------------------'
+ *            several threads fault; the lone handler is about to wait for
+ *            room; or it does not get its share of the processor
+ *
+ * The crowd: a thread bound to each processor, up to MOST_CROWD; all are woken by each fault, and
+ * the one that runs next to the faulting thread is the first to read it. SCHED_BATCH: woken up, it
+ * does not push aside who runs there.
+ *
+ * The lone handler is SCHED_IDLE: a processor that runs only such threads counts as idle, so the
+ * thread that it wakes stays where it was, instead of being drawn to the other, idle processor.
+ * But it starves where others compute. The crowd's first watches over that meanwhile, and calls the
+ * crowd when a fault has been waiting.
+ */
+#include "base/log.h"
+#include "base/meta.h"
+#include "base/thread.h"
+#include "base/uffd.h"
+#include "pager/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+
+#define MOST_CROWD 4
+#define SAME_FAULTS 128   /* of one thread in a row, until one handler is enough */
+#define OTHER_FAULTS 16   /* of others, not long one after the other, until it is not */
+#define FOLLOW_FAULTS 32  /* between looks at where the faulting thread runs */
+#define WATCH_NS 5000000u /* while faults come */
+#define WATCH_IDLE_NS 50000000u
+#define PENALTY_NS 1000000000ull /* so long the crowd stays at least after that */
+
+enum { CROWD, ALONE };
+
+struct thread {
+    struct fault_buffers buffers;
+    _Atomic uint32_t n_read; /* faults; buffers.n_served says how many of them were served */
+    int processor;           /* of the crowd; -1: any */
+};
+
+static struct thread crowd[MOST_CROWD], lone;
+static unsigned n_crowd;
+static _Atomic uint32_t mode; /* futex: who has no part in it waits for a change */
+static _Atomic uint32_t last_thread, n_same;
+static _Atomic uint64_t crowd_until_ns;
+static int lone_tid;
+
+static void set_mode(uint32_t new)
+{
+    atomic_store(&mode, new);
+    sys_futex_wake(&mode, INT32_MAX, false);
+}
+
+void handlers_gather(void)
+{
+    if (atomic_load_explicit(&mode, memory_order_relaxed) == CROWD)
+        return;
+    atomic_store(&n_same, 0);
+    set_mode(CROWD);
+}
+
+/* Answers one fault, if there is one. */
+static bool answer(struct thread *self, struct uffd_msg *message)
+{
+    ssize_t n = sys_read(service_uffd, message, sizeof *message);
+    if (n == sizeof *message && message->event == UFFD_EVENT_PAGEFAULT) {
+        atomic_fetch_add(&self->n_read, 1);
+        fault_serve(&self->buffers, message->arg.pagefault.address, message->arg.pagefault.flags);
+        return true;
+    }
+    if (n < 0 && n != -EAGAIN && n != -EINTR)
+        pager_end_run(CONTROL_FAILED, "the userfaultfd can't be read (error %d)", (int)-n);
+    return false;
+}
+
+/* The crowd has answered a fault of this thread: would one handler be enough? */
+static void note_in_crowd(uint32_t thread)
+{
+    if (atomic_exchange_explicit(&last_thread, thread, memory_order_relaxed) != thread) {
+        atomic_store_explicit(&n_same, 0, memory_order_relaxed);
+    } else if (atomic_fetch_add_explicit(&n_same, 1, memory_order_relaxed) >= SAME_FAULTS &&
+               lone_tid > 0 && sys_now_ns() > atomic_load(&crowd_until_ns)) {
+        set_mode(ALONE);
+    }
+}
+
+static void bind(int processor)
+{
+    unsigned long mask[16] = {0};
+    mask[processor / 64] = 1ul << (processor % 64);
+    sys_sched_setaffinity(0, sizeof mask, mask);
+}
+
+/* The lone handler may run anywhere again, if it stopped in the middle of something. */
+static void release_lone(void)
+{
+    unsigned long mask[16];
+    memset(mask, 0xff, sizeof mask);
+    sys_sched_setaffinity(lone_tid, sizeof mask, mask);
+}
+
+/* The crowd's first, while one handler is alone. */
+static void watch(struct thread *self)
+{
+    uint32_t served = lone.buffers.n_served;
+    uint64_t interval = WATCH_NS;
+    bool had_work = false;
+    while (atomic_load(&mode) == ALONE) {
+        sys_futex_wait(&mode, ALONE, interval, false);
+        uint32_t now_served = lone.buffers.n_served;
+        bool has_work = lone.n_read != now_served || sys_poll_in(service_uffd, 0) > 0;
+        if (has_work && had_work && now_served == served) {
+            struct uffd_msg message;
+            atomic_store(&crowd_until_ns, sys_now_ns() + PENALTY_NS);
+            handlers_gather();
+            release_lone();
+            while (answer(self, &message))
+                continue;
+        }
+        interval = has_work || now_served != served ? WATCH_NS : WATCH_IDLE_NS;
+        had_work = has_work;
+        served = now_served;
+    }
+}
+
+static void handle_in_crowd(void *argument)
+{
+    struct thread *self = argument;
+    struct uffd_msg message;
+    sys_sched_setscheduler(0, SCHED_BATCH);
+    if (self->processor >= 0)
+        bind(self->processor);
+    for (;;) {
+        if (atomic_load(&mode) == ALONE) {
+            if (self == crowd)
+                watch(self);
+            else
+                sys_futex_wait(&mode, ALONE, 0, false);
+        } else if (sys_poll_in(service_uffd, -1) > 0 && answer(self, &message)) {
+            note_in_crowd(message.arg.pagefault.feat.ptid);
+        }
+    }
+}
+
+/* The processor on which a thread of this process ran last, or -1. */
+static int processor_of(uint32_t tid)
+{
+    char text[512];
+    log_format(text, sizeof text, "/proc/self/task/%u/stat", tid);
+    int fd = sys_openat(AT_FDCWD, text, O_RDONLY | O_CLOEXEC, 0);
+    ssize_t n = fd < 0 ? -1 : sys_read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        sys_close(fd);
+    if (n <= 0)
+        return -1;
+    text[n] = '\0';
+    const char *at = strrchr(text, ')'); /* the second field; the processor is the 39th */
+    for (int field = 2; at && field < 39; field++)
+        at = strchr(at + 1, ' ');
+    int processor = 0;
+    for (at = at ? at + 1 : ""; *at >= '0' && *at <= '9'; at++)
+        processor = processor * 10 + (*at - '0');
+    return processor < 1024 ? processor : -1;
+}
+
+static void handle_alone(void *argument)
+{
+    struct thread *self = argument;
+    struct uffd_msg message;
+    uint32_t thread = 0, n = 0, n_others = 0;
+    int processor = -1;
+    lone_tid = sys_gettid();
+    sys_sched_setscheduler(0, SCHED_IDLE);
+    for (;;) {
+        while (atomic_load(&mode) == CROWD)
+            sys_futex_wait(&mode, CROWD, 0, false);
+        if (sys_poll_in(service_uffd, -1) <= 0 || !answer(self, &message))
+            continue;
+        bool other = message.arg.pagefault.feat.ptid != thread;
+        thread = message.arg.pagefault.feat.ptid;
+        if (n_others > 0 || other)
+            n_others = other ? n_others + 4 : n_others - 1;
+        if (n_others > 4 * OTHER_FAULTS) {
+            n_others = 0;
+            handlers_gather();
+        }
+        if (n++ % FOLLOW_FAULTS != 0 && !other)
+            continue;
+        int now = processor_of(thread);
+        if (now >= 0 && now != processor)
+            bind(processor = now);
+    }
+}
+
+/* The processors that this process may use, up to `most`; all if there are more: -1. */
+static int usable_processors(int *processors, int most)
+{
+    unsigned long mask[16] = {0};
+    int n = 0;
+    sys_sched_getaffinity(0, sizeof mask, mask);
+    for (int i = 0; i < 1024; i++) {
+        if (!(mask[i / 64] >> (i % 64) & 1))
+            continue;
+        if (n == most)
+            return -1;
+        processors[n++] = i;
+    }
+    return n;
+}
+
+static int start(struct thread *thread, void (*run)(void *), int processor)
+{
+    thread->processor = processor;
+    thread->n_read = thread->buffers.n_served = 0;
+    int error = fault_buffers_init(&thread->buffers);
+    if (error)
+        return error;
+    int tid = thread_start(run, thread, false);
+    return tid < 0 ? tid : 0;
+}
+
+int handlers_start(void)
+{
+    int processors[MOST_CROWD];
+    int n = usable_processors(processors, MOST_CROWD), error = 0;
+    bool bound = n > 0;
+    n_crowd = bound ? (unsigned)n : 2; /* too many to have one each: the scheduler places two */
+    lone_tid = 0;
+    atomic_store(&mode, CROWD);
+    atomic_store(&n_same, 0);
+    for (unsigned i = 0; i < n_crowd && !error; i++)
+        error = start(&crowd[i], handle_in_crowd, bound ? processors[i] : -1);
+    if (!error && n != 1)
+        error = start(&lone, handle_alone, -1);
+    return error;
+}
