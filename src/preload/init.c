@@ -61,8 +61,13 @@ static void attach(char **environment)
     if (!path)
         return; /* loaded by hand: an allocator without paging */
     int error = control_attach(path, &preload_control);
-    /* The launcher has ended before this process's exec: nobody is left to share a budget with. */
-    if (error == -ENOENT)
+    /*
+     * ENOENT: the launcher has ended before this process's exec, nobody is left to share a budget
+     * with. EACCES: this process changed its user or its user namespace, and may not look into the
+     * launcher any more. Like a static program it runs outside of the budget (docs/limits.md):
+     * a server that drops its rights must not fail because of Quire.
+     */
+    if (error == -ENOENT || error == -EACCES)
         return;
     if (error)
         refuse("the control block named by " CONTROL_ENVIRONMENT " can't be used", error);
