@@ -28,6 +28,7 @@
 #define FRUITLESS_PASSES 20 /* in a row, while a fault waits: then there is nothing to be had */
 #define WORTH_ASKING 64     /* pages that another holds */
 #define ASKS_PER_PASS 100   /* passes that asked another process and got nothing yet, for one */
+#define PATIENCE_NS 500000000u /* before that no wait is in vain: somebody may be preempted */
 #define WAIT_NS 20000000u
 
 _Atomic uint32_t budget_fruitless;
@@ -196,12 +197,13 @@ void budget_wait_for_room(uint32_t page)
     control_count(&pager.self->stats.waits_for_room, 1);
     atomic_fetch_add(&n_waiting, 1);
     uint32_t start = atomic_load(&budget_fruitless);
+    uint64_t began = sys_now_ns();
     while (!budget_has_room_for(page)) {
         uint32_t turn = atomic_load(&pager.control->room);
         uint32_t fruitless = atomic_load(&budget_fruitless);
         if (fruitless < start) /* there was progress meanwhile */
             start = fruitless;
-        if (fruitless > start + fruitless_most())
+        if (fruitless > start + fruitless_most() && sys_now_ns() - began > PATIENCE_NS)
             out_of_room();
         service_wake();
         sys_futex_wait(&pager.control->room, turn, WAIT_NS, true);

@@ -34,7 +34,6 @@
 #define PACK_BATCH 16
 #define STEP_PAGES 16
 #define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
-#define OVERDRAFT_SHARE 32 /* of the budget, until others have given up the same frames */
 #define MOST_WRITES 64     /* clusters a pass */
 /* Batches a pass: calls and forks wait for its end. */
 #define MOST_BATCHES (RECLAIM_PASS_PAGES / EVICT_BATCH)
@@ -95,8 +94,7 @@ static void requeue(uint32_t page)
 
 /*
  * L. Shared pages have their turn when the queue has nothing else: as long as the others keep the
- * frame, evicting it costs a compressed copy and gains nothing. So that costs must be paid back (by
- * the others, or by writing them on to the file) before they add up.
+ * frame, evicting it costs a compressed copy and gains nothing.
  */
 static bool pass_over(uint32_t page, page_entry entry)
 {
@@ -104,8 +102,7 @@ static bool pass_over(uint32_t page, page_entry entry)
         work.n_passed_over = 0;
         return false;
     }
-    if (work.n_passed_over >= pager.n_resident && pager.staging.n_pages == 0 &&
-        budget_room() > -control_budget(pager.control) / OVERDRAFT_SHARE)
+    if (work.n_passed_over >= pager.n_resident)
         return false;
     work.n_passed_over++;
     requeue(page);

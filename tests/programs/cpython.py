@@ -30,7 +30,7 @@ def outcomes(path):
     return found
 
 
-def compare(case, modules, only=(), leave_out=(), timeout=140.0):
+def compare(case, modules, only=(), leave_out=(), timeout=270.0):
     """Runs test modules; `only` and `leave_out` are regrtest's patterns for tests."""
     python = case.python()
     probe = case.plain([python, "-c", "import test.test_mmap"])
