@@ -23,11 +23,11 @@
 #define STAGING_SHARE 64
 #define STAGING_LEAST 64
 #define STAGING_MOST 16384
-#define POOL_FLOOR_SHARE 8  /* without a file the pool may grow until so little is left */
-#define POOL_FILE_SHARE 4   /* with one, so much: a page from the file costs ten from RAM */
-#define FRUITLESS_PASSES 20 /* in a row, while a fault waits: then there is nothing to be had */
-#define WORTH_ASKING 64     /* pages that another holds */
-#define ASKS_PER_PASS 100   /* passes that asked another process and got nothing yet, for one */
+#define POOL_FLOOR_SHARE 8     /* without a file the pool may grow until so little is left */
+#define POOL_FILE_SHARE 4      /* with one, so much: a page from the file costs ten from RAM */
+#define FRUITLESS_PASSES 20    /* in a row, while a fault waits: then there is nothing to be had */
+#define WORTH_ASKING 64        /* pages that another holds */
+#define ASKS_PER_PASS 100      /* passes that asked another process and got nothing yet, for one */
 #define PATIENCE_NS 500000000u /* before that no wait is in vain: somebody may be preempted */
 #define WAIT_NS 20000000u
 

@@ -34,7 +34,7 @@
 #define PACK_BATCH 16
 #define STEP_PAGES 16
 #define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
-#define MOST_WRITES 64     /* clusters a pass */
+#define MOST_WRITES 64 /* clusters a pass */
 /* Batches a pass: calls and forks wait for its end. */
 #define MOST_BATCHES (RECLAIM_PASS_PAGES / EVICT_BATCH)
 
