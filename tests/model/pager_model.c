@@ -73,7 +73,7 @@ static const struct variant {
      1,
      true,
      {8, 10, 16, 22, 22, 22}},
-    /* No forks: where RAM is all there is, copies may leave no room, and that takes long to tell. */
+    /* No forks: in RAM alone copies may leave no room, and that takes long to tell. */
     {"lz4 in RAM, two workers",
      {BUDGET_BYTES, 0, STORE_CODEC_LZ4},
      2,
