@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "base/proc.h"
 #include "base/sys.h"
 
 #include <assert.h>
@@ -98,14 +99,6 @@ void *control_swap_space(const struct control *control)
 
 #define IS_ZOMBIE UINT64_MAX
 
-static uint64_t read_number(const char *at)
-{
-    uint64_t number = 0;
-    for (; *at >= '0' && *at <= '9'; at++)
-        number = number * 10 + (uint64_t)(*at - '0');
-    return number;
-}
-
 /*
  * Field 22 of /proc/PID/stat: when the process started; 0 when it can't be read; IS_ZOMBIE when it
  * has ended and only its parent has not asked for its status yet.
@@ -114,23 +107,16 @@ static uint64_t start_time_of(uint32_t pid)
 {
     char path[32], text[512];
     log_format(path, sizeof path, "/proc/%u/stat", pid);
-    int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
+    if (!proc_read(path, text, sizeof text))
         return 0;
-    ssize_t n = sys_read(fd, text, sizeof text - 1);
-    sys_close(fd);
-    if (n <= 0)
+    const char *state = proc_stat_field(text, 3), *n_threads = proc_stat_field(text, 20);
+    const char *start_time = proc_stat_field(text, 22);
+    if (!state || !n_threads || !start_time)
         return 0;
-    text[n] = '\0';
-    const char *at = strrchr(text, ')'); /* the name may hold anything, even parentheses */
-    bool is_zombie = at && (at[2] == 'Z' || at[2] == 'X');
-    for (int field = 2; at && field < 22; field++) {
-        at = strchr(at + 1, ' ');
-        /* Field 20: a process whose first thread alone has ended lives on. */
-        if (at && field == 19 && is_zombie && read_number(at + 1) <= 1)
-            return IS_ZOMBIE;
-    }
-    return at ? read_number(at + 1) : 0;
+    /* A process whose first thread alone has ended lives on. */
+    if ((*state == 'Z' || *state == 'X') && proc_number(n_threads) <= 1)
+        return IS_ZOMBIE;
+    return proc_number(start_time);
 }
 
 /*

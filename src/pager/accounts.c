@@ -12,9 +12,9 @@
  * Whom it can't read (another user's) stays as it is.
  */
 #include "base/log.h"
+#include "base/proc.h"
 #include "pager/internal.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 #define SOON_NS 5000000ull /* after a fork */
@@ -29,28 +29,19 @@ static uint32_t n_left_seen;
 static int64_t rollup_pages(const char *text, const char *name)
 {
     const char *at = strstr(text, name);
-    int64_t kilobytes = 0;
     if (!at)
         return 0;
     for (at += strlen(name); *at == ' '; at++)
         continue;
-    for (; *at >= '0' && *at <= '9'; at++)
-        kilobytes = kilobytes * 10 + (*at - '0');
-    return kilobytes / 4;
+    return (int64_t)(proc_number(at) / 4);
 }
 
 static bool read_rollup(uint32_t pid, int64_t *anonymous, int64_t *share)
 {
     char path[48], text[2048];
     log_format(path, sizeof path, "/proc/%u/smaps_rollup", pid);
-    int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
+    if (!proc_read(path, text, sizeof text))
         return false;
-    ssize_t n = sys_read(fd, text, sizeof text - 1);
-    sys_close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
     *anonymous = rollup_pages(text, "\nAnonymous:");
     *share = rollup_pages(text, "\nPss_Anon:");
     return *anonymous > 0 && *share > 0;

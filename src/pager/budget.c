@@ -11,10 +11,10 @@
  */
 #include "base/log.h"
 #include "base/meta.h"
+#include "base/proc.h"
 #include "pager/internal.h"
 #include "store/swap.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 #define LOW_SHARE 256 /* low is one part in so many of the budget */
@@ -275,22 +275,13 @@ void budget_no_progress(int64_t wanted)
 static int64_t anonymous_pages(void)
 {
     char text[128];
-    int64_t field[3] = {0};
-    int fd = sys_openat(AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
+    if (!proc_read("/proc/self/statm", text, sizeof text))
         return 0;
-    ssize_t n = sys_read(fd, text, sizeof text - 1);
-    sys_close(fd);
-    if (n <= 0)
+    const char *resident = strchr(text, ' ');
+    const char *of_files = resident ? strchr(resident + 1, ' ') : NULL;
+    if (!of_files)
         return 0;
-    text[n] = '\0';
-    const char *at = text;
-    for (int i = 0; i < 3; i++) {
-        for (; *at >= '0' && *at <= '9'; at++)
-            field[i] = field[i] * 10 + (*at - '0');
-        at++;
-    }
-    return field[1] - field[2];
+    return (int64_t)(proc_number(resident + 1) - proc_number(of_files + 1));
 }
 
 /*

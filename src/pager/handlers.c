@@ -24,13 +24,12 @@
  * crowd when a fault has been waiting.
  */
 #include "base/log.h"
-#include "base/meta.h"
+#include "base/proc.h"
 #include "base/thread.h"
 #include "base/uffd.h"
 #include "pager/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 
@@ -51,7 +50,6 @@ struct thread {
 };
 
 static struct thread crowd[MOST_CROWD], lone;
-static unsigned n_crowd;
 static _Atomic uint32_t mode; /* futex: who has no part in it waits for a change */
 static _Atomic uint32_t last_thread, n_same;
 static _Atomic uint64_t crowd_until_ns;
@@ -159,20 +157,9 @@ static int processor_of(uint32_t tid)
 {
     char text[512];
     log_format(text, sizeof text, "/proc/self/task/%u/stat", tid);
-    int fd = sys_openat(AT_FDCWD, text, O_RDONLY | O_CLOEXEC, 0);
-    ssize_t n = fd < 0 ? -1 : sys_read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        sys_close(fd);
-    if (n <= 0)
-        return -1;
-    text[n] = '\0';
-    const char *at = strrchr(text, ')'); /* the second field; the processor is the 39th */
-    for (int field = 2; at && field < 39; field++)
-        at = strchr(at + 1, ' ');
-    int processor = 0;
-    for (at = at ? at + 1 : ""; *at >= '0' && *at <= '9'; at++)
-        processor = processor * 10 + (*at - '0');
-    return processor < 1024 ? processor : -1;
+    const char *at = proc_read(text, text, sizeof text) ? proc_stat_field(text, 39) : NULL;
+    uint64_t processor = at ? proc_number(at) : UINT64_MAX;
+    return processor < 1024 ? (int)processor : -1;
 }
 
 static void handle_alone(void *argument)
@@ -236,7 +223,8 @@ int handlers_start(void)
     int processors[MOST_CROWD];
     int n = usable_processors(processors, MOST_CROWD), error = 0;
     bool bound = n > 0;
-    n_crowd = bound ? (unsigned)n : 2; /* too many to have one each: the scheduler places two */
+    unsigned n_crowd = bound ? (unsigned)n
+                             : 2; /* too many to have one each: the scheduler places two */
     lone_tid = 0;
     atomic_store(&mode, CROWD);
     atomic_store(&n_same, 0);
