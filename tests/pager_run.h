@@ -47,6 +47,15 @@ static inline const char *run_missing(void)
     return NULL;
 }
 
+/* Whether the pager can't run here; says why. The test then ends with RUN_SKIPPED. */
+static inline bool run_is_skipped(void)
+{
+    const char *missing = run_missing();
+    if (missing)
+        printf("skipped: %s\n", missing);
+    return missing != NULL;
+}
+
 static inline void run_create(const struct run_config *config)
 {
     struct control_options options = {

@@ -235,12 +235,9 @@ static bool run_failure(const struct failure *failure, uint64_t end_ns)
 
 int main(int argc, char **argv)
 {
-    const char *missing = run_missing();
     bool good = true;
-    if (missing) {
-        printf("skipped: %s\n", missing);
+    if (run_is_skipped())
         return RUN_SKIPPED;
-    }
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     random_state = test_seed() * 2 + 1;
     printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)(random_state / 2));

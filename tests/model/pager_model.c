@@ -732,12 +732,9 @@ static bool run_variant(void)
 
 int main(int argc, char **argv)
 {
-    const char *missing = run_missing();
     bool good = true;
-    if (missing) {
-        printf("skipped: %s\n", missing);
+    if (run_is_skipped())
         return RUN_SKIPPED;
-    }
     seed = test_seed();
     printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)seed);
     seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
