@@ -110,6 +110,11 @@ static int register_pages(uint32_t from, uint32_t to)
                          pager.shares && pager.can_protect);
 }
 
+int arena_register(void)
+{
+    return arena_each_range(register_pages);
+}
+
 static int open_uffd(void)
 {
     enum uffd_way way;
@@ -123,7 +128,7 @@ static int register_all(void)
     service_uffd = open_uffd();
     if (service_uffd < 0)
         return service_uffd;
-    int error = arena_each_range(register_pages);
+    int error = arena_register();
     if (!error)
         error = uffd_register(service_uffd, pager.staging.base,
                               (size_t)pager.staging.n_slots << SYS_PAGE_SHIFT, false);
@@ -232,7 +237,7 @@ static int arm_locked(void)
     sys_madvise(pager.base, arena_bytes(), MADV_DONTFORK);
     int64_t charged = pager.n_resident;
     if (pager.shares)
-        sharing_protect_child();
+        sharing_protect_all();
     error = scan_present();
     if (error)
         pager_end_run(CONTROL_FAILED, "/proc/self/pagemap can't be read: the pager needs /proc");
@@ -267,7 +272,7 @@ int arm_child(void)
     if (error)
         return error;
     lock_take(&pager.lock);
-    sharing_protect_child();
+    sharing_protect_all();
     lock_release(&pager.lock);
     if (pager.store) {
         int fd = open_swap();

@@ -20,9 +20,9 @@
  * get the memory: the arena is MADV_DONTFORK in between, so it ends with a signal instead.
  *
  * What child and parent hold together is charged to the parent; copies are charged to whom they are
- * made for (sharing.c). A process
- * that is not armed sees nothing of that, so there the child is charged in full if there is room;
- * if not, both are armed a few milliseconds later, when most children have executed something else.
+ * made for (sharing.c). A process that is not armed sees nothing of that, so there the child is
+ * charged in full if there is room; if not, both are armed a few milliseconds later, when most
+ * children have executed something else.
  */
 #include "base/meta.h"
 #include "pager/internal.h"

@@ -204,11 +204,15 @@ int arm_child(void); /* in a fork child of an armed parent */
 /* L: calls `apply` for each part of the arena that is the pager's; ends with the first error. */
 int arena_each_range(int (*apply)(uint32_t from, uint32_t to));
 
+/* L: faults of the arena come to the userfaultfd, writes to what is protected too once it shares.
+ */
+int arena_register(void);
+
 /* sharing.c; pager threads, L */
 /* Before a fork: what is resident is shared, but for [own_from, own_to). */
 void sharing_protect(uint32_t own_from, uint32_t own_to);
-void sharing_protect_child(void); /* in the child, once it is registered */
-void sharing_end(void);           /* nothing is shared any more */
+void sharing_protect_all(void); /* what has just been registered, where it may be shared */
+void sharing_end(void);         /* nothing is shared any more */
 /* Whether to write to this page, or to evict it, takes a copy of its frame. */
 bool sharing_is_there(const void *address); /* present: to read it does not fault */
 bool sharing_would_copy(const void *address);

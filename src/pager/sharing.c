@@ -43,12 +43,6 @@ static int unprotect_range(uint32_t from, uint32_t to)
     return 0;
 }
 
-static int register_writes(uint32_t from, uint32_t to)
-{
-    return uffd_register(service_uffd, page_address(from), (size_t)(to - from) << SYS_PAGE_SHIFT,
-                         true);
-}
-
 static void set_flags(bool shared)
 {
     uint32_t page = 0;
@@ -75,7 +69,7 @@ void sharing_protect(uint32_t own_from, uint32_t own_to)
     pager.shares = true;
     if (!pager.can_protect)
         return;
-    if (!pager.sees_writes && arena_each_range(register_writes) < 0) {
+    if (!pager.sees_writes && arena_register() < 0) {
         pager.can_protect = false;
         return;
     }
@@ -85,7 +79,7 @@ void sharing_protect(uint32_t own_from, uint32_t own_to)
     set_own(own_from, own_to);
 }
 
-void sharing_protect_child(void)
+void sharing_protect_all(void)
 {
     pagemap = -1; /* that was the parent's, in a file table that this process does not have */
     pager.shares = true;
