@@ -106,6 +106,7 @@ static void expect_sharing(void)
     pager.counts_in_full = forking.in_full;
     pager.staging.shared_head = pager.staging.head;
     pager.pool_shared = pager.pool_charged;
+    pager.n_to_pass_over = pager.n_resident;
 }
 
 void pager_fork_parent(void)

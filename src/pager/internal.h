@@ -73,6 +73,7 @@ struct pager {
     int64_t n_resident;     /* armed: RESIDENT entries; unarmed: handed out and dead */
     int64_t n_dead;         /* DEAD entries */
     int64_t n_locked;       /* pages that the program locked */
+    int64_t n_to_pass_over; /* shared pages that are not evicted yet; reclaim.c */
     int64_t pool_shared;    /* of the pool, what a fork's other side may have as well */
     int64_t pool_inherited; /* what the pool held at the fork that made this process */
     int64_t pool_charged, metadata_charged, file_charged;

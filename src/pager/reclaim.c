@@ -59,9 +59,8 @@ static struct {
     unsigned char *copies;       /* PACK_BATCH pages */
     bool charged;                /* the above count as used memory */
     struct store_batch *batch;
-    int64_t n_passed_over; /* shared pages in a row, see pass_over() */
-    bool file_refuses;     /* the last attempt to write on to the file was in vain */
-    _Atomic bool is_full;  /* the last page that should be stored could not be */
+    bool file_refuses;    /* the last attempt to write on to the file was in vain */
+    _Atomic bool is_full; /* the last page that should be stored could not be */
 } work;
 
 int reclaim_init(void)
@@ -93,18 +92,15 @@ static void requeue(uint32_t page)
 }
 
 /*
- * L. Shared pages have their turn when the queue has nothing else: as long as the others keep the
- * frame, evicting it costs a compressed copy and gains nothing.
+ * L. After a fork each shared page is passed over once: as long as the others keep the frame,
+ * evicting it costs a compressed copy and gains nothing, and many forks are short. But only once,
+ * or what the process no longer needs would crowd out what it does.
  */
 static bool pass_over(uint32_t page, page_entry entry)
 {
-    if (!(entry & PAGE_SHARED)) {
-        work.n_passed_over = 0;
+    if (!(entry & PAGE_SHARED) || pager.n_to_pass_over <= 0)
         return false;
-    }
-    if (work.n_passed_over >= pager.n_resident)
-        return false;
-    work.n_passed_over++;
+    pager.n_to_pass_over--;
     requeue(page);
     return true;
 }
@@ -675,9 +671,9 @@ void reclaim_step(void)
         return;
     budget_watermarks(&marks);
     int64_t limit = pool_limit(&marks);
-    if (pager.pool_charged > limit - PACK_BATCH) { /* writing takes long */
-        service_wake();
-    } else {
+    /* A full pool has to be written on first, which takes long: the service thread's, when urgent.
+     */
+    if (pager.pool_charged <= limit - PACK_BATCH) {
         uint32_t n_staged = pager.staging.n_pages;
         int64_t room = budget_room();
         if (n_staged < marks.staging + STEP_PAGES)
