@@ -108,6 +108,7 @@ class Sampler(threading.Thread):
 
     def run(self):
         pause = SAMPLE_SECONDS
+        first = time.monotonic()
         while not self.stopped.wait(pause):
             start = time.monotonic()
             pids = [pid for pid in descendants(os.getpid()) if pid not in self.before]
@@ -120,8 +121,10 @@ class Sampler(threading.Thread):
                 total += anonymous_bytes(pid)
             self.peak = max(self.peak, total)
             self.n_samples += 1
-            # Looking stops the program for a moment: not much more than a tenth of the time.
-            pause = min(max(SAMPLE_SECONDS, 9 * (time.monotonic() - start)), 0.1)
+            # Looking stops the program for a moment: not much more than a tenth of the time, but
+            # for the first looks at a short program.
+            now = time.monotonic()
+            pause = min(max(SAMPLE_SECONDS, min(9 * (now - start), (now - first) / 4)), 0.1)
 
 
 def end_all(before):

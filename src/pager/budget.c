@@ -30,6 +30,7 @@
 #define ASKS_PER_PASS 100      /* passes that asked another process and got nothing yet, for one */
 #define PATIENCE_NS 500000000u /* before that no wait is in vain: somebody may be preempted */
 #define WAIT_NS 20000000u
+#define SHARE_WAIT_NS 5000000u /* for another process's room, before it is taken from one's own */
 
 _Atomic uint32_t budget_fruitless;
 static _Atomic uint32_t n_waiting; /* handlers that wait for room */
@@ -236,6 +237,21 @@ static bool ask_another(int64_t wanted)
         sys_futex_wake(&most->wake, 1, true);
     }
     return true;
+}
+
+bool budget_is_poor(void)
+{
+    int64_t n = atomic_load_explicit(&n_pagers, memory_order_relaxed);
+    return n > 1 && held_here() < control_budget(pager.control) / n / 2;
+}
+
+bool budget_ask_for_share(int64_t wanted)
+{
+    uint32_t turn = atomic_load(&pager.control->room);
+    if (!ask_another(wanted))
+        return false;
+    sys_futex_wait(&pager.control->room, turn, SHARE_WAIT_NS, true);
+    return budget_room() >= wanted;
 }
 
 static void release_swap_of(void *context, unsigned slot)

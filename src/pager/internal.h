@@ -166,6 +166,13 @@ bool budget_has_room_for(uint32_t page);
 void budget_announce_room(void);
 /* The service thread got nothing out of a pass; asks the others, and counts it for waiters. */
 void budget_no_progress(int64_t wanted);
+/*
+ * This process has less than half of what would be its part if all had the same: it should rather
+ * have from the others than page itself to death while they are idle. Asks, and waits a little;
+ * true if that was enough.
+ */
+bool budget_is_poor(void);
+bool budget_ask_for_share(int64_t wanted);
 /* Takes back what processes that are gone still hold; true if there was any. */
 bool budget_reap(void);
 void budget_sample_unmanaged(void);       /* how much RSS is not the pager's */

@@ -634,7 +634,6 @@ bool reclaim_is_store_full(void)
 bool reclaim_pass(int64_t wanted)
 {
     struct watermarks marks;
-    budget_count_pagers();
     budget_watermarks(&marks);
     int64_t start = budget_room(), goal = start + wanted;
     bool progress = false;
@@ -667,8 +666,8 @@ void reclaim_step(void)
     struct watermarks marks;
     uint32_t n_slots;
     bool tried, progress = false;
-    if (!lock_try(&pager.pass))
-        return;
+    if (budget_is_poor() || !lock_try(&pager.pass))
+        return; /* the service thread asks the others first */
     budget_watermarks(&marks);
     int64_t limit = pool_limit(&marks);
     /* A full pool has to be written on first, which takes long: the service thread's, when urgent.

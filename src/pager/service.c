@@ -93,6 +93,7 @@ static void answer_request(void)
         return;
     if (!is_armed() && arm() < 0)
         return;
+    budget_count_pagers();
     if (reclaim_pass(wanted))
         budget_announce_room();
 }
@@ -109,6 +110,9 @@ static void keep_room(void)
         return;
     int64_t room = budget_room();
     if (room >= marks.low)
+        return;
+    budget_count_pagers();
+    if (budget_is_poor() && budget_ask_for_share(marks.high - room))
         return;
     if (reclaim_pass(marks.high - room))
         budget_announce_room();
