@@ -62,7 +62,7 @@ static inline void run_create(const struct run_config *config)
         .budget_bytes = config->budget_bytes,
         .swap_max_bytes = config->swap_bytes,
         .codec = config->codec,
-        .launcher_pid = getpid(),
+        .keeper_pid = getpid(),
         .swap_fd = -1,
     };
     if (config->swap_bytes > 0)

@@ -222,6 +222,20 @@ static void add_stats(struct control_stats *sum, const struct control_stats *sta
         control_count(&to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
 }
 
+unsigned control_n_alive(const struct control *control, unsigned *n_coming)
+{
+    unsigned n = 0;
+    *n_coming = 0;
+    for (unsigned i = 0; i < control->slots_end; i++) {
+        uint32_t pid = atomic_load(&control->slot[i].pid);
+        if (pid == RESERVED)
+            ++*n_coming;
+        else if (pid != 0 && pid != REAPING && is_alive(&control->slot[i], pid))
+            n++;
+    }
+    return n;
+}
+
 static bool reap_slot(struct control *control, struct control_slot *slot)
 {
     uint32_t pid = atomic_load(&slot->pid);

@@ -2,7 +2,8 @@
 /*
  * control: the block of memory that all processes of one run share.
  *
- * The launcher creates it as a memfd and keeps the descriptor; the environment names it as
+ * The launcher creates it as a memfd, of which the run's keeper has a descriptor; the environment
+ * names it as
  * /proc/PID/fd/N, so no file ever needs a name. It holds the options, the budget, what each process
  * holds against it, and the statistics. Layout: this header, CONTROL_SLOTS slots of one process
  * each, then the swap space (src/store/swap.h) at swap_space_offset.
@@ -89,9 +90,9 @@ struct control_options {
     uint64_t budget_bytes;
     uint64_t swap_max_bytes; /* 0: no swap file */
     uint32_t codec;          /* enum store_codec */
-    int32_t launcher_pid;
-    int32_t control_fd; /* in the launcher: /proc/<launcher_pid>/fd/<control_fd> is this block */
-    int32_t swap_fd;    /* in the launcher, likewise; -1: none */
+    int32_t keeper_pid;      /* of the process that has the descriptors (the command's keeper.h) */
+    int32_t control_fd;      /* there: /proc/<keeper_pid>/fd/<control_fd> is this block */
+    int32_t swap_fd;         /* there, likewise; -1: none */
 };
 
 enum control_verdict { /* why Quire itself ended the run */
@@ -108,9 +109,10 @@ struct control {
     uint64_t total_bytes;       /* of the mapping */
     struct control_options options;
 
-    _Atomic uint32_t verdict; /* enum control_verdict; the first one stays */
-    _Atomic uint32_t warned;  /* bits: what has been told once */
-    char message[256];        /* belongs to the verdict */
+    _Atomic uint32_t verdict;        /* enum control_verdict; the first one stays */
+    _Atomic uint32_t warned;         /* bits: what has been told once */
+    _Atomic uint32_t launcher_ended; /* nobody is left to tell the user anything */
+    char message[256];               /* belongs to the verdict */
 
     _Atomic int64_t held[CONTROL_N_KINDS];
     _Atomic int64_t peak[CONTROL_N_KINDS]; /* each kind's own highest */
@@ -184,6 +186,9 @@ unsigned control_reap(struct control *control, void (*gone)(void *context, unsig
 /* Records why Quire ends the run; the first caller's message stays. */
 void control_set_verdict(struct control *control, enum control_verdict verdict,
                          const char *message);
+
+/* Processes of the run that live; *n_coming: children of a fork that are not there yet. */
+unsigned control_n_alive(const struct control *control, unsigned *n_coming);
 
 /* Ends every process of the run but the launcher with SIGKILL. The caller's own last. */
 void control_kill_all(struct control *control);

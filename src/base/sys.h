@@ -91,7 +91,8 @@ int sys_futex_wake(const void *word, int n_waiters, bool shared);
 
 /*
  * Fault injection: from now on the `nth` call (1 is the next) of the class returns -error instead
- * of running; 0 switches it off. sys_injected() says how often it fired since.
+ * of running; 0 switches it off. sys_injected() says how often it fired since. EEXIST for an ioctl:
+ * it runs, and says so nowhere.
  */
 enum sys_class { SYS_CLASS_MAP, SYS_CLASS_IOCTL, SYS_CLASS_READ, SYS_CLASS_WRITE, SYS_N_CLASSES };
 #ifdef QUIRE_FAULT_INJECTION

@@ -5,14 +5,15 @@
  *   options -> command -> rights -> library -> swap file, control block -> launch -> summary
  *              126, 127   125       125        125                         the program's status
  *
- * The launcher owns the control block and the swap file for as long as the run lasts: processes of
- * the run find both as /proc/LAUNCHER/fd/N, so neither needs a name, and both are gone when the
- * last process that uses them is.
+ * The keeper (keeper.h) holds the control block and the swap file for as long as a process of the
+ * run lives: all find both as /proc/KEEPER/fd/N, so neither needs a name, and both are gone when
+ * the last process that uses them is.
  */
 #include "base/control.h"
 #include "base/sys.h"
 #include "cli/cli.h"
 #include "cli/json_file.h"
+#include "cli/keeper.h"
 #include "cli/launch.h"
 #include "cli/options.h"
 #include "cli/preload.h"
@@ -59,7 +60,6 @@ static int create_run(const struct run_options *options, struct control **contro
         .budget_bytes = options->budget_bytes,
         .swap_max_bytes = options->swap_max_bytes,
         .codec = options->codec,
-        .launcher_pid = getpid(),
         .swap_fd = -1,
     };
     size_t space_bytes = 0;
@@ -127,15 +127,22 @@ static int launch(const struct run_options *options, const char *path, const cha
 {
     struct launch_result result;
     struct control *control;
+    struct keeper keeper;
     char control_path[64];
     int fd = create_run(options, &control);
 
     if (fd < 0)
         return CLI_EXIT_FAILED;
-    snprintf(control_path, sizeof control_path, "/proc/%d/fd/%d", getpid(), fd);
-    int error = preload_set_environment(library, control_path);
+    int error = keeper_start(control, &keeper);
+    if (error < 0) {
+        cli_error("cannot start a process: %s", strerror(-error));
+        return CLI_EXIT_FAILED;
+    }
+    snprintf(control_path, sizeof control_path, "/proc/%d/fd/%d", (int)keeper.pid, fd);
+    error = preload_set_environment(library, control_path);
     if (error == 0)
         error = launch_program(path, options->command, &result);
+    keeper_release(&keeper, control);
     if (error < 0) {
         cli_error("cannot start %s: %s", path, strerror(-error));
         return CLI_EXIT_FAILED;

@@ -45,7 +45,7 @@ static int open_swap(void)
     const struct control_options *options = &pager.control->options;
     if (options->swap_max_bytes == 0)
         return -1;
-    log_format(path, sizeof path, "/proc/%d/fd/%d", options->launcher_pid, options->swap_fd);
+    log_format(path, sizeof path, "/proc/%d/fd/%d", options->keeper_pid, options->swap_fd);
     return swap_reopen(path, 0);
 }
 

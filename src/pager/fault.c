@@ -180,13 +180,9 @@ static struct waiters serve_staged(uint32_t page, page_entry entry)
     uint32_t slot = (uint32_t)page_payload(entry);
     uint32_t window = readahead_window(&pager.load, page, LOAD_WINDOW);
     uint32_t n = staged_run(page, slot, window), done = 0;
-    ssize_t moved;
-    do {
-        moved = uffd_move(service_uffd, page_address(page), staging_address(&pager.staging, slot),
-                          (size_t)n << SYS_PAGE_SHIFT);
-    } while (moved == -EAGAIN);
+    ssize_t moved = frames_move(page_address(page), staging_address(&pager.staging, slot), n);
     if (moved > 0)
-        done = (uint32_t)((size_t)moved >> SYS_PAGE_SHIFT);
+        done = (uint32_t)moved;
     else if (copy_back(page, slot))
         done = 1;
     else

@@ -222,10 +222,19 @@ void sharing_protect(uint32_t own_from, uint32_t own_to);
 void sharing_protect_all(void); /* what has just been registered, where it may be shared */
 void sharing_end(void);         /* nothing is shared any more */
 /* Whether to write to this page, or to evict it, takes a copy of its frame. */
-bool sharing_is_there(const void *address); /* present: to read it does not fault */
 bool sharing_would_copy(const void *address);
 void sharing_charge_copy(void);
 void sharing_make_own(uint32_t page); /* it may be written to; charged if it was shared */
+
+/* frames.c; pager threads */
+uint64_t frames_look_up(const void *address); /* /proc/PID/pagemap's word on a page; 0 in doubt */
+bool frames_is_there(const void *address);    /* present: to read it does not fault */
+/*
+ * L. Moves the frames of n_pages pages within the arena and the staging area. Returns how many
+ * went, from the first on, or the error of the first.
+ */
+ssize_t frames_move(char *to, char *from, uint32_t n_pages);
+void frames_fork_child(void);
 
 /* fault.c; handlers' threads */
 struct fault_buffers { /* of one thread that serves faults */
@@ -255,7 +264,7 @@ bool reclaim_pass(int64_t wanted); /* frees about `wanted` pages; false: nothing
 bool reclaim_is_store_full(void);
 void reclaim_range(uint32_t page, uint32_t n_pages); /* evicts what is resident there */
 
-/* move.c; service thread */
+/* remap.c; service thread */
 void move_pages(uint32_t from, uint32_t to, uint32_t n_pages);
 
 /* L: a page came in: into the queue, counted. Keeps flags other than BUSY out. */

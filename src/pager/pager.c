@@ -266,6 +266,8 @@ void pager_end_run(enum control_verdict verdict, const char *format, ...)
     log_vformat(message, sizeof message, format, arguments);
     va_end(arguments);
     control_set_verdict(pager.control, verdict, message);
+    if (atomic_load(&pager.control->launcher_ended))
+        log_error("%s", message);
     control_kill_all(pager.control);
     sys_exit_group(125);
 }

@@ -181,18 +181,13 @@ static ssize_t move_out(uint32_t page, uint32_t n_pages)
     if (n_pages == 0)
         return -ENOSPC;
     uint32_t slot = staging_slot(&pager.staging, pager.staging.head);
-    ssize_t moved;
-    do {
-        moved = uffd_move(service_uffd, staging_address(&pager.staging, slot), page_address(page),
-                          (size_t)n_pages << SYS_PAGE_SHIFT);
-    } while (moved == -EAGAIN);
+    ssize_t moved = frames_move(staging_address(&pager.staging, slot), page_address(page), n_pages);
     if (moved == -EINVAL && n_pages > 1) /* the run crosses into another mapping of the kernel's */
         return move_out(page, 1);
     if (moved <= 0)
         return moved;
-    n_pages = (uint32_t)((size_t)moved >> SYS_PAGE_SHIFT);
-    stage(page, n_pages);
-    return n_pages;
+    stage(page, (uint32_t)moved);
+    return moved;
 }
 
 static void set_aside(struct victims *to, const struct victims *from, uint32_t at)
@@ -349,8 +344,7 @@ static void pack(struct packing *packing)
  */
 static bool put_back(uint32_t page, uint32_t slot)
 {
-    if (uffd_move(service_uffd, page_address(page), staging_address(&pager.staging, slot),
-                  SYS_PAGE_SIZE) <= 0)
+    if (frames_move(page_address(page), staging_address(&pager.staging, slot), 1) <= 0)
         return false;
     pager.staging.page[slot] = STAGING_HOLE;
     pager.staging.n_pages--;
@@ -433,7 +427,7 @@ static void gather_shared(const struct victims *victims, struct packing *packing
         void *copy = work.copies + ((size_t)packing->n << SYS_PAGE_SHIFT);
         /* By system call: the program may have forbidden itself to read it. */
         if (is_unchanged(victims, i) && table_get(&pager.table, page) & PAGE_SHARED &&
-            sharing_is_there(page_address(page)) &&
+            frames_is_there(page_address(page)) &&
             sys_process_vm_readv(sys_getpid(), copy, page_address(page), SYS_PAGE_SIZE) ==
                 SYS_PAGE_SIZE) {
             packing->page[packing->n] = page;

@@ -24,9 +24,7 @@ static void move_resident(uint32_t from, uint32_t to)
 {
     ssize_t moved;
     for (int tries = 0; tries < 2; tries++) {
-        do {
-            moved = uffd_move(service_uffd, page_address(to), page_address(from), SYS_PAGE_SIZE);
-        } while (moved == -EAGAIN);
+        moved = frames_move(page_address(to), page_address(from), 1);
         if (moved != -EBUSY)
             break;
         sys_madvise(page_address(from), SYS_PAGE_SIZE, MADV_POPULATE_WRITE);

@@ -21,10 +21,6 @@
 #include "base/uffd.h"
 #include "pager/internal.h"
 
-#include <fcntl.h>
-
-static int pagemap = -1;
-
 static void protect(uint32_t from, uint32_t to, bool on)
 {
     if (from < to)
@@ -81,7 +77,7 @@ void sharing_protect(uint32_t own_from, uint32_t own_to)
 
 void sharing_protect_all(void)
 {
-    pagemap = -1; /* that was the parent's, in a file table that this process does not have */
+    frames_fork_child();
     pager.shares = true;
     pager.sees_writes = pager.can_protect;
     if (pager.can_protect)
@@ -98,25 +94,9 @@ void sharing_end(void)
     arena_each_range(unprotect_range);
 }
 
-/* The kernel's word on a page, 0 when in doubt. */
-static uint64_t look_up(const void *address)
-{
-    uint64_t map;
-    if (pagemap < 0)
-        pagemap = sys_openat(AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
-    off_t offset = (off_t)((uintptr_t)address >> SYS_PAGE_SHIFT) * 8;
-    bool known = pagemap >= 0 && sys_pread(pagemap, &map, sizeof map, offset) == sizeof map;
-    return known ? map : 0;
-}
-
-bool sharing_is_there(const void *address)
-{
-    return look_up(address) & PAGEMAP_PRESENT;
-}
-
 bool sharing_would_copy(const void *address)
 {
-    return pager.shares && !(look_up(address) & PAGEMAP_EXCLUSIVE);
+    return pager.shares && !(frames_look_up(address) & PAGEMAP_EXCLUSIVE);
 }
 
 void sharing_charge_copy(void)

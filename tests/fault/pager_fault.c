@@ -29,6 +29,7 @@ static const struct failure {
     {SYS_CLASS_IOCTL, EAGAIN, false, "ioctl: EAGAIN"},
     {SYS_CLASS_IOCTL, EBUSY, false, "ioctl: EBUSY"},
     {SYS_CLASS_IOCTL, EIO, false, "ioctl: EIO"},
+    {SYS_CLASS_IOCTL, EEXIST, false, "ioctl: done, and denied"},
     {SYS_CLASS_READ, EAGAIN, false, "read: EAGAIN"},
     {SYS_CLASS_READ, EIO, true, "read: EIO"},
     {SYS_CLASS_WRITE, ENOSPC, true, "write: ENOSPC"},

@@ -21,7 +21,7 @@
 #define EXTRA_BYTES ((size_t)64 << 10)
 
 static const struct control_options options = {
-    .budget_bytes = (uint64_t)32 << 20, .codec = 2, .launcher_pid = 1234, .swap_fd = -1};
+    .budget_bytes = (uint64_t)32 << 20, .codec = 2, .keeper_pid = 1234, .swap_fd = -1};
 
 struct run {
     struct control *control;

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LOOK_MS 200
+#define LOOKS_WITHOUT_PID 10 /* a forked child takes its slot at once, or never will */
+
+static void close_range_of(int from, int to)
+{
+    if (from > to || syscall(SYS_close_range, from, to, 0) == 0)
+        return;
+    long most = sysconf(_SC_OPEN_MAX); /* before Linux 5.9 */
+    for (int fd = from; fd <= to && fd < most; fd++)
+        close(fd);
+}
+
+/* Whoever waits for the end of a pipe must not wait for this process. */
+static void close_all_but(int a, int b, int c)
+{
+    int kept[] = {a, b, c}, from = 0;
+
+    for (int n = 0; n < 3; n++) { /* in ascending order */
+        int lowest = -1;
+        for (int i = 0; i < 3; i++)
+            if (kept[i] >= from && (lowest < 0 || kept[i] < lowest))
+                lowest = kept[i];
+        if (lowest < 0)
+            break;
+        close_range_of(from, lowest - 1);
+        from = lowest + 1;
+    }
+    close_range_of(from, 0x7fffffff);
+}
+
+/* Until the last process of the run has ended. */
+static void outlast(const struct control *control)
+{
+    int without_pid = 0;
+
+    for (;;) {
+        unsigned n_coming;
+        unsigned n_alive = control_n_alive(control, &n_coming);
+        without_pid = n_alive == 0 ? without_pid + 1 : 0;
+        if (n_alive == 0 && (n_coming == 0 || without_pid > LOOKS_WITHOUT_PID))
+            return;
+        poll(NULL, 0, LOOK_MS);
+    }
+}
+
+static _Noreturn void keep(struct control *control, int lifeline)
+{
+    sigset_t all;
+    char byte;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    setsid();
+    if (chdir("/") != 0) /* a file system that the run was started in may be unmounted */
+        _exit(EXIT_FAILURE);
+    prctl(PR_SET_NAME, "quire-keeper");
+    close_all_but(control->options.control_fd, control->options.swap_fd, lifeline);
+    while (read(lifeline, &byte, 1) < 0 && errno == EINTR)
+        ;
+    atomic_store(&control->launcher_ended, 1);
+    outlast(control);
+    _exit(EXIT_SUCCESS);
+}
+
+int keeper_start(struct control *control, struct keeper *keeper)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -errno;
+    keeper->pid = fork();
+    if (keeper->pid == 0)
+        keep(control, ends[0]);
+    int error = keeper->pid < 0 ? -errno : 0;
+    close(ends[0]);
+    if (error < 0) {
+        close(ends[1]);
+        return error;
+    }
+    keeper->lifeline = ends[1];
+    control->options.keeper_pid = keeper->pid;
+    return 0;
+}
+
+void keeper_release(const struct keeper *keeper, struct control *control)
+{
+    unsigned n_coming;
+    bool is_needed = control_n_alive(control, &n_coming) > 0 || n_coming > 0;
+
+    atomic_store(&control->launcher_ended, 1);
+    close(keeper->lifeline);
+    if (!is_needed)
+        waitpid(keeper->pid, NULL, 0);
+}

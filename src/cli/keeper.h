@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * keeper: a process that holds a run's descriptors for as long as any process of the run lives.
+ *
+ * Processes of a run find the control block and the swap file as /proc/KEEPER/fd/N. They can't be
+ * the launcher's, because a program may outlive that: `sh -c 'server &'` ends at once, and what the
+ * server starts later, and the pages it evicts, need both.
+ */
+#ifndef QUIRE_CLI_KEEPER_H
+#define QUIRE_CLI_KEEPER_H
+
+#include "base/control.h"
+
+#include <sys/types.h>
+
+struct keeper {
+    pid_t pid;
+    int lifeline; /* its other end tells the keeper when the launcher has ended, however */
+};
+
+/*
+ * Starts it and writes its pid into the control block. It keeps the block's and the swap file's
+ * descriptors and no other, has a session of its own and ignores what can be ignored. 0 or a
+ * negative errno.
+ */
+int keeper_start(struct control *control, struct keeper *keeper);
+
+/* The launcher ends: so does the keeper, at once if nothing of the run is left. */
+void keeper_release(const struct keeper *keeper, struct control *control);
+
+#endif

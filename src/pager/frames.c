@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * frames: where the kernel says that frames are, and moving them.
+ *
+ * What UFFDIO_MOVE says when it did not do all is not the whole truth. Where memory compaction
+ * makes it repeat a step, Linux 6.18 moves the pages, goes on from where it began, and says EEXIST
+ * (docs/adr/0005-moves-are-checked.md). To believe it would leave frames where nobody looks for
+ * them, and zeros where they came from. So the page map is asked how far such a move got.
+ */
+#include "base/uffd.h"
+#include "pager/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+static int pagemap = -1;
+
+void frames_fork_child(void)
+{
+    pagemap = -1; /* that was the parent's, in a file table that this process does not have */
+}
+
+uint64_t frames_look_up(const void *address)
+{
+    uint64_t map;
+    if (pagemap < 0)
+        pagemap = sys_openat(AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    off_t offset = (off_t)((uintptr_t)address >> SYS_PAGE_SHIFT) * 8;
+    bool known = pagemap >= 0 && sys_pread(pagemap, &map, sizeof map, offset) == sizeof map;
+    return known ? map : 0;
+}
+
+bool frames_is_there(const void *address)
+{
+    return frames_look_up(address) & PAGEMAP_PRESENT;
+}
+
+/* How many pages from `done` on have left `from` for `to`, whatever the kernel said. */
+static uint32_t uncounted(const char *to, const char *from, uint32_t done, uint32_t n_pages)
+{
+    uint32_t n = done;
+    while (n < n_pages && frames_is_there(to + ((size_t)n << SYS_PAGE_SHIFT)) &&
+           !frames_is_there(from + ((size_t)n << SYS_PAGE_SHIFT)))
+        n++;
+    return n - done;
+}
+
+ssize_t frames_move(char *to, char *from, uint32_t n_pages)
+{
+    uint32_t done = 0;
+    while (done < n_pages) {
+        size_t offset = (size_t)done << SYS_PAGE_SHIFT;
+        ssize_t moved = uffd_move(service_uffd, to + offset, from + offset,
+                                  (size_t)(n_pages - done) << SYS_PAGE_SHIFT);
+        uint32_t n = moved > 0 ? (uint32_t)((size_t)moved >> SYS_PAGE_SHIFT) : 0;
+        if (done + n == n_pages)
+            return n_pages;
+        done += n;
+        uint32_t more = uncounted(to, from, done, n_pages);
+        done += more;
+        if (moved < 0 && moved != -EAGAIN && more == 0)
+            return done > 0 ? (ssize_t)done : moved;
+    }
+    return n_pages;
+}
