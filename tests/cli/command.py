@@ -55,10 +55,16 @@ def state_of(pid):
         return file.read().rpartition(")")[2].split()[0]
 
 
+def name_of(pid):
+    with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+        return file.read().strip()
+
+
 def child_of(pid):
+    """The program of a launcher, whose other child is the keeper."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
-        children = file.read().split()
-    return int(children[0]) if children else None
+        children = [int(child) for child in file.read().split()]
+    return next((child for child in children if name_of(child) != "quire-keeper"), None)
 
 
 class InDirectory(unittest.TestCase):
