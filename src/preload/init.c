@@ -62,10 +62,10 @@ static void attach(char **environment)
         return; /* loaded by hand: an allocator without paging */
     int error = control_attach(path, &preload_control);
     /*
-     * ENOENT: the launcher has ended before this process's exec, nobody is left to share a budget
-     * with. EACCES: this process changed its user or its user namespace, and may not look into the
-     * launcher any more. Like a static program it runs outside of the budget (docs/limits.md):
-     * a server that drops its rights must not fail because of Quire.
+     * ENOENT: the run's keeper is not there: it was killed, or it is hidden by another /proc.
+     * EACCES: this process changed its user or its user namespace, and may not look into the keeper
+     * any more. Like a static program it runs outside of the budget (docs/limits.md): a server that
+     * drops its rights must not fail because of Quire.
      */
     if (error == -ENOENT || error == -EACCES)
         return;

@@ -8,7 +8,7 @@
 
 #define BUDGET_BYTES ((uint64_t)16 << 20)
 #define BUDGET_PAGES ((uint32_t)(BUDGET_BYTES / SYS_PAGE_SIZE))
-#define SECONDS 10
+#define SECONDS 30 /* of which a loaded machine may need some */
 #define READ_WRITE (PROT_READ | PROT_WRITE)
 
 #define REQUIRE(condition)                                                          \
