@@ -114,7 +114,7 @@ class Case:
 
     # Runs
 
-    def run(self, name, argv, stdin=None, timeout=60.0, **options):
+    def run(self, name, argv, stdin=None, timeout=180.0, **options):
         """Runs argv in an empty directory of its own, output into files beside it."""
         self.n_runs += 1
         name = f"{self.n_runs}-{name}"
