@@ -32,6 +32,8 @@ GRACE_BYTES = 8 * MIB
 UNDER_WAY_BYTES = 4 * MIB  # faults and packing under way, which have not yet made room for themselves
 FORK_SHARE = 4  # forked processes may be over by one part in so many of the budget, for moments
 MIN_BUDGET_BYTES = 16 * MIB
+PATIENCE = 3  # machines are slower by so much at times
+MOST_SECONDS = 280.0  # plainly and paged, within the runner's own time-out
 
 
 class Failure(Exception):
@@ -114,8 +116,9 @@ class Case:
 
     # Runs
 
-    def run(self, name, argv, stdin=None, timeout=180.0, **options):
+    def run(self, name, argv, stdin=None, timeout=60.0, **options):
         """Runs argv in an empty directory of its own, output into files beside it."""
+        timeout = min(timeout * PATIENCE, MOST_SECONDS)
         self.n_runs += 1
         name = f"{self.n_runs}-{name}"
         directory = self.directory / name

@@ -11,7 +11,7 @@ BUDGET_MIB = 40
 
 # name: (size in MiB, budget in MiB, time-out in seconds)
 SPECIAL = {
-    "malloc_family": (100, 48, 240),
+    "malloc_family": (100, 48, 90),
 }
 
 # C programs that are no tests by themselves: cases run them.
@@ -19,7 +19,7 @@ TOOLS = ("ending", "noise", "sparse")
 
 
 def test(case):
-    size, budget, timeout = SPECIAL.get(case.name, (SIZE_MIB, BUDGET_MIB, 180))
+    size, budget, timeout = SPECIAL.get(case.name, (SIZE_MIB, BUDGET_MIB, 60))
     argv = [case.helper(case.name), str(size)]
     plain = case.plain(argv, timeout=timeout)
     if plain.measured.status == 77:
