@@ -207,7 +207,8 @@ static bool is_queued(void *context, uint32_t page, uint64_t position)
 
 static void move_in_queue(void *context, uint32_t page, uint64_t position)
 {
-    page_entry flags = table_get(&pager.table, page) & (PAGE_DEAD | PAGE_BUSY | PAGE_SHARED);
+    page_entry flags = table_get(&pager.table, page) &
+                       (PAGE_DEAD | PAGE_BUSY | PAGE_SHARED | PAGE_RAW);
     table_set(&pager.table, page, page_make(PAGE_RESIDENT, position) | flags);
 }
 

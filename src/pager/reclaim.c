@@ -38,6 +38,8 @@
 /* Batches a pass: calls and forks wait for its end. */
 #define MOST_BATCHES (RECLAIM_PASS_PAGES / EVICT_BATCH)
 
+#define RAW_PATIENCE 15 /* how often, on average, what did not compress is passed over */
+
 #define POOL_LEAST_SHARE 8
 #define POOL_LEAST 64    /* pages */
 #define POOL_RETREAT 256 /* pages */
@@ -61,6 +63,7 @@ static struct {
     struct store_batch *batch;
     bool file_refuses;    /* the last attempt to write on to the file was in vain */
     _Atomic bool is_full; /* the last page that should be stored could not be */
+    uint32_t n_raw_to_pass_over;
 } work;
 
 int reclaim_init(void)
@@ -85,7 +88,7 @@ int reclaim_init(void)
 /* L. Back to the young end of the queue: it can't be evicted now. */
 static void requeue(uint32_t page)
 {
-    page_entry kind = table_get(&pager.table, page) & KINDS;
+    page_entry kind = table_get(&pager.table, page) & (KINDS | PAGE_RAW);
     pager_make_resident(page);
     if (kind)
         table_set(&pager.table, page, table_get(&pager.table, page) | kind);
@@ -96,13 +99,33 @@ static void requeue(uint32_t page)
  * evicting it costs a compressed copy and gains nothing, and many forks are short. But only once,
  * or what the process no longer needs would crowd out what it does.
  */
-static bool pass_over(uint32_t page, page_entry entry)
+static bool pass_over_shared(void)
 {
-    if (!(entry & PAGE_SHARED) || pager.n_to_pass_over <= 0)
+    if (pager.n_to_pass_over <= 0)
         return false;
     pager.n_to_pass_over--;
-    requeue(page);
     return true;
+}
+
+/*
+ * L. A page that did not compress has most likely not changed since: to move it out, try again and
+ * move it back at each of its turns is most of the work of a run that is nearly out of room. But
+ * now and then it is tried again, because it may have been written to.
+ */
+static bool pass_over_raw(void)
+{
+    if (work.n_raw_to_pass_over == 0)
+        return false;
+    work.n_raw_to_pass_over--;
+    return true;
+}
+
+static bool pass_over(uint32_t page, page_entry entry)
+{
+    bool passed = entry & PAGE_SHARED ? pass_over_shared() : entry & PAGE_RAW && pass_over_raw();
+    if (passed)
+        requeue(page);
+    return passed;
 }
 
 /* L. Takes the oldest pages out of the queue, in order of address. True: it has looked at some. */
@@ -349,6 +372,8 @@ static bool put_back(uint32_t page, uint32_t slot)
     pager.staging.page[slot] = STAGING_HOLE;
     pager.staging.n_pages--;
     pager_make_resident(page);
+    table_set(&pager.table, page, table_get(&pager.table, page) | PAGE_RAW);
+    work.n_raw_to_pass_over += RAW_PATIENCE;
     pager.n_resident++;
     budget_charge(CONTROL_RESIDENT, 1);
     budget_charge(CONTROL_STAGED, -1);

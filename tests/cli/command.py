@@ -27,7 +27,7 @@ def call(*arguments, **options):
     """Runs quire; the result has returncode, stdout and stderr."""
     if "input" not in options:
         options["stdin"] = subprocess.DEVNULL
-    return subprocess.run([QUIRE, *arguments], capture_output=True, text=True, timeout=30,
+    return subprocess.run([QUIRE, *arguments], capture_output=True, text=True, timeout=90,
                           **options)
 
 
