@@ -3,10 +3,9 @@
  * control: the block of memory that all processes of one run share.
  *
  * The launcher creates it as a memfd, of which the run's keeper has a descriptor; the environment
- * names it as
- * /proc/PID/fd/N, so no file ever needs a name. It holds the options, the budget, what each process
- * holds against it, and the statistics. Layout: this header, CONTROL_SLOTS slots of one process
- * each, then the swap space (src/store/swap.h) at swap_space_offset.
+ * names it as /proc/KEEPER/fd/N, so no file ever needs a name. It holds the options, the budget,
+ * what each process holds against it, and the statistics. Layout: this header, CONTROL_SLOTS slots
+ * of one process each, then the swap space (src/store/swap.h) at swap_space_offset.
  *
  *   control ── options (written once by the launcher, read-only afterwards)
  *           ── held[kind], peak[kind]        pages, sums over all slots

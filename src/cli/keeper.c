@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/keeper.h"
 
+#include "base/sys.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,7 +10,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 
 static void close_range_of(int from, int to)
 {
-    if (from > to || syscall(SYS_close_range, from, to, 0) == 0)
+    if (from > to || sys_close_range((unsigned)from, (unsigned)to, 0) == 0)
         return;
     long most = sysconf(_SC_OPEN_MAX); /* before Linux 5.9 */
     for (int fd = from; fd <= to && fd < most; fd++)
