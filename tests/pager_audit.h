@@ -65,15 +65,33 @@ static inline const char *audit_table(struct audit_counts *counts)
     return NULL;
 }
 
+static inline const char *audit_done(const struct staging *staging)
+{
+    uint32_t n_done = 0;
+    if (staging->tail > staging->packed || staging->packed > staging->head ||
+        staging->head - staging->tail > staging->n_slots)
+        return "G1: head, packed and tail of the staging area are out of order";
+    for (uint64_t at = staging->tail; at < staging->packed; at++) {
+        uint32_t page = staging->page[staging_slot(staging, at)];
+        if (page != STAGING_HOLE && page != STAGING_ORPHAN)
+            return "G2: a page is in a slot that is done with";
+        n_done += page == STAGING_ORPHAN;
+    }
+    return n_done == staging->n_done ? NULL : "G2: n_done is wrong";
+}
+
 static inline const char *audit_staging(const struct audit_counts *counts)
 {
     uint32_t n_pages = 0, n_orphans = 0;
+    const char *wrong = audit_done(&pager.staging);
+    if (wrong)
+        return wrong;
     for (uint32_t slot = 0; slot < pager.staging.n_slots; slot++) {
         n_pages += pager.staging.page[slot] != STAGING_HOLE;
         n_orphans += pager.staging.page[slot] == STAGING_ORPHAN;
     }
     if (n_pages != pager.staging.n_pages)
-        return "staging: n_pages is not the number of its pages and orphans";
+        return "G3: n_pages of staging is not the number of its pages and orphans";
     return n_pages - n_orphans == counts->n_staged ? NULL : "P4: slots of pages that are elsewhere";
 }
 

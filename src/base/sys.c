@@ -290,10 +290,11 @@ int sys_userfaultfd(int flags)
     return (int)CALL(SYS_userfaultfd, flags, 0, 0, 0, 0, 0);
 }
 
-int sys_process_vm_readv(int pid, void *local, const void *remote, size_t n_bytes)
+ssize_t sys_process_vm_readv(int pid, void *local, size_t n_bytes, const struct iovec *remote,
+                             unsigned n_remote)
 {
-    struct iovec here = {local, n_bytes}, there = {(void *)(uintptr_t)remote, n_bytes};
-    return (int)CALL(SYS_process_vm_readv, pid, &here, 1, &there, 1, 0);
+    struct iovec here = {local, n_bytes};
+    return CALL(SYS_process_vm_readv, pid, &here, 1, remote, n_remote, 0);
 }
 
 void sys_exit_thread(int status)

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #define SYS_PAGE_SHIFT 12
@@ -74,7 +75,9 @@ int sys_sched_setscheduler(int tid, int policy); /* with priority 0 */
 int sys_poll_in(int fd, int timeout_ms);
 int sys_sigprocmask(int how, const uint64_t *set, uint64_t *old);
 int sys_userfaultfd(int flags);
-int sys_process_vm_readv(int pid, void *local, const void *remote, size_t n_bytes);
+/* Reads up to n_bytes from pieces of another process's memory, or one's own. */
+ssize_t sys_process_vm_readv(int pid, void *local, size_t n_bytes, const struct iovec *remote,
+                             unsigned n_remote);
 _Noreturn void sys_exit_thread(int status);
 _Noreturn void sys_exit_group(int status);
 

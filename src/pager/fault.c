@@ -344,7 +344,7 @@ static void wake(struct waiters waiters)
 
 static void make_room(const struct watermarks *marks)
 {
-    for (int i = 0; i < MOST_STEPS && budget_room() < marks->low; i++)
+    for (int i = 0; i < MOST_STEPS && reclaim_room() < marks->low; i++)
         reclaim_step();
 }
 
@@ -363,7 +363,7 @@ void fault_serve(struct fault_buffers *buffers, uintptr_t address, uint64_t flag
     uint32_t page = page_of((char *)address);
     struct waiters waiters = flags & UFFD_PAGEFAULT_FLAG_WP ? serve_write(page)
                                                             : serve_absent(buffers, page);
-    if (budget_room() < marks.urgent)
+    if (reclaim_room() < marks.urgent)
         service_wake();
     uint64_t duration = sys_now_ns() - start;
     control_count(&pager.self->stats.fault_ns, duration);

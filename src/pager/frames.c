@@ -12,6 +12,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
+#include <sys/uio.h>
 
 static int pagemap = -1;
 
@@ -62,4 +64,27 @@ ssize_t frames_move(char *to, char *from, uint32_t n_pages)
             return done > 0 ? (ssize_t)done : moved;
     }
     return n_pages;
+}
+
+/*
+ * By way of the kernel, which has all frames mapped already. Here a frame that has just been moved
+ * would have to be mapped first: 4.7 µs a page on a virtual machine with shadow page tables, where
+ * this takes 0.7. Where the kernel forbids it (a container's seccomp filter) it is done here.
+ */
+void frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+{
+    struct iovec there[FRAMES_MOST_READ];
+    size_t n_bytes = (size_t)n_pages << SYS_PAGE_SHIFT;
+    unsigned n = 0;
+    for (uint32_t i = 0; i < n_pages; i++) {
+        if (i > 0 && addresses[i] == addresses[i - 1] + SYS_PAGE_SIZE)
+            there[n - 1].iov_len += SYS_PAGE_SIZE;
+        else
+            there[n++] = (struct iovec){(void *)(uintptr_t)addresses[i], SYS_PAGE_SIZE};
+    }
+    if (n_pages == 0 ||
+        sys_process_vm_readv(sys_getpid(), copies, n_bytes, there, n) == (ssize_t)n_bytes)
+        return;
+    for (uint32_t i = 0; i < n_pages; i++)
+        memcpy(copies + ((size_t)i << SYS_PAGE_SHIFT), addresses[i], SYS_PAGE_SIZE);
 }

@@ -70,12 +70,13 @@ struct pager {
     _Atomic uint32_t busy_turn; /* futex */
 
     /* What is charged to the budget, pages; L. */
-    int64_t n_resident;     /* armed: RESIDENT entries; unarmed: handed out and dead */
-    int64_t n_dead;         /* DEAD entries */
-    int64_t n_locked;       /* pages that the program locked */
-    int64_t n_to_pass_over; /* shared pages that are not evicted yet; reclaim.c */
-    int64_t pool_shared;    /* of the pool, what a fork's other side may have as well */
-    int64_t pool_inherited; /* what the pool held at the fork that made this process */
+    int64_t n_resident;          /* armed: RESIDENT entries; unarmed: handed out and dead */
+    int64_t n_dead;              /* DEAD entries */
+    int64_t n_locked;            /* pages that the program locked */
+    int64_t n_to_pass_over;      /* shared pages that are not evicted yet; evict.c */
+    uint32_t n_raw_to_pass_over; /* L: pages that did not compress, likewise */
+    int64_t pool_shared;         /* of the pool, what a fork's other side may have as well */
+    int64_t pool_inherited;      /* what the pool held at the fork that made this process */
     int64_t pool_charged, metadata_charged, file_charged;
 };
 
@@ -234,6 +235,9 @@ bool frames_is_there(const void *address);    /* present: to read it does not fa
  * went, from the first on, or the error of the first.
  */
 ssize_t frames_move(char *to, char *from, uint32_t n_pages);
+/* L. Copies n_pages pages, up to FRAMES_MOST_READ, from `addresses`, where they are present. */
+#define FRAMES_MOST_READ 16
+void frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages);
 void frames_fork_child(void);
 
 /* fault.c; handlers' threads */
@@ -257,6 +261,7 @@ void handlers_gather(void); /* a handler is about to wait: all others are needed
 /* reclaim.c; service thread, or with the pass */
 #define RECLAIM_PASS_PAGES 2048 /* a pass that evicts nothing has looked at so many */
 int reclaim_init(void);
+int64_t reclaim_room(void); /* budget_room() when all has been released that only waits for it */
 /* A handler makes some room, unless a pass or another handler is at it. */
 void reclaim_step(void);
 bool reclaim_pass(int64_t wanted); /* frees about `wanted` pages; false: nothing could be freed */

@@ -13,7 +13,7 @@
  */
 #include "base/thread.h"
 #include "base/uffd.h"
-#include "pager/internal.h"
+#include "pager/reclaim.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -104,6 +104,11 @@ static void keep_room(void)
     budget_watermarks(&marks);
     if (budget_room() >= marks.urgent)
         return;
+    if (reclaim_room() >= marks.urgent) { /* some only waits for being released */
+        pack_release(true);
+        budget_announce_room();
+        return;
+    }
     budget_reap();
     /* What was shared with a fork's other side may have become this process's own. */
     if (!is_armed() && ((budget_room() >= 0 && !pager.counts_in_full) || arm() < 0))

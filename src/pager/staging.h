@@ -2,16 +2,23 @@
 /*
  * staging: evicted pages that are still uncompressed, in a ring of slots.
  *
- *        tail: packed next                    head: filled next
- *         v                                    v
- *   |....| p | - | p | p | x | p | p | p | p |......|      p page   - hole   x orphan
+ *        tail: released next   packed: packed next   head: filled next
+ *         v                     v                     v
+ *   |....| x | - | x | x | x | x | p | - | p | x | p |......|     p page   - hole   x orphan
  *
  * A slot is a page of a registered mapping of its own. Pages are moved into slots at the head and
- * packed into the store at the tail; one that is touched meanwhile is moved back and leaves a hole.
- * An orphan is a page whose owner no longer wants it (munmap): its memory goes when the tail
- * passes.
+ * packed into the store at `packed`; one that is touched meanwhile is moved back and leaves a hole.
+ * An orphan is a page whose owner no longer wants it there (it was packed, or unmapped). Its memory
+ * is released when the tail passes, a block of STAGING_BLOCK slots at a time: the kernel makes the
+ * processors forget a long range at once, and the pages of a short one one by one, which costs
+ * microseconds for each.
  *
- * head and tail are changed by the service thread alone; page[] under the pager's lock.
+ * Invariants, while nobody holds the lock:
+ *   G1  tail <= packed <= head <= tail + n_slots
+ *   G2  between tail and packed there are holes and orphans only; n_done is how many are orphans
+ *   G3  n_pages is how many slots are no holes: what is charged
+ *
+ * head, packed and tail are changed by whoever has the pass; the rest under the pager's lock.
  */
 #ifndef QUIRE_PAGER_STAGING_H
 #define QUIRE_PAGER_STAGING_H
@@ -21,14 +28,16 @@
 
 #define STAGING_HOLE UINT32_MAX
 #define STAGING_ORPHAN (UINT32_MAX - 1)
+#define STAGING_BLOCK 64 /* x86: more than 33 pages are forgotten at once, with all others */
 
 struct staging {
     char *base;
     uint32_t *page;   /* of each slot */
     uint32_t n_slots; /* a power of two */
-    uint64_t head, tail;
+    uint64_t head, packed, tail;
     uint64_t shared_head; /* where the head was at the last fork: slots before may be shared */
     uint32_t n_pages;     /* pages and orphans: what is charged */
+    uint32_t n_done;      /* of these, orphans that only have to be released */
 };
 
 int staging_init(struct staging *staging, uint32_t n_slots);

@@ -445,10 +445,13 @@ static void futexes_time_out_and_refuse(void **state)
 
 static void memory_of_others_is_read_without_faults(void **state)
 {
-    int from = 17, to = 0;
-    assert_int_equal(sys_process_vm_readv(sys_getpid(), &to, &from, sizeof to), sizeof to);
-    assert_int_equal(to, 17);
-    assert_int_equal(sys_process_vm_readv(sys_getpid(), &to, (void *)8, sizeof to), -EFAULT);
+    int from[3] = {17, 18, 19}, to[2] = {0};
+    const struct iovec ends[] = {{&from[2], sizeof from[2]}, {&from[0], sizeof from[0]}};
+    const struct iovec nowhere = {(void *)8, sizeof to};
+    assert_int_equal(sys_process_vm_readv(sys_getpid(), to, sizeof to, ends, 2), sizeof to);
+    assert_int_equal(to[0], 19);
+    assert_int_equal(to[1], 17);
+    assert_int_equal(sys_process_vm_readv(sys_getpid(), to, sizeof to, &nowhere, 1), -EFAULT);
 }
 
 int main(void)

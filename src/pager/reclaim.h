@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * reclaim: what the steps of making room know of each other.
+ *
+ *   queue --oldest--> evict.c ---UFFDIO_MOVE---> staging --oldest--> pack.c --> RAM pool
+ *                                                                                  |
+ *   reclaim.c decides how much of each, and when                    writeback.c <--'--> swap file
+ *
+ * All of it is called with the pass and without the lock, unless marked L.
+ */
+#ifndef QUIRE_PAGER_RECLAIM_H
+#define QUIRE_PAGER_RECLAIM_H
+
+#include "pager/internal.h"
+
+#define EVICT_BATCH 64 /* pages; see STAGING_BLOCK */
+#define PACK_BATCH 16
+
+struct victims {
+    uint32_t n;
+    uint32_t page[EVICT_BATCH];
+    uint64_t position[EVICT_BATCH]; /* in the queue: who has another by now is no victim any more */
+};
+
+/* evict.c */
+struct eviction {
+    uint32_t most_pages, most_runs; /* of neighbours: each is a system call */
+    bool may_fault;                 /* this thread may touch the program's memory; no handler may */
+    size_t pool_limit_bytes;        /* for what goes into the store without staging */
+};
+/* Tries to evict the oldest pages. Returns how many went; *tried: were there any? */
+uint32_t evict_oldest(const struct eviction *eviction, bool *tried);
+void evict_these(const struct victims *victims); /* what is refused goes to the queue's end */
+/* L. Whether the victim is still what was chosen. */
+bool victim_is_unchanged(const struct victims *victims, uint32_t at);
+void evict_requeue(uint32_t page); /* L. To the young end of the queue: it can't be evicted now */
+
+/* pack.c */
+int pack_init(void);
+/* Packs some of the oldest staged pages; the number of slots that are done with. */
+uint32_t pack_oldest(size_t pool_limit_bytes);
+/*
+ * The frames of slots that are done with go back to the system: those of whole blocks, or all.
+ * Returns how many.
+ */
+uint32_t pack_release(bool all);
+/* Stores shared pages from where they are, as many as there are buffers. Returns how many. */
+uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes);
+
+/* writeback.c */
+int writeback_init(void);
+bool writeback_is_possible(void); /* there is a file, and it took what it was last given */
+bool writeback_has_file(void);
+/* Writes the oldest of the pool to the file, until it holds `pages`; false: nothing went. */
+bool writeback_down_to(int64_t pages);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * writeback: the oldest stored pages go from the RAM pool on to the swap file.
+ *
+ * A batch is listed and committed under the lock, and written without it. A write that fails leaves
+ * its pages in the pool, is told once, and makes the pool all there is until a write succeeds.
+ */
+#include "base/log.h"
+#include "pager/reclaim.h"
+
+#include <errno.h>
+
+#define MOST_WRITES 64 /* clusters a pass */
+
+static struct {
+    struct store_batch *batch; /* NULL: no file */
+    bool file_refuses;         /* the last attempt to write on to the file was in vain */
+} work;
+
+int writeback_init(void)
+{
+    if (pager.control->options.swap_max_bytes == 0)
+        return 0;
+    work.batch = store_batch_new();
+    return work.batch ? 0 : -ENOMEM;
+}
+
+bool writeback_has_file(void)
+{
+    return work.batch;
+}
+
+bool writeback_is_possible(void)
+{
+    return work.batch && !work.file_refuses;
+}
+
+static bool relocate(void *context, uint32_t page, store_ref old, store_ref new)
+{
+    if (page >= pager.n_pages || table_get(&pager.table, page) != page_make(PAGE_STORED, old))
+        return false; /* gone, or BUSY: a handler is reading the old copy */
+    table_set(&pager.table, page, page_make(PAGE_STORED, new));
+    return true;
+}
+
+static void tell_once(int error)
+{
+    if (atomic_fetch_or(&pager.control->warned, 2) & 2)
+        return;
+    log_format(pager.control->message, sizeof pager.control->message,
+               "the swap file could not be written (%s): pages stay in RAM as long as it lasts",
+               error == -ENOSPC ? "no space left on the device" : "I/O error");
+}
+
+/* Writes one cluster of the oldest stored pages on to the file; false when none went. */
+static bool write_cluster(void)
+{
+    if (!work.batch)
+        return false;
+    lock_take(&pager.lock);
+    int n = store_collect(pager.store, work.batch);
+    lock_release(&pager.lock);
+    work.file_refuses = n < 0;
+    if (n <= 0)
+        return false;
+    int error = store_write(pager.store, work.batch);
+    work.file_refuses = error < 0;
+    if (error)
+        tell_once(error);
+    lock_take(&pager.lock);
+    size_t n_moved = store_commit(pager.store, work.batch, error, relocate, NULL);
+    budget_charge_tables();
+    lock_release(&pager.lock);
+    control_count(&pager.self->stats.written_pages, n_moved);
+    return n_moved > 0;
+}
+
+bool writeback_down_to(int64_t pages)
+{
+    bool wrote = false;
+    for (int i = 0; i < MOST_WRITES && pager.pool_charged > pages; i++) {
+        if (!write_cluster())
+            break;
+        wrote = true;
+    }
+    return wrote;
+}
