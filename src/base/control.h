@@ -44,7 +44,8 @@ enum control_fault { /* what a fault found */
                      CONTROL_FAULT_SAME_FILLED,
                      CONTROL_FAULT_RAM,
                      CONTROL_FAULT_FILE,
-                     CONTROL_FAULT_COPY, /* a write to what a fork left shared */
+                     CONTROL_FAULT_COPY,  /* a write to what a fork left shared */
+                     CONTROL_FAULT_WRITE, /* the first write to a page that came in to be read */
                      CONTROL_N_FAULTS,
 };
 

@@ -97,13 +97,13 @@ int uffd_protect(int uffd, void *address, size_t n_bytes, bool protect)
     return error;
 }
 
-ssize_t uffd_copy(int uffd, void *to, const void *from, size_t n_bytes)
+ssize_t uffd_copy(int uffd, void *to, const void *from, size_t n_bytes, bool protect)
 {
     struct uffdio_copy copy = {
         .dst = (uintptr_t)to,
         .src = (uintptr_t)from,
         .len = n_bytes,
-        .mode = UFFDIO_COPY_MODE_DONTWAKE,
+        .mode = UFFDIO_COPY_MODE_DONTWAKE | (protect ? UFFDIO_COPY_MODE_WP : 0),
     };
     int error = sys_ioctl(uffd, UFFDIO_COPY, &copy);
     if (error == 0)

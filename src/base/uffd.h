@@ -65,9 +65,10 @@ int uffd_protect(int uffd, void *address, size_t n_bytes, bool protect);
 
 /*
  * Copy and move: the number of bytes done (a prefix), or a negative errno when nothing was done.
- * Nobody is woken: that is for uffd_wake. -EEXIST: the destination is there already.
+ * Nobody is woken: that is for uffd_wake. -EEXIST: the destination is there already. `protect`:
+ * the first write faults, as after uffd_protect.
  */
-ssize_t uffd_copy(int uffd, void *to, const void *from, size_t n_bytes);
+ssize_t uffd_copy(int uffd, void *to, const void *from, size_t n_bytes, bool protect);
 /* Moves pages. An absent source page ends it (-ENOENT). */
 ssize_t uffd_move(int uffd, void *to, void *from, size_t n_bytes);
 

@@ -149,12 +149,12 @@ void summary_print(const struct summary *summary, FILE *to)
     fprintf(to,
             "  faults      %" PRIu64 " first touch, %" PRIu64 " from staging, %" PRIu64
             " from RAM, %" PRIu64 " from file, %" PRIu64 " same-filled, %" PRIu64 " copied after a "
-            "fork\n",
+            "fork, %" PRIu64 " first write\n",
             load(&totals->faults[CONTROL_FAULT_FIRST_TOUCH]),
             load(&totals->faults[CONTROL_FAULT_STAGING]), load(&totals->faults[CONTROL_FAULT_RAM]),
             load(&totals->faults[CONTROL_FAULT_FILE]),
             load(&totals->faults[CONTROL_FAULT_SAME_FILLED]),
-            load(&totals->faults[CONTROL_FAULT_COPY]));
+            load(&totals->faults[CONTROL_FAULT_COPY]), load(&totals->faults[CONTROL_FAULT_WRITE]));
     fprintf(to, "  waiting     %s for faults in all; mean %s, p99 %s\n",
             TIME_TEXT(load(&totals->fault_ns)), TIME_TEXT(mean_wait_ns(summary)),
             TIME_TEXT(p99_wait_ns(summary)));
@@ -172,13 +172,14 @@ static json_t *json_of(uint64_t value)
 
 static json_t *build_faults(const struct control_stats *totals)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "first_touch",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "first_touch",
                      json_of(load(&totals->faults[CONTROL_FAULT_FIRST_TOUCH])), "staging",
                      json_of(load(&totals->faults[CONTROL_FAULT_STAGING])), "ram",
                      json_of(load(&totals->faults[CONTROL_FAULT_RAM])), "file",
                      json_of(load(&totals->faults[CONTROL_FAULT_FILE])), "same_filled",
                      json_of(load(&totals->faults[CONTROL_FAULT_SAME_FILLED])), "copy",
-                     json_of(load(&totals->faults[CONTROL_FAULT_COPY])));
+                     json_of(load(&totals->faults[CONTROL_FAULT_COPY])), "first_write",
+                     json_of(load(&totals->faults[CONTROL_FAULT_WRITE])));
 }
 
 static json_t *build_json(const struct summary *summary)

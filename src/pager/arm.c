@@ -107,7 +107,7 @@ int arena_each_range(int (*apply)(uint32_t from, uint32_t to))
 static int register_pages(uint32_t from, uint32_t to)
 {
     return uffd_register(service_uffd, page_address(from), (size_t)(to - from) << SYS_PAGE_SHIFT,
-                         pager.shares && pager.can_protect);
+                         pager.can_protect);
 }
 
 int arena_register(void)

@@ -29,9 +29,10 @@
 struct leftovers {          /* of an eviction: what could not be moved */
     struct victims refused; /* as busy */
     struct victims shared;  /* with a fork's other side */
+    struct victims clean;   /* they need not be moved */
 };
 
-#define KINDS (PAGE_DEAD | PAGE_SHARED) /* which decide how a page is evicted */
+#define KINDS (PAGE_DEAD | PAGE_SHARED | PAGE_CLEAN) /* which decide how a page is evicted */
 
 void evict_requeue(uint32_t page)
 {
@@ -193,8 +194,8 @@ static uint32_t evict_run(const struct victims *victims, uint32_t at, struct lef
         *n_gone += n;
         return n;
     }
-    if (kind & PAGE_SHARED) {
-        set_aside(&left->shared, victims, at);
+    if (kind & (PAGE_SHARED | PAGE_CLEAN)) {
+        set_aside(kind & PAGE_SHARED ? &left->shared : &left->clean, victims, at);
         return 1;
     }
     ssize_t moved = move_out(page, n);
@@ -219,7 +220,7 @@ static uint32_t evict_run(const struct victims *victims, uint32_t at, struct lef
 static uint32_t evict(const struct victims *victims, struct leftovers *left)
 {
     uint32_t n_gone = 0;
-    left->refused.n = left->shared.n = 0;
+    left->refused.n = left->shared.n = left->clean.n = 0;
     for (uint32_t at = 0; at < victims->n;) {
         lock_take(&pager.lock);
         at += evict_run(victims, at, left, &n_gone);
@@ -263,30 +264,35 @@ static uint32_t evict_refused(const struct victims *refused)
     return n_gone;
 }
 
-void evict_these(const struct victims *victims)
+/* Evicts victims of all kinds. */
+static uint32_t evict_all(const struct victims *victims, size_t pool_limit_bytes, bool may_fault)
 {
     struct leftovers left;
-    evict(victims, &left);
-    requeue_all(&left.refused);
-    requeue_all(&left.shared);
+    uint32_t n_gone = evict(victims, &left);
+    if (left.shared.n > 0)
+        n_gone += pack_shared(&left.shared, pool_limit_bytes);
+    if (left.clean.n > 0)
+        n_gone += pack_clean(&left.clean, pool_limit_bytes);
+    if (left.refused.n > 0 && may_fault)
+        n_gone += evict_refused(&left.refused);
+    else
+        requeue_all(&left.refused);
+    return n_gone;
+}
+
+void evict_these(const struct victims *victims, size_t pool_limit_bytes)
+{
+    evict_all(victims, pool_limit_bytes, false);
 }
 
 uint32_t evict_oldest(const struct eviction *eviction, bool *tried)
 {
     struct victims victims;
-    struct leftovers left;
     lock_take(&pager.lock);
     uint64_t n_free_slots = pager.staging.n_slots - (pager.staging.head - pager.staging.tail);
     uint32_t most = eviction->most_pages;
     *tried = choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most,
                     eviction->most_runs);
     lock_release(&pager.lock);
-    uint32_t n_gone = evict(&victims, &left);
-    if (left.shared.n > 0)
-        n_gone += pack_shared(&left.shared, eviction->pool_limit_bytes);
-    if (left.refused.n > 0 && eviction->may_fault)
-        n_gone += evict_refused(&left.refused);
-    else
-        requeue_all(&left.refused);
-    return n_gone;
+    return evict_all(&victims, eviction->pool_limit_bytes, eviction->may_fault);
 }

@@ -51,19 +51,21 @@ static void count_fault(enum control_fault kind, uint32_t n_pages)
 
 /*
  * Installs n_pages pages; returns how many are there afterwards, from the first on. 0: the address
- * is mapped no more.
+ * is mapped no more. *protect: writes to them should fault; false afterwards if some may not.
  */
-static uint32_t install(uint32_t page, const unsigned char *contents, uint32_t n_pages)
+static uint32_t install(uint32_t page, const unsigned char *contents, uint32_t n_pages,
+                        bool *protect)
 {
     uint32_t done = 0;
     for (int tries = 0; done < n_pages;) {
         size_t n_bytes = (size_t)(n_pages - done) << SYS_PAGE_SHIFT;
         ssize_t n = uffd_copy(service_uffd, page_address(page + done),
-                              contents + ((size_t)done << SYS_PAGE_SHIFT), n_bytes);
+                              contents + ((size_t)done << SYS_PAGE_SHIFT), n_bytes, *protect);
         if (n > 0) {
             done += (uint32_t)((size_t)n >> SYS_PAGE_SHIFT);
         } else if (n == -EEXIST) {
             done++;
+            *protect = false;
         } else if (n == -EAGAIN) {
             continue;
         } else if (n == -ENOENT && n_pages - done > 1) {
@@ -80,14 +82,22 @@ static uint32_t install(uint32_t page, const unsigned char *contents, uint32_t n
     return done;
 }
 
+static uint32_t install_writable(uint32_t page, const unsigned char *contents, uint32_t n_pages)
+{
+    bool protect = false;
+    return install(page, contents, n_pages, &protect);
+}
+
 /* L. Pages that could not be installed are what they were before. */
-static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done)
+static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done, bool clean)
 {
     for (uint32_t i = 0; i < n_done; i++) {
         page_entry entry = table_get(&pager.table, page + i);
         if (page_state(entry) == PAGE_STORED)
             store_drop(pager.store, page_payload(entry));
         pager_make_resident(page + i);
+        if (clean)
+            table_set(&pager.table, page + i, table_get(&pager.table, page + i) | PAGE_CLEAN);
     }
     for (uint32_t i = n_done; i < n_pages; i++)
         table_set(&pager.table, page + i, table_get(&pager.table, page + i) & ~PAGE_BUSY);
@@ -144,9 +154,9 @@ static struct waiters serve_first_touch(uint32_t page)
         readahead_cut(&pager.touch, page, n);
     make_busy(page, n);
     lock_release(&pager.lock);
-    uint32_t done = install(page, zeros, n);
+    uint32_t done = install_writable(page, zeros, n);
     lock_take(&pager.lock);
-    finish(page, n, done);
+    finish(page, n, done, false);
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_FIRST_TOUCH, done);
     return (struct waiters){page, n};
@@ -167,7 +177,7 @@ static bool copy_back(uint32_t page, uint32_t slot)
 {
     char *from = staging_address(&pager.staging, slot);
     bool stays = sharing_would_copy(from);
-    if (install(page, (unsigned char *)from, 1) != 1)
+    if (install_writable(page, (unsigned char *)from, 1) != 1)
         return false;
     if (stays)
         sharing_charge_copy();
@@ -255,18 +265,20 @@ static uint32_t load(struct fault_buffers *buffers, uint32_t page, uint32_t n_pa
     return n_pages;
 }
 
-static struct waiters serve_stored(struct fault_buffers *buffers, uint32_t page, page_entry entry)
+static struct waiters serve_stored(struct fault_buffers *buffers, uint32_t page, page_entry entry,
+                                   bool to_read)
 {
     uint32_t window = readahead_window(&pager.load, page, LOAD_WINDOW);
     uint32_t n = within_room(alike(page, PAGE_STORED, window));
     if (n < window)
         readahead_cut(&pager.load, page, n);
     make_busy(page, n);
+    bool clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n);
     lock_release(&pager.lock);
     uint32_t loaded = load(buffers, page, n);
-    uint32_t done = install(page, buffers->pages, loaded);
+    uint32_t done = install(page, buffers->pages, loaded, &clean);
     lock_take(&pager.lock);
-    finish(page, n, done);
+    finish(page, n, done, clean);
     budget_charge_tables();
     if (done == 0) /* not mapped any more: then nobody wants it */
         pager_forget(page, page + 1);
@@ -281,7 +293,7 @@ static struct waiters serve_stored(struct fault_buffers *buffers, uint32_t page,
  */
 static struct waiters serve_resident(uint32_t page)
 {
-    install(page, zeros, 1);
+    install_writable(page, zeros, 1);
     lock_release(&pager.lock);
     return (struct waiters){page, 1};
 }
@@ -292,7 +304,7 @@ static void wait_for_room(uint32_t page)
     budget_wait_for_room(page);
 }
 
-static struct waiters serve_absent(struct fault_buffers *buffers, uint32_t page)
+static struct waiters serve_absent(struct fault_buffers *buffers, uint32_t page, bool to_read)
 {
     for (;;) {
         lock_take(&pager.lock);
@@ -309,14 +321,14 @@ static struct waiters serve_absent(struct fault_buffers *buffers, uint32_t page)
         if (budget_has_room_for(page)) {
             if (state == PAGE_EMPTY)
                 return serve_first_touch(page);
-            return serve_stored(buffers, page, entry);
+            return serve_stored(buffers, page, entry, to_read);
         }
         lock_release(&pager.lock);
         wait_for_room(page);
     }
 }
 
-/* A write to what a fork left shared. */
+/* A write to what is clean, or to what a fork left shared. */
 static struct waiters serve_write(uint32_t page)
 {
     lock_take(&pager.lock);
@@ -326,9 +338,16 @@ static struct waiters serve_write(uint32_t page)
         wait_for_room(page);
         lock_take(&pager.lock);
     }
+    page_entry entry = table_get(&pager.table, page);
+    if (entry & PAGE_BUSY) { /* it is being brought in: who does that wakes all who wait */
+        lock_release(&pager.lock);
+        return (struct waiters){page, 0};
+    }
+    if (entry & PAGE_CLEAN)
+        protection_failed(&pager.protection);
     sharing_make_own(page);
     lock_release(&pager.lock);
-    count_fault(CONTROL_FAULT_COPY, 1);
+    count_fault(entry & PAGE_CLEAN ? CONTROL_FAULT_WRITE : CONTROL_FAULT_COPY, 1);
     return (struct waiters){page, 1};
 }
 
@@ -361,8 +380,10 @@ void fault_serve(struct fault_buffers *buffers, uintptr_t address, uint64_t flag
     budget_watermarks(&marks);
     make_room(&marks);
     uint32_t page = page_of((char *)address);
-    struct waiters waiters = flags & UFFD_PAGEFAULT_FLAG_WP ? serve_write(page)
-                                                            : serve_absent(buffers, page);
+    struct waiters waiters = flags & UFFD_PAGEFAULT_FLAG_WP
+                                 ? serve_write(page)
+                                 : serve_absent(buffers, page,
+                                                !(flags & UFFD_PAGEFAULT_FLAG_WRITE));
     if (reclaim_room() < marks.urgent)
         service_wake();
     uint64_t duration = sys_now_ns() - start;
@@ -400,6 +421,6 @@ void fault_fetch(uint32_t page, uint32_t n_pages)
             return; /* a hint is not worth evicting for */
         enum page_state state = page_state(table_get(&pager.table, page));
         if (state == PAGE_STAGED || state == PAGE_STORED)
-            wake(serve_absent(&service_buffers, page));
+            wake(serve_absent(&service_buffers, page, true));
     }
 }

@@ -12,14 +12,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
+/* Descriptors in the file table of the pager's threads; -1: not opened yet. */
 static int pagemap = -1;
+static int memory = -1; /* its memory */
 
 void frames_fork_child(void)
 {
-    pagemap = -1; /* that was the parent's, in a file table that this process does not have */
+    pagemap = memory = -1; /* those were the parent's, in a file table that this process has not */
 }
 
 uint64_t frames_look_up(const void *address)
@@ -69,9 +71,10 @@ ssize_t frames_move(char *to, char *from, uint32_t n_pages)
 /*
  * By way of the kernel, which has all frames mapped already. Here a frame that has just been moved
  * would have to be mapped first: 4.7 µs a page on a virtual machine with shadow page tables, where
- * this takes 0.7. Where the kernel forbids it (a container's seccomp filter) it is done here.
+ * this takes 0.7. False: the kernel forbids it (a container's seccomp filter), or the pages can't
+ * be read at all.
  */
-void frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
 {
     struct iovec there[FRAMES_MOST_READ];
     size_t n_bytes = (size_t)n_pages << SYS_PAGE_SHIFT;
@@ -82,9 +85,45 @@ void frames_read(unsigned char *copies, const char *const *addresses, uint32_t n
         else
             there[n++] = (struct iovec){(void *)(uintptr_t)addresses[i], SYS_PAGE_SIZE};
     }
-    if (n_pages == 0 ||
-        sys_process_vm_readv(sys_getpid(), copies, n_bytes, there, n) == (ssize_t)n_bytes)
-        return;
-    for (uint32_t i = 0; i < n_pages; i++)
-        memcpy(copies + ((size_t)i << SYS_PAGE_SHIFT), addresses[i], SYS_PAGE_SIZE);
+    return n_pages == 0 ||
+           sys_process_vm_readv(sys_getpid(), copies, n_bytes, there, n) == (ssize_t)n_bytes;
+}
+
+/*
+ * By /proc/self/mem, because that says EIO of an absent page, where process_vm_readv would wait for
+ * a handler, and the handler for the lock: the program may have dropped pages by raw system calls.
+ */
+uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+{
+    uint32_t done = 0;
+    if (memory < 0)
+        memory = sys_openat(AT_FDCWD, "/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
+    while (memory >= 0 && done < n_pages) {
+        uint32_t n = 1;
+        while (done + n < n_pages && addresses[done + n] == addresses[done + n - 1] + SYS_PAGE_SIZE)
+            n++;
+        ssize_t got = sys_pread(memory, copies + ((size_t)done << SYS_PAGE_SHIFT),
+                                (size_t)n << SYS_PAGE_SHIFT, (off_t)(uintptr_t)addresses[done]);
+        if (got != (ssize_t)n << SYS_PAGE_SHIFT)
+            return done + (got > 0 ? (uint32_t)((size_t)got >> SYS_PAGE_SHIFT) : 0);
+        done += n;
+    }
+    return done;
+}
+
+/*
+ * Each run by itself. process_madvise drops several at once (Linux 6.13), with one flush of all
+ * there is, which on a virtual machine with shadow page tables costs more than it saves
+ * (docs/adr/0006-clean-pages.md).
+ */
+uint32_t frames_drop(const uint32_t *pages, uint32_t n_pages)
+{
+    for (uint32_t i = 0, n; i < n_pages; i += n) {
+        for (n = 1; i + n < n_pages && pages[i + n] == pages[i] + n; n++)
+            continue;
+        size_t n_bytes = (size_t)n << SYS_PAGE_SHIFT;
+        if (sys_madvise(page_address(pages[i]), n_bytes, MADV_DONTNEED) < 0)
+            return i;
+    }
+    return n_pages;
 }

@@ -11,6 +11,7 @@
 #include "pager/staging.h"
 #include "pager/table.h"
 #include "policy/fifo.h"
+#include "policy/protection.h"
 #include "policy/readahead.h"
 #include "store/store.h"
 
@@ -53,7 +54,7 @@ struct pager {
     struct lock lock;       /* L: guards what is marked so */
     _Atomic uint32_t state; /* enum pager_state; changed under L */
     bool can_protect;       /* this kernel can tell of writes */
-    bool sees_writes;       /* L: the arena is registered for that */
+    bool sees_writes;       /* L: since a fork, what is shared is protected */
     bool shares;            /* L: since the last fork it may share frames; see sharing.c */
     bool inherits;          /* a fork child; others may be charged for its frames */
     bool counts_in_full;    /* L: unarmed and forked; what may be shared is charged here, too */
@@ -63,6 +64,7 @@ struct pager {
     struct fifo queue;            /* L: resident pages by arrival */
     struct staging staging;       /* L, but see staging.h */
     struct readahead touch, load; /* L: streams of first touches, of pages from the store */
+    struct protection protection; /* L: whether what comes in to be read is protected */
     struct store *store;          /* L, but see store.h; exists once armed */
     uint32_t n_busy;              /* L */
     _Atomic uint32_t
@@ -213,8 +215,7 @@ int arm_child(void); /* in a fork child of an armed parent */
 /* L: calls `apply` for each part of the arena that is the pager's; ends with the first error. */
 int arena_each_range(int (*apply)(uint32_t from, uint32_t to));
 
-/* L: faults of the arena come to the userfaultfd, writes to what is protected too once it shares.
- */
+/* L: faults of the arena come to the userfaultfd, and writes to what is protected there. */
 int arena_register(void);
 
 /* sharing.c; pager threads, L */
@@ -235,9 +236,23 @@ bool frames_is_there(const void *address);    /* present: to read it does not fa
  * went, from the first on, or the error of the first.
  */
 ssize_t frames_move(char *to, char *from, uint32_t n_pages);
-/* L. Copies n_pages pages, up to FRAMES_MOST_READ, from `addresses`, where they are present. */
+/*
+ * L. Copies n_pages pages, up to FRAMES_MOST_READ, of the staging area, all of them present. False:
+ * the kernel forbids it.
+ */
 #define FRAMES_MOST_READ 16
-void frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages);
+bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages);
+/*
+ * L. The same for pages of the program, which may be absent after all, and whatever their
+ * protection is. Returns how many were copied, from the first on.
+ */
+uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses,
+                              uint32_t n_pages);
+/*
+ * L. Gives the frames of these pages back, which are in order of address. Returns how many went,
+ * from the first on: memory that is locked stays.
+ */
+uint32_t frames_drop(const uint32_t *pages, uint32_t n_pages);
 void frames_fork_child(void);
 
 /* fault.c; handlers' threads */

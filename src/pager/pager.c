@@ -122,7 +122,8 @@ bool pager_is_resident(const void *address)
 static bool can_fault(const char *address)
 {
     return !pager_is_resident(address) ||
-           (is_in_arena(address) && table_get(&pager.table, page_of(address)) & PAGE_SHARED);
+           (is_in_arena(address) &&
+            table_get(&pager.table, page_of(address)) & (PAGE_SHARED | PAGE_CLEAN));
 }
 
 /* L. A page of the stack that the code under the lock may touch and that can fault, or NULL. */
@@ -208,7 +209,7 @@ static bool is_queued(void *context, uint32_t page, uint64_t position)
 static void move_in_queue(void *context, uint32_t page, uint64_t position)
 {
     page_entry flags = table_get(&pager.table, page) &
-                       (PAGE_DEAD | PAGE_BUSY | PAGE_SHARED | PAGE_RAW);
+                       (PAGE_DEAD | PAGE_BUSY | PAGE_SHARED | PAGE_RAW | PAGE_CLEAN);
     table_set(&pager.table, page, page_make(PAGE_RESIDENT, position) | flags);
 }
 

@@ -23,7 +23,7 @@
 int reclaim_init(void)
 {
     int error = writeback_init();
-    return error ? error : pack_init();
+    return error ? error : packing_init();
 }
 
 int64_t reclaim_room(void)
@@ -123,6 +123,9 @@ void reclaim_step(void)
 void reclaim_range(uint32_t page, uint32_t n_pages)
 {
     struct victims victims;
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    size_t limit = (size_t)pool_limit(&marks) << SYS_PAGE_SHIFT;
     uint32_t end = page + n_pages;
     while ((page = table_next(&pager.table, page, end)) < end) {
         lock_take(&pager.lock);
@@ -134,7 +137,7 @@ void reclaim_range(uint32_t page, uint32_t n_pages)
             victims.position[victims.n++] = page_payload(entry);
         }
         lock_release(&pager.lock);
-        evict_these(&victims);
+        evict_these(&victims, limit);
         if (pager.staging.n_slots - (pager.staging.head - pager.staging.tail) < EVICT_BATCH)
             return; /* a hint: the rest goes when its turn comes */
     }

@@ -13,7 +13,7 @@
 
 #include "pager/internal.h"
 
-#define EVICT_BATCH 64 /* pages; see STAGING_BLOCK */
+#define EVICT_BATCH 64 /* pages */
 #define PACK_BATCH 16
 
 struct victims {
@@ -30,13 +30,13 @@ struct eviction {
 };
 /* Tries to evict the oldest pages. Returns how many went; *tried: were there any? */
 uint32_t evict_oldest(const struct eviction *eviction, bool *tried);
-void evict_these(const struct victims *victims); /* what is refused goes to the queue's end */
+/* Evicts these; what is refused goes to the queue's end. */
+void evict_these(const struct victims *victims, size_t pool_limit_bytes);
 /* L. Whether the victim is still what was chosen. */
 bool victim_is_unchanged(const struct victims *victims, uint32_t at);
 void evict_requeue(uint32_t page); /* L. To the young end of the queue: it can't be evicted now */
 
 /* pack.c */
-int pack_init(void);
 /* Packs some of the oldest staged pages; the number of slots that are done with. */
 uint32_t pack_oldest(size_t pool_limit_bytes);
 /*
@@ -44,8 +44,26 @@ uint32_t pack_oldest(size_t pool_limit_bytes);
  * Returns how many.
  */
 uint32_t pack_release(bool all);
-/* Stores shared pages from where they are, as many as there are buffers. Returns how many. */
+
+/* in_place.c: these go into the store from where they are. Returns how many went. */
 uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes);
+uint32_t pack_clean(const struct victims *victims, size_t pool_limit_bytes);
+
+/* packing.c: copies of pages on their way into the store; one batch at a time */
+struct packing {
+    uint32_t n;                /* pages copied */
+    uint32_t page[PACK_BATCH]; /* and which */
+    uint32_t from[PACK_BATCH]; /* for who copied them: a slot, a place among victims */
+    bool dead[PACK_BATCH];     /* nothing alive is on it */
+};
+int packing_init(void);
+unsigned char *packing_copy(uint32_t i);   /* where the i-th page is to be copied */
+void packing_run(struct packing *packing); /* all n have been copied: scrubs and compresses */
+/* L. Whether the i-th, which is not dead, would take less in the store than where it is. */
+bool packing_pays(uint32_t i);
+/* L. It goes into the store; false: there is no room for it. */
+bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit_bytes,
+                    store_ref *ref);
 
 /* writeback.c */
 int writeback_init(void);

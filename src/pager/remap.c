@@ -33,7 +33,7 @@ static void move_resident(uint32_t from, uint32_t to)
         return;
     /* ENOENT: dropped behind the pager's back; the new page reads as zeros, too. */
     if (moved != -ENOENT &&
-        uffd_copy(service_uffd, page_address(to), page_address(from), SYS_PAGE_SIZE) < 0)
+        uffd_copy(service_uffd, page_address(to), page_address(from), SYS_PAGE_SIZE, false) < 0)
         pager_end_run(CONTROL_FAILED, "the page at %p could not be moved (error %d)",
                       (void *)page_address(from), (int)-moved);
     sys_madvise(page_address(from), SYS_PAGE_SIZE, MADV_DONTNEED);

@@ -45,7 +45,8 @@ static void set_flags(bool shared)
     while ((page = table_next(&pager.table, page, pager.n_pages)) < pager.n_pages) {
         page_entry entry = table_get(&pager.table, page);
         if (page_state(entry) == PAGE_RESIDENT)
-            table_set(&pager.table, page, shared ? entry | PAGE_SHARED : entry & ~PAGE_SHARED);
+            table_set(&pager.table, page,
+                      (entry & ~(PAGE_SHARED | PAGE_CLEAN)) | (shared ? PAGE_SHARED : 0));
         page++;
     }
 }
@@ -55,8 +56,8 @@ static void set_own(uint32_t from, uint32_t to)
     protect(from, to, false);
     for (uint32_t page = from; page < to; page++) {
         page_entry entry = table_get(&pager.table, page);
-        if (entry & PAGE_SHARED)
-            table_set(&pager.table, page, entry & ~PAGE_SHARED);
+        if (entry & (PAGE_SHARED | PAGE_CLEAN))
+            table_set(&pager.table, page, entry & ~(PAGE_SHARED | PAGE_CLEAN));
     }
 }
 
@@ -65,10 +66,6 @@ void sharing_protect(uint32_t own_from, uint32_t own_to)
     pager.shares = true;
     if (!pager.can_protect)
         return;
-    if (!pager.sees_writes && arena_register() < 0) {
-        pager.can_protect = false;
-        return;
-    }
     pager.sees_writes = true;
     arena_each_range(protect_range);
     set_flags(true);
@@ -108,8 +105,9 @@ void sharing_charge_copy(void)
 void sharing_make_own(uint32_t page)
 {
     page_entry entry = table_get(&pager.table, page);
+    if (entry & (PAGE_SHARED | PAGE_CLEAN))
+        table_set(&pager.table, page, entry & ~(PAGE_SHARED | PAGE_CLEAN));
     if (entry & PAGE_SHARED) {
-        table_set(&pager.table, page, entry & ~PAGE_SHARED);
         if (sharing_would_copy(page_address(page)))
             sharing_charge_copy();
     }

@@ -9,9 +9,7 @@
  * A slot is a page of a registered mapping of its own. Pages are moved into slots at the head and
  * packed into the store at `packed`; one that is touched meanwhile is moved back and leaves a hole.
  * An orphan is a page whose owner no longer wants it there (it was packed, or unmapped). Its memory
- * is released when the tail passes, a block of STAGING_BLOCK slots at a time: the kernel makes the
- * processors forget a long range at once, and the pages of a short one one by one, which costs
- * microseconds for each.
+ * is released when the tail passes, a block of STAGING_BLOCK slots at a time.
  *
  * Invariants, while nobody holds the lock:
  *   G1  tail <= packed <= head <= tail + n_slots
@@ -28,7 +26,7 @@
 
 #define STAGING_HOLE UINT32_MAX
 #define STAGING_ORPHAN (UINT32_MAX - 1)
-#define STAGING_BLOCK 64 /* x86: more than 33 pages are forgotten at once, with all others */
+#define STAGING_BLOCK 32 /* x86: of more than 33 pages the kernel would flush all of the TLB */
 
 struct staging {
     char *base;

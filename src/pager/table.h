@@ -43,6 +43,8 @@ enum page_state { PAGE_EMPTY, PAGE_RESIDENT, PAGE_STAGED, PAGE_STORED };
 #define PAGE_SHARED \
     ((page_entry)1 << 7) /* RESIDENT: a fork's other side may have the frame too; writes fault */
 #define PAGE_RAW ((page_entry)1 << 8) /* RESIDENT: it did not compress when it was last tried */
+#define PAGE_CLEAN \
+    ((page_entry)1 << 9) /* RESIDENT: not written to since it came in; writes fault */
 #define PAGE_PAYLOAD_SHIFT 16
 
 #define TABLE_CHUNK_SHIFT 9

@@ -484,7 +484,8 @@ class Stats(InDirectory):
         self.assertGreaterEqual(figures["processes"], 1)
         self.assertGreater(figures["wall_seconds"], 0)
         self.assertEqual(set(figures["faults"]),
-                         {"first_touch", "staging", "ram", "file", "same_filled", "copy"})
+                         {"first_touch", "staging", "ram", "file", "same_filled", "copy",
+                          "first_write"})
         self.assertEqual(set(figures["fault_wait"]), {"mean_ns", "p99_ns", "total_ns"})
         for key in ("peak_held_bytes", "peak_resident_bytes", "peak_staged_bytes",
                     "peak_compressed_bytes", "peak_file_bytes", "evictions", "dropped_dead_pages",

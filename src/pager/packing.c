@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * packing: copies of pages are scrubbed, compressed and put into the store.
+ *
+ * It works on private copies and without the lock; whoever copied the pages makes sure that the
+ * result still counts when he inserts it.
+ */
+#include "base/checked.h"
+#include "base/meta.h"
+#include "pager/reclaim.h"
+
+#include <errno.h>
+
+#define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
+#define COPIES_BYTES ((size_t)PACK_BATCH << SYS_PAGE_SHIFT)
+
+static struct {
+    struct store_packer *packer;
+    struct store_packed *packed; /* PACK_BATCH of them */
+    unsigned char *copies;       /* PACK_BATCH pages */
+    bool charged;                /* the above count as used memory */
+    _Atomic bool is_full;        /* the last page that should be stored could not be */
+} work;
+
+int packing_init(void)
+{
+    enum store_codec codec = pager.control->options.codec;
+    void *memory = meta_alloc(store_packer_bytes(codec));
+    work.packed = meta_map(PACKED_BYTES);
+    work.copies = meta_map(COPIES_BYTES);
+    if (!memory || !work.packed || !work.copies)
+        return -ENOMEM;
+    work.packer = store_packer_init(memory, codec);
+    return work.packer ? 0 : -EINVAL;
+}
+
+bool reclaim_is_store_full(void)
+{
+    return atomic_load_explicit(&work.is_full, memory_order_relaxed);
+}
+
+/* What packing works with comes into being when it is first used. */
+unsigned char *packing_copy(uint32_t i)
+{
+    if (!work.charged)
+        meta_charge((long)(PACKED_BYTES + COPIES_BYTES));
+    work.charged = true;
+    return work.copies + ((size_t)i << SYS_PAGE_SHIFT);
+}
+
+void packing_run(struct packing *packing)
+{
+    for (uint32_t i = 0; i < packing->n; i++) {
+        unsigned char *copy = packing_copy(i);
+        size_t n_dead = 0;
+        if (packing->page[i] < pager.heap_pages && pager.scrub)
+            n_dead = pager.scrub(page_address(packing->page[i]), copy);
+        packing->dead[i] = n_dead == SYS_PAGE_SIZE;
+        if (packing->dead[i])
+            continue;
+        control_count(&pager.self->stats.scrubbed_bytes, n_dead);
+        store_pack(work.packer, copy, &work.packed[i]);
+    }
+}
+
+/* Without a file, a page that does not compress gains nothing in the store. */
+bool packing_pays(uint32_t i)
+{
+    const struct store_packed *packed = &work.packed[i];
+    bool pays = packed->same || packed->codec != STORE_CODEC_NONE || writeback_has_file();
+    if (!pays)
+        atomic_store(&work.is_full, true);
+    return pays;
+}
+
+bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit_bytes,
+                    store_ref *ref)
+{
+    const struct store_packed *packed = &work.packed[i];
+    int error = store_insert(pager.store, packing->page[i], packed, pool_limit_bytes, ref);
+    atomic_store(&work.is_full, error < 0 && !writeback_is_possible());
+    if (error)
+        return false;
+    control_count(&pager.self->stats.stored_pages, 1);
+    control_count(&pager.self->stats.stored_bytes, packed->same ? 0 : packed->n_bytes);
+    control_count(&pager.self->stats.same_filled, packed->same);
+    return true;
+}
