@@ -36,7 +36,6 @@
 #define MOST_CROWD 4
 #define SAME_FAULTS 128   /* of one thread in a row, until one handler is enough */
 #define OTHER_FAULTS 16   /* of others, not long one after the other, until it is not */
-#define FOLLOW_FAULTS 32  /* between looks at where the faulting thread runs */
 #define WATCH_NS 5000000u /* while faults come */
 #define WATCH_IDLE_NS 50000000u
 #define PENALTY_NS 1000000000ull /* so long the crowd stays at least after that */
@@ -45,8 +44,9 @@ enum { CROWD, ALONE };
 
 struct thread {
     struct fault_buffers buffers;
-    _Atomic uint32_t n_read; /* faults; buffers.n_served says how many of them were served */
-    int processor;           /* of the crowd; -1: any */
+    _Atomic uint32_t n_read;        /* faults; buffers.n_served says how many of them were served */
+    int processor;                  /* of the crowd; -1: any */
+    uint32_t last_thread, n_others; /* of the lone one: whose faults it answers */
 };
 
 static struct thread crowd[MOST_CROWD], lone;
@@ -54,6 +54,7 @@ static _Atomic uint32_t mode; /* futex: who has no part in it waits for a change
 static _Atomic uint32_t last_thread, n_same;
 static _Atomic uint64_t crowd_until_ns;
 static int lone_tid;
+static _Atomic int lone_processor; /* to which it is bound; -1: to none yet */
 
 static void set_mode(uint32_t new)
 {
@@ -94,36 +95,38 @@ static void note_in_crowd(uint32_t thread)
     }
 }
 
-static void bind(int processor)
+/* -1: it may run anywhere. */
+static void bind(int tid, int processor)
 {
     unsigned long mask[16] = {0};
-    mask[processor / 64] = 1ul << (processor % 64);
-    sys_sched_setaffinity(0, sizeof mask, mask);
+    if (processor >= 0)
+        mask[processor / 64] = 1ul << (processor % 64);
+    else
+        memset(mask, 0xff, sizeof mask);
+    sys_sched_setaffinity(tid, sizeof mask, mask);
 }
 
-/* The lone handler may run anywhere again, if it stopped in the middle of something. */
-static void release_lone(void)
-{
-    unsigned long mask[16];
-    memset(mask, 0xff, sizeof mask);
-    sys_sched_setaffinity(lone_tid, sizeof mask, mask);
-}
-
-/* The crowd's first, while one handler is alone. */
+/*
+ * The crowd's first, while one handler is alone. It watches from the same processor: on another one
+ * it would put this address space there, to be flushed over there too from then on.
+ */
 static void watch(struct thread *self)
 {
     uint32_t served = lone.buffers.n_served;
+    int processor = -1;
     uint64_t interval = WATCH_NS;
     bool had_work = false;
     while (atomic_load(&mode) == ALONE) {
         sys_futex_wait(&mode, ALONE, interval, false);
+        if (processor != lone_processor)
+            bind(0, processor = lone_processor);
         uint32_t now_served = lone.buffers.n_served;
         bool has_work = lone.n_read != now_served || sys_poll_in(service_uffd, 0) > 0;
         if (has_work && had_work && now_served == served) {
             struct uffd_msg message;
             atomic_store(&crowd_until_ns, sys_now_ns() + PENALTY_NS);
             handlers_gather();
-            release_lone();
+            bind(lone_tid, -1); /* it may have stopped in the middle of something */
             while (answer(self, &message))
                 continue;
         }
@@ -131,6 +134,7 @@ static void watch(struct thread *self)
         had_work = has_work;
         served = now_served;
     }
+    bind(0, self->processor);
 }
 
 static void handle_in_crowd(void *argument)
@@ -139,7 +143,7 @@ static void handle_in_crowd(void *argument)
     struct uffd_msg message;
     sys_sched_setscheduler(0, SCHED_BATCH);
     if (self->processor >= 0)
-        bind(self->processor);
+        bind(0, self->processor);
     for (;;) {
         if (atomic_load(&mode) == ALONE) {
             if (self == crowd)
@@ -162,32 +166,49 @@ static int processor_of(uint32_t tid)
     return processor < 1024 ? (int)processor : -1;
 }
 
+/* Goes where the thread is that faulted last. */
+static void follow(uint32_t thread)
+{
+    int processor = processor_of(thread);
+    if (processor >= 0 && processor != lone_processor)
+        bind(0, lone_processor = processor);
+}
+
+/* Notes whose fault it was; where too many are others' the crowd is called. */
+static void note_alone(struct thread *self, uint32_t thread)
+{
+    bool other = thread != self->last_thread;
+    self->last_thread = thread;
+    if (self->n_others > 0 || other)
+        self->n_others = other ? self->n_others + 4 : self->n_others - 1;
+    if (self->n_others > 4 * OTHER_FAULTS) {
+        self->n_others = 0;
+        handlers_gather();
+    }
+}
+
+/*
+ * On the faulting thread's processor this one runs only when that thread sleeps, and that is when
+ * the next fault is there already. If none is, the other has most likely been moved elsewhere.
+ */
 static void handle_alone(void *argument)
 {
     struct thread *self = argument;
     struct uffd_msg message;
-    uint32_t thread = 0, n = 0, n_others = 0;
-    int processor = -1;
     lone_tid = sys_gettid();
     sys_sched_setscheduler(0, SCHED_IDLE);
-    for (;;) {
+    for (bool answered = false;;) {
         while (atomic_load(&mode) == CROWD)
             sys_futex_wait(&mode, CROWD, 0, false);
-        if (sys_poll_in(service_uffd, -1) <= 0 || !answer(self, &message))
+        if (answer(self, &message)) {
+            note_alone(self, message.arg.pagefault.feat.ptid);
+            answered = true;
             continue;
-        bool other = message.arg.pagefault.feat.ptid != thread;
-        thread = message.arg.pagefault.feat.ptid;
-        if (n_others > 0 || other)
-            n_others = other ? n_others + 4 : n_others - 1;
-        if (n_others > 4 * OTHER_FAULTS) {
-            n_others = 0;
-            handlers_gather();
         }
-        if (n++ % FOLLOW_FAULTS != 0 && !other)
-            continue;
-        int now = processor_of(thread);
-        if (now >= 0 && now != processor)
-            bind(processor = now);
+        if (answered)
+            follow(self->last_thread);
+        answered = false;
+        sys_poll_in(service_uffd, -1);
     }
 }
 
