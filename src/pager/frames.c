@@ -110,20 +110,3 @@ uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresse
     }
     return done;
 }
-
-/*
- * Each run by itself. process_madvise drops several at once (Linux 6.13), with one flush of all
- * there is, which on a virtual machine with shadow page tables costs more than it saves
- * (docs/adr/0006-clean-pages.md).
- */
-uint32_t frames_drop(const uint32_t *pages, uint32_t n_pages)
-{
-    for (uint32_t i = 0, n; i < n_pages; i += n) {
-        for (n = 1; i + n < n_pages && pages[i + n] == pages[i] + n; n++)
-            continue;
-        size_t n_bytes = (size_t)n << SYS_PAGE_SHIFT;
-        if (sys_madvise(page_address(pages[i]), n_bytes, MADV_DONTNEED) < 0)
-            return i;
-    }
-    return n_pages;
-}

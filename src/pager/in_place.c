@@ -124,49 +124,59 @@ static void insert_clean(const struct victims *victims, const struct packing *pa
     }
 }
 
-static void drop_ref(store_ref ref)
-{
-    if (ref)
-        store_drop(pager.store, ref);
-}
-
-/* L. Keeps those that have not been written to meanwhile, and lists their pages. */
-static void filter(const struct victims *victims, struct leaving *leaving, uint32_t *pages)
+/* L. The run of those from `at` on that are neighbours and still marked; lists their pages. */
+static uint32_t run_length(const struct victims *victims, const struct leaving *leaving,
+                           uint32_t at, uint32_t *pages)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < leaving->n; i++) {
-        uint32_t from = leaving->from[i];
-        if (!is_marked(victims, from, PAGE_CLEAN)) {
-            drop_ref(leaving->ref[i]);
-            requeue_if_there(victims, from);
-            continue;
-        }
-        leaving->from[n] = from;
-        leaving->ref[n] = leaving->ref[i];
-        pages[n++] = victims->page[from];
+    while (at + n < leaving->n && is_marked(victims, leaving->from[at + n], PAGE_CLEAN)) {
+        pages[n] = victims->page[leaving->from[at + n]];
+        if (pages[n] != pages[0] + n)
+            break;
+        n++;
     }
-    leaving->n = n;
+    return n;
 }
 
-/* L. The frames go, but for what is locked. */
-static uint32_t leave(const struct victims *victims, struct leaving *leaving)
+static void stay(const struct victims *victims, const struct leaving *leaving, uint32_t at)
 {
-    uint32_t pages[EVICT_BATCH], n_dead = 0;
-    filter(victims, leaving, pages);
-    uint32_t n_gone = frames_drop(pages, leaving->n);
-    for (uint32_t i = 0; i < n_gone; i++) {
-        store_ref ref = leaving->ref[i];
+    if (leaving->ref[at])
+        store_drop(pager.store, leaving->ref[at]);
+    requeue_if_there(victims, leaving->from[at]);
+}
+
+/* L. Their frames are gone. */
+static void note_gone(const struct leaving *leaving, uint32_t at, const uint32_t *pages, uint32_t n)
+{
+    uint32_t n_dead = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        store_ref ref = leaving->ref[at + i];
         table_set(&pager.table, pages[i], ref ? page_make(PAGE_STORED, ref) : 0);
         n_dead += ref == 0;
     }
-    for (uint32_t i = n_gone; i < leaving->n; i++) {
-        drop_ref(leaving->ref[i]);
-        evict_requeue(pages[i]);
-    }
-    pager.n_resident -= n_gone;
-    budget_charge(CONTROL_RESIDENT, -(int64_t)n_gone);
-    control_count(&pager.self->stats.evictions, n_gone);
+    pager.n_resident -= n;
+    budget_charge(CONTROL_RESIDENT, -(int64_t)n);
+    control_count(&pager.self->stats.evictions, n);
     control_count(&pager.self->stats.dropped_dead, n_dead);
+}
+
+/* The frames go, but for those that were written to meanwhile, or are locked. */
+static uint32_t leave(const struct victims *victims, const struct leaving *leaving)
+{
+    uint32_t pages[EVICT_BATCH], n_gone = 0, n;
+    for (uint32_t at = 0; at < leaving->n; at += n) {
+        lock_take(&pager.lock);
+        n = run_length(victims, leaving, at, pages);
+        size_t n_bytes = (size_t)n << SYS_PAGE_SHIFT;
+        if (n > 0 && sys_madvise(page_address(pages[0]), n_bytes, MADV_DONTNEED) == 0) {
+            note_gone(leaving, at, pages, n);
+            n_gone += n;
+        } else {
+            stay(victims, leaving, at);
+            n = 1;
+        }
+        lock_release(&pager.lock);
+    }
     return n_gone;
 }
 
@@ -184,8 +194,8 @@ uint32_t pack_clean(const struct victims *victims, size_t pool_limit_bytes)
         insert_clean(victims, &packing, pool_limit_bytes, &leaving);
         lock_release(&pager.lock);
     }
-    lock_take(&pager.lock);
     uint32_t n_gone = leave(victims, &leaving);
+    lock_take(&pager.lock);
     budget_charge_tables();
     lock_release(&pager.lock);
     return n_gone;

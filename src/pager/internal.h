@@ -248,11 +248,6 @@ bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n
  */
 uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses,
                               uint32_t n_pages);
-/*
- * L. Gives the frames of these pages back, which are in order of address. Returns how many went,
- * from the first on: memory that is locked stays.
- */
-uint32_t frames_drop(const uint32_t *pages, uint32_t n_pages);
 void frames_fork_child(void);
 
 /* fault.c; handlers' threads */
