@@ -40,6 +40,8 @@
 #define WATCH_IDLE_NS 50000000u
 #define PENALTY_NS 1000000000ull /* so long the crowd stays at least after that */
 
+#define MASK_WORDS 16
+
 enum { CROWD, ALONE };
 
 struct thread {
@@ -54,12 +56,22 @@ static _Atomic uint32_t mode; /* futex: who has no part in it waits for a change
 static _Atomic uint32_t last_thread, n_same;
 static _Atomic uint64_t crowd_until_ns;
 static int lone_tid;
-static _Atomic int lone_processor; /* to which it is bound; -1: to none yet */
+static _Atomic int lone_processor = -1;  /* to which it is bound; -1: to none yet */
+static unsigned long usable[MASK_WORDS]; /* a bit a processor */
 
 static void set_mode(uint32_t new)
 {
     atomic_store(&mode, new);
     sys_futex_wake(&mode, INT32_MAX, false);
+}
+
+/* To a processor, or, where that is -1, to all that the process could use at its start. */
+static void bind(int tid, int processor)
+{
+    unsigned long mask[MASK_WORDS] = {0};
+    if (processor >= 0)
+        mask[processor / 64] = 1ul << (processor % 64);
+    sys_sched_setaffinity(tid, sizeof mask, processor >= 0 ? mask : usable);
 }
 
 void handlers_gather(void)
@@ -68,6 +80,7 @@ void handlers_gather(void)
         return;
     atomic_store(&n_same, 0);
     set_mode(CROWD);
+    lone_processor = -1;
 }
 
 /* Answers one fault, if there is one. */
@@ -93,17 +106,6 @@ static void note_in_crowd(uint32_t thread)
                lone_tid > 0 && sys_now_ns() > atomic_load(&crowd_until_ns)) {
         set_mode(ALONE);
     }
-}
-
-/* -1: it may run anywhere. */
-static void bind(int tid, int processor)
-{
-    unsigned long mask[16] = {0};
-    if (processor >= 0)
-        mask[processor / 64] = 1ul << (processor % 64);
-    else
-        memset(mask, 0xff, sizeof mask);
-    sys_sched_setaffinity(tid, sizeof mask, mask);
 }
 
 /*
@@ -215,11 +217,11 @@ static void handle_alone(void *argument)
 /* The processors that this process may use, up to `most`; all if there are more: -1. */
 static int usable_processors(int *processors, int most)
 {
-    unsigned long mask[16] = {0};
     int n = 0;
-    sys_sched_getaffinity(0, sizeof mask, mask);
-    for (int i = 0; i < 1024; i++) {
-        if (!(mask[i / 64] >> (i % 64) & 1))
+    memset(usable, 0, sizeof usable);
+    sys_sched_getaffinity(0, sizeof usable, usable);
+    for (int i = 0; i < MASK_WORDS * 64; i++) {
+        if (!(usable[i / 64] >> (i % 64) & 1))
             continue;
         if (n == most)
             return -1;
