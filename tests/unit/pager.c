@@ -49,6 +49,14 @@ static void verify(const char *address, uint32_t n_pages, enum page_kind kind, u
     }
 }
 
+static uint32_t n_resident(const char *address, uint32_t n_pages)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_pages; i++)
+        n += pager_is_resident(address + bytes_of(i));
+    return n;
+}
+
 /* More compressible pages than fit come by, so that all others that can be are evicted. */
 static void press(void)
 {
@@ -88,10 +96,7 @@ static void runs_that_cross_mappings_are_evicted(void)
     for (uint32_t i = 0; i < n_pages; i += 32)
         REQUIRE(pager_protect(address + bytes_of(i), SYS_PAGE_SIZE, PROT_READ) == 0);
     press();
-    int64_t n_resident = 0;
-    for (uint32_t i = 0; i < n_pages; i++)
-        n_resident += pager_is_resident(address + bytes_of(i));
-    REQUIRE(n_resident < n_pages / 8);
+    REQUIRE(n_resident(address, n_pages) < n_pages / 8);
     verify(address, n_pages, PAGE_TINY, 9);
 }
 
@@ -207,6 +212,67 @@ static void a_heap_run_says_truly_whether_it_is_zeroed(void)
     verify(run, 500, PAGE_ZERO, 0);
 }
 
+static uint32_t n_clean(const char *address, uint32_t n_pages)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_pages; i++)
+        n += (table_get(&pager.table, page_of(address) + i) & PAGE_CLEAN) != 0;
+    return n;
+}
+
+/* Pages that are in the store, read again: clean, where this kernel can tell. */
+static char *map_clean(uint32_t n_pages, uint64_t seed)
+{
+    char *address = map(n_pages);
+    fill(address, n_pages, PAGE_TEXT, seed);
+    press();
+    verify(address, n_pages, PAGE_TEXT, seed);
+    REQUIRE(!pager.can_protect || n_clean(address, n_pages) > n_pages / 2);
+    return address;
+}
+
+static void what_came_in_to_be_read_is_clean_until_it_is_written_to(void)
+{
+    char *address = map_clean(500, 11);
+    uint32_t before = n_clean(address, 500);
+    for (uint32_t i = 0; i < 500; i += 2)
+        address[bytes_of(i)]++;
+    REQUIRE(before == 0 || n_clean(address, 500) < before);
+    REQUIRE(before == 0 || pager.self->stats.faults[CONTROL_FAULT_WRITE] > 0);
+    for (uint32_t i = 0; i < 500; i += 2)
+        REQUIRE(!(table_get(&pager.table, page_of(address) + i) & PAGE_CLEAN));
+    press();
+    REQUIRE(n_resident(address, 500) < 100);
+    for (uint32_t i = 0; i < 500; i += 2)
+        address[bytes_of(i)]--;
+    verify(address, 500, PAGE_TEXT, 11);
+    REQUIRE(pager_audit() == NULL);
+}
+
+static void clean_pages_that_were_dropped_unseen_hold_up_nobody(void)
+{
+    char *address = map_clean(500, 12);
+    REQUIRE(sys_madvise(address, bytes_of(250), MADV_DONTNEED) == 0);
+    press();
+    verify(address + bytes_of(250), 250, PAGE_TEXT, 12 + 250);
+    REQUIRE(pager_unmap(address, bytes_of(500)) == 0);
+}
+
+static void clean_pages_are_evicted_whatever_their_protection(void)
+{
+    const int prots[] = {PROT_READ, PROT_NONE};
+    for (unsigned i = 0; i < 2; i++) {
+        char *address = map_clean(500, 13);
+        uint32_t n_others = 500 - n_clean(address, 500);
+        REQUIRE(pager_protect(address, bytes_of(500), prots[i]) == 0);
+        press();
+        REQUIRE(!pager.can_protect || n_resident(address, 500) <= n_others);
+        REQUIRE(pager_protect(address, bytes_of(500), PROT_READ) == 0);
+        verify(address, 500, PAGE_TEXT, 13);
+        REQUIRE(pager_unmap(address, bytes_of(500)) == 0);
+    }
+}
+
 static const struct {
     void (*run)(void);
     const char *name;
@@ -225,6 +291,9 @@ static const struct {
     CASE(memory_given_back_can_be_had_again),
     CASE(dropped_memory_reads_as_zeros),
     CASE(a_heap_run_says_truly_whether_it_is_zeroed),
+    CASE(what_came_in_to_be_read_is_clean_until_it_is_written_to),
+    CASE(clean_pages_that_were_dropped_unseen_hold_up_nobody),
+    CASE(clean_pages_are_evicted_whatever_their_protection),
 };
 #define N_CASES (sizeof cases / sizeof cases[0])
 

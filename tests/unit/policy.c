@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The replacement queue and the readahead. */
 #include "policy/fifo.h"
+#include "policy/protection.h"
 #include "policy/readahead.h"
 
 #include <setjmp.h>
@@ -257,6 +258,43 @@ static void cutting_leaves_other_streams_alone(void **state)
     assert_int_equal(scan(&readahead, &one, 1, 32), 16);
 }
 
+/* So many pages in, of which one in `share` is written to; how many were protected. */
+static uint32_t bring_in(struct protection *protection, uint32_t n_pages, uint32_t share)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_pages; i++) {
+        if (!protection_wanted(protection, 1))
+            continue;
+        n++;
+        if (i % share == 0)
+            protection_failed(protection);
+    }
+    return n;
+}
+
+static void pages_that_are_only_read_are_protected(void **state)
+{
+    struct protection protection = {0};
+    assert_int_equal(bring_in(&protection, 10000, 100), 10000);
+}
+
+static void pages_that_are_written_to_are_soon_left_alone(void **state)
+{
+    struct protection protection = {0};
+    assert_in_range(bring_in(&protection, 2 * PROTECTION_WINDOW, 2), 1, PROTECTION_WINDOW);
+    /* One window in ever longer whiles. */
+    assert_in_range(bring_in(&protection, 1000000, 2), 1, 16 * PROTECTION_WINDOW);
+}
+
+static void protection_is_tried_again(void **state)
+{
+    struct protection protection = {0};
+    bring_in(&protection, 2 * PROTECTION_WINDOW, 2);
+    assert_int_equal(protection.n_off > 0, 1);
+    bring_in(&protection, protection.n_off, 2);
+    assert_in_range(bring_in(&protection, 10000, 100), 9000, 10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +314,9 @@ int main(void)
         cmocka_unit_test(a_page_that_is_there_already_does_not_end_a_scan),
         cmocka_unit_test(a_stream_goes_on_where_it_was_cut),
         cmocka_unit_test(cutting_leaves_other_streams_alone),
+        cmocka_unit_test(pages_that_are_only_read_are_protected),
+        cmocka_unit_test(pages_that_are_written_to_are_soon_left_alone),
+        cmocka_unit_test(protection_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
