@@ -28,8 +28,8 @@ def call(*arguments, **options):
     """Runs quire; the result has returncode, stdout and stderr."""
     if "input" not in options:
         options["stdin"] = subprocess.DEVNULL
-    return subprocess.run([QUIRE, *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS,
-                          **options)
+    return subprocess.run([QUIRE, *arguments], capture_output=True, text=True,
+                          timeout=PATIENCE_SECONDS, **options)
 
 
 def run(*arguments, **options):

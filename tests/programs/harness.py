@@ -29,15 +29,15 @@ os.environ.pop("MALLOC_PERTURB_", None)
 
 MIB = 1 << 20
 GRACE_BYTES = 8 * MIB
-UNDER_WAY_BYTES = 4 * MIB  # faults and packing under way, which have not yet made room for themselves
+UNDER_WAY_BYTES = 4 * MIB  # faults and packing under way, which have not yet made their room
 FORK_SHARE = 4  # forked processes may be over by one part in so many of the budget, for moments
 MIN_BUDGET_BYTES = 16 * MIB
 # A program that runs for longer has hung: none takes a minute, and no machine is ten times slower.
 # The time-out of the test's own runner (meson.build) is far beyond two of these.
 PATIENCE_SECONDS = 600.0
-GRACE_SECONDS = 300.0  # to processes that outlive the command; who has not ended then was left behind
+GRACE_SECONDS = 300.0  # to processes that outlive the command; then they were left behind
 ENOUGH_SAMPLES = 5  # of a program's memory, to believe their peak
-MOST_PLAIN_RUNS = 20
+MOST_PLAIN_RUNS = 10
 
 
 class Failure(Exception):
@@ -142,11 +142,13 @@ class Case:
         return self.run("plain", argv, **options)
 
     def measured_plain(self, argv, **options):
-        """A plain run, again and again until its memory was seen often enough to know the peak:
+        """A plain run, again and again until its memory was seen often enough, and needed enough:
         on a fast machine it may be over, on a busy one the sampler gets few turns."""
         run = self.plain(argv, **options)
-        for _ in range(MOST_PLAIN_RUNS):
-            if run.measured.n_samples >= ENOUGH_SAMPLES or run.measured.status:
+        for _ in range(MOST_PLAIN_RUNS - 1):
+            seen = run.measured
+            if seen.status or (seen.n_samples >= ENOUGH_SAMPLES and
+                               seen.peak_anon_bytes >= 3 * MIN_BUDGET_BYTES):
                 break
             before, run = run, self.plain(argv, **options)
             run.measured.n_samples += before.measured.n_samples

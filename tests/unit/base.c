@@ -7,6 +7,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/thread.h"
+#include "thread_sanitizer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -360,6 +361,8 @@ static void start_and_wait(bool own_files)
 
 static void a_thread_blocks_all_signals_and_leaves_its_creator_s(void **state)
 {
+    if (UNDER_THREAD_SANITIZER)
+        skip();
     uint64_t before, after;
     sys_sigprocmask(SIG_BLOCK, NULL, &before);
     start_and_wait(false);
@@ -371,6 +374,8 @@ static void a_thread_blocks_all_signals_and_leaves_its_creator_s(void **state)
 
 static void a_thread_has_its_creator_s_files_or_none(void **state)
 {
+    if (UNDER_THREAD_SANITIZER)
+        skip();
     start_and_wait(false);
     assert_true(report.n_files >= 3);
     start_and_wait(true);
@@ -401,6 +406,8 @@ static void open_and_start(void *unused)
 
 static void threads_of_a_thread_share_its_files(void **state)
 {
+    if (UNDER_THREAD_SANITIZER)
+        skip();
     assert_true(thread_start(open_and_start, NULL, true) > 0);
     for (int i = 0; i < 60000 && atomic_load(&family.stage) != 2; i++)
         usleep(1000);
