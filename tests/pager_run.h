@@ -12,8 +12,8 @@
 #ifndef QUIRE_TESTS_PAGER_RUN_H
 #define QUIRE_TESTS_PAGER_RUN_H
 
+#include "sanitizers.h"
 #include "store_pages.h"
-#include "thread_sanitizer.h"
 
 #include "base/control.h"
 #include "base/uffd.h"

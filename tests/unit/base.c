@@ -7,7 +7,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/thread.h"
-#include "thread_sanitizer.h"
+#include "sanitizers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -361,7 +361,7 @@ static void start_and_wait(bool own_files)
 
 static void a_thread_blocks_all_signals_and_leaves_its_creator_s(void **state)
 {
-    if (UNDER_THREAD_SANITIZER)
+    if (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER)
         skip();
     uint64_t before, after;
     sys_sigprocmask(SIG_BLOCK, NULL, &before);
@@ -374,7 +374,7 @@ static void a_thread_blocks_all_signals_and_leaves_its_creator_s(void **state)
 
 static void a_thread_has_its_creator_s_files_or_none(void **state)
 {
-    if (UNDER_THREAD_SANITIZER)
+    if (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER)
         skip();
     start_and_wait(false);
     assert_true(report.n_files >= 3);
@@ -406,7 +406,7 @@ static void open_and_start(void *unused)
 
 static void threads_of_a_thread_share_its_files(void **state)
 {
-    if (UNDER_THREAD_SANITIZER)
+    if (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER)
         skip();
     assert_true(thread_start(open_and_start, NULL, true) > 0);
     for (int i = 0; i < 60000 && atomic_load(&family.stage) != 2; i++)
