@@ -16,11 +16,14 @@ build_packages=(
     liblz4-dev libzstd-dev liburing-dev libjansson-dev libxxhash-dev libsodium-dev libcmocka-dev
 )
 
-# redis-tools has the server's binary too (as redis-check-rdb) and, unlike redis-server, no service
-# that would start by itself. CPython's tests come as a package of the interpreter's own version.
+# The last line is what small images leave out: to make and mount a file system, to read a manual
+# page. redis-tools has the server's binary too (as redis-check-rdb) and, unlike redis-server, no
+# service that would start by itself. CPython's tests come as a package of the interpreter's own
+# version.
 test_packages=(
     g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
+    e2fsprogs man-db mount procps util-linux
 )
 
 die() {
@@ -71,15 +74,20 @@ find_missing() {
     done
 }
 
+# Patient with a mirror that stutters, and with who else is installing at the moment.
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600 "$@" >&2
+}
+
 install_missing() {
     ((${#missing[@]})) || return 0
     printf 'install-deps: installing %s\n' "${missing[*]}" >&2
-    if ! ${updated:-false}; then
-        as_root apt-get update -q >&2
+    if ! $updated; then
+        apt_get update
         updated=true
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends "${missing[@]}" >&2
+    apt_get install -y --no-install-recommends "${missing[@]}"
 }
 
 install_with_apt() {

@@ -3,9 +3,10 @@
 #
 # Runs the tests and ends with one line `N passed, N failed, N skipped` over all of them.
 #
-#   test.sh          gcc and clang, real programs, format, lint
-#   test.sh full     the same with clang-tidy and the sanitizers
-#   test.sh quick    a minute: one build, unit, model, misuse and command tests, format, lint
+#   test.sh              gcc and clang, real programs, stress, sanitizers, format, lint
+#   test.sh full         the same with clang-tidy, and the stress tests ten times over
+#   test.sh sanitizers   these alone
+#   test.sh quick        a minute: one build, unit, model, misuse and command tests, format, lint
 #
 # Each step logs to build-test/logs; what failed is shown at the end of its step. Other places:
 # BUILD_ROOT. A step that stops the others from making sense (a build) counts as one failed test.
@@ -60,7 +61,21 @@ build() {
     check "build $1" configure_and_build "$@"
 }
 
-# Runs suites of a build: NAME SUITE...; counts each test of them.
+# Sets up and builds the C test programs of some suites alone: SANITIZER SUITE...
+build_sanitized() {
+    local directory=$builds/${1%%,*} sanitizer=$1 suites targets
+    shift
+    suites=$(IFS='|' && printf '%s' "$*")
+    [[ -f $directory/build.ninja ]] ||
+        CC=clang meson setup "$directory" -Dwerror=true -Db_sanitize="$sanitizer" \
+            -Db_lundef=false -Dbuildtype=debugoptimized || return 1
+    mapfile -t targets < <(ninja -C "$directory" -t targets all |
+        sed -nE "s,^(tests/test_($suites)_[a-z_]+): .*,\1,p")
+    ((${#targets[@]})) || return 1
+    ninja -C "$directory" "${targets[@]}"
+}
+
+# Runs suites of a build: NAME SUITE...; counts each test of them. `repeat`: how often, if not once.
 suites() {
     local name=$1 start=$SECONDS arguments=() suite results
     local log=$logs/tests-$1
@@ -68,6 +83,7 @@ suites() {
     for suite in "$@"; do
         arguments+=(--suite "$suite")
     done
+    [[ -z ${repeat:-} ]] || arguments+=(--repeat "$repeat")
     meson test -C "$builds/$name" --no-rebuild --logbase testlog "${arguments[@]}" \
         >"$log.log" 2>&1
     results=$(python3 "$root/scripts/test_results.py" "$builds/$name/meson-logs/testlog.json") ||
@@ -134,25 +150,33 @@ quick() {
 everything() {
     static_checks
     say 'gcc: everything'
-    build gcc gcc && suites gcc unit model fault misuse fuzz cli programs
+    build gcc gcc && suites gcc unit model fault misuse fuzz cli stress programs
     say 'clang'
-    if build clang clang; then
-        suites clang unit model misuse cli
-    fi
+    build clang clang && suites clang unit model misuse cli
+    sanitizers
+}
+
+# What the pager does, it does to the memory of programs that are not sanitized (suite `programs`);
+# here are the parts of it, and under ASan the pager itself.
+sanitizers() {
+    say 'address and undefined behaviour sanitizers'
+    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    check 'build address' build_sanitized address,undefined unit model stress &&
+        suites address unit model stress
+    say 'thread sanitizer'
+    export TSAN_OPTIONS=halt_on_error=1
+    check 'build thread' build_sanitized thread unit stress && suites thread unit stress
 }
 
 full() {
+    local build
     everything
     say 'clang-tidy'
-    suites gcc stress
     check clang-tidy clang_tidy
-    # Quire's pages move under the sanitizers' feet, so they see the parts without a pager.
-    say 'address and undefined behaviour sanitizers'
-    build asan clang -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized &&
-        UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 suites asan unit model stress fuzz
-    say 'thread sanitizer'
-    build tsan clang -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized &&
-        TSAN_OPTIONS=halt_on_error=1 suites tsan unit stress
+    say 'stress'
+    for build in gcc address thread; do
+        repeat=10 suites "$build" stress
+    done
 }
 
 main() {
@@ -162,8 +186,9 @@ main() {
     quick) quick ;;
     all) everything ;;
     full) full ;;
+    sanitizers) sanitizers ;;
     *)
-        echo "usage: test.sh [quick|full]" >&2
+        echo "usage: test.sh [quick|full|sanitizers]" >&2
         exit 2
         ;;
     esac

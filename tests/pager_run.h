@@ -12,6 +12,7 @@
 #ifndef QUIRE_TESTS_PAGER_RUN_H
 #define QUIRE_TESTS_PAGER_RUN_H
 
+#include "sanitizers.h"
 #include "store_pages.h"
 
 #include "base/control.h"
@@ -39,6 +40,8 @@ static int run_control_fd = -1, run_swap_fd = -1;
 /* Why the pager can't run here, or NULL. */
 static inline const char *run_missing(void)
 {
+    if (UNDER_THREAD_SANITIZER)
+        return "the pager's threads are unknown to ThreadSanitizer";
     enum uffd_way way;
     int uffd = uffd_open((uint64_t)UFFD_FEATURE_MOVE, &way);
     if (uffd < 0)

@@ -52,9 +52,14 @@ static inline void make_page(void *page, enum page_kind kind, uint64_t seed)
     }
 }
 
+/* In memory so well aligned that the packer is its beginning: free(packer). */
 static inline struct store_packer *new_packer(enum store_codec codec)
 {
-    return store_packer_init(calloc(1, store_packer_bytes(codec)), codec);
+    const size_t n_bytes = store_packer_bytes(codec);
+    void *memory;
+    if (posix_memalign(&memory, SYS_PAGE_SIZE, n_bytes) != 0)
+        abort();
+    return store_packer_init(memset(memory, 0, n_bytes), codec);
 }
 
 /* Shared between forks; lives as long as the process. */

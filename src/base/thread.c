@@ -23,6 +23,8 @@
 
 #define TLS_SIDE_BYTES ((size_t)32 << 10) /* on either side of the thread pointer */
 #define ALL_BYTES (SYS_PAGE_SIZE + THREAD_STACK_BYTES + 2 * TLS_SIDE_BYTES)
+#define CLONE_TRIES 11 /* with pauses that double: for a second in all */
+#define CLONE_PAUSE_NS 1000000ull
 #define CLONE_FLAGS_BASE \
     (CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS)
 
@@ -103,6 +105,17 @@ static long clone_thread(unsigned long flags, void *stack, void *tls, struct sta
 }
 #endif
 
+/* A limit on processes may be full, or memory for a stack short, for a moment only. */
+static long clone_patiently(unsigned long flags, void *stack, void *tls, struct start *start)
+{
+    long tid = clone_thread(flags, stack, tls, start);
+    for (unsigned i = 1; i < CLONE_TRIES && (tid == -EAGAIN || tid == -ENOMEM); i++) {
+        sys_sleep_ns(CLONE_PAUSE_NS << (i - 1));
+        tid = clone_thread(flags, stack, tls, start);
+    }
+    return tid;
+}
+
 int thread_start(void (*run)(void *argument), void *argument, bool own_files)
 {
     char *memory = sys_mmap(NULL, ALL_BYTES, PROT_READ | PROT_WRITE,
@@ -120,7 +133,7 @@ int thread_start(void (*run)(void *argument), void *argument, bool own_files)
     uint64_t before;
     sys_sigprocmask(SIG_SETMASK, &all, &before);
     unsigned long flags = CLONE_FLAGS_BASE | (own_files ? 0 : CLONE_FILES);
-    long tid = clone_thread(flags, start, tls, start);
+    long tid = clone_patiently(flags, start, tls, start);
     sys_sigprocmask(SIG_SETMASK, &before, NULL);
     if (tid < 0)
         sys_munmap(memory, ALL_BYTES);

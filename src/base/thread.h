@@ -22,7 +22,8 @@
 /*
  * Starts `run(argument)` on a new thread. `own_files`: it gets an empty file table of its own
  * instead of sharing the caller's; a thread that such a thread starts without own_files shares
- * that table. Returns the thread's id, or a negative errno. Blocks no longer than clone does.
+ * that table. Returns the thread's id, or a negative errno. Where the system has no thread or
+ * no memory for one to give, it tries again for a second; else it blocks no longer than clone does.
  * Returning from `run` ends the thread; its stack is not reclaimed.
  */
 int thread_start(void (*run)(void *argument), void *argument, bool own_files);

@@ -125,7 +125,7 @@ static int conclude(const struct run_options *options, const struct control *con
 
 static int launch(const struct run_options *options, const char *path, const char *library)
 {
-    struct launch_result result;
+    struct launch_result result = {0};
     struct control *control;
     struct keeper keeper;
     char control_path[64];

@@ -137,7 +137,7 @@ bool central_give(unsigned sclass, void **objects, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         void *object = object_address(objects[i]);
-        size_t index;
+        size_t index = 0; /* or misuse() has ended the process */
         if (i + ahead < n)
             prefetch(objects[i + ahead]);
         struct span *span = resolve(sclass, object, &index);

@@ -253,7 +253,8 @@ static int start_handlers(void)
 {
     int error = handlers_start();
     if (error)
-        pager_end_run(CONTROL_FAILED, "no thread could be started to serve page faults");
+        pager_end_run(CONTROL_FAILED, "no thread could be started to serve page faults (error %d)",
+                      -error);
     atomic_store(&pager.self->armed, 1);
     return 0;
 }

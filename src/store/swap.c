@@ -7,11 +7,11 @@
  *
  * An owner's bits say which clusters it uses: they are the truth. A cluster's word is one atomic:
  *
- *   | version 16 | written 1 | count 15 |
+ *   | version 15 | suspect 1 | written 1 | count 15 |
  *
  * `count` is the number of owners that have the bit, kept so that "is it free?" takes one load;
  * `version` changes with every change of the word; `written` says that the file may have blocks
- * there, for swap_punch().
+ * there, for swap_punch(); `suspect` that the count has to be looked at again.
  *
  * A process may be killed between any two instructions, so there is no lock. The order of the steps
  * makes every interruption harmless: raising changes the count first and then the bit, releasing
@@ -26,7 +26,11 @@
  *     busy, so the first check sees it busy or the counting sees the bit as it has to be;
  *   - its count changes later: then the version differs, or it is still busy at the second check,
  *     unless its bit had not changed either when it was counted.
- * All of this is sequentially consistent; nothing here is hot: a cluster is 40 pages.
+ * Where somebody is busy with the cluster, the count can't be mended, and that one's end does not
+ * do it either (a claim that fails changes nothing): so the word is marked as suspect first, then
+ * looked at once more, and whoever stops being busy with a suspect cluster recounts it. What is
+ * left is a process that is killed just then: that costs one cluster, till its next user. All of
+ * this is sequentially consistent; nothing here is hot: a cluster is 40 pages.
  *
  * Invariants
  *   S1  count >= the owners that have the bit; equal when nobody is busy with the cluster
@@ -45,7 +49,8 @@
 
 #define COUNT_MASK 0x7fffu
 #define WRITTEN 0x8000u
-#define VERSION_ONE 0x10000u
+#define SUSPECT 0x10000u
+#define VERSION_ONE 0x20000u
 static_assert(SWAP_OWNERS <= COUNT_MASK, "a count holds all owners");
 
 #define MAX_CLUSTERS ((uint64_t)1 << 29) /* what a reference can name */
@@ -137,6 +142,61 @@ static void lower_hint(struct swap_space *space, uint32_t cluster)
     } while (!atomic_compare_exchange_weak(&space->hint, &hint, lower));
 }
 
+static bool anyone_busy(const struct swap_space *space, uint32_t cluster)
+{
+    for (unsigned o = 0; o < SWAP_OWNERS; o++)
+        for (unsigned b = 0; b < BUSY_N; b++)
+            if (space->busy[o][b] == cluster + 1)
+                return true;
+    return false;
+}
+
+static uint32_t count_users(const struct swap_space *space, uint32_t cluster)
+{
+    uint32_t n = 0;
+    for (unsigned o = 0; o < SWAP_OWNERS; o++)
+        n += swap_uses(space, o, cluster);
+    return n;
+}
+
+/* Mends a count that a killed process left too high; see above why this is right. */
+static void recount(struct swap_space *space, uint32_t cluster)
+{
+    _Atomic uint32_t *word = word_of(space, cluster);
+    for (;;) {
+        uint32_t old = *word, n = 0;
+        bool busy = anyone_busy(space, cluster);
+        if (!busy) {
+            n = count_users(space, cluster);
+            busy = anyone_busy(space, cluster);
+        }
+        if (busy && (old & SUSPECT) != 0)
+            return; /* marked before that one was seen busy: it, or its reaper, comes back to it */
+        if (!busy && n == (old & (COUNT_MASK | SUSPECT)))
+            return;
+        const uint32_t new = busy ? old | SUSPECT
+                                  : ((old & ~(COUNT_MASK | SUSPECT)) + VERSION_ONE) | n;
+        if (atomic_compare_exchange_strong(word, &old, new) && !busy) {
+            if (n == 0)
+                lower_hint(space, cluster);
+            return;
+        }
+    }
+}
+
+/* The owner announces that it changes the cluster's word and its own bit, and that it is done. */
+static void begin_work(struct swap_space *space, unsigned owner, enum busy busy, uint32_t cluster)
+{
+    space->busy[owner][busy] = cluster + 1;
+}
+
+static void end_work(struct swap_space *space, unsigned owner, enum busy busy, uint32_t cluster)
+{
+    space->busy[owner][busy] = 0;
+    if ((*word_of(space, cluster) & SUSPECT) != 0)
+        recount(space, cluster);
+}
+
 /* Free to claimed, if it is free. */
 static bool try_claim(struct swap_space *space, unsigned owner, uint32_t cluster, enum busy busy)
 {
@@ -144,7 +204,7 @@ static bool try_claim(struct swap_space *space, unsigned owner, uint32_t cluster
     uint32_t old = *word;
     if ((old & COUNT_MASK) != 0)
         return false;
-    space->busy[owner][busy] = cluster + 1;
+    begin_work(space, owner, busy, cluster);
     const uint32_t new = ((old & ~COUNT_MASK) + VERSION_ONE) | WRITTEN | 1;
     const bool claimed = atomic_compare_exchange_strong(word, &old, new);
     if (claimed) {
@@ -152,7 +212,7 @@ static bool try_claim(struct swap_space *space, unsigned owner, uint32_t cluster
             atomic_fetch_sub(&space->n_idle, 1);
         set_bit(space, owner, cluster);
     }
-    space->busy[owner][busy] = 0;
+    end_work(space, owner, busy, cluster);
     return claimed;
 }
 
@@ -178,10 +238,10 @@ static void lower_count(struct swap_space *space, uint32_t cluster, uint32_t wri
 static void release(struct swap_space *space, unsigned owner, uint32_t cluster, enum busy busy,
                     uint32_t written)
 {
-    space->busy[owner][busy] = cluster + 1;
+    begin_work(space, owner, busy, cluster);
     if (clear_bit(space, owner, cluster))
         lower_count(space, cluster, written);
-    space->busy[owner][busy] = 0;
+    end_work(space, owner, busy, cluster);
 }
 
 static void raise_top(struct swap_space *space, uint32_t top)
@@ -219,63 +279,29 @@ void swap_share(struct swap_space *space, unsigned from, unsigned to)
 {
     for (uint32_t c = swap_next_used(space, from, 0); c != SWAP_NONE;
          c = swap_next_used(space, from, c + 1)) {
-        space->busy[to][BUSY_OWNER] = c + 1;
+        begin_work(space, to, BUSY_OWNER, c);
         _Atomic uint32_t *word = word_of(space, c);
         uint32_t old = *word;
         while (!atomic_compare_exchange_weak(word, &old, old + 1 + VERSION_ONE)) {
         }
         set_bit(space, to, c);
-    }
-    space->busy[to][BUSY_OWNER] = 0;
-}
-
-static bool anyone_busy(const struct swap_space *space, uint32_t cluster)
-{
-    for (unsigned o = 0; o < SWAP_OWNERS; o++)
-        for (unsigned b = 0; b < BUSY_N; b++)
-            if (space->busy[o][b] == cluster + 1)
-                return true;
-    return false;
-}
-
-static uint32_t count_users(const struct swap_space *space, uint32_t cluster)
-{
-    uint32_t n = 0;
-    for (unsigned o = 0; o < SWAP_OWNERS; o++)
-        n += swap_uses(space, o, cluster);
-    return n;
-}
-
-/* Mends a count that a killed process left too high; see above why this is right. */
-static void recount(struct swap_space *space, uint32_t cluster)
-{
-    _Atomic uint32_t *word = word_of(space, cluster);
-    for (;;) {
-        uint32_t old = *word;
-        if (anyone_busy(space, cluster))
-            return; /* that one's own end, or its reaper, leaves the count right */
-        const uint32_t n = count_users(space, cluster);
-        if (n == (old & COUNT_MASK) || anyone_busy(space, cluster))
-            return;
-        const uint32_t new = ((old & ~COUNT_MASK) + VERSION_ONE) | n;
-        if (atomic_compare_exchange_strong(word, &old, new))
-            return;
+        end_work(space, to, BUSY_OWNER, c);
     }
 }
 
 void swap_release_owner(struct swap_space *space, unsigned owner)
 {
-    uint32_t mend[BUSY_N];
-    for (unsigned b = 0; b < BUSY_N; b++)
-        mend[b] = space->busy[owner][b];
+    /* First what it was killed in, as long as busy[] says so: who does this may be killed too. */
+    for (unsigned b = 0; b < BUSY_N; b++) {
+        const uint32_t mend = space->busy[owner][b];
+        if (mend == 0 || mend > space->n_clusters)
+            continue;
+        release(space, owner, mend - 1, (enum busy)b, WRITTEN);
+        recount(space, mend - 1);
+    }
     for (uint32_t c = swap_next_used(space, owner, 0); c != SWAP_NONE;
          c = swap_next_used(space, owner, c + 1))
         swap_release(space, owner, c);
-    for (unsigned b = 0; b < BUSY_N; b++)
-        space->busy[owner][b] = 0;
-    for (unsigned b = 0; b < BUSY_N; b++)
-        if (mend[b] != 0 && mend[b] <= space->n_clusters)
-            recount(space, mend[b] - 1);
     lower_hint(space, 0); /* it may have been killed between freeing a cluster and saying so */
 }
 

@@ -22,7 +22,8 @@
 #define N_OBJECTS 40u
 #define MOST_WORKERS 3u
 #define WORK_NS 1500000000u /* a variant works for so long */
-#define SECONDS 30          /* and has hung after so long: forks wait for disks */
+#define SECONDS 300         /* and has hung after so long: forks wait for disks */
+#define MOST_LOOKS 60000    /* a millisecond apart or more, until all is given back */
 #define SLACK_PAGES 192     /* that the budget may be exceeded by: buffers count when first used */
 
 #define UNKNOWN PAGE_KINDS /* the kind of a page whose contents are undefined */
@@ -663,7 +664,7 @@ static void check_end(struct worker *worker)
     const _Atomic int64_t *held = run_control->held;
     pager_heap_purge();
     do_audit(worker);
-    for (unsigned i = 0; i < 1000 && !is_given_back(); i++)
+    for (unsigned i = 0; i < MOST_LOOKS && !is_given_back(); i++)
         usleep(1000); /* the share of a fork's pages is looked at now and then */
     snprintf(seen->left, sizeof seen->left, "resident %lld, staged %lld, pool %lld, file %lld",
              (long long)held[CONTROL_RESIDENT], (long long)held[CONTROL_STAGED],

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPython's own tests, run plainly and under Quire: what passes plainly must pass paged.
 
+Some of them look at the clock. They get a long time to wait for something, and what did not pass is
+run once more by itself, and must pass then.
+
 The interpreter first fills some memory of its own that stays alive and is never looked at again
 (half of it random, in objects so large that the collector does not wander through them), and that
 its forks inherit. Together with the test's own memory, and that of
@@ -14,7 +17,9 @@ BALLAST_MIB = 120
 BUDGET_MIB = 48
 
 RUN = f"""
-import os, test.libregrtest
+import os, test.libregrtest, test.support
+for name in "LOOPBACK_TIMEOUT", "SHORT_TIMEOUT", "LONG_TIMEOUT":
+    setattr(test.support, name, 300.0)
 ballast = [os.urandom(1 << 19) + bytes(1 << 19) for _ in range({BALLAST_MIB})]
 test.libregrtest.main()
 """
@@ -30,26 +35,41 @@ def outcomes(path):
     return found
 
 
-def compare(case, modules, only=(), leave_out=(), timeout=270.0):
+def run_again(case, argv, modules, names):
+    """The outcomes of single tests, run without the others."""
+    print(f"{case.name}: once more: {' '.join(names)}")
+    for name in names:
+        argv = [*argv, "-m", name]
+    run = case.under([*argv, *modules], BUDGET_MIB * MIB)
+    results = run.directory / "results.xml"
+    return outcomes(results) if results.exists() else {}
+
+
+def compare(case, modules, only=(), leave_out=()):
     """Runs test modules; `only` and `leave_out` are regrtest's patterns for tests."""
     python = case.python()
     probe = case.plain([python, "-c", "import test.test_mmap"])
     if probe.measured.status:
         case.skip("CPython's tests are not installed (libpython3.*-testsuite)")
-    argv = [python, "-c", RUN, "--junit-xml", "results.xml"]
+    start = [python, "-c", RUN, "--junit-xml", "results.xml"]
+    argv = list(start)
     for pattern in only:
         argv += ["-m", pattern]
     for pattern in leave_out:
         argv += ["-i", pattern]
     argv += modules
 
-    plain = case.plain(argv, timeout=timeout)
+    plain = case.plain(argv)
     wanted = outcomes(plain.directory / "results.xml")
-    run = case.under(argv, BUDGET_MIB * MIB, timeout=timeout)
+    run = case.under(argv, BUDGET_MIB * MIB)
     results = run.directory / "results.xml"
     case.check(results.exists(), f"ended with {run.measured.status} and left no results\n"
                f"    {run.tail()}")
     got = outcomes(results)
+    doubtful = [name for name, outcome in wanted.items()
+                if outcome == "passed" and got.get(name, "passed") != "passed"]
+    if doubtful:
+        got.update(run_again(case, start, modules, doubtful))
     n_passed = 0
     for name, outcome in wanted.items():
         if outcome != "passed":

@@ -9,9 +9,9 @@ from harness import MIB
 SIZE_MIB = 160
 BUDGET_MIB = 40
 
-# name: (size in MiB, budget in MiB, time-out in seconds)
+# name: (size in MiB, budget in MiB)
 SPECIAL = {
-    "malloc_family": (100, 48, 90),
+    "malloc_family": (100, 48),
 }
 
 # C programs that are no tests by themselves: cases run them.
@@ -19,16 +19,16 @@ TOOLS = ("ending", "noise", "sparse")
 
 
 def test(case):
-    size, budget, timeout = SPECIAL.get(case.name, (SIZE_MIB, BUDGET_MIB, 60))
+    size, budget = SPECIAL.get(case.name, (SIZE_MIB, BUDGET_MIB))
     argv = [case.helper(case.name), str(size)]
-    plain = case.plain(argv, timeout=timeout)
+    plain = case.plain(argv)
     if plain.measured.status == 77:
         # What the kernel here does not offer at all is nothing that Quire could break.
         print(f"{case.name}: skipped: {plain.stdout.decode().strip()}")
         raise SystemExit(77)
     case.check(plain.measured.status == 0,
                f"fails without Quire: {plain.measured.status}\n    {plain.tail()}")
-    run = case.under(argv, budget * MIB, timeout=timeout)
+    run = case.under(argv, budget * MIB)
     case.check_same(plain, run)
     case.check_paged(run)
     case.check_bound(run)

@@ -8,13 +8,14 @@
  * known bytes that a scrub must leave in the copy, while the rest of the heap changes around them.
  *
  *    heap_stress [SECONDS]
+ *
+ * It goes on for longer where the machine is so slow that something has not happened yet.
  */
 #include "heap_source.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define N_PAGES ((size_t)32768)
 #define N_WORKERS 4u
@@ -182,15 +183,15 @@ static void scrub_pin(struct pin *pin)
     static unsigned char copy[HEAP_SOURCE_PAGE];
 
     pthread_mutex_lock(&pin->mutex);
-    unsigned char *end = pin->address + pin->n_bytes;
-    for (unsigned char *at = pin->address; at != NULL && at < end; at++) {
+    size_t n_bytes = pin->address != NULL ? pin->n_bytes : 0;
+    for (size_t i = 0; i < n_bytes;) {
+        unsigned char *at = pin->address + i;
         unsigned char *page = (unsigned char *)((uintptr_t)at & -HEAP_SOURCE_PAGE);
         copy_page(copy, page);
         size_t n_dead = heap_scrub(page, copy);
         require(n_dead < HEAP_SOURCE_PAGE, "a live page was called dead");
-        for (; at < end && at < page + HEAP_SOURCE_PAGE; at++)
+        for (; i < n_bytes && at < page + HEAP_SOURCE_PAGE; i++, at++)
             require(copy[at - page] == 0x5a, "live bytes were scrubbed");
-        at--;
         atomic_fetch_add_explicit(&n_scrubs, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&pin->mutex);
@@ -242,6 +243,14 @@ static void *fork_children(void *argument)
     return NULL;
 }
 
+static void wait_until_all_has_happened(unsigned seconds)
+{
+    sleep(seconds);
+    while (atomic_load(&n_scrubs) == 0 || atomic_load(&n_forks) == 0 ||
+           atomic_load(&n_threads) == 0)
+        usleep(10000);
+}
+
 int main(int argc, char **argv)
 {
     static void *(*const others[])(void *) = {come_and_go, scrub, fork_children};
@@ -256,7 +265,7 @@ int main(int argc, char **argv)
     }
     for (unsigned i = 0; i < 3; i++)
         require(pthread_create(&threads[i], NULL, others[i], NULL) == 0, "no thread");
-    sleep(seconds);
+    wait_until_all_has_happened(seconds);
     atomic_store(&stopping, true);
     for (unsigned i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
@@ -268,5 +277,5 @@ int main(int argc, char **argv)
     require(heap_validate() == 0 && heap_test.n_held == 0, "pages were lost");
     printf("%lu operations, %lu scrubs, %lu forks, %lu threads\n", atomic_load(&n_operations),
            atomic_load(&n_scrubs), atomic_load(&n_forks), atomic_load(&n_threads));
-    return atomic_load(&n_scrubs) == 0 || atomic_load(&n_forks) == 0;
+    return 0;
 }

@@ -2,7 +2,8 @@
 /*
  * Threads use one store as the pager does: loading without the lock while others pack, insert, drop
  * and move batches to the file. Each page's contents follow from its seed, so every load is
- * checked. Best run under ThreadSanitizer as well.
+ * checked. It goes on until something has been loaded from the file and something was relocated.
+ * Best run under ThreadSanitizer as well.
  */
 #include "store_pages.h"
 
@@ -65,6 +66,10 @@ static void *load_pages(void *argument)
         pages[p].n_busy--;
         pthread_mutex_unlock(&lock);
     }
+    free(packer);
+    free(scratch);
+    free(out);
+    free(page);
     return NULL;
 }
 
@@ -75,7 +80,7 @@ static void *change_pages(void *argument)
     struct store_packer *packer = new_packer(STORE_CODEC_LZ4);
     uint64_t random = (uintptr_t)argument;
     REQUIRE(page != NULL && packed != NULL);
-    for (unsigned i = 0; i < N_CHANGES; i++) {
+    for (unsigned i = 0; i < N_CHANGES || n_loaded_file == 0 || n_relocated == 0; i++) {
         const uint32_t p = (uint32_t)(next_random(&random) % N_PAGES);
         const uint64_t seed = next_random(&random);
         make_page(page, kind_of(seed), seed);
@@ -91,6 +96,9 @@ static void *change_pages(void *argument)
         pthread_mutex_unlock(&lock);
     }
     n_changing--;
+    free(packer);
+    free(packed);
+    free(page);
     return NULL;
 }
 
@@ -145,7 +153,6 @@ int main(void)
         pthread_join(threads[i], NULL);
     REQUIRE(store_validate(store) == 0);
     printf("%u loads from the file, %u relocated\n", n_loaded_file, n_relocated);
-    REQUIRE(n_loaded_file > 0 && n_relocated > 0);
     for (uint32_t p = 0; p < N_PAGES; p++)
         if (pages[p].ref != 0)
             store_drop(store, pages[p].ref);

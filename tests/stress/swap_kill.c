@@ -17,7 +17,7 @@
 
 #define N_WORKERS 5
 #define N_CLUSTERS 400 /* few, so that they meet */
-#define N_KILLS 800
+#define N_KILLS 300
 #define HEIR(worker) (100 + (worker)) /* what a worker shares with, as with a fork child */
 
 static struct swap_space *space;

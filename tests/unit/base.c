@@ -7,6 +7,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/thread.h"
+#include "sanitizers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +19,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define NOBODY 65534
 
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)
@@ -348,7 +352,7 @@ static void start_and_wait(bool own_files)
     int tid = thread_start(look_around, &argument, own_files);
     assert_int_equal(errno, 4321);
     assert_true(tid > 0);
-    for (int i = 0; i < 500 && !atomic_load(&report.done); i++)
+    for (int i = 0; i < 6000 && !atomic_load(&report.done); i++)
         sys_futex_wait(&report.done, 0, 10000000, false);
     assert_true(atomic_load(&report.done));
     assert_int_equal(report.tid, tid);
@@ -357,6 +361,8 @@ static void start_and_wait(bool own_files)
 
 static void a_thread_blocks_all_signals_and_leaves_its_creator_s(void **state)
 {
+    if (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER)
+        skip();
     uint64_t before, after;
     sys_sigprocmask(SIG_BLOCK, NULL, &before);
     start_and_wait(false);
@@ -368,6 +374,8 @@ static void a_thread_blocks_all_signals_and_leaves_its_creator_s(void **state)
 
 static void a_thread_has_its_creator_s_files_or_none(void **state)
 {
+    if (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER)
+        skip();
     start_and_wait(false);
     assert_true(report.n_files >= 3);
     start_and_wait(true);
@@ -398,11 +406,35 @@ static void open_and_start(void *unused)
 
 static void threads_of_a_thread_share_its_files(void **state)
 {
+    if (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER)
+        skip();
     assert_true(thread_start(open_and_start, NULL, true) > 0);
-    for (int i = 0; i < 5000 && atomic_load(&family.stage) != 2; i++)
+    for (int i = 0; i < 60000 && atomic_load(&family.stage) != 2; i++)
         usleep(1000);
     assert_int_equal(atomic_load(&family.stage), 2);
     assert_true(family.fd >= 0 && family.is_shared);
+}
+
+static void do_nothing(void *unused)
+{
+}
+
+static void a_full_limit_on_threads_is_told_after_a_second(void **state)
+{
+    if (geteuid() != 0)
+        skip(); /* the limit does not hold for root, so one has to become somebody else */
+    pid_t child = fork();
+    if (child == 0) {
+        const struct rlimit none = {0, 0};
+        uint64_t start = sys_now_ns();
+        if (setresuid(NOBODY, NOBODY, NOBODY) != 0 || setrlimit(RLIMIT_NPROC, &none) != 0)
+            _exit(2);
+        _exit(thread_start(do_nothing, NULL, false) != -EAGAIN ||
+              sys_now_ns() - start < 1000000000u);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 static void system_calls_return_errors_and_leave_errno(void **state)
@@ -475,6 +507,7 @@ int main(void)
         cmocka_unit_test(a_thread_blocks_all_signals_and_leaves_its_creator_s),
         cmocka_unit_test(a_thread_has_its_creator_s_files_or_none),
         cmocka_unit_test(threads_of_a_thread_share_its_files),
+        cmocka_unit_test(a_full_limit_on_threads_is_told_after_a_second),
         cmocka_unit_test(system_calls_return_errors_and_leave_errno),
         cmocka_unit_test(mappings_are_told_from_errors),
         cmocka_unit_test(futexes_time_out_and_refuse),

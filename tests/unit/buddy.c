@@ -457,7 +457,7 @@ static void a_fork_child_finds_the_locks_free(void **state)
     quire_buddy_unlock_all(buddy);
     if (child == 0) {
         quire_page page;
-        alarm(10); /* a lock that is held would be held for ever */
+        alarm(300); /* a lock that is held would be held for ever */
         _exit(quire_buddy_alloc(buddy, &(struct quire_buddy_zonelist){1, {1}}, 0, &page) != 0 ||
               page != 64 || quire_buddy_validate(buddy) != 0);
     }

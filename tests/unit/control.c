@@ -287,7 +287,7 @@ static void a_process_whose_first_thread_ended_is_alive(void **state)
         pthread_exit(NULL);
     }
     snprintf(path, sizeof path, "/proc/%d/stat", (int)child);
-    for (int i = 0; i < 2000 && !strstr(text, ") Z "); i++) {
+    for (int i = 0; i < 60000 && !strstr(text, ") Z "); i++) {
         int fd = open(path, O_RDONLY);
         assert_true(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
         close(fd);

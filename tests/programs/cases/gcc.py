@@ -24,4 +24,4 @@ def test(case):
     source = case.file("large.c", source_text(220))
     # The compiler proper is what needs memory; the driver starts it and the assembler.
     case.compare([case.need("gcc"), "-O2", "-fno-ident", "-c", source, "-o", "large.o"],
-                 outputs=["large.o"], timeout=100)
+                 outputs=["large.o"])

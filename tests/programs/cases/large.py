@@ -8,7 +8,7 @@ TOUCHED_MIB, RESERVED_GIB, BUDGET_MIB = 2048, 20, 300
 def test(case):
     argv = [case.helper("sparse"), RESERVED_GIB, TOUCHED_MIB]
     argv = [str(word) for word in argv]
-    run = case.under(argv, BUDGET_MIB * MIB, timeout=200)
+    run = case.under(argv, BUDGET_MIB * MIB)
     case.check(run.measured.status == 0 and run.stdout.startswith(b"OK"),
                f"ended with {run.measured.status}\n    {run.tail()}")
     case.check_paged(run)

@@ -24,4 +24,4 @@ console.log(index.size, digest);
 def test(case):
     node = case.need("node", "nodejs")
     script = case.file("program.js", PROGRAM)
-    case.compare([node, script], timeout=90)
+    case.compare([node, script])

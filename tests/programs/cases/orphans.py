@@ -6,9 +6,9 @@ from harness import MIB
 def test(case):
     worker = case.helper("malloc_family")
     argv = ["sh", "-c", f"{worker} 64 >result 2>&1 & exit 6"]
-    plain = case.plain(argv, grace=40)
+    plain = case.plain(argv)
     case.check(plain.measured.status == 6, f"ends plainly with {plain.measured.status}")
-    run = case.under(argv, 64 * MIB, grace=250)
+    run = case.under(argv, 64 * MIB)
     case.check(run.measured.status == 6, f"ended with {run.measured.status}\n    {run.tail()}")
     case.check((plain.directory / "result").read_text() == "OK\n", "fails plainly")
     result = (run.directory / "result").read_text()

@@ -24,7 +24,7 @@ assert len({hash(block) for block in blocks}) == len(blocks)
 
 def expect_end(case, argv, extra, what):
     """Runs what can't fit; it is told so, in one of the two ways."""
-    run = case.under(argv, BUDGET, extra=extra, timeout=60)
+    run = case.under(argv, BUDGET, extra=extra)
     status = run.measured.status
     told = run.stderr.decode(errors="replace")
     if status == 125:
@@ -41,7 +41,7 @@ def expect_end(case, argv, extra, what):
 
 def expect_success(case, argv, extra, what):
     """The same limits, and data that does fit."""
-    run = case.under(argv, BUDGET, extra=extra, timeout=60)
+    run = case.under(argv, BUDGET, extra=extra)
     case.check(run.measured.status == 0, f"{what}: ended with {run.measured.status}\n"
                f"    {run.tail()}")
     case.check_bound(run)

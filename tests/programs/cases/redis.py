@@ -12,6 +12,8 @@ import time
 
 import harness
 
+PATIENCE_SECONDS = harness.PATIENCE_SECONDS
+
 N_KEYS = 60_000
 
 
@@ -20,7 +22,7 @@ class Client:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(PATIENCE_SECONDS)
         self.socket.connect(path)
         self.replies = self.socket.makefile("rb")
 
@@ -53,7 +55,7 @@ class Client:
 
 
 def connect(path, server):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and server.is_alive():
         try:
             client = Client(path)
@@ -85,7 +87,7 @@ def load(client, keys, salt):
 
 
 def wait_for_save(client):
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         info = client("INFO", "persistence").decode()
         if "rdb_bgsave_in_progress:0" in info:
@@ -114,9 +116,9 @@ def serve(case, start, path, work):
         client.socket.sendall(b"*2\r\n$8\r\nSHUTDOWN\r\n$6\r\nNOSAVE\r\n")
     except (OSError, harness.Failure) as failure:
         # The server's own end is the better reason, if it has ended.
-        server.join(timeout=2)
+        server.join(timeout=10)
         server.is_alive() and end(path)
-        server.join(timeout=100)
+        server.join(timeout=PATIENCE_SECONDS)
         run = result.get("run")
         raise harness.Failure(f"{failure}; the server ended with "
                               f"{run.measured.status if run else '?'}\n"
@@ -134,7 +136,7 @@ def end(path):
     """Asks a server that misbehaves to go."""
     try:
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(2)
+        client.settimeout(10)
         client.connect(path)
         client.sendall(b"SHUTDOWN NOSAVE\r\n")
     except OSError:
@@ -161,8 +163,9 @@ def test(case):
         load(client, range(0, N_KEYS, 3), salt=2)
         wait_for_save(client)
         subprocess.run([benchmark, "-s", path, "-n", "20000", "-c", "20", "-P", "16", "-q",
-                        "-t", "get,lpush,sadd", "-d", "100"], check=True, timeout=60,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                        "-t", "get,lpush,sadd", "-d", "100"], check=True,
+                       timeout=PATIENCE_SECONDS, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
         client.send([("DEL", "mylist"), ("DEL", "myset")])  # what those tests leave
         digest = client("DEBUG", "DIGEST")
         client("BGSAVE")
@@ -172,7 +175,7 @@ def test(case):
     def reload(client):
         return client("DEBUG", "DIGEST")
 
-    options = {"timeout": 120, "not_counted": ("quire", "redis-benchmark")}
+    options = {"not_counted": ("quire", "redis-benchmark")}
     plain, digest = serve(case, lambda: case.plain(argv("plain.rdb"), **options), path, work)
     budget = case.third(plain)
     run, paged_digest = serve(case, lambda: case.under(argv("paged.rdb"), budget, **options), path,

@@ -12,4 +12,4 @@ def test(case):
                         f"{''.join(rng.choices(alphabet, k=40)) * 12}\n")
     # No temporary files: all of it is sorted in memory.
     plain, run = case.compare([case.need("sort"), "-S", "400M", "--parallel=2", "-o", "sorted",
-                               case.file("lines")], outputs=["sorted"], timeout=90)
+                               case.file("lines")], outputs=["sorted"])
