@@ -34,11 +34,12 @@
 #include <string.h>
 
 #define MOST_CROWD 4
-#define SAME_FAULTS 128   /* of one thread in a row, until one handler is enough */
-#define OTHER_FAULTS 16   /* of others, not long one after the other, until it is not */
-#define WATCH_NS 5000000u /* while faults come */
+#define SAME_FAULTS 128    /* of one thread in a row, until one handler is enough */
+#define OTHER_FAULTS 16    /* of others, not long one after the other, until it is not */
+#define WATCH_NS 20000000u /* while faults come: each look makes the processor less quiet */
 #define WATCH_IDLE_NS 50000000u
-#define PENALTY_NS 1000000000ull /* so long the crowd stays at least after that */
+#define PENALTY_NS 1000000000ull          /* so long the crowd stays at least after that, */
+#define MOST_PENALTY_NS (16 * PENALTY_NS) /* longer each time it happens again soon */
 
 #define MASK_WORDS 16
 
@@ -108,6 +109,17 @@ static void note_in_crowd(uint32_t thread)
     }
 }
 
+/* The lone handler, alone since `began`, got no processor: other things compute here. */
+static void note_starvation(uint64_t began)
+{
+    static uint64_t penalty = PENALTY_NS; /* the one thread's that watches */
+    uint64_t now = sys_now_ns();
+    penalty = now - began < penalty ? penalty * 2 : PENALTY_NS;
+    if (penalty > MOST_PENALTY_NS)
+        penalty = MOST_PENALTY_NS;
+    atomic_store(&crowd_until_ns, now + penalty);
+}
+
 /*
  * The crowd's first, while one handler is alone. It watches from the same processor: on another one
  * it would put this address space there, to be flushed over there too from then on.
@@ -116,6 +128,7 @@ static void watch(struct thread *self)
 {
     uint32_t served = lone.buffers.n_served;
     int processor = -1;
+    uint64_t began = sys_now_ns();
     uint64_t interval = WATCH_NS;
     bool had_work = false;
     while (atomic_load(&mode) == ALONE) {
@@ -126,7 +139,7 @@ static void watch(struct thread *self)
         bool has_work = lone.n_read != now_served || sys_poll_in(service_uffd, 0) > 0;
         if (has_work && had_work && now_served == served) {
             struct uffd_msg message;
-            atomic_store(&crowd_until_ns, sys_now_ns() + PENALTY_NS);
+            note_starvation(began);
             handlers_gather();
             bind(lone_tid, -1); /* it may have stopped in the middle of something */
             while (answer(self, &message))
