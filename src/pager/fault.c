@@ -238,7 +238,7 @@ static uint32_t load(struct fault_buffers *buffers, uint32_t page, uint32_t n_pa
         meta_charge((long)(BUFFER_BYTES + store_packer_bytes(pager.control->options.codec)));
     buffers->charged = true;
     for (uint32_t i = 0; i < n_pages; i++) {
-        store_ref ref = page_payload(pager.table.entries[page + i]);
+        store_ref ref = page_payload(table_get_busy(&pager.table, page + i));
         unsigned char *out = buffers->pages + ((size_t)i << SYS_PAGE_SHIFT);
         int error;
         if (n_pages > 1)
