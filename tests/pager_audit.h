@@ -166,6 +166,8 @@ static inline const char *audit_all(void)
         wrong = "the buddy system is not valid";
     if (wrong || !is_armed())
         return wrong;
+    if (fifo_validate(&pager.queue) != 0)
+        return "the queue is not valid";
     wrong = audit_table(&counts);
     if (!wrong && counts.n_resident != pager.n_resident)
         wrong = "P2: n_resident is not the number of resident entries";

@@ -39,7 +39,8 @@
 
 static_assert(TABLE_CHUNK_PAGES <= TABLE_USED_MASK, "n_used holds a full chunk");
 static_assert(TABLE_GROUP_PAGES <= TABLE_COUNT_MASK, "a word holds the count of a full group");
-static_assert(((TABLE_MOST_PAGES >> TABLE_GROUP_SHIFT) - 1) << TABLE_COUNT_BITS >> TABLE_COUNT_BITS ==
+static_assert(((TABLE_MOST_PAGES >> TABLE_GROUP_SHIFT) - 1) << TABLE_COUNT_BITS >>
+                      TABLE_COUNT_BITS ==
                   (TABLE_MOST_PAGES >> TABLE_GROUP_SHIFT) - 1,
               "and any group's number");
 
