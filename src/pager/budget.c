@@ -124,9 +124,15 @@ static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
         budget_charge(kind, change);
 }
 
+/* Quire's own tables: those that base/meta.h counts, and the buddy system's. */
+static int64_t metadata_pages(void)
+{
+    return (int64_t)((meta_bytes() + quire_buddy_metadata_held(pager.buddy)) >> SYS_PAGE_SHIFT);
+}
+
 void budget_charge_tables(void)
 {
-    charge_to(CONTROL_METADATA, &pager.metadata_charged, (int64_t)(meta_bytes() >> SYS_PAGE_SHIFT));
+    charge_to(CONTROL_METADATA, &pager.metadata_charged, metadata_pages());
     if (!pager.store)
         return;
     struct store_counts counts;
@@ -306,7 +312,7 @@ static int64_t anonymous_pages(void)
  */
 void budget_sample_unmanaged(void)
 {
-    int64_t held = held_here() + (int64_t)(meta_bytes() >> SYS_PAGE_SHIFT);
+    int64_t held = held_here() + metadata_pages();
     int64_t unmanaged = anonymous_pages() - held;
     control_set_unmanaged(pager.control, pager.slot, unmanaged > 0 ? (uint64_t)unmanaged : 0);
 }
