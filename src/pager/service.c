@@ -18,9 +18,12 @@
 #include <errno.h>
 #include <signal.h>
 
-#define SERVICE_SHARE                                                                             \
-    16                          /* a process that was handed more than a part of the budget in so \
-                                   many can be asked to give back */
+/*
+ * A process that was handed more than a part of the budget in so many, and SERVICE_LEAST pages, can
+ * be asked to give back. What all the others hold together is out of reach, so it must be little.
+ */
+#define SERVICE_SHARE 128
+#define SERVICE_LEAST 64
 #define FIRST_SAMPLE_NS 5000000 /* after a fork */
 #define LOOK_NS 500000000       /* between looks at what is not managed, while there is work */
 
@@ -228,7 +231,8 @@ void service_start_if_large(void)
 {
     if (!pager.control || atomic_load_explicit(&service.state, memory_order_relaxed) == RUNNING)
         return;
-    if (pager.n_resident > control_budget(pager.control) / SERVICE_SHARE)
+    if (pager.n_resident > SERVICE_LEAST &&
+        pager.n_resident > control_budget(pager.control) / SERVICE_SHARE)
         service_start();
 }
 
