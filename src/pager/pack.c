@@ -15,6 +15,7 @@
 #include "base/checked.h"
 #include "base/meta.h"
 #include "pager/reclaim.h"
+#include "store/swap.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -22,12 +23,14 @@
 
 #define RAW_PATIENCE 15 /* how often, on average, what did not compress is passed over */
 #define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
+#define WORK_BYTES (PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT))
 
 static struct {
     struct store_packer *packer;
     struct store_packed *packed; /* PACK_BATCH of them */
     unsigned char *copies;       /* PACK_BATCH pages */
-    bool charged;                /* the above count as used memory */
+    struct scratch *scratch;     /* the above lie there */
+    struct scratch own;          /* where there is no file to share one with */
     _Atomic bool is_full;        /* the last page that should be stored could not be */
 } work;
 
@@ -35,10 +38,16 @@ int pack_init(void)
 {
     enum store_codec codec = pager.control->options.codec;
     void *memory = meta_alloc(store_packer_bytes(codec));
-    work.packed = meta_map(PACKED_BYTES);
-    work.copies = meta_map((size_t)PACK_BATCH << SYS_PAGE_SHIFT);
-    if (!memory || !work.packed || !work.copies)
+    work.scratch = writeback_scratch();
+    if (!work.scratch || work.scratch->n_bytes < WORK_BYTES) {
+        work.scratch = &work.own;
+        if (scratch_open(&work.own, WORK_BYTES) < 0)
+            return -ENOMEM;
+    }
+    if (!memory)
         return -ENOMEM;
+    work.packed = (struct store_packed *)(void *)work.scratch->memory;
+    work.copies = work.scratch->memory + PACKED_BYTES;
     work.packer = store_packer_init(memory, codec);
     return work.packer ? 0 : -EINVAL;
 }
@@ -57,12 +66,9 @@ struct packing {
     bool dead[PACK_BATCH]; /* nothing alive is on it */
 };
 
-/* What packing works with comes into being when it is first used. */
-static void charge_buffers(void)
+void pack_rest(void)
 {
-    if (!work.charged)
-        meta_charge((long)(PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT)));
-    work.charged = true;
+    scratch_drop(work.scratch);
 }
 
 static unsigned char *copy_of(uint32_t i)
@@ -91,7 +97,7 @@ static void gather(struct packing *packing)
 {
     const char *addresses[PACK_BATCH];
     *packing = (struct packing){0};
-    charge_buffers();
+    scratch_use(work.scratch, WORK_BYTES);
     lock_take(&pager.lock);
     list_oldest(packing, addresses);
     frames_read(work.copies, addresses, packing->n);
@@ -258,7 +264,7 @@ uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes)
 {
     struct packing packing = {0};
     uint32_t n_gone = 0;
-    charge_buffers();
+    scratch_use(work.scratch, WORK_BYTES);
     lock_take(&pager.lock);
     gather_shared(victims, &packing);
     lock_release(&pager.lock);

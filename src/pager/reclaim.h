@@ -37,6 +37,7 @@ void evict_requeue(uint32_t page); /* L. To the young end of the queue: it can't
 
 /* pack.c */
 int pack_init(void);
+void pack_rest(void); /* what packing and writing work in goes back to the system meanwhile */
 /* Packs some of the oldest staged pages; the number of slots that are done with. */
 uint32_t pack_oldest(size_t pool_limit_bytes);
 /*
@@ -51,6 +52,8 @@ uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes);
 int writeback_init(void);
 bool writeback_is_possible(void); /* there is a file, and it took what it was last given */
 bool writeback_has_file(void);
+/* What batches are written from, free for other use while none is under way; NULL: no file. */
+struct scratch *writeback_scratch(void);
 /* Writes the oldest of the pool to the file, until it holds `pages`; false: nothing went. */
 bool writeback_down_to(int64_t pages);
 
