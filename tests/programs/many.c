@@ -15,7 +15,7 @@ enum { N_ROUNDS = 3, INHERITED_BYTES = 256 << 10 };
 
 static struct shared {
     _Atomic unsigned n_ready;
-} *shared;
+} * shared;
 
 /* Waits until all have come so far. */
 static void meet(unsigned n_processes, unsigned turn)
