@@ -3,7 +3,7 @@
  * pager_audit: recomputes what the pager says of itself.
  *
  * pager_audit() stops the pager between two steps and checks the invariants of pager/internal.h
- * (P2 to P5), of the table (T1), of the regions (R1), and that every page of the arena that the
+ * (P2 to P5), of the table, of the regions (R1), and that every page of the arena that the
  * kernel has in memory is one that the pager knows to be resident, so that the budget is honest.
  * It returns NULL or what is wrong.
  */
@@ -47,20 +47,13 @@ static inline const char *audit_entry(uint32_t page, page_entry entry, struct au
 
 static inline const char *audit_table(struct audit_counts *counts)
 {
-    for (uint32_t first = 0; first < pager.table.highest; first += TABLE_CHUNK_PAGES) {
-        unsigned n_used = 0;
-        unsigned said = pager.table.n_used[first >> TABLE_CHUNK_SHIFT];
-        if (said == 0)
-            continue; /* never touched: its entries have no memory */
-        for (uint32_t page = first; page < first + TABLE_CHUNK_PAGES; page++) {
-            page_entry entry = pager.table.entries[page];
-            n_used += entry != 0;
-            const char *wrong = entry != 0 ? audit_entry(page, entry, counts) : NULL;
-            if (wrong)
-                return wrong;
-        }
-        if (n_used != (said & ~(unsigned)TABLE_TOUCHED))
-            return "T1: a chunk's count is not that of its entries";
+    const uint32_t end = pager.n_pages;
+    if (table_validate(&pager.table) != 0)
+        return "the table is not valid";
+    for (uint32_t page = 0; (page = table_next(&pager.table, page, end)) < end; page++) {
+        const char *wrong = audit_entry(page, table_get(&pager.table, page), counts);
+        if (wrong)
+            return wrong;
     }
     return NULL;
 }
@@ -173,6 +166,8 @@ static inline const char *audit_all(void)
         wrong = "the buddy system is not valid";
     if (wrong || !is_armed())
         return wrong;
+    if (fifo_validate(&pager.queue) != 0)
+        return "the queue is not valid";
     wrong = audit_table(&counts);
     if (!wrong && counts.n_resident != pager.n_resident)
         wrong = "P2: n_resident is not the number of resident entries";

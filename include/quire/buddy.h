@@ -168,11 +168,14 @@ struct quire_buddy_counts {
     uint32_t n_free;                              /* once used, now free */
     uint32_t n_fresh;                             /* never used */
     uint32_t n_blocks[QUIRE_BUDDY_MAX_ORDER + 1]; /* free blocks of each order */
-    size_t metadata_bytes; /* the most that the zone's metadata holds of memory, if it is sparse */
+    size_t metadata_bytes; /* what the zone's metadata holds of memory, if it is sparse */
 };
 
 /* Returns 0; -EINVAL: there is no such zone. Constant time. */
 int quire_buddy_counts(struct quire_buddy *buddy, unsigned zone, struct quire_buddy_counts *counts);
+
+/* The sum of metadata_bytes over the zones. Takes no lock: a few loads. */
+size_t quire_buddy_metadata_held(const struct quire_buddy *buddy);
 
 /*
  * Calls visit(context, page, order) for each free block of order min_order and above, the largest

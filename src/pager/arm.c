@@ -31,12 +31,7 @@ static int init_queue(void)
     /* Twice what can be resident: at most half of the slots are stale when it is full. */
     uint64_t capacity = (uint64_t)2
                         << log2_ceil((size_t)control_budget(pager.control) + QUEUE_LEAST);
-    uint32_t *ring = meta_map(fifo_bytes(capacity));
-    if (!ring)
-        return -ENOMEM;
-    meta_charge((long)fifo_bytes(capacity / 2)); /* what it comes to touch, as a rule */
-    fifo_init(&pager.queue, ring, capacity);
-    return 0;
+    return fifo_open(&pager.queue, capacity);
 }
 
 static int open_swap(void)

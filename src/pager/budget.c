@@ -22,6 +22,8 @@
 #define LOW_MOST 4096
 #define STAGING_SHARE 64
 #define STAGING_LEAST 64
+#define STAGING_LEAST_SHARE 16 /* but not more than so much of what a process can have */
+#define STAGING_FLOOR 8
 #define STAGING_MOST 16384
 #define POOL_FLOOR_SHARE 8     /* without a file the pool may grow until so little is left */
 #define POOL_FILE_SHARE 4      /* with one, so much: a page from the file costs ten from RAM */
@@ -52,8 +54,9 @@ void budget_watermarks(struct watermarks *marks)
     marks->pool_limit = has_file ? budget - budget / POOL_FILE_SHARE
                                  : budget - budget / POOL_FLOOR_SHARE - marks->high;
     marks->n_pagers = atomic_load_explicit(&n_pagers, memory_order_relaxed);
-    marks->staging = (uint32_t)clamp(budget / STAGING_SHARE / marks->n_pagers, STAGING_LEAST,
-                                     STAGING_MOST);
+    int64_t part = budget / marks->n_pagers;
+    int64_t least = clamp(part / STAGING_LEAST_SHARE, STAGING_FLOOR, STAGING_LEAST);
+    marks->staging = (uint32_t)clamp(part / STAGING_SHARE, least, STAGING_MOST);
 }
 
 void budget_count_pagers(void)
@@ -124,9 +127,15 @@ static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
         budget_charge(kind, change);
 }
 
+/* Quire's own tables: those that base/meta.h counts, and the buddy system's. */
+static int64_t metadata_pages(void)
+{
+    return (int64_t)((meta_bytes() + quire_buddy_metadata_held(pager.buddy)) >> SYS_PAGE_SHIFT);
+}
+
 void budget_charge_tables(void)
 {
-    charge_to(CONTROL_METADATA, &pager.metadata_charged, (int64_t)(meta_bytes() >> SYS_PAGE_SHIFT));
+    charge_to(CONTROL_METADATA, &pager.metadata_charged, metadata_pages());
     if (!pager.store)
         return;
     struct store_counts counts;
@@ -306,7 +315,7 @@ static int64_t anonymous_pages(void)
  */
 void budget_sample_unmanaged(void)
 {
-    int64_t held = held_here() + (int64_t)(meta_bytes() >> SYS_PAGE_SHIFT);
+    int64_t held = held_here() + metadata_pages();
     int64_t unmanaged = anonymous_pages() - held;
     control_set_unmanaged(pager.control, pager.slot, unmanaged > 0 ? (uint64_t)unmanaged : 0);
 }

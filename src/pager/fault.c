@@ -20,23 +20,19 @@
 #include "base/meta.h"
 #include "base/uffd.h"
 #include "pager/internal.h"
-#include "store/swap.h"
+#include "pager/window.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define TOUCH_WINDOW 32u /* pages at most that a first touch brings in: 128 KiB */
-#define LOAD_WINDOW 16u  /* pages at most that are loaded from the store at once */
 #define N_ZEROS TOUCH_WINDOW
-#define WINDOW_BYTES ((size_t)LOAD_WINDOW << SYS_PAGE_SHIFT)
-#define BUFFER_BYTES (WINDOW_BYTES + SWAP_CLUSTER_BYTES)
 #define COPY_RETRIES 1000
 #define WAKE_TRIES 3
 #define MOST_STEPS 2 /* of reclaim before a fault */
 
 static unsigned char *zeros; /* N_ZEROS pages, never written: the kernel's zero page */
-static struct fault_buffers service_buffers;
 
 struct waiters { /* who is to be woken when a fault has been served */
     uint32_t page, n_pages;
@@ -188,7 +184,7 @@ static bool copy_back(uint32_t page, uint32_t slot)
 static struct waiters serve_staged(uint32_t page, page_entry entry)
 {
     uint32_t slot = (uint32_t)page_payload(entry);
-    uint32_t window = readahead_window(&pager.load, page, LOAD_WINDOW);
+    uint32_t window = readahead_window(&pager.load, page, WINDOW_PAGES);
     uint32_t n = staged_run(page, slot, window), done = 0;
     ssize_t moved = frames_move(page_address(page), staging_address(&pager.staging, slot), n);
     if (moved > 0)
@@ -234,29 +230,19 @@ static _Noreturn void bad_copy(uint32_t page, store_ref ref, int error)
                   error == -EBADMSG ? "checksum" : "I/O error");
 }
 
-/* A single page is read through the buffer's start, which is no cluster then. */
-static void *single_scratch(struct fault_buffers *buffers)
-{
-    buffers->reader.n_bytes = 0;
-    return buffers->reader.buffer;
-}
-
 /* Loads n stored pages; only the first has to succeed. Entries are BUSY: nobody changes them. */
-static uint32_t load(struct fault_buffers *buffers, uint32_t page, uint32_t n_pages)
+static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages)
 {
-    if (!buffers->charged)
-        meta_charge((long)(BUFFER_BYTES + store_packer_bytes(pager.control->options.codec)));
-    buffers->charged = true;
-    for (uint32_t i = 0; i < n_pages; i++) {
-        store_ref ref = page_payload(pager.table.entries[page + i]);
-        unsigned char *out = buffers->pages + ((size_t)i << SYS_PAGE_SHIFT);
+    unsigned char *out = window->pages.memory;
+    for (uint32_t i = 0; i < n_pages; i++, out += SYS_PAGE_SIZE) {
+        store_ref ref = page_payload(table_get_busy(&pager.table, page + i));
         int error;
+        window_use(window, n_pages, store_tier(ref) == STORE_FILE);
         if (n_pages > 1)
-            error = store_load_through(pager.store, buffers->packer, ref, page + i, out,
-                                       &buffers->reader);
+            error = store_load_through(pager.store, window->loader, ref, page + i, out,
+                                       &window->reader);
         else
-            error = store_load(pager.store, buffers->packer, ref, page, out,
-                               single_scratch(buffers));
+            error = store_load(pager.store, window->loader, ref, page, out, out + SYS_PAGE_SIZE);
         if (error && i > 0)
             return i;
         if (error)
@@ -265,18 +251,19 @@ static uint32_t load(struct fault_buffers *buffers, uint32_t page, uint32_t n_pa
     return n_pages;
 }
 
-static struct waiters serve_stored(struct fault_buffers *buffers, uint32_t page, page_entry entry,
-                                   bool to_read)
+static struct waiters serve_stored(uint32_t page, page_entry entry, bool to_read)
 {
-    uint32_t window = readahead_window(&pager.load, page, LOAD_WINDOW);
-    uint32_t n = within_room(alike(page, PAGE_STORED, window));
-    if (n < window)
+    uint32_t wanted = readahead_window(&pager.load, page, WINDOW_PAGES);
+    uint32_t n = within_room(alike(page, PAGE_STORED, wanted));
+    if (n < wanted)
         readahead_cut(&pager.load, page, n);
     make_busy(page, n);
     bool clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n);
     lock_release(&pager.lock);
-    uint32_t loaded = load(buffers, page, n);
-    uint32_t done = install(page, buffers->pages, loaded, &clean);
+    struct window *window = window_take();
+    uint32_t loaded = load(window, page, n);
+    uint32_t done = install(page, window->pages.memory, loaded, &clean);
+    window_give(window);
     lock_take(&pager.lock);
     finish(page, n, done, clean);
     budget_charge_tables();
@@ -304,7 +291,7 @@ static void wait_for_room(uint32_t page)
     budget_wait_for_room(page);
 }
 
-static struct waiters serve_absent(struct fault_buffers *buffers, uint32_t page, bool to_read)
+static struct waiters serve_absent(uint32_t page, bool to_read)
 {
     for (;;) {
         lock_take(&pager.lock);
@@ -321,7 +308,7 @@ static struct waiters serve_absent(struct fault_buffers *buffers, uint32_t page,
         if (budget_has_room_for(page)) {
             if (state == PAGE_EMPTY)
                 return serve_first_touch(page);
-            return serve_stored(buffers, page, entry, to_read);
+            return serve_stored(page, entry, to_read);
         }
         lock_release(&pager.lock);
         wait_for_room(page);
@@ -367,7 +354,7 @@ static void make_room(const struct watermarks *marks)
         reclaim_step();
 }
 
-void fault_serve(struct fault_buffers *buffers, uintptr_t address, uint64_t flags)
+void fault_serve(_Atomic uint32_t *n_served, uintptr_t address, uint64_t flags)
 {
     uint64_t start = sys_now_ns();
     uintptr_t base = (uintptr_t)pager.base;
@@ -382,45 +369,33 @@ void fault_serve(struct fault_buffers *buffers, uintptr_t address, uint64_t flag
     uint32_t page = page_of((char *)address);
     struct waiters waiters = flags & UFFD_PAGEFAULT_FLAG_WP
                                  ? serve_write(page)
-                                 : serve_absent(buffers, page,
-                                                !(flags & UFFD_PAGEFAULT_FLAG_WRITE));
+                                 : serve_absent(page, !(flags & UFFD_PAGEFAULT_FLAG_WRITE));
     if (reclaim_room() < marks.urgent)
         service_wake();
     uint64_t duration = sys_now_ns() - start;
     control_count(&pager.self->stats.fault_ns, duration);
     control_count(&pager.self->stats.latency[control_latency_bucket(duration)], 1);
-    atomic_fetch_add(&buffers->n_served, 1);
+    atomic_fetch_add(n_served, 1);
     wake(waiters);
 }
 
-int fault_buffers_init(struct fault_buffers *buffers)
+int fault_init(void)
 {
-    enum store_codec codec = pager.control->options.codec;
-    if (buffers->packer) /* a fork's child has its parent's */
-        return 0;
     if (!zeros)
         zeros = meta_map((size_t)N_ZEROS << SYS_PAGE_SHIFT);
-    void *memory = meta_map(round_up(store_packer_bytes(codec), SYS_PAGE_SIZE));
-    buffers->pages = meta_map(BUFFER_BYTES);
-    if (!memory || !buffers->pages || !zeros)
-        return -ENOMEM;
-    buffers->reader.buffer = buffers->pages + WINDOW_BYTES;
-    buffers->packer = store_packer_init(memory, codec);
-    return buffers->packer ? 0 : -EINVAL;
+    return zeros ? windows_init(pager.control->options.codec) : -ENOMEM;
 }
 
 void fault_fetch(uint32_t page, uint32_t n_pages)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    if (fault_buffers_init(&service_buffers) < 0)
-        return; /* it was a hint */
     for (uint32_t end = page + n_pages; (page = table_next(&pager.table, page, end)) < end;
          page++) {
         if (budget_room() < marks.high)
             return; /* a hint is not worth evicting for */
         enum page_state state = page_state(table_get(&pager.table, page));
         if (state == PAGE_STAGED || state == PAGE_STORED)
-            wake(serve_absent(&service_buffers, page, true));
+            wake(serve_absent(page, true));
     }
 }

@@ -46,10 +46,9 @@
 enum { CROWD, ALONE };
 
 struct thread {
-    struct fault_buffers buffers;
-    _Atomic uint32_t n_read;        /* faults; buffers.n_served says how many of them were served */
-    int processor;                  /* of the crowd; -1: any */
-    uint32_t last_thread, n_others; /* of the lone one: whose faults it answers */
+    _Atomic uint32_t n_read, n_served; /* faults */
+    int processor;                     /* of the crowd; -1: any */
+    uint32_t last_thread, n_others;    /* of the lone one: whose faults it answers */
 };
 
 static struct thread crowd[MOST_CROWD], lone;
@@ -90,7 +89,7 @@ static bool answer(struct thread *self, struct uffd_msg *message)
     ssize_t n = sys_read(service_uffd, message, sizeof *message);
     if (n == sizeof *message && message->event == UFFD_EVENT_PAGEFAULT) {
         atomic_fetch_add(&self->n_read, 1);
-        fault_serve(&self->buffers, message->arg.pagefault.address, message->arg.pagefault.flags);
+        fault_serve(&self->n_served, message->arg.pagefault.address, message->arg.pagefault.flags);
         return true;
     }
     if (n < 0 && n != -EAGAIN && n != -EINTR)
@@ -126,7 +125,7 @@ static void note_starvation(uint64_t began)
  */
 static void watch(struct thread *self)
 {
-    uint32_t served = lone.buffers.n_served;
+    uint32_t served = lone.n_served;
     int processor = -1;
     uint64_t began = sys_now_ns();
     uint64_t interval = WATCH_NS;
@@ -135,7 +134,7 @@ static void watch(struct thread *self)
         sys_futex_wait(&mode, ALONE, interval, false);
         if (processor != lone_processor)
             bind(0, processor = lone_processor);
-        uint32_t now_served = lone.buffers.n_served;
+        uint32_t now_served = lone.n_served;
         bool has_work = lone.n_read != now_served || sys_poll_in(service_uffd, 0) > 0;
         if (has_work && had_work && now_served == served) {
             struct uffd_msg message;
@@ -246,10 +245,7 @@ static int usable_processors(int *processors, int most)
 static int start(struct thread *thread, void (*run)(void *), int processor)
 {
     thread->processor = processor;
-    thread->n_read = thread->buffers.n_served = 0;
-    int error = fault_buffers_init(&thread->buffers);
-    if (error)
-        return error;
+    thread->n_read = thread->n_served = 0;
     int tid = thread_start(run, thread, false);
     return tid < 0 ? tid : 0;
 }
@@ -257,7 +253,7 @@ static int start(struct thread *thread, void (*run)(void *), int processor)
 int handlers_start(void)
 {
     int processors[MOST_CROWD];
-    int n = usable_processors(processors, MOST_CROWD), error = 0;
+    int n = usable_processors(processors, MOST_CROWD), error = fault_init();
     bool bound = n > 0;
     unsigned n_crowd = bound ? (unsigned)n
                              : 2; /* too many to have one each: the scheduler places two */

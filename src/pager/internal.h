@@ -251,16 +251,10 @@ uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresse
 void frames_fork_child(void);
 
 /* fault.c; handlers' threads */
-struct fault_buffers { /* of one thread that serves faults */
-    struct store_packer *packer;
-    unsigned char *pages; /* a window */
-    struct store_reader reader;
-    bool charged; /* they count as used memory */
-    _Atomic uint32_t n_served;
-};
-int fault_buffers_init(struct fault_buffers *buffers);
-/* Serves what a fault's message tells of. Takes L; the last thing it does is to wake who waits. */
-void fault_serve(struct fault_buffers *buffers, uintptr_t address, uint64_t flags);
+int fault_init(void);
+/* Serves what a fault's message tells of. Takes L; the last thing it does is to wake who waits, and
+ * before that it counts in n_served. */
+void fault_serve(_Atomic uint32_t *n_served, uintptr_t address, uint64_t flags);
 /* Service thread: brings pages [page, page + n) in, as far as there is room. */
 void fault_fetch(uint32_t page, uint32_t n_pages);
 

@@ -12,13 +12,14 @@
 #include <errno.h>
 
 #define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
-#define COPIES_BYTES ((size_t)PACK_BATCH << SYS_PAGE_SHIFT)
+#define WORK_BYTES (PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT))
 
 static struct {
     struct store_packer *packer;
     struct store_packed *packed; /* PACK_BATCH of them */
     unsigned char *copies;       /* PACK_BATCH pages */
-    bool charged;                /* the above count as used memory */
+    struct scratch *scratch;     /* the above lie there */
+    struct scratch own;          /* where there is no file to share one with */
     _Atomic bool is_full;        /* the last page that should be stored could not be */
 } work;
 
@@ -26,12 +27,23 @@ int packing_init(void)
 {
     enum store_codec codec = pager.control->options.codec;
     void *memory = meta_alloc(store_packer_bytes(codec));
-    work.packed = meta_map(PACKED_BYTES);
-    work.copies = meta_map(COPIES_BYTES);
-    if (!memory || !work.packed || !work.copies)
+    work.scratch = writeback_scratch();
+    if (!work.scratch || work.scratch->n_bytes < WORK_BYTES) {
+        work.scratch = &work.own;
+        if (scratch_open(&work.own, WORK_BYTES) < 0)
+            return -ENOMEM;
+    }
+    if (!memory)
         return -ENOMEM;
+    work.packed = (struct store_packed *)(void *)work.scratch->memory;
+    work.copies = work.scratch->memory + PACKED_BYTES;
     work.packer = store_packer_init(memory, codec);
     return work.packer ? 0 : -EINVAL;
+}
+
+void packing_rest(void)
+{
+    scratch_drop(work.scratch);
 }
 
 bool reclaim_is_store_full(void)
@@ -39,12 +51,9 @@ bool reclaim_is_store_full(void)
     return atomic_load_explicit(&work.is_full, memory_order_relaxed);
 }
 
-/* What packing works with comes into being when it is first used. */
 unsigned char *packing_copy(uint32_t i)
 {
-    if (!work.charged)
-        meta_charge((long)(PACKED_BYTES + COPIES_BYTES));
-    work.charged = true;
+    scratch_use(work.scratch, WORK_BYTES);
     return work.copies + ((size_t)i << SYS_PAGE_SHIFT);
 }
 

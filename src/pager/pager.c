@@ -215,7 +215,7 @@ static void move_in_queue(void *context, uint32_t page, uint64_t position)
 
 void pager_make_resident(uint32_t page)
 {
-    if (fifo_is_full(&pager.queue))
+    if (fifo_is_full(&pager.queue) || fifo_is_stale(&pager.queue, (uint64_t)pager.n_resident))
         fifo_compact(&pager.queue, is_queued, move_in_queue, NULL);
     table_set(&pager.table, page, page_make(PAGE_RESIDENT, fifo_push(&pager.queue, page)));
 }

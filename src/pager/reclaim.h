@@ -57,6 +57,7 @@ struct packing {
     bool dead[PACK_BATCH];     /* nothing alive is on it */
 };
 int packing_init(void);
+void packing_rest(void); /* what packing and writing work in goes back to the system meanwhile */
 unsigned char *packing_copy(uint32_t i);   /* where the i-th page is to be copied */
 void packing_run(struct packing *packing); /* all n have been copied: scrubs and compresses */
 /* L. Whether the i-th, which is not dead, would take less in the store than where it is. */
@@ -69,6 +70,8 @@ bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit
 int writeback_init(void);
 bool writeback_is_possible(void); /* there is a file, and it took what it was last given */
 bool writeback_has_file(void);
+/* What batches are written from, free for other use while none is under way; NULL: no file. */
+struct scratch *writeback_scratch(void);
 /* Writes the oldest of the pool to the file, until it holds `pages`; false: nothing went. */
 bool writeback_down_to(int64_t pages);
 

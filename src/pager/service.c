@@ -14,14 +14,19 @@
 #include "base/thread.h"
 #include "base/uffd.h"
 #include "pager/reclaim.h"
+#include "pager/window.h"
 
 #include <errno.h>
 #include <signal.h>
 
-#define SERVICE_SHARE                                                                             \
-    16                          /* a process that was handed more than a part of the budget in so \
-                                   many can be asked to give back */
+/*
+ * A process that was handed more than a part of the budget in so many, and SERVICE_LEAST pages, can
+ * be asked to give back. What all the others hold together is out of reach, so it must be little.
+ */
+#define SERVICE_SHARE 128
+#define SERVICE_LEAST 64
 #define FIRST_SAMPLE_NS 5000000 /* after a fork */
+#define REST_NS 200000000       /* without work, until what is used for it is given back */
 #define LOOK_NS 500000000       /* between looks at what is not managed, while there is work */
 
 enum { NOT_STARTED, STARTING, RUNNING };
@@ -41,6 +46,7 @@ static struct {
     _Atomic uint32_t call_turn; /* futex: odd while a call is pending */
     uint64_t next_sample_ns;    /* when to look at what is shared; 0: nothing is */
     uint64_t next_look_ns;
+    uint64_t work_seen, rest_at_ns; /* when to rest, if there is no work until then; 0: it does */
 } service;
 
 /* What the caller gets, it gets with L and the pass. */
@@ -161,10 +167,45 @@ void service_expect_sharing(void)
         accounts_expect_sharing();
 }
 
+/* Goes up with each fault and each page evicted. */
+static uint64_t work_done(void)
+{
+    uint64_t n = pager.self->stats.evictions;
+    for (unsigned kind = 0; kind < CONTROL_N_FAULTS; kind++)
+        n += pager.self->stats.faults[kind];
+    return n;
+}
+
+/* A process that has not paged for a while holds no memory to do it in. */
+static void rest_if_due(void)
+{
+    uint64_t now = sys_now_ns(), done = work_done();
+    if (!is_armed())
+        return;
+    if (done != service.work_seen) {
+        service.work_seen = done;
+        service.rest_at_ns = now + REST_NS;
+    } else if (service.rest_at_ns != 0 && now >= service.rest_at_ns) {
+        service.rest_at_ns = 0;
+        packing_rest();
+        windows_drop();
+        lock_take(&pager.lock);
+        budget_charge_tables();
+        lock_release(&pager.lock);
+    }
+}
+
 static bool has_work(void)
 {
     return (atomic_load(&service.call_turn) & 1) || atomic_load(&pager.self->request) > 0 ||
            wants_room();
+}
+
+/* When there is something to do even if nobody asks; 0: never. */
+static uint64_t next_date_ns(void)
+{
+    uint64_t sample = service.next_sample_ns, rest = service.rest_at_ns;
+    return sample == 0 || (rest != 0 && rest < sample) ? rest : sample;
 }
 
 static void wait_for_work(void)
@@ -172,10 +213,10 @@ static void wait_for_work(void)
     uint32_t turn = atomic_load(&pager.self->wake);
     atomic_store(&service.asleep, 1);
     if (!has_work()) {
-        uint64_t timeout = 0;
-        if (service.next_sample_ns > 0) {
+        uint64_t timeout = 0, next_ns = next_date_ns();
+        if (next_ns > 0) {
             uint64_t now = sys_now_ns();
-            timeout = service.next_sample_ns > now ? service.next_sample_ns - now : 1;
+            timeout = next_ns > now ? next_ns - now : 1;
         }
         sys_futex_wait(&pager.self->wake, turn, timeout, true);
     }
@@ -198,6 +239,7 @@ static void serve(void *first_task)
         keep_room();
         look_at_sharing();
         look_if_due();
+        rest_if_due();
         lock_release(&pager.pass);
         wait_for_work();
     }
@@ -228,7 +270,8 @@ void service_start_if_large(void)
 {
     if (!pager.control || atomic_load_explicit(&service.state, memory_order_relaxed) == RUNNING)
         return;
-    if (pager.n_resident > control_budget(pager.control) / SERVICE_SHARE)
+    if (pager.n_resident > SERVICE_LEAST &&
+        pager.n_resident > control_budget(pager.control) / SERVICE_SHARE)
         service_start();
 }
 
@@ -312,6 +355,8 @@ int service_fork_child(bool armed)
     atomic_store(&service.call_turn, 0);
     atomic_store(&service_awaits, 0);
     service.next_sample_ns = 0;
+    service.work_seen = 0;
+    service.rest_at_ns = 1; /* at once: its parent's work is nothing to it */
     service_uffd = -1;
     return ran ? start_with(armed ? arm_child : NULL) : 0;
 }

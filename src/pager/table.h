@@ -20,13 +20,23 @@
  *        |                        '--------- fault: load and copy -------------------'
  *        '---------- discard (munmap, MADV_DONTNEED, free memory's turn), from any state
  *
- * The table is sparse: one metadata page covers a chunk of 512 pages (2 MiB), and chunks without
- * entries other than 0 are skipped by their count. The pager's lock guards it all.
- * Invariant T1: the count in n_used[c] == number of non-zero entries in chunk c.
+ * Entries stand in groups of 16 pages, which exist as long as one of them is not 0. So sparse data
+ * costs little: 8 bytes a page where it is dense, 132 for a page that is alone.
+ *
+ *   n_used   | 0 | 37 | 0 | ...       2 bytes a chunk of 512 pages: how many entries are not 0
+ *   index    |   | g4 |   | g0 | ...  4 bytes for 16 pages: the group's number, and how many of its
+ *                  |         |        entries are not 0; 0: there is no group
+ *   groups   | g0 | g1 | g2 | ...     128 bytes each; those that fell empty are used again first
+ *
+ * All three are sparse: address space for the worst case is mapped at the start, so that an entry
+ * can be made without anything that could fail, and what is touched of it is charged.
+ *
+ * The pager's lock guards it all, but for table_get_busy().
  */
 #ifndef QUIRE_PAGER_TABLE_H
 #define QUIRE_PAGER_TABLE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,17 +57,32 @@ enum page_state { PAGE_EMPTY, PAGE_RESIDENT, PAGE_STAGED, PAGE_STORED };
     ((page_entry)1 << 9) /* RESIDENT: not written to since it came in; writes fault */
 #define PAGE_PAYLOAD_SHIFT 16
 
+#define TABLE_GROUP_SHIFT 4
+#define TABLE_GROUP_PAGES (1u << TABLE_GROUP_SHIFT)
 #define TABLE_CHUNK_SHIFT 9
 #define TABLE_CHUNK_PAGES (1u << TABLE_CHUNK_SHIFT)
-#define TABLE_TOUCHED 0x8000 /* in n_used: the chunk had an entry once, its metadata exists */
 
-struct table {
-    page_entry *entries; /* sparse */
-    uint16_t *n_used;    /* a chunk, sparse; TABLE_TOUCHED | count */
-    uint32_t n_pages;
-    uint32_t highest; /* no entry was ever set at or above it */
+#define TABLE_MOST_PAGES (1u << 31)
+#define TABLE_COUNT_BITS 5 /* of a word of the index: entries that are not 0; above, the number */
+#define TABLE_COUNT_MASK ((1u << TABLE_COUNT_BITS) - 1)
+#define TABLE_USED_MASK 0x3ffu /* of n_used: entries that are not 0; above, what is charged */
+
+struct table_group {
+    page_entry entry[TABLE_GROUP_PAGES]; /* of a free one: [0] is the next free one's number + 1 */
 };
 
+struct table {
+    struct table_group *groups;
+    _Atomic uint32_t *index; /* number << TABLE_COUNT_BITS | count */
+    uint16_t *n_used;
+    uint32_t n_pages;
+    uint32_t highest;     /* no entry was ever set at or above it */
+    uint32_t n_opened;    /* groups from the start that were ever used */
+    uint32_t free_group;  /* number + 1; 0: there is none */
+    size_t charged_bytes; /* as metadata */
+};
+
+/* 0; -ENOMEM: there is no address space; -EINVAL: over TABLE_MOST_PAGES. */
 int table_init(struct table *table, uint32_t n_pages);
 
 static inline enum page_state page_state(page_entry entry)
@@ -77,17 +102,42 @@ static inline page_entry page_make(enum page_state state, uint64_t payload)
 
 static inline bool table_chunk_used(const struct table *table, uint32_t page)
 {
-    return (table->n_used[page >> TABLE_CHUNK_SHIFT] & ~TABLE_TOUCHED) != 0;
+    return (table->n_used[page >> TABLE_CHUNK_SHIFT] & TABLE_USED_MASK) != 0;
+}
+
+static inline uint32_t table_word(const struct table *table, uint32_t page)
+{
+    /* relaxed: written under the lock; who reads without it wants what does not change (T3) */
+    return atomic_load_explicit(&table->index[page >> TABLE_GROUP_SHIFT], memory_order_relaxed);
+}
+
+static inline page_entry *table_entry(const struct table *table, uint32_t word, uint32_t page)
+{
+    return &table->groups[word >> TABLE_COUNT_BITS].entry[page & (TABLE_GROUP_PAGES - 1)];
 }
 
 static inline page_entry table_get(const struct table *table, uint32_t page)
 {
-    return table_chunk_used(table, page) ? table->entries[page] : 0;
+    uint32_t word = table_chunk_used(table, page) ? table_word(table, page) : 0;
+    return word != 0 ? *table_entry(table, word, page) : 0;
 }
 
+/*
+ * The entry of a page that the caller's thread has marked BUSY. Wants no lock: nobody else changes
+ * such an entry, and its group stays where it is (T3).
+ */
+static inline page_entry table_get_busy(const struct table *table, uint32_t page)
+{
+    return *table_entry(table, table_word(table, page), page);
+}
+
+/* Can't fail, and allocates nothing: see above. */
 void table_set(struct table *table, uint32_t page, page_entry entry);
 
 /* The first page in [page, end) whose entry is not 0, or `end`. */
 uint32_t table_next(const struct table *table, uint32_t page, uint32_t end);
+
+/* Recomputes every count and checks every invariant; 0 or -EUCLEAN with the reason logged. */
+int table_validate(const struct table *table);
 
 #endif

@@ -10,7 +10,8 @@
 
 #include <errno.h>
 
-#define MOST_WRITES 64 /* clusters a pass */
+#define MOST_WRITES 64   /* clusters a pass */
+#define SMALL_SHARE 2048 /* pages of the budget for each process */
 
 static struct {
     struct store_batch *batch; /* NULL: no file */
@@ -23,6 +24,11 @@ int writeback_init(void)
         return 0;
     work.batch = store_batch_new();
     return work.batch ? 0 : -ENOMEM;
+}
+
+struct scratch *writeback_scratch(void)
+{
+    return work.batch ? store_batch_scratch(work.batch) : NULL;
 }
 
 bool writeback_has_file(void)
@@ -52,11 +58,20 @@ static void tell_once(int error)
                error == -ENOSPC ? "no space left on the device" : "I/O error");
 }
 
+/* A long write is quick; but what it is gathered in should be little of what the process has. */
+static unsigned most_clusters(void)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    return control_budget(pager.control) / marks.n_pagers < SMALL_SHARE ? 2 : STORE_BATCH_CLUSTERS;
+}
+
 /* Writes one cluster of the oldest stored pages on to the file; false when none went. */
 static bool write_cluster(void)
 {
     if (!work.batch)
         return false;
+    store_batch_limit(work.batch, most_clusters());
     lock_take(&pager.lock);
     int n = store_collect(pager.store, work.batch);
     lock_release(&pager.lock);

@@ -7,21 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-/*
- * The most that the tables of a zone hold, if untouched pages of the metadata hold nothing: states
- * and groups up to the frontier, low links of the groups where a small block was ever free.
- */
-static size_t metadata_bytes(const struct zone *zone)
-{
-    size_t n_pages = zone->frontier - zone->base;
-    size_t n_groups = round_up(n_pages, ZONE_GROUP_PAGES) / ZONE_GROUP_PAGES;
-    size_t group_bytes = n_groups * sizeof(struct zone_group);
-    return sizeof *zone + zone->low_link_bytes +
-           (zone->frontier == zone->first
-                ? 0
-                : round_up(n_pages, SYS_PAGE_SIZE) + round_up(group_bytes, SYS_PAGE_SIZE));
-}
-
 int quire_buddy_counts(struct quire_buddy *buddy, unsigned zone_index,
                        struct quire_buddy_counts *counts)
 {
@@ -36,11 +21,19 @@ int quire_buddy_counts(struct quire_buddy *buddy, unsigned zone_index,
         .n_allocated = zone->n_allocated,
         .n_free = zone->n_free,
         .n_fresh = zone->end - zone->frontier,
-        .metadata_bytes = metadata_bytes(zone),
+        .metadata_bytes = zone_metadata_bytes(zone),
     };
     memcpy(counts->n_blocks, zone->n_blocks, sizeof counts->n_blocks);
     lock_release(&zone->lock);
     return 0;
+}
+
+size_t quire_buddy_metadata_held(const struct quire_buddy *buddy)
+{
+    size_t n_bytes = sizeof *buddy;
+    for (unsigned i = 0; i < buddy->n_zones; i++)
+        n_bytes += zone_metadata_bytes(&buddy->zones[i]);
+    return n_bytes;
 }
 
 /* Text that is counted beyond the end of its buffer. */

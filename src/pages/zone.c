@@ -27,8 +27,9 @@
  *   4. No free block below max_order has a free buddy of its order.
  *   5. n_free and n_allocated are the pages in blocks of that kind, n_blocks the lengths of the
  *      lists, and `nonempty` tells which are not empty.
- *   6. A group with has_low_links, and no other, counts in low_link_bytes; a free block below order
- * 9 lies in such a group.
+ *   6. What of the tables was ever written is marked in `touched`, and metadata_bytes is the sum of
+ *      that and of this struct: the page of states and of groups where a block begins, the low
+ *      links of a group in which a free block below order 9 began.
  *
  * The frontier only grows. A lock a zone; no lock is taken with it. Nothing fails but the search
  * for room. A byte, link or list that contradicts another is corruption of the metadata and ends
@@ -45,6 +46,8 @@
 static_assert(QUIRE_BUDDY_MAX_ORDER < ZONE_FREE, "an order fits below the kind in a state byte");
 static_assert(QUIRE_BUDDY_MAX_ORDER < 32, "an order is a bit of `nonempty`");
 static_assert(sizeof(struct zone_link) * ZONE_GROUP_PAGES == 4096, "a group's links fill a page");
+static_assert(sizeof(struct zone_group) * (ZONE_GROUPS_PAGES / ZONE_GROUP_PAGES) == 4096,
+              "so many groups do");
 
 static inline void check(bool holds, const struct zone *zone, uint32_t page, const char *invariant)
 {
@@ -89,27 +92,53 @@ void zone_init(struct zone *zone, size_t zone_at, const struct zone_tables *tabl
     zone->states_at = tables->states_at - zone_at;
     zone->groups_at = tables->groups_at - zone_at;
     zone->links_at = tables->links_at - zone_at;
+    atomic_init(&zone->metadata_bytes, sizeof *zone);
     memset(zone->head, 0xff, sizeof zone->head); /* ZONE_NIL */
 }
 
 /* Blocks and lists */
 
-size_t zone_low_link_bytes(const struct zone *zone, uint32_t page)
+/* How many of n pages from `from` on lie within the zone. */
+static size_t part_bytes(const struct zone *zone, uint32_t from, uint32_t n)
 {
-    uint32_t group = page & ~(ZONE_GROUP_PAGES - 1);
-    uint32_t n_pages = zone->end - group;
-    return sizeof(struct zone_link) * (n_pages < ZONE_GROUP_PAGES ? n_pages : ZONE_GROUP_PAGES);
+    return zone->end - from < n ? zone->end - from : n;
+}
+
+size_t zone_touched_bytes(const struct zone *zone, uint32_t page, enum zone_touched flag)
+{
+    switch (flag) {
+    case ZONE_LOW_LINKS:
+        return sizeof(struct zone_link) *
+               part_bytes(zone, page & ~(ZONE_GROUP_PAGES - 1), ZONE_GROUP_PAGES);
+    case ZONE_STATES:
+        return part_bytes(zone, zone_first_of(zone, page, ZONE_STATES_PAGES), ZONE_STATES_PAGES);
+    case ZONE_GROUPS:
+        return sizeof(struct zone_group) *
+               round_up(part_bytes(zone, zone_first_of(zone, page, ZONE_GROUPS_PAGES),
+                                   ZONE_GROUPS_PAGES),
+                        ZONE_GROUP_PAGES) /
+               ZONE_GROUP_PAGES;
+    }
+    return 0;
+}
+
+/* Invariant 6: the table is about to be written to there for the first time, or has been. */
+static void touch(struct zone *zone, uint32_t page, enum zone_touched flag)
+{
+    struct zone_group *group = zone_group(zone, page);
+    if (group->touched & flag)
+        return;
+    group->touched |= flag;
+    /* relaxed: one writer, the lock's holder; others want a figure */
+    atomic_store_explicit(&zone->metadata_bytes,
+                          zone_metadata_bytes(zone) + zone_touched_bytes(zone, page, flag),
+                          memory_order_relaxed);
 }
 
 static void list_push(struct zone *zone, uint32_t page, unsigned order)
 {
-    if (order < ZONE_GROUP_ORDER) {
-        struct zone_group *group = zone_group(zone, page);
-        if (!group->has_low_links) {
-            group->has_low_links = 1;
-            zone->low_link_bytes += zone_low_link_bytes(zone, page);
-        }
-    }
+    if (order < ZONE_GROUP_ORDER)
+        touch(zone, page, ZONE_LOW_LINKS);
     uint32_t next = zone->head[order];
     *zone_link(zone, page, order) = (struct zone_link){next, ZONE_NIL};
     if (next != ZONE_NIL)
@@ -137,6 +166,8 @@ static void block_make(struct zone *zone, uint32_t page, unsigned order, enum zo
 {
     uint8_t *state = zone_state(zone, page);
     check(*state == ZONE_NONE, zone, page, "a block begins inside another");
+    touch(zone, zone_first_of(zone, page, ZONE_GROUPS_PAGES), ZONE_GROUPS);
+    touch(zone, zone_first_of(zone, page, ZONE_STATES_PAGES), ZONE_STATES);
     *state = (uint8_t)(kind | order);
     if (kind == ZONE_FREE) {
         list_push(zone, page, order);

@@ -11,6 +11,7 @@
 #include "base/lock.h"
 
 #include <quire/buddy.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,9 +31,19 @@ struct zone_link {
     uint32_t next, prev; /* pages, or ZONE_NIL */
 };
 
+/* What of the tables was ever written, and holds memory: flags of a group. */
+enum zone_touched {
+    ZONE_LOW_LINKS = 1, /* low links of this group */
+    ZONE_STATES = 2,    /* states of this group and of those whose states share their page */
+    ZONE_GROUPS = 4,    /* of this group and of those that share its page */
+};
+#define ZONE_STATES_PAGES 4096u                              /* whose states fill a page, */
+#define ZONE_GROUPS_PAGES (ZONE_GROUP_PAGES * (4096u / 16u)) /* whose groups do */
+
 struct zone_group {
-    struct zone_link link;  /* of the free block of order >= 9 that begins here */
-    uint32_t has_low_links; /* entries of the group in the array of low links were written */
+    struct zone_link link; /* of the free block of order >= 9 that begins here */
+    uint32_t touched;      /* enum zone_touched; the latter two in the first group of a page */
+    uint32_t unused;       /* so that groups fill their pages */
 };
 
 /* c: constant after zone_init; l: under the lock. */
@@ -47,7 +58,7 @@ struct zone {
     size_t states_at;                 /* c: tables, bytes from the start of this struct: states, */
     size_t groups_at;                 /* c: groups, */
     size_t links_at;                  /* c: and low links */
-    size_t low_link_bytes;            /* l: in groups with has_low_links */
+    _Atomic size_t metadata_bytes;    /* l, a figure without: this struct and what is touched */
     uint32_t head[ZONE_N_ORDERS];     /* l: free blocks by order, the one freed last first */
     uint32_t n_blocks[ZONE_N_ORDERS]; /* l: length of each list */
     char name[QUIRE_BUDDY_NAME_BYTES]; /* c */
@@ -79,6 +90,12 @@ static inline struct zone_group *zone_group(const struct zone *zone, uint32_t pa
     return &groups[(page - zone->base) >> ZONE_GROUP_ORDER];
 }
 
+/* The first page of those, n together, whose entries share a page of a table with this one's. */
+static inline uint32_t zone_first_of(const struct zone *zone, uint32_t page, uint32_t n)
+{
+    return page - (page - zone->base) % n;
+}
+
 static inline struct zone_link *zone_link(const struct zone *zone, uint32_t page, unsigned order)
 {
     if (order >= ZONE_GROUP_ORDER)
@@ -98,8 +115,13 @@ static inline bool zone_has(const struct zone *zone, uint32_t page)
     return page - zone->first < zone->end - zone->first;
 }
 
-/* The bytes of low links that a group occupies; the last group of a zone may be shorter. */
-size_t zone_low_link_bytes(const struct zone *zone, uint32_t page);
+/* The bytes of a table that hold memory because of this flag in the group of `page`. */
+size_t zone_touched_bytes(const struct zone *zone, uint32_t page, enum zone_touched flag);
+
+static inline size_t zone_metadata_bytes(const struct zone *zone)
+{
+    return atomic_load_explicit(&zone->metadata_bytes, memory_order_relaxed); /* no partner */
+}
 
 /* Places the tables of a zone behind byte *n_bytes of the metadata, and moves *n_bytes behind them.
  */

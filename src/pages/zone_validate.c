@@ -33,10 +33,18 @@ static int check_interior(const struct zone *zone, uint32_t from, uint32_t to)
     return 0;
 }
 
+static bool is_touched(const struct zone *zone, uint32_t page, enum zone_touched flag)
+{
+    return zone_group(zone, page)->touched & flag;
+}
+
 static int check_head(const struct zone *zone, struct zone_block block)
 {
     if ((block.kind != ZONE_FREE && block.kind != ZONE_ALLOCATED) || block.order > zone->max_order)
         return wrong(zone, 1, block.page, "no block begins here");
+    if (!is_touched(zone, zone_first_of(zone, block.page, ZONE_STATES_PAGES), ZONE_STATES) ||
+        !is_touched(zone, zone_first_of(zone, block.page, ZONE_GROUPS_PAGES), ZONE_GROUPS))
+        return wrong(zone, 6, block.page, "a block in tables that are not counted");
     uint32_t n_pages = 1u << block.order;
     if (block.page % n_pages != 0 || n_pages > zone->frontier - block.page)
         return wrong(zone, 1, block.page, "a block is not aligned or crosses the frontier");
@@ -46,7 +54,7 @@ static int check_head(const struct zone *zone, struct zone_block block)
     if (block.order < zone->max_order && buddy >= zone->first && buddy < zone->frontier &&
         *zone_state(zone, buddy) == (ZONE_FREE | block.order))
         return wrong(zone, 4, block.page, "a free block has a free buddy");
-    if (block.order < ZONE_GROUP_ORDER && !zone_group(zone, block.page)->has_low_links)
+    if (block.order < ZONE_GROUP_ORDER && !is_touched(zone, block.page, ZONE_LOW_LINKS))
         return wrong(zone, 6, block.page, "a small free block in a group without low links");
     return 0;
 }
@@ -92,14 +100,16 @@ static int check_list(const struct zone *zone, unsigned order, uint32_t n_blocks
     return 0;
 }
 
-static int check_low_links(const struct zone *zone)
+static int check_metadata_bytes(const struct zone *zone)
 {
-    size_t low_link_bytes = 0;
+    static const enum zone_touched flags[] = {ZONE_LOW_LINKS, ZONE_STATES, ZONE_GROUPS};
+    size_t n_bytes = sizeof *zone;
     for (uint64_t page = zone->base; page < zone->frontier; page += ZONE_GROUP_PAGES)
-        if (zone_group(zone, (uint32_t)page)->has_low_links)
-            low_link_bytes += zone_low_link_bytes(zone, (uint32_t)page);
-    if (low_link_bytes != zone->low_link_bytes)
-        return wrong(zone, 6, zone->first, "groups with low links are not counted right");
+        for (unsigned i = 0; i < 3; i++)
+            if (is_touched(zone, (uint32_t)page, flags[i]))
+                n_bytes += zone_touched_bytes(zone, (uint32_t)page, flags[i]);
+    if (n_bytes != zone_metadata_bytes(zone))
+        return wrong(zone, 6, zone->first, "what the tables hold is not counted right");
     return 0;
 }
 
@@ -112,7 +122,7 @@ int zone_validate(const struct zone *zone)
     for (unsigned order = 0; result == 0 && order < ZONE_N_ORDERS; order++)
         result = check_list(zone, order, tally.n_blocks[order]);
     if (result == 0)
-        result = check_low_links(zone);
+        result = check_metadata_bytes(zone);
     if (result == 0 && (tally.n_free != zone->n_free || tally.n_allocated != zone->n_allocated))
         result = wrong(zone, 5, zone->first, "pages in blocks are not what the zone says");
     return result;

@@ -14,6 +14,10 @@
  * The owner keeps each page's position. Removing a page from the middle costs nothing: the owner
  * forgets the position, and the queue's slot is stale; who pops it finds that the page's position
  * is another. Not thread-safe; positions are unique within 2^48 pushes.
+ *
+ * The ring is the caller's memory (fifo_init), or a sparse mapping of the queue's own (fifo_open):
+ * then the memory behind the tail goes back to the system, and what is held is charged as metadata,
+ * 4 bytes a slot between tail and head.
  */
 #ifndef QUIRE_POLICY_FIFO_H
 #define QUIRE_POLICY_FIFO_H
@@ -25,14 +29,21 @@
 #define FIFO_POSITION_BITS 48
 
 struct fifo {
-    uint32_t *ring;    /* caller's memory, capacity entries */
+    uint32_t *ring;    /* capacity entries */
     uint64_t capacity; /* a power of two */
     uint64_t head, tail;
+    uint32_t n_held; /* pages of a ring of its own that are charged: F2 */
+    bool is_own;     /* the ring is */
 };
 
 /* Bytes of `ring` for a queue of up to `capacity` slots, stale ones included. */
 size_t fifo_bytes(uint64_t capacity);
 void fifo_init(struct fifo *fifo, uint32_t *ring, uint64_t capacity);
+
+/* A queue with a ring of its own. 0; -ENOMEM; -EINVAL: less than FIFO_LEAST_OWN slots. */
+#define FIFO_LEAST_OWN 1024u /* they fill a page */
+int fifo_open(struct fifo *fifo, uint64_t capacity);
+void fifo_close(struct fifo *fifo);
 
 static inline bool fifo_is_full(const struct fifo *fifo)
 {
@@ -45,6 +56,12 @@ uint64_t fifo_push(struct fifo *fifo, uint32_t page);
 /* Takes the oldest slot; false when the queue is empty. */
 bool fifo_pop(struct fifo *fifo, uint32_t *page, uint64_t *position);
 
+/* As many slots as there are live ones, and some, are stale: time for fifo_compact(). */
+static inline bool fifo_is_stale(const struct fifo *fifo, uint64_t n_live)
+{
+    return fifo->head - fifo->tail >= 2 * n_live + FIFO_LEAST_OWN;
+}
+
 /*
  * Drops stale slots, keeping the order: is_live(context, page, position) tells; moved() gives a
  * live page its new position.
@@ -52,5 +69,8 @@ bool fifo_pop(struct fifo *fifo, uint32_t *page, uint64_t *position);
 void fifo_compact(struct fifo *fifo,
                   bool (*is_live)(void *context, uint32_t page, uint64_t position),
                   void (*moved)(void *context, uint32_t page, uint64_t position), void *context);
+
+/* 0, or -EUCLEAN with the reason logged. */
+int fifo_validate(const struct fifo *fifo);
 
 #endif

@@ -40,21 +40,34 @@
 
 struct store_batch *store_batch_new(void)
 {
-    const size_t buffer_bytes = STORE_BATCH_CLUSTERS * SWAP_CLUSTER_BYTES;
-    unsigned char *memory = meta_map(BATCH_BYTES + buffer_bytes + SWAP_CLUSTER_BYTES);
-    if (memory == NULL)
+    struct store_batch *batch = meta_map(BATCH_BYTES);
+    if (batch == NULL)
         return NULL;
-    struct store_batch *batch = (struct store_batch *)(void *)memory;
-    batch->buffer = memory + BATCH_BYTES;
-    batch->source = batch->buffer + buffer_bytes;
+    if (scratch_open(&batch->scratch, STORE_BATCH_CLUSTERS * SWAP_CLUSTER_BYTES) != 0) {
+        meta_unmap(batch, BATCH_BYTES);
+        return NULL;
+    }
+    batch->most_clusters = STORE_BATCH_CLUSTERS;
+    batch->buffer = batch->scratch.memory;
+    batch->source = batch->buffer + SWAP_CLUSTER_BYTES; /* gathering fills one cluster only */
     return batch;
+}
+
+struct scratch *store_batch_scratch(struct store_batch *batch)
+{
+    return &batch->scratch;
+}
+
+void store_batch_limit(struct store_batch *batch, unsigned n_clusters)
+{
+    batch->most_clusters = n_clusters;
 }
 
 static void begin(struct store *store, struct store_batch *batch, enum batch_kind kind,
                   uint32_t first_cluster, unsigned n_clusters)
 {
     if (!batch->charged) /* its pages come into being now */
-        meta_charge((long)(BATCH_BYTES + STORE_BATCH_CLUSTERS * SWAP_CLUSTER_BYTES));
+        meta_charge((long)BATCH_BYTES);
     batch->charged = true;
     batch->kind = kind;
     batch->first_cluster = first_cluster;
@@ -190,7 +203,7 @@ int store_collect(struct store *store, struct store_batch *batch)
     if (store->pool.oldest == POOL_NONE)
         return 0;
     uint32_t first;
-    const int n = cluster_claim(&store->file, STORE_BATCH_CLUSTERS, &first);
+    const int n = cluster_claim(&store->file, batch->most_clusters, &first);
     store_count_clusters(store);
     return n > 0 ? collect_from_pool(store, batch, first, (unsigned)n)
                  : collect_from_file(store, batch);
@@ -270,10 +283,6 @@ static bool gather(const struct store *store, struct store_batch *batch,
 /* 0, or -ENOSPC when none of the sources gave anything: the file stays as full as it was. */
 static int fill_from_file(const struct store *store, struct store_batch *batch)
 {
-    if (!batch->charged_source) {
-        meta_charge((long)SWAP_CLUSTER_BYTES);
-        batch->charged_source = true;
-    }
     for (unsigned i = 0; i < batch->n_sources; i++) {
         struct batch_source *source = &batch->sources[i];
         const ssize_t n = store_read_file(store, batch->source, SWAP_CLUSTER_BYTES,
@@ -307,6 +316,7 @@ static int write_all(const struct store *store, const unsigned char *data, size_
 
 int store_write(struct store *store, struct store_batch *batch)
 {
+    scratch_use(&batch->scratch, (batch->n_clusters + (batch->n_sources > 0)) * SWAP_CLUSTER_BYTES);
     if (batch->kind == BATCH_FROM_POOL) {
         fill_from_pool(store, batch);
     } else {

@@ -8,7 +8,7 @@
  *
  * Packers are used by threads that libc does not know and under locks that a program's dlopen may
  * want. So store_packer_init() runs each library function once: the dynamic linker has bound them
- * all before the first page counts.
+ * all before the first page counts. Loaders come after a packer.
  *
  * Invariant K1: whatever the header and the data are, decode reads within data[0, capacity), writes
  * within out[0, SYS_PAGE_SIZE), and returns 0 only if the checksum fits.
@@ -36,7 +36,6 @@ struct store_packer {
     void *lz4;
     ZSTD_CCtx *compress;
     ZSTD_DCtx *decompress;
-    struct store_packed trial; /* for the warm-up */
 };
 
 static ZSTD_compressionParameters zstd_parameters(void)
@@ -61,16 +60,22 @@ static size_t decompress_bytes(void)
 
 size_t store_packer_bytes(enum store_codec codec)
 {
-    size_t n = CONTEXT_ALIGNMENT + round_up(sizeof(struct store_packer), CONTEXT_ALIGNMENT);
+    size_t n = store_loader_bytes(codec);
     if (codec == STORE_CODEC_LZ4)
         n += lz4_bytes();
     if (codec == STORE_CODEC_ZSTD)
-        n += compress_bytes() + decompress_bytes();
+        n += compress_bytes();
     return n;
 }
 
+size_t store_loader_bytes(enum store_codec codec)
+{
+    return CONTEXT_ALIGNMENT + round_up(sizeof(struct store_packer), CONTEXT_ALIGNMENT) +
+           (codec == STORE_CODEC_ZSTD ? decompress_bytes() : 0);
+}
+
 /* The contexts can't be too small: their sizes were asked of the same library just before. */
-static void start_zstd(struct store_packer *packer, unsigned char *memory)
+static void start_compressing(struct store_packer *packer, unsigned char *memory)
 {
     const ZSTD_compressionParameters p = zstd_parameters();
     ZSTD_CCtx *c = ZSTD_initStaticCCtx(memory, compress_bytes());
@@ -80,32 +85,44 @@ static void start_zstd(struct store_packer *packer, unsigned char *memory)
     ZSTD_CCtx_setParameter(c, ZSTD_c_chainLog, (int)p.chainLog);
     ZSTD_CCtx_setParameter(c, ZSTD_c_format, ZSTD_f_zstd1_magicless);
     packer->compress = c;
-    packer->decompress = ZSTD_initStaticDCtx(memory + compress_bytes(), decompress_bytes());
+}
+
+static void start_decompressing(struct store_packer *packer, unsigned char *memory)
+{
+    packer->decompress = ZSTD_initStaticDCtx(memory, decompress_bytes());
     ZSTD_DCtx_setParameter(packer->decompress, ZSTD_d_format, ZSTD_f_zstd1_magicless);
 }
 
 static void warm_up(struct store_packer *packer)
 {
-    unsigned char page[SYS_PAGE_SIZE], out[SYS_PAGE_SIZE];
+    unsigned char page[SYS_PAGE_SIZE];
+    struct store_packed trial;
     for (size_t i = 0; i < SYS_PAGE_SIZE; i++)
         page[i] = (unsigned char)(i >> 4);
-    store_pack(packer, page, &packer->trial);
-    const struct object_header header = {.checksum = packer->trial.checksum,
-                                         .n_bytes = packer->trial.n_bytes,
-                                         .codec = packer->trial.codec};
-    (void)codec_decode(packer, &header, packer->trial.data, SYS_PAGE_SIZE, out);
+    store_pack(packer, page, &trial);
+    const struct object_header header = {
+        .checksum = trial.checksum, .n_bytes = trial.n_bytes, .codec = trial.codec};
+    (void)codec_decode(packer, &header, trial.data, SYS_PAGE_SIZE, page);
 }
 
-struct store_packer *store_packer_init(void *memory, enum store_codec codec)
+struct store_packer *store_loader_init(void *memory, enum store_codec codec)
 {
     unsigned char *at = (unsigned char *)round_up((uintptr_t)memory, CONTEXT_ALIGNMENT);
     struct store_packer *packer = (struct store_packer *)(void *)at;
     *packer = (struct store_packer){.codec = codec};
-    at += round_up(sizeof(struct store_packer), CONTEXT_ALIGNMENT);
+    if (codec == STORE_CODEC_ZSTD)
+        start_decompressing(packer, at + round_up(sizeof(*packer), CONTEXT_ALIGNMENT));
+    return packer;
+}
+
+struct store_packer *store_packer_init(void *memory, enum store_codec codec)
+{
+    struct store_packer *packer = store_loader_init(memory, codec);
+    unsigned char *at = (unsigned char *)packer + store_loader_bytes(codec) - CONTEXT_ALIGNMENT;
     if (codec == STORE_CODEC_LZ4)
         packer->lz4 = at;
     if (codec == STORE_CODEC_ZSTD)
-        start_zstd(packer, at);
+        start_compressing(packer, at);
     warm_up(packer);
     return packer;
 }

@@ -41,9 +41,11 @@ struct store_batch {
     struct batch_source sources[BATCH_SOURCES];
     unsigned n_items;
     struct batch_item items[BATCH_ITEMS];
-    bool charged, charged_source;
-    unsigned char *buffer; /* STORE_BATCH_CLUSTERS clusters, page-aligned: what is written */
-    unsigned char *source; /* a cluster: what is read back to gather from it */
+    bool charged; /* this struct's pages */
+    unsigned most_clusters;
+    struct scratch scratch; /* STORE_BATCH_CLUSTERS clusters */
+    unsigned char *buffer;  /* there: what is written */
+    unsigned char *source;  /* there, the second cluster: what is read back to gather from it */
 };
 
 /* Figures for any thread; written under the owner's lock, relaxed: they order nothing. */

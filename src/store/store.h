@@ -21,6 +21,7 @@
 #ifndef QUIRE_STORE_STORE_H
 #define QUIRE_STORE_STORE_H
 
+#include "base/scratch.h"
 #include "base/sys.h"
 
 #include <stdbool.h>
@@ -50,6 +51,10 @@ struct store_packed {
 struct store_packer;
 size_t store_packer_bytes(enum store_codec codec);
 struct store_packer *store_packer_init(void *memory, enum store_codec codec);
+
+/* The same for a thread that only loads, which takes much less. */
+size_t store_loader_bytes(enum store_codec codec);
+struct store_packer *store_loader_init(void *memory, enum store_codec codec);
 
 /* Packs a page of SYS_PAGE_SIZE bytes. Over 7/8 of a page after coding it is kept raw. */
 void store_pack(struct store_packer *packer, const void *page, struct store_packed *packed);
@@ -114,6 +119,13 @@ store_ref store_rename(struct store *store, store_ref ref, uint32_t from, uint32
 #define STORE_BATCH_CLUSTERS 4
 struct store_batch;
 struct store_batch *store_batch_new(void); /* from base/meta.h; NULL: no memory */
+/*
+ * The batch's buffer, STORE_BATCH_CLUSTERS clusters long. Between a commit, or a collect that
+ * returned no objects, and the next collect it is free for other use, and may be dropped.
+ */
+struct scratch *store_batch_scratch(struct store_batch *batch);
+/* From the next collect on, at most so many clusters at once, 1 to STORE_BATCH_CLUSTERS. */
+void store_batch_limit(struct store_batch *batch, unsigned n_clusters);
 /*
  * Locked: fills the batch from the oldest pool blocks; their objects stay readable and stored.
  * Returns the number of objects; 0 when there is nothing to move; -ENOSPC when the file is full

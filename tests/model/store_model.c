@@ -121,11 +121,25 @@ static bool relocate(void *context, uint32_t p, store_ref old, store_ref new)
     return true;
 }
 
+/* Between two batches the buffer is anybody's; how much is written at once is, too. */
+static void use_scratch(struct store_batch *batch)
+{
+    struct scratch *buffer = store_batch_scratch(batch);
+    store_batch_limit(batch, draw(4) ? STORE_BATCH_CLUSTERS : 1 + draw(STORE_BATCH_CLUSTERS));
+    if (draw(30))
+        return;
+    scratch_use(buffer, buffer->n_bytes);
+    memset(buffer->memory, 0xa5, buffer->n_bytes);
+    if (draw(2))
+        scratch_drop(buffer);
+}
+
 /* Takes a batch one step further; a write fails now and then, and has then written nothing. */
 static void advance(unsigned i)
 {
     switch (batches[i].state) {
     case FREE: {
+        use_scratch(batches[i].batch);
         const int n = store_collect(store, batches[i].batch);
         REQUIRE(n >= 0 || n == -ENOSPC);
         seen.full_file += n == -ENOSPC;

@@ -15,7 +15,7 @@ SPECIAL = {
 }
 
 # C programs that are no tests by themselves: cases run them.
-TOOLS = ("ending", "noise", "sparse")
+TOOLS = ("ending", "many", "noise", "sparse")
 
 
 def test(case):

@@ -24,7 +24,6 @@ import helpers  # noqa: E402
 
 # What does not hold yet, and why (docs/limits.md): skipped, so that it is seen.
 KNOWN_SHORTFALLS = {
-    "large": "the tables of 20 GiB of sparse data take 42 MiB where 11 are the goal",
     "cpython_multiprocessing_fork": "50 processes in 48 MiB: each one's own tables take 0.7 MiB",
     "cpython_processes": "test_subprocess takes minutes",
     "cpython_multiprocessing_spawn": "dozens of interpreters in 48 MiB take minutes",

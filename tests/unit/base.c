@@ -4,6 +4,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/meta.h"
+#include "base/scratch.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "base/thread.h"
@@ -326,6 +327,44 @@ static void a_sparse_table_costs_what_its_user_says(void **state)
     assert_int_equal(meta_bytes(), before);
 }
 
+static size_t pages_in_memory(void *memory, size_t n_bytes)
+{
+    unsigned char in_memory[16];
+    size_t n = 0;
+    assert_true(n_bytes <= sizeof in_memory * 4096);
+    assert_int_equal(mincore(memory, n_bytes, in_memory), 0);
+    for (size_t i = 0; i < n_bytes / 4096; i++)
+        n += in_memory[i] & 1;
+    return n;
+}
+
+static void a_scratch_buffer_holds_what_is_used_of_it(void **state)
+{
+    struct scratch scratch;
+    size_t before = meta_bytes();
+    assert_int_equal(scratch_open(&scratch, 10 * 4096 - 5), 0);
+    assert_int_equal(scratch.n_bytes, 10 * 4096);
+    assert_int_equal(meta_bytes(), before);
+    scratch_use(&scratch, 1);
+    memset(scratch.memory, 1, 4096);
+    assert_int_equal(meta_bytes() - before, 4096);
+    scratch_use(&scratch, 4 * 4096);
+    scratch_use(&scratch, 3 * 4096 + 1); /* has been */
+    memset(scratch.memory, 1, 4 * 4096);
+    assert_int_equal(meta_bytes() - before, 4 * 4096);
+    assert_int_equal(pages_in_memory(scratch.memory, scratch.n_bytes), 4);
+    scratch_drop(&scratch);
+    assert_int_equal(meta_bytes(), before);
+    assert_int_equal(pages_in_memory(scratch.memory, scratch.n_bytes), 0);
+    scratch_drop(&scratch); /* nothing is left to drop */
+    scratch_use(&scratch, 10 * 4096);
+    memset(scratch.memory, 1, 10 * 4096);
+    assert_int_equal(meta_bytes() - before, 10 * 4096);
+    scratch_close(&scratch);
+    assert_int_equal(meta_bytes(), before);
+    assert_int_equal(scratch_open(&scratch, (size_t)1 << 60), -ENOMEM);
+}
+
 static struct {
     uint64_t signals;
     int argument, n_files, tid;
@@ -504,6 +543,7 @@ int main(void)
         cmocka_unit_test(blocks_are_zeroed_aligned_apart_and_charged),
         cmocka_unit_test(a_large_block_is_a_mapping_of_its_own),
         cmocka_unit_test(a_sparse_table_costs_what_its_user_says),
+        cmocka_unit_test(a_scratch_buffer_holds_what_is_used_of_it),
         cmocka_unit_test(a_thread_blocks_all_signals_and_leaves_its_creator_s),
         cmocka_unit_test(a_thread_has_its_creator_s_files_or_none),
         cmocka_unit_test(threads_of_a_thread_share_its_files),

@@ -132,6 +132,26 @@ static void a_terabyte_costs_what_is_used_of_it(void **state)
     struct quire_buddy_counts counts = counts_of(buddy, 0);
     assert_int_equal(counts.n_blocks[20], 2);
     assert_in_range(counts.metadata_bytes, held_bytes - 4096, held_bytes + 4096);
+    assert_int_equal(quire_buddy_metadata_held(buddy) - counts.metadata_bytes, sizeof *buddy);
+    munmap(metadata, n_bytes);
+}
+
+static void a_large_block_costs_its_head(void **state)
+{
+    struct quire_buddy_zone zone = {1u << 27, 1u << 27, NULL};
+    struct quire_buddy_config config = {26, 1, &zone};
+    size_t n_bytes = quire_buddy_metadata_bytes(&config);
+    void *metadata = map(n_bytes);
+    struct quire_buddy *buddy;
+    quire_page page;
+    assert_int_equal(quire_buddy_init(&config, metadata, n_bytes, &buddy), 0);
+    /* 20 GiB, and two pages behind them, one of which is free again */
+    assert_int_equal(quire_buddy_alloc_exact(buddy, NULL, 5u << 20, 1, &page), 0);
+    assert_int_equal(quire_buddy_alloc_exact(buddy, NULL, 2, 1, &page), 0);
+    assert_int_equal(quire_buddy_free_range(buddy, page, 1), 0);
+    size_t held_bytes = resident_pages(metadata, n_bytes) * 4096;
+    assert_true(held_bytes <= 8 * 4096);
+    assert_in_range(quire_buddy_metadata_held(buddy), held_bytes - 4096, held_bytes + 4096);
     munmap(metadata, n_bytes);
 }
 
@@ -506,8 +526,10 @@ static void validate_finds_damage(void **state)
     EXPECT_DAMAGE(zone->nonempty, 0);                         /* 5 */
     EXPECT_DAMAGE(zone->n_free, 17);                          /* 5 */
     EXPECT_DAMAGE(zone->n_allocated, 47);                     /* 5 */
-    EXPECT_DAMAGE(zone_group(zone, 0)->has_low_links, 0);     /* 6 */
-    EXPECT_DAMAGE(zone->low_link_bytes, 8192);                /* 6 */
+    EXPECT_DAMAGE(zone_group(zone, 0)->touched, 6);           /* 6: ZONE_LOW_LINKS is missing */
+    EXPECT_DAMAGE(zone_group(zone, 0)->touched, 5);           /* 6: ZONE_STATES is */
+    EXPECT_DAMAGE(zone_group(zone, 0)->touched, 3);           /* 6: ZONE_GROUPS is */
+    EXPECT_DAMAGE(zone->metadata_bytes, 8192);                /* 6 */
 }
 
 int main(void)
@@ -516,6 +538,7 @@ int main(void)
         cmocka_unit_test(init_refuses_invalid_configurations),
         cmocka_unit_test(init_refuses_unfit_metadata),
         cmocka_unit_test(a_terabyte_costs_what_is_used_of_it),
+        cmocka_unit_test(a_large_block_costs_its_head),
         cmocka_unit_test(metadata_may_be_moved),
         cmocka_unit_test(alloc_takes_fresh_pages_in_order),
         cmocka_unit_test(alignment_at_the_frontier_leaves_free_blocks),

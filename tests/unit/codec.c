@@ -147,6 +147,25 @@ static void a_packer_refuses_a_costlier_codec(void **state)
     assert_int_equal(decode(STORE_CODEC_ZSTD, &header, packed.n_bytes), 0);
 }
 
+static void a_loader_loads_what_a_packer_packed(void **state)
+{
+    static const enum page_kind kinds[] = {PAGE_TEXT, PAGE_HALF, PAGE_RANDOM};
+    for (unsigned c = 0; c < N_CODECS; c++) {
+        size_t n_bytes = store_loader_bytes(codecs[c]);
+        void *memory = calloc(1, n_bytes);
+        struct store_packer *loader = store_loader_init(memory, codecs[c]);
+        assert_true(codecs[c] == STORE_CODEC_NONE || n_bytes < store_packer_bytes(codecs[c]));
+        for (unsigned k = 0; k < 3; k++) {
+            make_page(page, kinds[k], k);
+            store_pack(packers[codecs[c]], page, &packed);
+            const struct object_header header = header_of_packed();
+            assert_int_equal(codec_decode(loader, &header, packed.data, packed.n_bytes, out), 0);
+            assert_memory_equal(out, page, SYS_PAGE_SIZE);
+        }
+        free(memory);
+    }
+}
+
 /* Also from a packer's first use on: the warm-up must not need it either. */
 static void nothing_is_allocated(void **state)
 {
@@ -178,6 +197,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_noticed_or_harmless),
         cmocka_unit_test(a_header_is_not_trusted),
         cmocka_unit_test(a_packer_refuses_a_costlier_codec),
+        cmocka_unit_test(a_loader_loads_what_a_packer_packed),
         cmocka_unit_test(nothing_is_allocated),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

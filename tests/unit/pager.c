@@ -285,6 +285,21 @@ static void clean_pages_are_evicted_whatever_their_protection(void)
     }
 }
 
+/* What it packs and loads with: 132 KiB, and what it loaded at once. */
+static void a_process_that_rests_gives_its_buffers_back(void)
+{
+    char *address = map(BUDGET_PAGES);
+    fill(address, BUDGET_PAGES, PAGE_TEXT, 5);
+    press();
+    const _Atomic int64_t *held = &run_control->held[CONTROL_METADATA];
+    const int64_t goal = run_control->peak[CONTROL_METADATA] - 32;
+    for (unsigned i = 0; i < SECONDS * 900 && *held > goal; i++)
+        usleep(1000);
+    REQUIRE(*held <= goal);
+    verify(address, BUDGET_PAGES, PAGE_TEXT, 5);
+    REQUIRE(pager_audit() == NULL);
+}
+
 static const struct {
     void (*run)(void);
     const char *name;
@@ -303,6 +318,7 @@ static const struct {
     CASE(memory_given_back_can_be_had_again),
     CASE(dropped_memory_reads_as_zeros),
     CASE(a_heap_run_says_truly_whether_it_is_zeroed),
+    CASE(a_process_that_rests_gives_its_buffers_back),
     CASE(what_came_in_to_be_read_is_clean_until_it_is_written_to),
     CASE(clean_pages_that_were_dropped_unseen_hold_up_nobody),
     CASE(clean_pages_are_evicted_whatever_their_protection),

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The replacement queue and the readahead. */
+#include "base/meta.h"
+#include "base/sys.h"
 #include "policy/fifo.h"
 #include "policy/protection.h"
 #include "policy/readahead.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -138,6 +142,102 @@ static void compacting_works_around_the_ring_s_end(void **state)
         if (i != 21 && i != 24 && i != 26)
             assert_pops(&fifo, i);
     assert_int_equal(fifo.head, fifo.tail);
+}
+
+/* A queue with a ring of its own */
+
+#define OWN_CAPACITY (4 * FIFO_LEAST_OWN)
+
+static size_t pages_in_memory(const struct fifo *fifo)
+{
+    unsigned char in_memory[OWN_CAPACITY / FIFO_LEAST_OWN];
+    size_t n = 0;
+    assert_int_equal(mincore(fifo->ring, fifo_bytes(OWN_CAPACITY), in_memory), 0);
+    for (size_t i = 0; i < sizeof in_memory; i++)
+        n += in_memory[i] & 1;
+    return n;
+}
+
+static void assert_holds(const struct fifo *fifo, size_t before, uint32_t n_pages)
+{
+    assert_int_equal(fifo_validate(fifo), 0);
+    assert_int_equal(fifo->n_held, n_pages);
+    assert_int_equal(meta_bytes() - before, n_pages * SYS_PAGE_SIZE);
+    assert_int_equal(pages_in_memory(fifo), n_pages);
+}
+
+static void push_many(struct fifo *fifo, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        fifo_push(fifo, (uint32_t)fifo->head * 7);
+}
+
+static void pop_many(struct fifo *fifo, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t page;
+        uint64_t position;
+        assert_true(fifo_pop(fifo, &page, &position));
+        assert_int_equal(page, (uint32_t)position * 7);
+    }
+}
+
+static void a_ring_of_its_own_holds_what_is_between_tail_and_head(void **state)
+{
+    struct fifo fifo;
+    size_t before = meta_bytes();
+    assert_int_equal(fifo_open(&fifo, FIFO_LEAST_OWN / 2), -EINVAL);
+    assert_int_equal(fifo_open(&fifo, OWN_CAPACITY), 0);
+    assert_holds(&fifo, before, 0);
+    push_many(&fifo, 1);
+    assert_holds(&fifo, before, 1);
+    pop_many(&fifo, 1);
+    push_many(&fifo, OWN_CAPACITY); /* full: the head is on the tail's page */
+    assert_true(fifo_is_full(&fifo));
+    assert_holds(&fifo, before, 4);
+    pop_many(&fifo, FIFO_LEAST_OWN); /* that page stays, since the head has begun it */
+    assert_holds(&fifo, before, 4);
+    pop_many(&fifo, FIFO_LEAST_OWN);
+    assert_holds(&fifo, before, 3);
+    pop_many(&fifo, 2 * FIFO_LEAST_OWN - 1); /* all but the last page is empty */
+    assert_holds(&fifo, before, 1);
+    for (unsigned i = 0; i < 10; i++) { /* all around, a little at a time */
+        push_many(&fifo, FIFO_LEAST_OWN - 100);
+        pop_many(&fifo, FIFO_LEAST_OWN - 100);
+        assert_holds(&fifo, before, fifo.tail % FIFO_LEAST_OWN == 0 ? 0 : 1);
+    }
+    fifo_close(&fifo);
+    assert_int_equal(meta_bytes(), before);
+}
+
+static bool is_one_in_ten(void *context, uint32_t page, uint64_t position)
+{
+    assert_int_equal(page, (uint32_t)position * 7);
+    return page % 10 == 0;
+}
+
+static void note_nothing(void *context, uint32_t page, uint64_t position)
+{
+}
+
+static void compacting_gives_memory_back(void **state)
+{
+    struct fifo fifo;
+    size_t before = meta_bytes();
+    const uint32_t n_live = OWN_CAPACITY / 10 + 1; /* from the slot at 1500 on */
+    assert_int_equal(fifo_open(&fifo, OWN_CAPACITY), 0);
+    push_many(&fifo, 1500);
+    pop_many(&fifo, 1500);
+    assert_false(fifo_is_stale(&fifo, 0));
+    push_many(&fifo, OWN_CAPACITY);
+    assert_true(fifo_is_stale(&fifo, n_live));
+    assert_holds(&fifo, before, 4);
+    fifo_compact(&fifo, is_one_in_ten, note_nothing, NULL);
+    assert_int_equal(fifo.head - fifo.tail, n_live);
+    assert_false(fifo_is_stale(&fifo, n_live));
+    assert_holds(&fifo, before, 1);
+    fifo_close(&fifo);
+    assert_int_equal(meta_bytes(), before);
 }
 
 static void compacting_a_queue_of_live_pages_changes_nothing(void **state)
@@ -305,6 +405,8 @@ int main(void)
         cmocka_unit_test(compacting_drops_stale_slots_and_keeps_the_order),
         cmocka_unit_test(compacting_works_around_the_ring_s_end),
         cmocka_unit_test(compacting_a_queue_of_live_pages_changes_nothing),
+        cmocka_unit_test(a_ring_of_its_own_holds_what_is_between_tail_and_head),
+        cmocka_unit_test(compacting_gives_memory_back),
         cmocka_unit_test(random_access_never_reads_ahead),
         cmocka_unit_test(neighbours_in_pairs_never_read_ahead),
         cmocka_unit_test(a_scan_doubles_its_window_once_it_is_confirmed),
