@@ -22,12 +22,14 @@ static void meet(unsigned n_processes, unsigned turn)
 {
     __atomic_fetch_add(&shared->n_ready, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&shared->n_ready, __ATOMIC_SEQ_CST) < n_processes * turn)
-        usleep(1000);
+        usleep(20000); /* all of them together should not keep a processor busy */
 }
 
-static void live(unsigned n_processes, unsigned index, size_t n_bytes, unsigned char *inherited)
+static void live(unsigned n_processes, unsigned index, size_t n_bytes, unsigned char *inherited,
+                 pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    EXPECT(getppid() == parent); /* else it has ended before that */
     unsigned char *own = malloc(n_bytes);
     EXPECT(own);
     pattern_fill(own, n_bytes, index);
@@ -51,10 +53,11 @@ int main(int argc, char **argv)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     EXPECT(pids && inherited && shared != MAP_FAILED);
     pattern_fill(inherited, INHERITED_BYTES, 7);
+    const pid_t parent = getpid();
     for (unsigned i = 0; i < n_processes; i++) {
         EXPECT((pids[i] = fork()) >= 0);
         if (pids[i] == 0)
-            live(n_processes, i, n_bytes, inherited);
+            live(n_processes, i, n_bytes, inherited, parent);
     }
     for (unsigned i = 0; i < n_processes; i++)
         expect_exit(pids[i], 0);
