@@ -85,8 +85,8 @@ static int64_t held_here(void)
 
 void budget_unshare(int64_t n_pages)
 {
-    if (n_pages > pager.self->shared)
-        n_pages = pager.self->shared;
+    int64_t shared = pager.self->shared;
+    n_pages = clamp(n_pages, 0, shared > 0 ? shared : 0);
     pager.self->shared -= n_pages;
     budget_charge(CONTROL_RESIDENT, n_pages);
 }
@@ -100,28 +100,23 @@ void budget_shed(enum control_kind kind, int64_t n_pages)
 }
 
 /*
- * L. What the pool held at the last fork is shared with the other side. Giving up a part of that
- * frees nothing as long as the other has it, so it stays charged until accounts.c has looked.
+ * L. What the pool held at the last fork is shared with the other side. A page that is written to
+ * becomes this process's own: one more. A page that is given up frees nothing as long as the other
+ * has it, so it stays charged until accounts.c has looked.
  */
-static void shed_pool(int64_t n_pages)
+static void charge_unshared_pool(int64_t now)
 {
-    int64_t n_shared = n_pages < pager.pool_shared ? n_pages : pager.pool_shared;
-    budget_charge(CONTROL_POOL, -n_pages);
-    if (n_shared == 0)
-        return;
-    pager.pool_shared -= n_shared;
-    pager.self->shared -= n_shared;
-    budget_charge(CONTROL_RESIDENT, n_shared);
+    int64_t n_pages = pager.pool_shared - now;
+    pager.pool_shared = now;
+    pager.self->shared -= n_pages;
+    budget_charge(CONTROL_RESIDENT, n_pages);
 }
 
 static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
 {
     int64_t change = now - *charged;
     *charged = now;
-    if (change < 0 && kind == CONTROL_POOL)
-        shed_pool(-change);
-    else
-        budget_charge(kind, change);
+    budget_charge(kind, change);
 }
 
 void budget_charge_tables(void)
@@ -131,6 +126,7 @@ void budget_charge_tables(void)
         return;
     struct store_counts counts;
     store_counts(pager.store, &counts);
+    charge_unshared_pool((int64_t)counts.pool_shared_pages);
     charge_to(CONTROL_POOL, &pager.pool_charged, (int64_t)counts.pool_pages);
     charge_to(CONTROL_FILE, &pager.file_charged, (int64_t)(counts.file_held_bytes >> 12));
 }
@@ -204,7 +200,8 @@ void budget_wait_for_room(uint32_t page)
         uint32_t fruitless = atomic_load(&budget_fruitless);
         if (fruitless < start) /* there was progress meanwhile */
             start = fruitless;
-        if (fruitless > start + fruitless_most() && sys_now_ns() - began > PATIENCE_NS)
+        if (fruitless > start + fruitless_most() && sys_now_ns() - began > PATIENCE_NS &&
+            pager.control->left_behind == 0) /* else there may be room after the next look */
             out_of_room();
         service_wake();
         sys_futex_wait(&pager.control->room, turn, WAIT_NS, true);

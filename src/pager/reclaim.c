@@ -40,6 +40,9 @@
 
 #define RAW_PATIENCE 15 /* how often, on average, what did not compress is passed over */
 
+#define SHARED_MOST_BYTES (SYS_PAGE_SIZE / 2)
+#define SHARED_WRITE 48 /* pages stored that others still have, until they go on to the file */
+
 #define POOL_LEAST_SHARE 8
 #define POOL_LEAST 64    /* pages */
 #define POOL_RETREAT 256 /* pages */
@@ -64,6 +67,7 @@ static struct {
     bool file_refuses;    /* the last attempt to write on to the file was in vain */
     _Atomic bool is_full; /* the last page that should be stored could not be */
     uint32_t n_raw_to_pass_over;
+    uint32_t n_shared_stored; /* and not yet written on */
 } work;
 
 int reclaim_init(void)
@@ -463,6 +467,15 @@ static void gather_shared(const struct victims *victims, struct packing *packing
     }
 }
 
+/*
+ * A shared page's frame stays with the others, so for now the copy in the store is a loss. It pays
+ * when the others have stored theirs as well, and by then each of them holds a copy.
+ */
+static bool shared_gains_nothing(const struct store_packed *packed)
+{
+    return !packed->same && packed->n_bytes > SHARED_MOST_BYTES && !work.batch;
+}
+
 /* L. A shared page goes straight into the store; its frame stays with the others. */
 static bool keep_shared(const struct victims *victims, const struct packing *packing, uint32_t at,
                         size_t pool_limit_bytes)
@@ -471,7 +484,8 @@ static bool keep_shared(const struct victims *victims, const struct packing *pac
     if (!is_unchanged(victims, i) || !(table_get(&pager.table, page) & PAGE_SHARED))
         return false;
     bool stays = sharing_would_copy(page_address(page));
-    if (gains_nothing(&work.packed[at]) || !insert(page, &work.packed[at], pool_limit_bytes)) {
+    if (shared_gains_nothing(&work.packed[at]) ||
+        !insert(page, &work.packed[at], pool_limit_bytes)) {
         requeue(page);
         return false;
     }
@@ -506,9 +520,62 @@ static uint32_t store_shared(const struct victims *victims, size_t pool_limit_by
     return n_gone;
 }
 
+static bool relocate(void *context, uint32_t page, store_ref old, store_ref new)
+{
+    if (page >= pager.n_pages || table_get(&pager.table, page) != page_make(PAGE_STORED, old))
+        return false; /* gone, or BUSY: a handler is reading the old copy */
+    table_set(&pager.table, page, page_make(PAGE_STORED, new));
+    return true;
+}
+
+static void tell_once(int error)
+{
+    if (atomic_fetch_or(&pager.control->warned, 2) & 2)
+        return;
+    log_format(pager.control->message, sizeof pager.control->message,
+               "the swap file could not be written (%s): pages stay in RAM as long as it lasts",
+               error == -ENOSPC ? "no space left on the device" : "I/O error");
+}
+
+/* Writes one cluster of the oldest stored pages on to the file; false when none went. */
+static bool write_cluster(void)
+{
+    if (!work.batch)
+        return false;
+    lock_take(&pager.lock);
+    int n = store_collect(pager.store, work.batch);
+    lock_release(&pager.lock);
+    work.file_refuses = n < 0;
+    if (n <= 0)
+        return false;
+    int error = store_write(pager.store, work.batch);
+    work.file_refuses = error < 0;
+    if (error)
+        tell_once(error);
+    lock_take(&pager.lock);
+    size_t n_moved = store_commit(pager.store, work.batch, error, relocate, NULL);
+    budget_charge_tables();
+    lock_release(&pager.lock);
+    control_count(&pager.self->stats.written_pages, n_moved);
+    return n_moved > 0;
+}
+
+/* Evicts shared pages; with a file their copies go there before they are many. */
+static uint32_t evict_shared(const struct victims *victims, int64_t pool_limit)
+{
+    uint32_t n_gone = store_shared(victims, (size_t)pool_limit << SYS_PAGE_SHIFT);
+    work.n_shared_stored += n_gone;
+    if (work.n_shared_stored >= SHARED_WRITE) {
+        work.n_shared_stored = 0;
+        write_cluster();
+    }
+    return n_gone;
+}
+
 /*
  * Tries to evict up to `most` of the oldest pages. Returns how many went; *tried: were there any?
- * `may_fault`: this thread may touch the program's memory, which a handler must not.
+ * `may_fault`: this thread may touch the program's memory and write to the file, which a handler
+ * must not.
  */
 static uint32_t evict_batch(uint32_t most, bool may_fault, int64_t pool_limit, bool *tried)
 {
@@ -519,8 +586,10 @@ static uint32_t evict_batch(uint32_t most, bool may_fault, int64_t pool_limit, b
     *tried = choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most);
     lock_release(&pager.lock);
     uint32_t n_gone = evict(&victims, &left);
-    if (left.shared.n > 0)
-        n_gone += store_shared(&left.shared, (size_t)pool_limit << SYS_PAGE_SHIFT);
+    if (left.shared.n > 0 && may_fault)
+        n_gone += evict_shared(&left.shared, pool_limit);
+    else
+        requeue_all(&left.shared);
     if (left.refused.n > 0 && may_fault)
         n_gone += evict_refused(&left.refused);
     else
@@ -578,46 +647,6 @@ static uint32_t pack_batch(int64_t pool_limit, uint32_t *n_slots)
     return packing.n_done > 0 ? release_slots(packing.n_done) : 0;
 }
 
-static bool relocate(void *context, uint32_t page, store_ref old, store_ref new)
-{
-    if (page >= pager.n_pages || table_get(&pager.table, page) != page_make(PAGE_STORED, old))
-        return false; /* gone, or BUSY: a handler is reading the old copy */
-    table_set(&pager.table, page, page_make(PAGE_STORED, new));
-    return true;
-}
-
-static void tell_once(int error)
-{
-    if (atomic_fetch_or(&pager.control->warned, 2) & 2)
-        return;
-    log_format(pager.control->message, sizeof pager.control->message,
-               "the swap file could not be written (%s): pages stay in RAM as long as it lasts",
-               error == -ENOSPC ? "no space left on the device" : "I/O error");
-}
-
-/* Writes one cluster of the oldest stored pages on to the file; false when none went. */
-static bool write_cluster(void)
-{
-    if (!work.batch)
-        return false;
-    lock_take(&pager.lock);
-    int n = store_collect(pager.store, work.batch);
-    lock_release(&pager.lock);
-    work.file_refuses = n < 0;
-    if (n <= 0)
-        return false;
-    int error = store_write(pager.store, work.batch);
-    work.file_refuses = error < 0;
-    if (error)
-        tell_once(error);
-    lock_take(&pager.lock);
-    size_t n_moved = store_commit(pager.store, work.batch, error, relocate, NULL);
-    budget_charge_tables();
-    lock_release(&pager.lock);
-    control_count(&pager.self->stats.written_pages, n_moved);
-    return n_moved > 0;
-}
-
 /* Empties the pool down to `pages`. */
 static bool write_down_to(int64_t pages)
 {
@@ -630,18 +659,33 @@ static bool write_down_to(int64_t pages)
     return wrote;
 }
 
+/* Pages in the pools of the others, but for what they have in common with somebody. */
+static int64_t pools_of_others(void)
+{
+    int64_t sum = 0;
+    uint32_t end = pager.control->slots_end;
+    for (uint32_t i = 0; i < end; i++) {
+        const struct control_slot *slot = &pager.control->slot[i];
+        int64_t shared = slot->shared;
+        int64_t pool = slot->held[CONTROL_POOL] - (shared > 0 ? shared : 0);
+        if (slot != pager.self && pool > 0)
+            sum += pool;
+    }
+    return sum;
+}
+
 /*
  * What the pool of this process may grow to, pages. What others have is taken off, but a process
- * can always store something: a child counts its parent's pool as its own, though it costs nothing.
+ * can always store something; what it shares with others costs nothing, and to give it up gains
+ * nothing.
  */
 static int64_t pool_limit(const struct watermarks *marks)
 {
-    int64_t pool_of_others = pager.control->held[CONTROL_POOL] - pager.pool_charged;
-    int64_t limit = marks->pool_limit - pool_of_others - pager.n_locked;
+    int64_t limit = marks->pool_limit - pools_of_others() - pager.n_locked;
     int64_t least = marks->pool_limit / POOL_LEAST_SHARE / marks->n_pagers;
     if (least < POOL_LEAST)
         least = POOL_LEAST;
-    least += pager.pool_inherited;
+    least += pager.pool_shared;
     return limit > least ? limit : least;
 }
 

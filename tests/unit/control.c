@@ -222,6 +222,35 @@ static void end_member(pid_t child)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+/* Of what an ended process was charged for, others have as much as they share with anybody. */
+static void what_others_share_is_held_until_somebody_looks(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    unsigned heir = (unsigned)control_reserve(run.control);
+    run.control->slot[heir].shares = CONTROL_SHARES;
+    run.control->slot[heir].shared = 30;
+    pid_t child = start_member(run.control, 50);
+    run.control->slot[1].shares = CONTROL_SHARES;
+    end_member(child);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(run.control->left_behind, 30);
+    assert_int_equal(control_held(run.control), 30);
+
+    child = start_member(run.control, 50); /* who shares nothing leaves nothing behind */
+    end_member(child);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(control_held(run.control), 30);
+
+    run.control->slot[heir].shares = CONTROL_ALONE; /* nobody would ever look */
+    child = start_member(run.control, 50);
+    run.control->slot[1].shares = CONTROL_SHARES;
+    end_member(child);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(control_held(run.control), 0);
+    destroy(&run);
+}
+
 static void note_gone(void *context, unsigned slot)
 {
     *(int *)context = (int)slot;
@@ -411,6 +440,7 @@ int main(void)
         cmocka_unit_test(what_is_not_managed_has_a_peak_of_the_sum),
         cmocka_unit_test(slots_run_out_and_come_back),
         cmocka_unit_test(what_a_killed_process_held_is_taken_back),
+        cmocka_unit_test(what_others_share_is_held_until_somebody_looks),
         cmocka_unit_test(a_process_that_nobody_waited_for_is_gone),
         cmocka_unit_test(a_process_whose_first_thread_ended_is_alive),
         cmocka_unit_test(a_full_block_reaps_before_it_refuses),
