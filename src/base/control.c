@@ -329,6 +329,23 @@ void control_unreserve(struct control *control, unsigned slot)
     atomic_store(&control->slot[slot].pid, 0);
 }
 
+void control_enroll(struct control *control, uint32_t pid)
+{
+    if (pid == 0)
+        pid = own_pid();
+    else if (!shares_pids())
+        return; /* the caller's number for it is not the others' */
+    for (unsigned i = 0; i < control->slots_end; i++)
+        if (atomic_load(&control->slot[i].pid) == pid && is_alive(&control->slot[i], pid))
+            return;
+    uint64_t start_time = start_time_of(pid);
+    int slot = start_time > 0 && start_time != IS_ZOMBIE ? control_reserve(control) : -1;
+    if (slot < 0)
+        return; /* it has ended, or will be refused when it joins */
+    atomic_store(&control->slot[slot].start_time, start_time);
+    atomic_store(&control->slot[slot].pid, pid);
+}
+
 int control_join(struct control *control)
 {
     uint32_t pid = own_pid();

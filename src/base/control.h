@@ -76,6 +76,7 @@ struct control_slot {
     _Atomic uint32_t pid;        /* 0: free */
     _Atomic uint32_t wake;       /* futex (shared): bumped to wake the service thread */
     _Atomic uint32_t request;    /* pages that others ask this process to give back */
+    _Atomic uint32_t n_answered; /* such requests: it has done what it could */
     _Atomic uint32_t serves;     /* it has a service thread that answers requests */
     _Atomic uint32_t armed;      /* its pager runs */
     _Atomic uint32_t shares;     /* enum control_sharing: frames, with another since a fork */
@@ -163,6 +164,13 @@ int control_join(struct control *control);
 int control_reserve(struct control *control);
 void control_adopt(struct control *control, unsigned slot);
 void control_unreserve(struct control *control, unsigned slot);
+
+/*
+ * Gives a process that was made without a fork (posix_spawn, vfork and exec) a slot, unless it has
+ * one, so that the run does not count as ended before its new image has joined. 0: this process.
+ * Async-signal-safe.
+ */
+void control_enroll(struct control *control, uint32_t pid);
 
 /* Adds pages (negative: takes) to what `slot` holds of `kind`, and keeps sums and peaks. */
 void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages);

@@ -26,6 +26,7 @@
 #define POOL_FLOOR_SHARE 8     /* without a file the pool may grow until so little is left */
 #define POOL_FILE_SHARE 4      /* with one, so much: a page from the file costs ten from RAM */
 #define FRUITLESS_PASSES 20    /* in a row, while a fault waits: then there is nothing to be had */
+#define FRUITLESS_TIGHT 10     /* then allocations fail, even if the store would take more */
 #define WORTH_ASKING 64        /* pages that another holds */
 #define ASKS_PER_PASS 100      /* passes that asked another process and got nothing yet, for one */
 #define PATIENCE_NS 500000000u /* before that no wait is in vain: somebody may be preempted */
@@ -214,8 +215,8 @@ static int64_t evictable(const struct control_slot *slot)
     return slot->held[CONTROL_RESIDENT] + slot->held[CONTROL_STAGED] + slot->held[CONTROL_POOL];
 }
 
-/* The other process that holds most is asked to give back. */
-static bool ask_another(int64_t wanted)
+/* The other process that holds most is asked to give back. NULL: no other holds much. */
+static struct control_slot *ask_another(int64_t wanted)
 {
     struct control_slot *most = NULL;
     uint32_t end = atomic_load(&pager.control->slots_end);
@@ -227,13 +228,13 @@ static bool ask_another(int64_t wanted)
             most = slot;
     }
     if (!most || evictable(most) < WORTH_ASKING)
-        return false;
+        return NULL;
     uint32_t none = 0;
     if (atomic_compare_exchange_strong(&most->request, &none, (uint32_t)wanted)) {
         atomic_fetch_add(&most->wake, 1);
         sys_futex_wake(&most->wake, 1, true);
     }
-    return true;
+    return most;
 }
 
 bool budget_is_poor(void)
@@ -264,22 +265,28 @@ bool budget_reap(void)
 }
 
 /*
- * A pass counts as fruitless only if nobody else made room meanwhile. Who was asked for room may
- * have to write to a disk first: such passes count for little, but in the end they do, since the
- * other may have nowhere to put its pages either.
+ * A pass counts as fruitless only if nobody else made room meanwhile, and if who was asked for room
+ * has tried in vain as well. While it has not answered (it may have to write to a disk first)
+ * passes count for little, but in the end they do.
  */
 void budget_no_progress(int64_t wanted)
 {
-    static uint32_t turn_seen, n_asked;
+    static struct {
+        const struct control_slot *slot; /* who was asked last */
+        uint32_t n_answered, n_asked, turn;
+    } seen;
     uint32_t turn = atomic_load(&pager.control->room);
-    bool asked = ask_another(wanted);
-    if (turn != turn_seen) {
-        turn_seen = turn;
-        n_asked = 0;
-    } else if (!asked || ++n_asked % ASKS_PER_PASS == 0) {
+    const struct control_slot *asked = ask_another(wanted);
+    uint32_t n_answered = asked ? atomic_load(&asked->n_answered) : 0;
+    if (turn != seen.turn)
+        seen.n_asked = 0;
+    else if (!asked || (asked == seen.slot && n_answered != seen.n_answered) ||
+             ++seen.n_asked % ASKS_PER_PASS == 0)
         atomic_fetch_add(&budget_fruitless, 1);
-    }
-    if (!asked)
+    seen.slot = asked;
+    seen.n_answered = n_answered;
+    seen.turn = turn;
+    if (!asked && (reclaim_is_store_full() || atomic_load(&budget_fruitless) > FRUITLESS_TIGHT))
         atomic_store(&pager.control->tight, 1);
     sys_sleep_ns(asked ? 2000000 : 1000000);
 }

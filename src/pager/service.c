@@ -105,6 +105,7 @@ static void answer_request(void)
     budget_count_pagers();
     if (reclaim_pass(wanted))
         budget_announce_room();
+    atomic_fetch_add(&pager.self->n_answered, 1);
 }
 
 static void keep_room(void)

@@ -176,6 +176,42 @@ static void what_is_not_managed_has_a_peak_of_the_sum(void **state)
     destroy(&run);
 }
 
+/* A spawned child is known before it joins, and joins with the slot that it was given. */
+static void who_is_enrolled_is_alive_and_joins_once(void **state)
+{
+    struct run run;
+    unsigned n_coming;
+    int go[2], joined[2], slot = -1;
+    create(&run, 0);
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe(joined), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        bool told = read(go[0], &slot, sizeof slot) == sizeof slot;
+        slot = control_join(run.control);
+        _exit(told && write(joined[1], &slot, sizeof slot) == sizeof slot ? 0 : 1);
+    }
+    control_enroll(run.control, (uint32_t)child);
+    control_enroll(run.control, (uint32_t)child);
+    assert_int_equal(control_n_alive(run.control, &n_coming), 1);
+    assert_int_equal(run.control->slot[0].pid, child);
+    assert_int_equal(write(go[1], &slot, sizeof slot), sizeof slot);
+    assert_int_equal(read(joined[0], &slot, sizeof slot), sizeof slot);
+    assert_int_equal(slot, 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    control_enroll(run.control, (uint32_t)child); /* nobody is there any more */
+    assert_int_equal(control_n_alive(run.control, &n_coming), 0);
+    assert_int_equal(run.control->n_processes, 1);
+    control_enroll(run.control, 0);
+    assert_int_equal(run.control->slot[1].pid, getpid());
+    for (int i = 0; i < 2; i++) {
+        close(go[i]);
+        close(joined[i]);
+    }
+    destroy(&run);
+}
+
 static void slots_run_out_and_come_back(void **state)
 {
     struct run run;
@@ -438,6 +474,7 @@ int main(void)
         cmocka_unit_test(joining_again_finds_the_same_slot_emptied),
         cmocka_unit_test(charges_add_up_and_peaks_stay),
         cmocka_unit_test(what_is_not_managed_has_a_peak_of_the_sum),
+        cmocka_unit_test(who_is_enrolled_is_alive_and_joins_once),
         cmocka_unit_test(slots_run_out_and_come_back),
         cmocka_unit_test(what_a_killed_process_held_is_taken_back),
         cmocka_unit_test(what_others_share_is_held_until_somebody_looks),
