@@ -41,6 +41,7 @@
 #define RAW_PATIENCE 15 /* how often, on average, what did not compress is passed over */
 
 #define SHARED_MOST_BYTES (SYS_PAGE_SIZE / 2)
+#define SHARED_DEBT 256 /* pages over the budget, at which no more of them are stored */
 #define SHARED_WRITE 48 /* pages stored that others still have, until they go on to the file */
 
 #define POOL_LEAST_SHARE 8
@@ -560,9 +561,16 @@ static bool write_cluster(void)
     return n_moved > 0;
 }
 
-/* Evicts shared pages; with a file their copies go there before they are many. */
+/*
+ * Evicts shared pages; with a file their copies go there before they are many. Each is a loss until
+ * the others have evicted it as well, and what is lost at any time must stay little.
+ */
 static uint32_t evict_shared(const struct victims *victims, int64_t pool_limit)
 {
+    if (budget_room() < -SHARED_DEBT) {
+        requeue_all(victims);
+        return 0;
+    }
     uint32_t n_gone = store_shared(victims, (size_t)pool_limit << SYS_PAGE_SHIFT);
     work.n_shared_stored += n_gone;
     if (work.n_shared_stored >= SHARED_WRITE) {
