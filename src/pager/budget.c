@@ -30,6 +30,7 @@
 #define WORTH_ASKING 64        /* pages that another holds */
 #define ASKS_PER_PASS 100      /* passes that asked another process and got nothing yet, for one */
 #define PATIENCE_NS 500000000u /* before that no wait is in vain: somebody may be preempted */
+#define LEFT_NS 1000000000ull  /* after it somebody has looked, if anybody does */
 #define WAIT_NS 20000000u
 #define SHARE_WAIT_NS 5000000u /* for another process's room, before it is taken from one's own */
 
@@ -163,7 +164,8 @@ void budget_announce_room(void)
 
 static long held_mib(enum control_kind kind)
 {
-    return (long)(atomic_load(&pager.control->held[kind]) >> 8);
+    int64_t held = atomic_load(&pager.control->held[kind]); /* less what is shared: maybe below 0 */
+    return held > 0 ? (long)(held >> 8) : 0;
 }
 
 static void out_of_room(void)
@@ -259,9 +261,20 @@ static void release_swap_of(void *context, unsigned slot)
         swap_release_owner(space, slot);
 }
 
+/* Whoever would have looked has ended, or shares nothing any more. */
+static void void_left_behind(void)
+{
+    int64_t left = pager.control->left_behind;
+    if (left != 0 && sys_now_ns() - pager.control->left_ns > LEFT_NS)
+        atomic_compare_exchange_strong(&pager.control->left_behind, &left, 0);
+}
+
 bool budget_reap(void)
 {
-    return pager.control && control_reap(pager.control, release_swap_of, NULL) > 0;
+    if (!pager.control)
+        return false;
+    void_left_behind();
+    return control_reap(pager.control, release_swap_of, NULL) > 0;
 }
 
 /*
