@@ -160,7 +160,7 @@ static void raise_peak(_Atomic int64_t *peak, int64_t value)
 
 int64_t control_held(const struct control *control)
 {
-    int64_t sum = 0;
+    int64_t sum = atomic_load_explicit(&control->left_behind, memory_order_relaxed);
     for (int kind = 0; kind < CONTROL_FILE; kind++)
         sum += atomic_load_explicit(&control->held[kind], memory_order_relaxed);
     return sum;
@@ -178,9 +178,42 @@ void control_charge(struct control *control, unsigned slot, enum control_kind ki
         raise_peak(&control->peak_held, control_held(control));
 }
 
+/*
+ * What the slot is charged for and the others have as well, as far as is known: it does not go with
+ * its process, and nobody else is charged for it before somebody has looked.
+ */
+static int64_t shared_with_others(const struct control *control, const struct control_slot *slot)
+{
+    int64_t held = 0, shared = 0;
+    if (atomic_load(&slot->shares) != CONTROL_SHARES)
+        return 0;
+    for (int kind = 0; kind < CONTROL_METADATA; kind++)
+        held += atomic_load(&slot->held[kind]);
+    for (unsigned i = 0; i < control->slots_end; i++) {
+        const struct control_slot *other = &control->slot[i];
+        if (other != slot && atomic_load(&other->shares) == CONTROL_SHARES)
+            shared += atomic_load(&other->shared);
+    }
+    return held < shared ? held : shared;
+}
+
+/* Who looks shares something: where nobody does, nothing is left to be looked at. */
+static void forget_left_behind(struct control *control)
+{
+    for (unsigned i = 0; i < control->slots_end; i++)
+        if (atomic_load(&control->slot[i].shares) == CONTROL_SHARES)
+            return;
+    atomic_store(&control->left_behind, 0);
+}
+
 /* The slot holds nothing afterwards; its process is gone or has a new image. */
 static void clear_holdings(struct control *control, struct control_slot *slot)
 {
+    int64_t left = shared_with_others(control, slot);
+    if (left > 0) {
+        atomic_store(&control->left_ns, sys_now_ns());
+        atomic_fetch_add(&control->left_behind, left);
+    }
     for (int kind = 0; kind < CONTROL_N_KINDS; kind++) {
         int64_t held = atomic_exchange(&slot->held[kind], 0);
         atomic_fetch_sub(&control->held[kind], held);
@@ -192,6 +225,7 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
     atomic_store(&slot->shares, CONTROL_ALONE);
     atomic_store(&slot->shared, 0);
     atomic_store(&slot->unmanaged_pages, 0);
+    forget_left_behind(control);
 }
 
 void control_leave(struct control *control, unsigned slot)
@@ -293,6 +327,23 @@ void control_adopt(struct control *control, unsigned slot)
 void control_unreserve(struct control *control, unsigned slot)
 {
     atomic_store(&control->slot[slot].pid, 0);
+}
+
+void control_enroll(struct control *control, uint32_t pid)
+{
+    if (pid == 0)
+        pid = own_pid();
+    else if (!shares_pids())
+        return; /* the caller's number for it is not the others' */
+    for (unsigned i = 0; i < control->slots_end; i++)
+        if (atomic_load(&control->slot[i].pid) == pid && is_alive(&control->slot[i], pid))
+            return;
+    uint64_t start_time = start_time_of(pid);
+    int slot = start_time > 0 && start_time != IS_ZOMBIE ? control_reserve(control) : -1;
+    if (slot < 0)
+        return; /* it has ended, or will be refused when it joins */
+    atomic_store(&control->slot[slot].start_time, start_time);
+    atomic_store(&control->slot[slot].pid, pid);
 }
 
 int control_join(struct control *control)

@@ -13,8 +13,9 @@
  *
  * A process may be killed at any instruction, so nothing here is locked; every field is an atomic
  * of its own. Invariant C1: for each kind, held[kind] of the run equals the sum over the slots,
- * give or take the updates under way. A slot whose process is gone keeps its figures until
- * somebody reaps it (control_reap), which takes its holdings back and adds up its statistics.
+ * give or take the updates under way; left_behind is nobody's. A slot whose process is gone keeps
+ * its figures until somebody reaps it (control_reap), which takes its holdings back and adds up its
+ * statistics.
  */
 #ifndef QUIRE_BASE_CONTROL_H
 #define QUIRE_BASE_CONTROL_H
@@ -76,12 +77,17 @@ struct control_slot {
     _Atomic uint32_t pid;        /* 0: free */
     _Atomic uint32_t wake;       /* futex (shared): bumped to wake the service thread */
     _Atomic uint32_t request;    /* pages that others ask this process to give back */
+    _Atomic uint32_t n_answered; /* such requests: it has done what it could */
     _Atomic uint32_t serves;     /* it has a service thread that answers requests */
     _Atomic uint32_t armed;      /* its pager runs */
     _Atomic uint32_t shares;     /* enum control_sharing: frames, with another since a fork */
     _Atomic uint64_t start_time; /* of the process, clock ticks since boot: tells a reused pid */
     _Atomic int64_t held[CONTROL_N_KINDS];
-    _Atomic int64_t shared; /* pages of what it holds that are charged to others: in RESIDENT */
+    /*
+     * Pages of what it holds that are charged to others, less those that it is charged for and does
+     * not have any more, since others may: taken off in RESIDENT.
+     */
+    _Atomic int64_t shared;
     _Atomic uint64_t unmanaged_pages; /* RSS that Quire does not manage, when last looked at */
     struct control_stats stats;
 };
@@ -120,6 +126,8 @@ struct control {
     _Atomic uint32_t room;                 /* futex (shared): bumped when room was made */
     _Atomic uint32_t tight;                /* reclaim found nothing to give: allocations may fail */
     _Atomic uint32_t n_left;       /* processes that ended: what they shared is others' now */
+    _Atomic int64_t left_behind;   /* so much of it at most, in pages: held until somebody looks */
+    _Atomic uint64_t left_ns;      /* when that grew last, CLOCK_MONOTONIC */
     _Atomic uint64_t next_look_ns; /* at who shares what; see the pager's accounts.c */
     _Atomic uint64_t n_processes;  /* ever attached */
     _Atomic uint32_t slots_end;    /* no slot at or above it was ever taken */
@@ -157,6 +165,13 @@ int control_join(struct control *control);
 int control_reserve(struct control *control);
 void control_adopt(struct control *control, unsigned slot);
 void control_unreserve(struct control *control, unsigned slot);
+
+/*
+ * Gives a process that was made without a fork (posix_spawn, vfork and exec) a slot, unless it has
+ * one, so that the run does not count as ended before its new image has joined. 0: this process.
+ * Async-signal-safe.
+ */
+void control_enroll(struct control *control, uint32_t pid);
 
 /* Adds pages (negative: takes) to what `slot` holds of `kind`, and keeps sums and peaks. */
 void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages);

@@ -207,16 +207,22 @@ static int scan_present(void)
     return error;
 }
 
-/* L. In a fork's child others are charged for what is still shared. */
+/*
+ * L. In a fork's child others are charged for what is still shared. Unless one of them is not
+ * armed: then it stays charged in full here as well, since nobody sees what is copied there.
+ */
 static void charge_exclusive(void)
 {
     int64_t n_shared = 0;
+    bool unseen = pager.counts_in_full && !accounts_see_all();
+    pager.counts_in_full = false;
+    if (unseen)
+        return;
     for (uint32_t page = 0; (page = table_next(&pager.table, page, pager.n_pages)) < pager.n_pages;
          page++)
         n_shared += (table_get(&pager.table, page) & PAGE_SHARED) != 0;
     budget_charge(CONTROL_RESIDENT, pager.self->shared - n_shared);
     pager.self->shared = n_shared;
-    pager.counts_in_full = false;
 }
 
 static int arm_locked(void)

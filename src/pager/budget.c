@@ -28,9 +28,11 @@
 #define POOL_FLOOR_SHARE 8     /* without a file the pool may grow until so little is left */
 #define POOL_FILE_SHARE 4      /* with one, so much: a page from the file costs ten from RAM */
 #define FRUITLESS_PASSES 20    /* in a row, while a fault waits: then there is nothing to be had */
+#define FRUITLESS_TIGHT 10     /* then allocations fail, even if the store would take more */
 #define WORTH_ASKING 64        /* pages that another holds */
 #define ASKS_PER_PASS 100      /* passes that asked another process and got nothing yet, for one */
 #define PATIENCE_NS 500000000u /* before that no wait is in vain: somebody may be preempted */
+#define LEFT_NS 1000000000ull  /* after it somebody has looked, if anybody does */
 #define WAIT_NS 20000000u
 #define SHARE_WAIT_NS 5000000u /* for another process's room, before it is taken from one's own */
 
@@ -88,8 +90,8 @@ static int64_t held_here(void)
 
 void budget_unshare(int64_t n_pages)
 {
-    if (n_pages > pager.self->shared)
-        n_pages = pager.self->shared;
+    int64_t shared = pager.self->shared;
+    n_pages = clamp(n_pages, 0, shared > 0 ? shared : 0);
     pager.self->shared -= n_pages;
     budget_charge(CONTROL_RESIDENT, n_pages);
 }
@@ -103,28 +105,23 @@ void budget_shed(enum control_kind kind, int64_t n_pages)
 }
 
 /*
- * L. What the pool held at the last fork is shared with the other side. Giving up a part of that
- * frees nothing as long as the other has it, so it stays charged until accounts.c has looked.
+ * L. What the pool held at the last fork is shared with the other side. A page that is written to
+ * becomes this process's own: one more. A page that is given up frees nothing as long as the other
+ * has it, so it stays charged until accounts.c has looked.
  */
-static void shed_pool(int64_t n_pages)
+static void charge_unshared_pool(int64_t now)
 {
-    int64_t n_shared = n_pages < pager.pool_shared ? n_pages : pager.pool_shared;
-    budget_charge(CONTROL_POOL, -n_pages);
-    if (n_shared == 0)
-        return;
-    pager.pool_shared -= n_shared;
-    pager.self->shared -= n_shared;
-    budget_charge(CONTROL_RESIDENT, n_shared);
+    int64_t n_pages = pager.pool_shared - now;
+    pager.pool_shared = now;
+    pager.self->shared -= n_pages;
+    budget_charge(CONTROL_RESIDENT, n_pages);
 }
 
 static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
 {
     int64_t change = now - *charged;
     *charged = now;
-    if (change < 0 && kind == CONTROL_POOL)
-        shed_pool(-change);
-    else
-        budget_charge(kind, change);
+    budget_charge(kind, change);
 }
 
 /* Quire's own tables: those that base/meta.h counts, and the buddy system's. */
@@ -140,6 +137,7 @@ void budget_charge_tables(void)
         return;
     struct store_counts counts;
     store_counts(pager.store, &counts);
+    charge_unshared_pool((int64_t)counts.pool_shared_pages);
     charge_to(CONTROL_POOL, &pager.pool_charged, (int64_t)counts.pool_pages);
     charge_to(CONTROL_FILE, &pager.file_charged, (int64_t)(counts.file_held_bytes >> 12));
 }
@@ -175,7 +173,8 @@ void budget_announce_room(void)
 
 static long held_mib(enum control_kind kind)
 {
-    return (long)(atomic_load(&pager.control->held[kind]) >> 8);
+    int64_t held = atomic_load(&pager.control->held[kind]); /* less what is shared: maybe below 0 */
+    return held > 0 ? (long)(held >> 8) : 0;
 }
 
 static void out_of_room(void)
@@ -213,7 +212,8 @@ void budget_wait_for_room(uint32_t page)
         uint32_t fruitless = atomic_load(&budget_fruitless);
         if (fruitless < start) /* there was progress meanwhile */
             start = fruitless;
-        if (fruitless > start + fruitless_most() && sys_now_ns() - began > PATIENCE_NS)
+        if (fruitless > start + fruitless_most() && sys_now_ns() - began > PATIENCE_NS &&
+            pager.control->left_behind == 0) /* else there may be room after the next look */
             out_of_room();
         service_wake();
         sys_futex_wait(&pager.control->room, turn, WAIT_NS, true);
@@ -226,8 +226,8 @@ static int64_t evictable(const struct control_slot *slot)
     return slot->held[CONTROL_RESIDENT] + slot->held[CONTROL_STAGED] + slot->held[CONTROL_POOL];
 }
 
-/* The other process that holds most is asked to give back. */
-static bool ask_another(int64_t wanted)
+/* The other process that holds most is asked to give back. NULL: no other holds much. */
+static struct control_slot *ask_another(int64_t wanted)
 {
     struct control_slot *most = NULL;
     uint32_t end = atomic_load(&pager.control->slots_end);
@@ -239,13 +239,13 @@ static bool ask_another(int64_t wanted)
             most = slot;
     }
     if (!most || evictable(most) < WORTH_ASKING)
-        return false;
+        return NULL;
     uint32_t none = 0;
     if (atomic_compare_exchange_strong(&most->request, &none, (uint32_t)wanted)) {
         atomic_fetch_add(&most->wake, 1);
         sys_futex_wake(&most->wake, 1, true);
     }
-    return true;
+    return most;
 }
 
 bool budget_is_poor(void)
@@ -270,28 +270,45 @@ static void release_swap_of(void *context, unsigned slot)
         swap_release_owner(space, slot);
 }
 
+/* Whoever would have looked has ended, or shares nothing any more. */
+static void void_left_behind(void)
+{
+    int64_t left = pager.control->left_behind;
+    if (left != 0 && sys_now_ns() - pager.control->left_ns > LEFT_NS)
+        atomic_compare_exchange_strong(&pager.control->left_behind, &left, 0);
+}
+
 bool budget_reap(void)
 {
-    return pager.control && control_reap(pager.control, release_swap_of, NULL) > 0;
+    if (!pager.control)
+        return false;
+    void_left_behind();
+    return control_reap(pager.control, release_swap_of, NULL) > 0;
 }
 
 /*
- * A pass counts as fruitless only if nobody else made room meanwhile. Who was asked for room may
- * have to write to a disk first: such passes count for little, but in the end they do, since the
- * other may have nowhere to put its pages either.
+ * A pass counts as fruitless only if nobody else made room meanwhile, and if who was asked for room
+ * has tried in vain as well. While it has not answered (it may have to write to a disk first)
+ * passes count for little, but in the end they do.
  */
 void budget_no_progress(int64_t wanted)
 {
-    static uint32_t turn_seen, n_asked;
+    static struct {
+        const struct control_slot *slot; /* who was asked last */
+        uint32_t n_answered, n_asked, turn;
+    } seen;
     uint32_t turn = atomic_load(&pager.control->room);
-    bool asked = ask_another(wanted);
-    if (turn != turn_seen) {
-        turn_seen = turn;
-        n_asked = 0;
-    } else if (!asked || ++n_asked % ASKS_PER_PASS == 0) {
+    const struct control_slot *asked = ask_another(wanted);
+    uint32_t n_answered = asked ? atomic_load(&asked->n_answered) : 0;
+    if (turn != seen.turn)
+        seen.n_asked = 0;
+    else if (!asked || (asked == seen.slot && n_answered != seen.n_answered) ||
+             ++seen.n_asked % ASKS_PER_PASS == 0)
         atomic_fetch_add(&budget_fruitless, 1);
-    }
-    if (!asked)
+    seen.slot = asked;
+    seen.n_answered = n_answered;
+    seen.turn = turn;
+    if (!asked && (reclaim_is_store_full() || atomic_load(&budget_fruitless) > FRUITLESS_TIGHT))
         atomic_store(&pager.control->tight, 1);
     sys_sleep_ns(asked ? 2000000 : 1000000);
 }

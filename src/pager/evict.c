@@ -25,6 +25,8 @@
 #endif
 
 #define MOST_LOOKED 512 /* pages, for a batch of victims */
+#define SHARED_DEBT 256 /* pages over the budget, at which no more that are shared are stored */
+#define SHARED_WRITE 48 /* pages stored that others still have, until they go on to the file */
 
 struct leftovers {          /* of an eviction: what could not be moved */
     struct victims refused; /* as busy */
@@ -264,13 +266,35 @@ static uint32_t evict_refused(const struct victims *refused)
     return n_gone;
 }
 
+/*
+ * Evicts shared pages; with a file their copies go there before they are many. Each is a loss until
+ * the others have evicted it as well, and what is lost at any time must stay little.
+ */
+static uint32_t evict_shared(const struct victims *victims, size_t pool_limit_bytes)
+{
+    static uint32_t n_stored; /* and not yet written on; of who has the pass */
+    if (budget_room() < -SHARED_DEBT) {
+        requeue_all(victims);
+        return 0;
+    }
+    uint32_t n_gone = pack_shared(victims, pool_limit_bytes);
+    n_stored += n_gone;
+    if (n_stored >= SHARED_WRITE) {
+        n_stored = 0;
+        writeback_cluster();
+    }
+    return n_gone;
+}
+
 /* Evicts victims of all kinds. */
 static uint32_t evict_all(const struct victims *victims, size_t pool_limit_bytes, bool may_fault)
 {
     struct leftovers left;
     uint32_t n_gone = evict(victims, &left);
-    if (left.shared.n > 0)
-        n_gone += pack_shared(&left.shared, pool_limit_bytes);
+    if (left.shared.n > 0 && may_fault)
+        n_gone += evict_shared(&left.shared, pool_limit_bytes);
+    else
+        requeue_all(&left.shared);
     if (left.clean.n > 0)
         n_gone += pack_clean(&left.clean, pool_limit_bytes);
     if (left.refused.n > 0 && may_fault)

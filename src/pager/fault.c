@@ -395,7 +395,11 @@ void fault_fetch(uint32_t page, uint32_t n_pages)
         if (budget_room() < marks.high)
             return; /* a hint is not worth evicting for */
         enum page_state state = page_state(table_get(&pager.table, page));
-        if (state == PAGE_STAGED || state == PAGE_STORED)
-            wake(serve_absent(page, true));
+        if (state != PAGE_STAGED && state != PAGE_STORED)
+            continue;
+        /* Room may be gone again, and this thread is the one that makes it: no wait. */
+        atomic_store(&service_awaits, (uint64_t)page + 1);
+        wake(serve_absent(page, true));
+        atomic_store(&service_awaits, 0);
     }
 }

@@ -21,8 +21,7 @@
  *
  * What child and parent hold together is charged to the parent; copies are charged to whom they are
  * made for (sharing.c). A process that is not armed sees nothing of that, so there the child is
- * charged in full if there is room; if not, both are armed a few milliseconds later, when most
- * children have executed something else.
+ * charged in full if there is room; if not, the parent is armed first.
  */
 #include "base/meta.h"
 #include "pager/internal.h"
@@ -70,11 +69,18 @@ static void take_locks(void)
     }
 }
 
+static void arm_if_short(void)
+{
+    if (pager.control && !is_armed() && !budget_has_room_to_copy())
+        (void)service_call(SERVICE_ARM, 0, 0, 0); /* else both try again after the fork */
+}
+
 void pager_fork_prepare(void)
 {
     const uint64_t all = ~(uint64_t)0;
     uint64_t signals;
     sys_sigprocmask(SIG_SETMASK, &all, &signals);
+    arm_if_short();
     take_locks();
     forking.signals = signals;
     quire_buddy_lock_all(pager.buddy);
@@ -105,7 +111,12 @@ static void expect_sharing(void)
     atomic_store(&pager.self->shares, CONTROL_SHARES);
     pager.counts_in_full = forking.in_full;
     pager.staging.shared_head = pager.staging.head;
-    pager.pool_shared = pager.pool_charged;
+    if (pager.store) {
+        struct store_counts counts;
+        store_share(pager.store, true);
+        store_counts(pager.store, &counts);
+        pager.pool_shared = (int64_t)counts.pool_shared_pages;
+    }
     pager.n_to_pass_over = pager.n_resident;
 }
 
@@ -141,7 +152,6 @@ void pager_fork_cancel(void)
 static void charge_inherited(void)
 {
     int64_t pool = pager.pool_charged, staged = pager.staging.n_pages;
-    pager.pool_inherited = pool;
     pager.self->shared = forking.in_full ? 0 : pager.n_resident + pool + staged;
     budget_charge(CONTROL_RESIDENT, pager.n_resident - pager.self->shared);
     budget_charge(CONTROL_STAGED, staged);

@@ -66,7 +66,7 @@ static bool keep_shared(const struct victims *victims, const struct packing *pac
     store_ref ref = 0;
     bool marked = is_marked(victims, packing->from[i], PAGE_SHARED);
     bool stays = sharing_would_copy(page_address(page));
-    if (!marked || packing->dead[i] || !packing_pays(i) ||
+    if (!marked || packing->dead[i] || !packing_pays_twice(i) ||
         !packing_insert(packing, i, pool_limit_bytes, &ref)) {
         requeue_if_there(victims, packing->from[i]);
         return false;

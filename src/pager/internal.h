@@ -78,7 +78,6 @@ struct pager {
     int64_t n_to_pass_over;      /* shared pages that are not evicted yet; evict.c */
     uint32_t n_raw_to_pass_over; /* L: pages that did not compress, likewise */
     int64_t pool_shared;         /* of the pool, what a fork's other side may have as well */
-    int64_t pool_inherited;      /* what the pool held at the fork that made this process */
     int64_t pool_charged, metadata_charged, file_charged;
 };
 
@@ -183,6 +182,7 @@ extern _Atomic uint32_t budget_fruitless; /* passes without progress since one h
 
 /* accounts.c; service thread, without L */
 void accounts_expect_sharing(void); /* after a fork: look soon. Any thread */
+bool accounts_see_all(void);        /* every process that shares frames is armed */
 /* Looks, if it is time. When to come back: CLOCK_MONOTONIC, 0: no need. */
 uint64_t accounts_look_if_due(void);
 

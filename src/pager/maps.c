@@ -157,29 +157,40 @@ int pager_unmap(void *address, size_t n_bytes)
     return 0;
 }
 
-/* L. The accessible part of the range changes by this many pages. */
-static bool admit_access(struct pager_guard *guard, uint32_t page, uint32_t n_pages, int prot)
+/* L. The accessible part of the range grows; *n_admitted: by how many pages, which are charged. */
+static bool admit_access(struct pager_guard *guard, uint32_t page, uint32_t n_pages, int prot,
+                         int64_t *n_admitted)
 {
     uint32_t n_accessible = regions_count(&pager.regions, page, n_pages, REGION_ACCESS);
+    *n_admitted = 0;
     if (prot == PROT_NONE || is_armed() || n_accessible == n_pages)
         return true; /* what loses access keeps its contents, and its charge */
-    return pager_admit(guard, (int64_t)n_pages - n_accessible);
+    *n_admitted = (int64_t)n_pages - n_accessible;
+    return pager_admit(guard, *n_admitted);
+}
+
+/* L. The kernel refused what had been admitted; once armed it was not charged. */
+static void take_back_access(int64_t n_admitted)
+{
+    if (!is_armed())
+        take_back(n_admitted);
 }
 
 int pager_protect(void *address, size_t n_bytes, int prot)
 {
     struct pager_guard guard;
     uint32_t page = page_of(address), n_pages = pages_of(n_bytes);
-    int error;
+    int64_t n_admitted;
+    int error = -ENOMEM;
     pager_enter(&guard);
-    if (regions_count(&pager.regions, page, n_pages, 0) != n_pages)
-        error = -ENOMEM;
-    else if (!admit_access(&guard, page, n_pages, prot))
-        error = -ENOMEM;
-    else
+    if (regions_count(&pager.regions, page, n_pages, 0) == n_pages &&
+        admit_access(&guard, page, n_pages, prot, &n_admitted)) {
         error = sys_mprotect(address, n_bytes, prot);
-    if (!error)
-        error = regions_change(&pager.regions, page, n_pages, flags_of(prot), REGION_PROT_MASK);
+        if (!error)
+            error = regions_change(&pager.regions, page, n_pages, flags_of(prot), REGION_PROT_MASK);
+        if (error)
+            take_back_access(n_admitted);
+    }
     pager_leave(&guard);
     service_start_if_large();
     return error;
@@ -188,7 +199,8 @@ int pager_protect(void *address, size_t n_bytes, int prot)
 /* L. Private anonymous memory again, as MAP_FIXED wants it: zeros, with this protection. */
 static int map_over_locked(struct pager_guard *guard, uint32_t page, uint32_t n_pages, int prot)
 {
-    if (!admit_access(guard, page, n_pages, prot))
+    int64_t n_admitted;
+    if (!admit_access(guard, page, n_pages, prot, &n_admitted))
         return -ENOMEM;
     pager_forget_locks(page, n_pages);
     drop_contents(page, n_pages);
@@ -196,6 +208,8 @@ static int map_over_locked(struct pager_guard *guard, uint32_t page, uint32_t n_
     if (!error)
         error = regions_change(&pager.regions, page, n_pages, flags_of(prot),
                                REGION_PROT_MASK | REGION_WIPEONFORK);
+    if (error)
+        take_back_access(n_admitted);
     return error;
 }
 

@@ -82,6 +82,16 @@ bool packing_pays(uint32_t i)
     return pays;
 }
 
+/*
+ * A shared page's frame stays with the others, so for now the copy in the store is a loss. It pays
+ * when the others have stored theirs as well, and by then each of them holds a copy.
+ */
+bool packing_pays_twice(uint32_t i)
+{
+    const struct store_packed *packed = &work.packed[i];
+    return packed->same || packed->n_bytes <= SYS_PAGE_SIZE / 2 || writeback_has_file();
+}
+
 bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit_bytes,
                     store_ref *ref)
 {

@@ -227,8 +227,8 @@ static void forget_page(uint32_t page, page_entry entry)
         break;
     case PAGE_RESIDENT:
         pager.n_resident--;
-        if (entry & PAGE_SHARED && pager.self->shared > 0)
-            pager.self->shared--; /* the frame stays, with who is charged for it */
+        if (entry & PAGE_SHARED)
+            pager.self->shared--; /* the frame stays, and who is charged for it is: accounts.c */
         else if (pager.sees_writes)
             budget_charge(CONTROL_RESIDENT, -1);
         else

@@ -31,18 +31,33 @@ int64_t reclaim_room(void)
     return budget_room() + pager.staging.n_done;
 }
 
+/* Pages in the pools of the others, but for what they have in common with somebody. */
+static int64_t pools_of_others(void)
+{
+    int64_t sum = 0;
+    uint32_t end = pager.control->slots_end;
+    for (uint32_t i = 0; i < end; i++) {
+        const struct control_slot *slot = &pager.control->slot[i];
+        int64_t shared = slot->shared;
+        int64_t pool = slot->held[CONTROL_POOL] - (shared > 0 ? shared : 0);
+        if (slot != pager.self && pool > 0)
+            sum += pool;
+    }
+    return sum;
+}
+
 /*
  * What the pool of this process may grow to, pages. What others have is taken off, but a process
- * can always store something: a child counts its parent's pool as its own, though it costs nothing.
+ * can always store something; what it shares with others costs nothing, and to give it up gains
+ * nothing.
  */
 static int64_t pool_limit(const struct watermarks *marks)
 {
-    int64_t pool_of_others = pager.control->held[CONTROL_POOL] - pager.pool_charged;
-    int64_t limit = marks->pool_limit - pool_of_others - pager.n_locked;
+    int64_t limit = marks->pool_limit - pools_of_others() - pager.n_locked;
     int64_t least = marks->pool_limit / POOL_LEAST_SHARE / marks->n_pagers;
     if (least < POOL_LEAST)
         least = POOL_LEAST;
-    least += pager.pool_inherited;
+    least += pager.pool_shared;
     return limit > least ? limit : least;
 }
 

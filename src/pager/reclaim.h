@@ -25,8 +25,9 @@ struct victims {
 /* evict.c */
 struct eviction {
     uint32_t most_pages, most_runs; /* of neighbours: each is a system call */
-    bool may_fault;                 /* this thread may touch the program's memory; no handler may */
-    size_t pool_limit_bytes;        /* for what goes into the store without staging */
+    bool may_fault; /* this thread may touch the program's memory, and write to the file; no handler
+                     */
+    size_t pool_limit_bytes; /* for what goes into the store without staging */
 };
 /* Tries to evict the oldest pages. Returns how many went; *tried: were there any? */
 uint32_t evict_oldest(const struct eviction *eviction, bool *tried);
@@ -62,6 +63,7 @@ unsigned char *packing_copy(uint32_t i);   /* where the i-th page is to be copie
 void packing_run(struct packing *packing); /* all n have been copied: scrubs and compresses */
 /* L. Whether the i-th, which is not dead, would take less in the store than where it is. */
 bool packing_pays(uint32_t i);
+bool packing_pays_twice(uint32_t i); /* L. The same where its frame stays with others */
 /* L. It goes into the store; false: there is no room for it. */
 bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit_bytes,
                     store_ref *ref);
@@ -72,6 +74,7 @@ bool writeback_is_possible(void); /* there is a file, and it took what it was la
 bool writeback_has_file(void);
 /* What batches are written from, free for other use while none is under way; NULL: no file. */
 struct scratch *writeback_scratch(void);
+bool writeback_cluster(void); /* writes a batch of the oldest of the pool; false: none went */
 /* Writes the oldest of the pool to the file, until it holds `pages`; false: nothing went. */
 bool writeback_down_to(int64_t pages);
 

@@ -58,11 +58,20 @@ static void prepare_fork(uint32_t own_from, uint32_t own_to)
     sharing_protect(own_from, own_to);
 }
 
+/* Whoever shares frames keeps the accounts, too. */
+static int arm_now(void)
+{
+    int error = arm();
+    if (!error && pager.self->shares == CONTROL_SHARES && service.next_sample_ns == 0)
+        service.next_sample_ns = sys_now_ns();
+    return error;
+}
+
 static int run_call(void)
 {
     switch (service.call.operation) {
     case SERVICE_ARM:
-        return is_armed() ? 0 : arm();
+        return is_armed() ? 0 : arm_now();
     case SERVICE_MOVE:
         move_pages(service.call.from, service.call.to, service.call.n_pages);
         return 0;
@@ -97,11 +106,12 @@ static void answer_request(void)
     uint32_t wanted = atomic_exchange(&pager.self->request, 0);
     if (wanted == 0)
         return;
-    if (!is_armed() && arm() < 0)
+    if (!is_armed() && arm_now() < 0)
         return;
     budget_count_pagers();
     if (reclaim_pass(wanted))
         budget_announce_room();
+    atomic_fetch_add(&pager.self->n_answered, 1);
 }
 
 static void keep_room(void)
@@ -117,7 +127,7 @@ static void keep_room(void)
     }
     budget_reap();
     /* What was shared with a fork's other side may have become this process's own. */
-    if (!is_armed() && ((budget_room() >= 0 && !pager.counts_in_full) || arm() < 0))
+    if (!is_armed() && ((budget_room() >= 0 && !pager.counts_in_full) || arm_now() < 0))
         return;
     int64_t room = budget_room();
     if (room >= marks.low)
@@ -155,7 +165,7 @@ static void look_at_sharing(void)
     if (service.next_sample_ns == 0)
         return;
     uint64_t now = sys_now_ns();
-    if (!is_armed() && (now < service.next_sample_ns || arm() < 0))
+    if (!is_armed() && (now < service.next_sample_ns || arm_now() < 0))
         return;
     service.next_sample_ns = accounts_look_if_due();
 }

@@ -85,6 +85,8 @@ void sharing_end(void)
 {
     pager.shares = false;
     pager.pool_shared = 0;
+    if (pager.store)
+        store_share(pager.store, false);
     if (!pager.sees_writes)
         return;
     set_flags(false);

@@ -66,8 +66,7 @@ static unsigned most_clusters(void)
     return control_budget(pager.control) / marks.n_pagers < SMALL_SHARE ? 2 : STORE_BATCH_CLUSTERS;
 }
 
-/* Writes one cluster of the oldest stored pages on to the file; false when none went. */
-static bool write_cluster(void)
+bool writeback_cluster(void)
 {
     if (!work.batch)
         return false;
@@ -94,7 +93,7 @@ bool writeback_down_to(int64_t pages)
 {
     bool wrote = false;
     for (int i = 0; i < MOST_WRITES && pager.pool_charged > pages; i++) {
-        if (!write_cluster())
+        if (!writeback_cluster())
             break;
         wrote = true;
     }

@@ -169,34 +169,47 @@ __attribute__((constructor(102))) static void find_next_functions(void)
     *(void **)&next.spawnp = next_function("posix_spawnp");
 }
 
+/* What executes something in a vfork child is not known to the run yet. */
+static void enroll(pid_t pid)
+{
+    if (is_ready() && preload_control)
+        control_enroll(preload_control, (uint32_t)pid);
+}
+
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {
+    enroll(0);
     return next.execve(path, arguments, WITH_QUIRE(environment));
 }
 
 EXPORT int execv(const char *path, char *const arguments[])
 {
+    enroll(0);
     return next.execve(path, arguments, WITH_QUIRE(environ));
 }
 
 EXPORT int execvp(const char *file, char *const arguments[])
 {
+    enroll(0);
     return next.execvpe(file, arguments, WITH_QUIRE(environ));
 }
 
 EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])
 {
+    enroll(0);
     return next.execvpe(file, arguments, WITH_QUIRE(environment));
 }
 
 EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
 {
+    enroll(0);
     return next.fexecve(fd, arguments, WITH_QUIRE(environment));
 }
 
 EXPORT int execveat(int directory, const char *path, char *const arguments[],
                     char *const environment[], int flags)
 {
+    enroll(0);
     return next.execveat(directory, path, arguments, WITH_QUIRE(environment), flags);
 }
 
@@ -238,16 +251,31 @@ EXPORT int execle(const char *path, const char *first, ...)
     return execve(path, vector, environment);
 }
 
+/* The child has executed its program when this returns, and may still be about to join. */
+static int spawned(int error, pid_t child, pid_t *pid)
+{
+    if (error)
+        return error;
+    enroll(child);
+    if (pid)
+        *pid = child;
+    return 0;
+}
+
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                        const posix_spawnattr_t *attributes, char *const arguments[],
                        char *const environment[])
 {
-    return next.spawn(pid, path, actions, attributes, arguments, WITH_QUIRE(environment));
+    pid_t child;
+    int error = next.spawn(&child, path, actions, attributes, arguments, WITH_QUIRE(environment));
+    return spawned(error, child, pid);
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                         const posix_spawnattr_t *attributes, char *const arguments[],
                         char *const environment[])
 {
-    return next.spawnp(pid, file, actions, attributes, arguments, WITH_QUIRE(environment));
+    pid_t child;
+    int error = next.spawnp(&child, file, actions, attributes, arguments, WITH_QUIRE(environment));
+    return spawned(error, child, pid);
 }

@@ -128,14 +128,14 @@ static bool list_block(struct store *store, struct store_batch *batch, uint32_t 
          at = (unsigned)at + 1 < POOL_SLOTS ? pool_next_used(block, (unsigned)at + 1) : -1) {
         const uint64_t slot = (uint64_t)index << REF_SLOT_BITS | (unsigned)at;
         size_t capacity;
-        struct object_header *header = pool_object(&store->pool, slot, &capacity);
+        const struct object_header *header = pool_object(&store->pool, slot, &capacity);
         if (header->state != OBJECT_KEPT)
             continue;
         struct batch_item *item = place(batch, header);
         if (item == NULL)
             return false;
         item->old = ref_of_slot(slot);
-        header->state = OBJECT_LEAVING;
+        pool_set_state(&store->pool, slot, OBJECT_LEAVING);
         block->n_leaving++;
     }
     return true;
@@ -149,13 +149,20 @@ static void trim_clusters(struct store *store, struct store_batch *batch)
         cluster_unpin(&store->file, batch->first_cluster + --batch->n_clusters);
 }
 
+static void list_from(struct store *store, struct store_batch *batch, uint32_t index)
+{
+    for (; index != POOL_NONE; index = store->pool.blocks[index].age_next)
+        if (!list_block(store, batch, index))
+            break;
+}
+
 static int collect_from_pool(struct store *store, struct store_batch *batch, uint32_t first,
                              unsigned n_clusters)
 {
     begin(store, batch, BATCH_FROM_POOL, first, n_clusters);
-    for (uint32_t i = store->pool.oldest; i != POOL_NONE; i = store->pool.blocks[i].age_next)
-        if (!list_block(store, batch, i))
-            break;
+    list_from(store, batch, pool_oldest_own(&store->pool));
+    if (batch->n_items == 0)
+        list_from(store, batch, store->pool.oldest);
     trim_clusters(store, batch);
     store_count_clusters(store);
     if (batch->n_items == 0)
@@ -346,13 +353,13 @@ static bool delist(struct store *store, const struct batch_item *item)
 {
     const uint64_t slot = ref_slot(item->old);
     size_t capacity;
-    struct object_header *header = pool_object(&store->pool, slot, &capacity);
+    const struct object_header *header = pool_object(&store->pool, slot, &capacity);
     store->pool.blocks[slot >> REF_SLOT_BITS].n_leaving--;
     if (header->state == OBJECT_DEAD) {
         pool_give(&store->pool, slot);
         return false;
     }
-    header->state = OBJECT_KEPT;
+    pool_set_state(&store->pool, slot, OBJECT_KEPT);
     return true;
 }
 

@@ -4,7 +4,7 @@
  * and everything about them out of band.
  *
  *   base   | block 0: class 17 | block 1: class 40 | block 2: free | ...     64 KiB each
- *   blocks | bits, counts, links                   | ...                     88 bytes each
+ *   blocks | bits, counts, links                   | ...                     96 bytes each
  *
  * Classes. A class exists for a number of slots a block, so its slots share the whole block and
  * what would be a tail is in the slots, where an object may use it; below 1.4 KiB, where that
@@ -24,12 +24,18 @@
  * Age: a block joins the young end when it is opened and again when it comes to be over half full,
  * since most of what it holds is then new. Collecting starts at the old end.
  *
+ * Fork: each page is shared with the other side until one of both writes to it, which makes a copy
+ * of the whole page. So while there are shared pages, slots on them are not free to take: other
+ * slots, of blocks opened since, are preferred, and so are objects that were stored since when
+ * something has to go to the file, because to give up a shared page gives nobody memory.
+ *
  * Invariants
  *   P1  n_used = bits in used[]; a block in use has n_used >= 1
  *   P2  used slots, and only pages below n_touched, hold memory; n_pages = sum of n_touched
  *   P3  a block is on room[class][fill] iff it is in use, has a free slot, and fill says right
  *   P4  the age list holds exactly the blocks in use
  *   P5  has_room's bit of a class is set iff one of its room lists is not empty
+ *   P6  shared has no bits but of touched pages; n_shared = sum of its bits
  */
 #include "store/pool.h"
 
@@ -63,7 +69,8 @@ int pool_init(struct pool *pool, size_t max_bytes)
     *pool = (struct pool){.free_head = POOL_NONE,
                           .spare_head = POOL_NONE,
                           .oldest = POOL_NONE,
-                          .youngest = POOL_NONE};
+                          .youngest = POOL_NONE,
+                          .first_own = POOL_NONE};
     memset(pool->room, 0xff, sizeof(pool->room)); /* POOL_NONE */
     make_classes(pool);
     if (max_bytes / POOL_BLOCK_BYTES >= POOL_NONE)
@@ -111,6 +118,12 @@ static void change_pages(struct pool *pool, ssize_t n)
     atomic_store_explicit(&pool->n_pages, pool_pages(pool) + (size_t)n, memory_order_relaxed);
 }
 
+static void change_shared(struct pool *pool, ssize_t n)
+{
+    const size_t now = pool_shared_pages(pool) + (size_t)n;
+    atomic_store_explicit(&pool->n_shared, now, memory_order_relaxed); /* as for n_pages */
+}
+
 static void add_age(struct pool *pool, uint32_t index)
 {
     struct pool_block *block = &pool->blocks[index];
@@ -121,6 +134,8 @@ static void add_age(struct pool *pool, uint32_t index)
     else
         pool->oldest = index;
     pool->youngest = index;
+    if (pool->first_own == POOL_NONE)
+        pool->first_own = index;
 }
 
 static void remove_age(struct pool *pool, uint32_t index)
@@ -134,6 +149,8 @@ static void remove_age(struct pool *pool, uint32_t index)
         pool->blocks[block->age_next].age_prev = block->age_prev;
     else
         pool->youngest = block->age_prev;
+    if (pool->first_own == index)
+        pool->first_own = block->age_next;
 }
 
 static void add_room(struct pool *pool, uint32_t index, enum pool_fill fill)
@@ -177,6 +194,22 @@ static size_t pages_to_touch(const struct pool *pool, const struct pool_block *b
     const size_t end = (slot + 1) * (size_t)pool->slot_bytes[block->class];
     const size_t n = (end + SYS_PAGE_SIZE - 1) >> SYS_PAGE_SHIFT;
     return n > block->n_touched ? n - block->n_touched : 0;
+}
+
+/* Bits of the pages in which bytes [begin, end) of a block lie. */
+static unsigned page_bits(size_t begin, size_t end)
+{
+    const unsigned first = (unsigned)(begin >> SYS_PAGE_SHIFT);
+    const unsigned n = (unsigned)((end - 1) >> SYS_PAGE_SHIFT) + 1 - first;
+    return ((1u << n) - 1) << first;
+}
+
+/* The shared pages that `slot` lies on: to write to it copies them. */
+static unsigned pages_to_copy(const struct pool *pool, const struct pool_block *block,
+                              unsigned slot)
+{
+    const size_t n_bytes = pool->slot_bytes[block->class], begin = slot * n_bytes;
+    return block->shared & page_bits(begin, begin + n_bytes);
 }
 
 /* Metadata counts from the page on that it is touched. */
@@ -231,20 +264,26 @@ static void close_block(struct pool *pool, uint32_t index)
     const size_t n_bytes = (size_t)block->n_touched << SYS_PAGE_SHIFT;
     if (sys_madvise(pool->base + index * POOL_BLOCK_BYTES, n_bytes, MADV_DONTNEED) == 0) {
         change_pages(pool, -(ssize_t)block->n_touched);
+        change_shared(pool, -(ssize_t)__builtin_popcount(block->shared));
         block->n_touched = 0;
+        block->shared = 0;
     } /* else it keeps its memory, stays counted, and is used again */
     block->age_next = pool->free_head;
     pool->free_head = index;
 }
 
-/* A block of the class that has a free slot without touching a page; POOL_NONE: none found. */
-static uint32_t find_touched_room(const struct pool *pool, unsigned class)
+/*
+ * A block of the class with a free slot that takes no copy of a page and no more than `most`
+ * untouched ones; POOL_NONE: none found.
+ */
+static uint32_t find_room(const struct pool *pool, unsigned class, size_t most)
 {
     for (int fill = 0; fill < POOL_N_FILLS; fill++) {
         uint32_t index = pool->room[class][fill];
         for (int i = 0; i < ROOM_TRIES && index != POOL_NONE; i++) {
             const struct pool_block *block = &pool->blocks[index];
-            if (pages_to_touch(pool, block, lowest_free(block)) == 0)
+            const unsigned slot = lowest_free(block);
+            if (pages_to_touch(pool, block, slot) <= most && !pages_to_copy(pool, block, slot))
                 return index;
             index = block->room_next;
         }
@@ -261,7 +300,7 @@ static uint32_t squeeze(struct pool *pool, unsigned class)
     for (unsigned c = class; c < pool->n_classes; c++) {
         if ((pool->has_room[c / 64] >> c % 64 & 1) == 0)
             continue;
-        const uint32_t index = find_touched_room(pool, c);
+        const uint32_t index = find_room(pool, c, 0);
         if (index != POOL_NONE)
             return index;
     }
@@ -271,9 +310,7 @@ static uint32_t squeeze(struct pool *pool, unsigned class)
 /* A block with a free slot for the class within the limit; POOL_NONE: no room. */
 static uint32_t choose_block(struct pool *pool, unsigned class, size_t limit_pages)
 {
-    uint32_t index = pool->room[class][POOL_FULLER];
-    if (index == POOL_NONE)
-        index = pool->room[class][POOL_EMPTIER];
+    uint32_t index = find_room(pool, class, SIZE_MAX);
     if (index == POOL_NONE)
         index = open_block(pool, class, limit_pages);
     if (index == POOL_NONE)
@@ -331,6 +368,42 @@ void pool_give(struct pool *pool, uint64_t slot)
         close_block(pool, index);
     else if (was_full || after != before)
         add_room(pool, index, after);
+}
+
+void pool_share(struct pool *pool)
+{
+    size_t n_shared = 0;
+    for (uint32_t i = 0; i < pool->n_opened; i++) {
+        struct pool_block *block = &pool->blocks[i];
+        block->shared = (uint16_t)((1u << block->n_touched) - 1);
+        n_shared += block->n_touched;
+    }
+    atomic_store_explicit(&pool->n_shared, n_shared, memory_order_relaxed);
+    pool->first_own = POOL_NONE;
+}
+
+void pool_unshare(struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->n_opened && pool_shared_pages(pool) > 0; i++)
+        pool->blocks[i].shared = 0;
+    atomic_store_explicit(&pool->n_shared, 0, memory_order_relaxed);
+}
+
+void pool_will_write(struct pool *pool, uint64_t slot, size_t n_bytes)
+{
+    if (pool_shared_pages(pool) == 0)
+        return;
+    struct pool_block *block = &pool->blocks[slot >> REF_SLOT_BITS];
+    const size_t begin = (slot & (POOL_SLOTS - 1)) * pool->slot_bytes[block->class];
+    const unsigned copied = block->shared & page_bits(begin, begin + n_bytes);
+    block->shared = (uint16_t)(block->shared & ~copied);
+    change_shared(pool, -(ssize_t)__builtin_popcount(copied));
+}
+
+uint32_t pool_oldest_own(const struct pool *pool)
+{
+    return pool_shared_pages(pool) > 0 && pool->first_own != POOL_NONE ? pool->first_own
+                                                                       : pool->oldest;
 }
 
 bool pool_holds(const struct pool *pool, uint64_t slot)
@@ -416,11 +489,25 @@ static int validate_rooms(const struct pool *pool, uint32_t n_expected)
     return n == n_expected ? 0 : unclean("P3: blocks with room are on no list", n);
 }
 
+static int validate_shared(const struct pool *pool)
+{
+    size_t n_shared = 0;
+    for (uint32_t i = 0; i < pool->n_opened; i++) {
+        const struct pool_block *block = &pool->blocks[i];
+        if (block->shared >> block->n_touched != 0)
+            return unclean("P6: an untouched page is shared", i);
+        n_shared += (size_t)__builtin_popcount(block->shared);
+    }
+    return n_shared == pool_shared_pages(pool) ? 0 : unclean("P6: shared pages do not add up", 0);
+}
+
 int pool_validate(const struct pool *pool)
 {
     uint32_t n = 0, n_room = 0;
     size_t n_pages = 0;
     if (validate_ages(pool, &n, &n_pages, &n_room) != 0 || validate_rooms(pool, n_room) != 0)
+        return -EUCLEAN;
+    if (validate_shared(pool) != 0)
         return -EUCLEAN;
     const uint32_t heads[] = {pool->free_head, pool->spare_head};
     for (unsigned list = 0; list < 2; list++) {

@@ -25,9 +25,11 @@ struct pool_block {
     uint16_t n_used;
     uint16_t n_leaving;  /* of these, listed in a batch: OBJECT_LEAVING or OBJECT_DEAD */
     uint16_t first_free; /* no slot below it is free */
+    uint16_t shared;     /* a bit a page: a fork's other side may have its frame as well */
     uint8_t class;
     uint8_t n_touched; /* pages from the start that may hold memory */
 };
+static_assert(POOL_BLOCK_BYTES / SYS_PAGE_SIZE <= 16, "a bit a page in `shared`");
 
 struct pool {
     unsigned char *base;
@@ -37,9 +39,11 @@ struct pool {
     uint32_t free_head; /* opened, empty, untouched; linked by age_next */
     uint32_t spare_head, n_spare;
     uint32_t oldest, youngest;
+    uint32_t first_own; /* since the last fork, the oldest to join the young end; POOL_NONE */
     uint32_t room[POOL_MAX_CLASSES][POOL_N_FILLS];
     uint64_t has_room[(POOL_MAX_CLASSES + 63) / 64]; /* classes with a block in room[] */
     _Atomic size_t n_pages;                          /* sum of n_touched */
+    _Atomic size_t n_shared;                         /* sum of the bits in `shared` */
     size_t charged_bytes;                            /* of blocks[], as metadata */
     unsigned n_classes;
     uint16_t slot_bytes[POOL_MAX_CLASSES];
@@ -57,6 +61,17 @@ void pool_deinit(struct pool *pool);
 int pool_take(struct pool *pool, size_t n_bytes, size_t limit_pages, uint64_t *slot);
 void pool_give(struct pool *pool, uint64_t slot);
 
+/*
+ * A fork: what the pool holds is shared with the other side until it is written to, which makes a
+ * copy of each page. Slots are taken elsewhere while there is room elsewhere.
+ */
+void pool_share(struct pool *pool);
+void pool_unshare(struct pool *pool); /* the others are gone */
+/* The first n_bytes of the slot, which is in use, are about to be written to. */
+void pool_will_write(struct pool *pool, uint64_t slot, size_t n_bytes);
+/* Where collecting starts: with what gives memory back. POOL_NONE: the pool is empty. */
+uint32_t pool_oldest_own(const struct pool *pool);
+
 /* Whether the number names a slot in use. */
 bool pool_holds(const struct pool *pool, uint64_t slot);
 
@@ -70,9 +85,22 @@ static inline struct object_header *pool_object(const struct pool *pool, uint64_
                                             index * *n_bytes);
 }
 
+/* The state of the slot's object changes. */
+static inline void pool_set_state(struct pool *pool, uint64_t slot, enum object_state state)
+{
+    size_t n_bytes;
+    pool_will_write(pool, slot, OBJECT_HEADER_BYTES);
+    pool_object(pool, slot, &n_bytes)->state = (uint8_t)state;
+}
+
 static inline size_t pool_pages(const struct pool *pool)
 {
     return atomic_load_explicit(&pool->n_pages, memory_order_relaxed); /* a figure, no partner */
+}
+
+static inline size_t pool_shared_pages(const struct pool *pool)
+{
+    return atomic_load_explicit(&pool->n_shared, memory_order_relaxed); /* likewise */
 }
 
 /* The first slot in use at or after `index` in the block, or -1. */

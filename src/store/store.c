@@ -110,6 +110,7 @@ int store_insert(struct store *store, uint32_t page, const struct store_packed *
         return error;
     size_t capacity;
     struct object_header *header = pool_object(&store->pool, slot, &capacity);
+    pool_will_write(&store->pool, slot, OBJECT_HEADER_BYTES + packed->n_bytes);
     *header = (struct object_header){.checksum = packed->checksum,
                                      .page = page,
                                      .n_bytes = packed->n_bytes,
@@ -273,7 +274,7 @@ static void drop_ram(struct store *store, store_ref ref)
         misused(ref);
     store_count_ram(store, header, -1);
     if (header->state == OBJECT_LEAVING)
-        header->state = OBJECT_DEAD; /* B2: commit frees the slot */
+        pool_set_state(&store->pool, slot, OBJECT_DEAD); /* B2: commit frees the slot */
     else
         pool_give(&store->pool, slot);
 }
@@ -314,6 +315,7 @@ store_ref store_rename(struct store *store, store_ref ref, uint32_t from, uint32
         if (!pool_holds(&store->pool, ref_slot(ref)) ||
             pool_object(&store->pool, ref_slot(ref), &capacity)->page != from)
             misused(ref);
+        pool_will_write(&store->pool, ref_slot(ref), OBJECT_HEADER_BYTES);
         pool_object(&store->pool, ref_slot(ref), &capacity)->page = to;
         return ref;
     case STORE_FILE: /* its header is on the disk and keeps the old number */
@@ -329,6 +331,14 @@ void store_fork_prepare(struct store *store, unsigned child_owner)
 {
     if (store->file.space != NULL)
         swap_share(store->file.space, store->file.owner, child_owner);
+}
+
+void store_share(struct store *store, bool shared)
+{
+    if (shared)
+        pool_share(&store->pool);
+    else
+        pool_unshare(&store->pool);
 }
 
 void store_fork_child(struct store *store, unsigned child_owner, int swap_fd)
@@ -367,6 +377,7 @@ void store_counts(const struct store *store, struct store_counts *counts)
     const struct store_figures *f = &store->figures;
     *counts = (struct store_counts){
         .pool_pages = pool_pages(&store->pool),
+        .pool_shared_pages = pool_shared_pages(&store->pool),
         .n_ram = atomic_load_explicit(&f->n_ram, memory_order_relaxed),
         .ram_bytes = atomic_load_explicit(&f->ram_bytes, memory_order_relaxed),
         .n_raw = atomic_load_explicit(&f->n_raw, memory_order_relaxed),

@@ -154,6 +154,11 @@ size_t store_commit(struct store *store, struct store_batch *batch, int result,
  */
 void store_fork_prepare(struct store *store, unsigned child_owner);
 void store_fork_child(struct store *store, unsigned child_owner, int swap_fd);
+/*
+ * Locked. In both, after the fork: what the pool holds now is the other side's as well, as long as
+ * neither writes to it. Or nobody else has any of it any more.
+ */
+void store_share(struct store *store, bool shared);
 
 /* 0, or what the last write failed with: to be told once. Any thread. */
 int store_file_error(const struct store *store);
@@ -166,6 +171,7 @@ size_t store_trim(struct store *store);
 
 struct store_counts {
     size_t pool_pages;         /* RAM held by the pool now, pages of 4 KiB */
+    size_t pool_shared_pages;  /* of these, not written to since a fork: the other side's, too */
     size_t n_ram, ram_bytes;   /* objects in the pool and their packed bytes, headers included */
     size_t n_file, file_bytes; /* objects in the file that are alive, in units of 64 bytes */
     size_t file_held_bytes;    /* clusters of the file in use by this process, bytes */

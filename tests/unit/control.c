@@ -176,6 +176,42 @@ static void what_is_not_managed_has_a_peak_of_the_sum(void **state)
     destroy(&run);
 }
 
+/* A spawned child is known before it joins, and joins with the slot that it was given. */
+static void who_is_enrolled_is_alive_and_joins_once(void **state)
+{
+    struct run run;
+    unsigned n_coming;
+    int go[2], joined[2], slot = -1;
+    create(&run, 0);
+    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe(joined), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        bool told = read(go[0], &slot, sizeof slot) == sizeof slot;
+        slot = control_join(run.control);
+        _exit(told && write(joined[1], &slot, sizeof slot) == sizeof slot ? 0 : 1);
+    }
+    control_enroll(run.control, (uint32_t)child);
+    control_enroll(run.control, (uint32_t)child);
+    assert_int_equal(control_n_alive(run.control, &n_coming), 1);
+    assert_int_equal(run.control->slot[0].pid, child);
+    assert_int_equal(write(go[1], &slot, sizeof slot), sizeof slot);
+    assert_int_equal(read(joined[0], &slot, sizeof slot), sizeof slot);
+    assert_int_equal(slot, 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    control_enroll(run.control, (uint32_t)child); /* nobody is there any more */
+    assert_int_equal(control_n_alive(run.control, &n_coming), 0);
+    assert_int_equal(run.control->n_processes, 1);
+    control_enroll(run.control, 0);
+    assert_int_equal(run.control->slot[1].pid, getpid());
+    for (int i = 0; i < 2; i++) {
+        close(go[i]);
+        close(joined[i]);
+    }
+    destroy(&run);
+}
+
 static void slots_run_out_and_come_back(void **state)
 {
     struct run run;
@@ -220,6 +256,35 @@ static void end_member(pid_t child)
     kill(child, SIGKILL);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* Of what an ended process was charged for, others have as much as they share with anybody. */
+static void what_others_share_is_held_until_somebody_looks(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    unsigned heir = (unsigned)control_reserve(run.control);
+    run.control->slot[heir].shares = CONTROL_SHARES;
+    run.control->slot[heir].shared = 30;
+    pid_t child = start_member(run.control, 50);
+    run.control->slot[1].shares = CONTROL_SHARES;
+    end_member(child);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(run.control->left_behind, 30);
+    assert_int_equal(control_held(run.control), 30);
+
+    child = start_member(run.control, 50); /* who shares nothing leaves nothing behind */
+    end_member(child);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(control_held(run.control), 30);
+
+    run.control->slot[heir].shares = CONTROL_ALONE; /* nobody would ever look */
+    child = start_member(run.control, 50);
+    run.control->slot[1].shares = CONTROL_SHARES;
+    end_member(child);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(control_held(run.control), 0);
+    destroy(&run);
 }
 
 static void note_gone(void *context, unsigned slot)
@@ -409,8 +474,10 @@ int main(void)
         cmocka_unit_test(joining_again_finds_the_same_slot_emptied),
         cmocka_unit_test(charges_add_up_and_peaks_stay),
         cmocka_unit_test(what_is_not_managed_has_a_peak_of_the_sum),
+        cmocka_unit_test(who_is_enrolled_is_alive_and_joins_once),
         cmocka_unit_test(slots_run_out_and_come_back),
         cmocka_unit_test(what_a_killed_process_held_is_taken_back),
+        cmocka_unit_test(what_others_share_is_held_until_somebody_looks),
         cmocka_unit_test(a_process_that_nobody_waited_for_is_gone),
         cmocka_unit_test(a_process_whose_first_thread_ended_is_alive),
         cmocka_unit_test(a_full_block_reaps_before_it_refuses),

@@ -137,6 +137,38 @@ static void holes_are_filled_before_growing(void **state)
     assert_int_equal(pool_validate(&pool), 0);
 }
 
+/* After a fork each page is shared until it is written to; nothing new is put on such a page. */
+static void shared_pages_are_written_to_last(void **state)
+{
+    uint64_t slots[100];
+    for (unsigned i = 0; i < 100; i++)
+        slots[i] = take(1500, NO_LIMIT);
+    const size_t pages = pool_pages(&pool);
+    pool_share(&pool);
+    assert_int_equal(pool_shared_pages(&pool), pages);
+    for (unsigned i = 0; i < 100; i += 2)
+        pool_give(&pool, slots[i]);
+    assert_int_equal(pool_shared_pages(&pool), pages);
+    uint64_t slot;
+    assert_int_equal(pool_take(&pool, 1500, pages, &slot), -ENOSPC); /* each hole is a copy */
+    slot = take(1500, NO_LIMIT);
+    assert_int_equal(pool_shared_pages(&pool), pages);
+    assert_int_equal(pool_oldest_own(&pool), slot >> REF_SLOT_BITS);
+    pool_will_write(&pool, slots[1], 16); /* a header, on one page */
+    assert_int_equal(pool_shared_pages(&pool), pages - 1);
+    pool_will_write(&pool, slots[1], 16);
+    assert_int_equal(pool_shared_pages(&pool), pages - 1);
+    assert_int_equal(pool_validate(&pool), 0);
+    for (unsigned i = 1; i < 100; i += 2)
+        pool_give(&pool, slots[i]);
+    assert_true(pool_shared_pages(&pool) <= POOL_SPARE_BLOCKS * 16); /* the rest is given up */
+    assert_int_equal(pool_validate(&pool), 0);
+    pool_unshare(&pool);
+    assert_int_equal(pool_shared_pages(&pool), 0);
+    assert_int_equal(pool_oldest_own(&pool), pool.oldest);
+    assert_int_equal(pool_validate(&pool), 0);
+}
+
 static void the_first_filled_is_the_oldest(void **state)
 {
     const uint64_t first = take(2000, NO_LIMIT);
@@ -197,6 +229,7 @@ int main(void)
         TEST(at_the_limit_a_larger_hole_serves),
         TEST(holes_are_filled_before_growing),
         TEST(the_first_filled_is_the_oldest),
+        TEST(shared_pages_are_written_to_last),
         TEST(holds_only_what_was_taken),
         TEST(validate_notices),
     };
