@@ -25,6 +25,7 @@
 #endif
 
 #define MOST_LOOKED 512 /* pages, for a batch of victims */
+#define RESIDENT_LEAST 32
 #define SHARED_DEBT 256 /* pages over the budget, at which no more that are shared are stored */
 #define SHARED_WRITE 48 /* pages stored that others still have, until they go on to the file */
 
@@ -309,14 +310,26 @@ void evict_these(const struct victims *victims, size_t pool_limit_bytes)
     evict_all(victims, pool_limit_bytes, false);
 }
 
+/*
+ * L. An instruction may need several pages at a time, so what came in last must stay, or a process
+ * that has next to nothing would evict one to bring in the other for ever.
+ */
+static uint32_t most_pages(const struct eviction *eviction)
+{
+    int64_t most = pager.n_resident - RESIDENT_LEAST;
+    int64_t n_free = (int64_t)(pager.staging.n_slots - (pager.staging.head - pager.staging.tail));
+    if (n_free < most)
+        most = n_free;
+    if (most > eviction->most_pages)
+        most = eviction->most_pages;
+    return most > 0 ? (uint32_t)most : 0;
+}
+
 uint32_t evict_oldest(const struct eviction *eviction, bool *tried)
 {
     struct victims victims;
     lock_take(&pager.lock);
-    uint64_t n_free_slots = pager.staging.n_slots - (pager.staging.head - pager.staging.tail);
-    uint32_t most = eviction->most_pages;
-    *tried = choose(&victims, n_free_slots < most ? (uint32_t)n_free_slots : most,
-                    eviction->most_runs);
+    *tried = choose(&victims, most_pages(eviction), eviction->most_runs);
     lock_release(&pager.lock);
     return evict_all(&victims, eviction->pool_limit_bytes, eviction->may_fault);
 }

@@ -13,6 +13,7 @@
 #define MOST_RUNS 32 /* of victims: each is a move */
 #define STEP_RUNS 16
 #define STEP_PAGES 16
+#define STEPS_PER_COUNT 64
 /* Batches a pass: calls and forks wait for its end. */
 #define MOST_BATCHES (RECLAIM_PASS_PAGES / EVICT_BATCH)
 
@@ -111,10 +112,19 @@ bool reclaim_pass(int64_t wanted)
     return progress || writeback_down_to(pager.pool_charged - POOL_RETREAT);
 }
 
+/* A process that began to page a moment ago finds out here that it is not alone. */
+static void count_pagers_now_and_then(void)
+{
+    static _Atomic uint32_t n_steps;
+    if (atomic_fetch_add_explicit(&n_steps, 1, memory_order_relaxed) % STEPS_PER_COUNT == 0)
+        budget_count_pagers();
+}
+
 void reclaim_step(void)
 {
     struct watermarks marks;
     bool tried;
+    count_pagers_now_and_then();
     if (budget_is_poor() || !lock_try(&pager.pass))
         return; /* the service thread asks the others first */
     budget_watermarks(&marks);
