@@ -19,7 +19,7 @@ def test(case):
     for name, program in PROGRAMS.items():
         for _ in range(ROUNDS):
             argv = [case.python(), "-c", program, "/bin/bash", "-c", CHILD]
-            run = case.under(argv, 64 * MIB, grace=60)
+            run = case.under(argv, 64 * MIB)
             case.check(run.measured.status == 0,
                        f"{name}: ended with {run.measured.status}\n    {run.tail()}")
             result = run.directory / "result"
