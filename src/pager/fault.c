@@ -181,11 +181,10 @@ static bool copy_back(uint32_t page, uint32_t slot)
     return true;
 }
 
-static struct waiters serve_staged(uint32_t page, page_entry entry)
+/* L. Takes up to n pages back from consecutive slots. Returns how many came. */
+static uint32_t take_back(uint32_t page, uint32_t slot, uint32_t n)
 {
-    uint32_t slot = (uint32_t)page_payload(entry);
-    uint32_t window = readahead_window(&pager.load, page, WINDOW_PAGES);
-    uint32_t n = staged_run(page, slot, window), done = 0;
+    uint32_t done = 0;
     ssize_t moved = frames_move(page_address(page), staging_address(&pager.staging, slot), n);
     if (moved > 0)
         done = (uint32_t)moved;
@@ -202,6 +201,15 @@ static struct waiters serve_staged(uint32_t page, page_entry entry)
     /* Resident first: room may look smaller for a moment, never larger. */
     budget_charge(CONTROL_RESIDENT, done);
     budget_charge(CONTROL_STAGED, -(int64_t)done);
+    return done;
+}
+
+static struct waiters serve_staged(uint32_t page, page_entry entry)
+{
+    uint32_t slot = (uint32_t)page_payload(entry);
+    uint32_t window = readahead_window(&pager.load, page, WINDOW_PAGES);
+    uint32_t n = staged_run(page, slot, window);
+    uint32_t done = take_back(page, slot, n);
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_STAGING, done);
     return (struct waiters){page, n};
@@ -354,22 +362,69 @@ static void make_room(const struct watermarks *marks)
         reclaim_step();
 }
 
-void fault_serve(_Atomic uint32_t *n_served, uintptr_t address, uint64_t flags)
+static uint32_t faulting_page(const struct fault *fault)
 {
-    uint64_t start = sys_now_ns();
     uintptr_t base = (uintptr_t)pager.base;
-    struct watermarks marks;
-    if (address < base || address >= base + ((size_t)pager.n_pages << SYS_PAGE_SHIFT)) {
+    if (fault->address < base ||
+        fault->address >= base + ((size_t)pager.n_pages << SYS_PAGE_SHIFT)) {
         /* Nobody but the pager knows the staging area, and it never touches an absent slot. */
         pager_end_run(CONTROL_FAILED, "internal error: a fault at 0x%lx outside of the arena",
-                      (unsigned long)address);
+                      (unsigned long)fault->address);
+    }
+    return page_of((char *)fault->address);
+}
+
+/* L, of the forking thread: brings in just this page, whether there is room or not. */
+static void bring_in(uint32_t page)
+{
+    page_entry entry = table_get(&pager.table, page);
+    if (page_state(entry) == PAGE_RESIDENT) {
+        install_writable(page, zeros, 1);
+        return;
+    }
+    if (page_state(entry) == PAGE_STAGED) {
+        take_back(page, (uint32_t)page_payload(entry), 1);
+        return;
+    }
+    make_busy(page, 1);
+    struct window *window = window_take();
+    const unsigned char *contents = zeros;
+    if (page_state(entry) == PAGE_STORED) {
+        load(window, page, 1);
+        contents = window->pages.memory;
+    }
+    uint32_t done = install_writable(page, contents, 1);
+    window_give(window);
+    finish(page, 1, done, false);
+}
+
+bool fault_serve_forker(const struct fault *fault)
+{
+    if (fault->thread == 0 || atomic_load(&fork_thread) != fault->thread)
+        return false;
+    uint32_t page = faulting_page(fault);
+    if (fault->flags & UFFD_PAGEFAULT_FLAG_WP)
+        sharing_make_own(page);
+    else
+        bring_in(page);
+    wake((struct waiters){page, 1});
+    return true;
+}
+
+void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
+{
+    uint64_t start = sys_now_ns();
+    struct watermarks marks;
+    uint32_t page = faulting_page(fault);
+    if (fault_serve_forker(fault)) {
+        atomic_fetch_add(n_served, 1);
+        return;
     }
     budget_watermarks(&marks);
     make_room(&marks);
-    uint32_t page = page_of((char *)address);
-    struct waiters waiters = flags & UFFD_PAGEFAULT_FLAG_WP
+    struct waiters waiters = fault->flags & UFFD_PAGEFAULT_FLAG_WP
                                  ? serve_write(page)
-                                 : serve_absent(page, !(flags & UFFD_PAGEFAULT_FLAG_WRITE));
+                                 : serve_absent(page, !(fault->flags & UFFD_PAGEFAULT_FLAG_WRITE));
     if (reclaim_room() < marks.urgent)
         service_wake();
     uint64_t duration = sys_now_ns() - start;

@@ -15,9 +15,12 @@
  * The kernel drops a child's registrations (UFFD_EVENT_FORK would need CAP_SYS_PTRACE), so until
  * the child has registered anew an absent page would read as zeros. Nothing of the program's runs
  * in that time: the handlers here are registered before all others, so they run last before the
- * fork and first after it, and libc's own work in between touches only stdio's streams, which the
- * caller (src/preload) makes resident. A child that Quire does not see (a raw clone) does not even
- * get the memory: the arena is MADV_DONTFORK in between, so it ends with a signal instead.
+ * fork and first after it. libc's own work in between touches stdio's streams, which the caller
+ * (src/preload) makes resident, and the state of its name service, before the fork and after it; if
+ * that is absent the parent faults under its own locks, and is served all the same
+ * (fault_serve_forker), so that the child finds it. A child that Quire does not see (a raw clone)
+ * does not even get the memory: the arena is MADV_DONTFORK in between, so it ends with a signal
+ * instead.
  *
  * What child and parent hold together is charged to the parent; copies are charged to whom they are
  * made for (sharing.c). A process that is not armed sees nothing of that, so there the child is
@@ -82,6 +85,7 @@ void pager_fork_prepare(void)
     sys_sigprocmask(SIG_SETMASK, &all, &signals);
     arm_if_short();
     take_locks();
+    atomic_store(&fork_thread, is_armed() ? (uint32_t)sys_gettid() : 0);
     forking.signals = signals;
     quire_buddy_lock_all(pager.buddy);
     meta_fork_prepare();
@@ -96,6 +100,7 @@ void pager_fork_prepare(void)
 
 static void release_all(void)
 {
+    atomic_store(&fork_thread, 0);
     meta_fork_done();
     quire_buddy_unlock_all(pager.buddy);
     lock_release(&pager.lock);

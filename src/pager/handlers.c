@@ -89,7 +89,9 @@ static bool answer(struct thread *self, struct uffd_msg *message)
     ssize_t n = sys_read(service_uffd, message, sizeof *message);
     if (n == sizeof *message && message->event == UFFD_EVENT_PAGEFAULT) {
         atomic_fetch_add(&self->n_read, 1);
-        fault_serve(&self->n_served, message->arg.pagefault.address, message->arg.pagefault.flags);
+        const struct fault fault = {message->arg.pagefault.address, message->arg.pagefault.flags,
+                                    message->arg.pagefault.feat.ptid};
+        fault_serve(&self->n_served, &fault);
         return true;
     }
     if (n < 0 && n != -EAGAIN && n != -EINTR)
@@ -132,8 +134,10 @@ static void watch(struct thread *self)
     bool had_work = false;
     while (atomic_load(&mode) == ALONE) {
         sys_futex_wait(&mode, ALONE, interval, false);
-        if (processor != lone_processor)
-            bind(0, processor = lone_processor);
+        if (processor != lone_processor) {
+            processor = lone_processor;
+            bind(0, processor);
+        }
         uint32_t now_served = lone.n_served;
         bool has_work = lone.n_read != now_served || sys_poll_in(service_uffd, 0) > 0;
         if (has_work && had_work && now_served == served) {
@@ -180,12 +184,25 @@ static int processor_of(uint32_t tid)
     return processor < 1024 ? (int)processor : -1;
 }
 
+bool handlers_read(struct fault *fault)
+{
+    struct uffd_msg message;
+    if (sys_read(service_uffd, &message, sizeof message) != sizeof message ||
+        message.event != UFFD_EVENT_PAGEFAULT)
+        return false;
+    *fault = (struct fault){message.arg.pagefault.address, message.arg.pagefault.flags,
+                            message.arg.pagefault.feat.ptid};
+    return true;
+}
+
 /* Goes where the thread is that faulted last. */
 static void follow(uint32_t thread)
 {
     int processor = processor_of(thread);
-    if (processor >= 0 && processor != lone_processor)
-        bind(0, lone_processor = processor);
+    if (processor < 0 || processor == lone_processor)
+        return;
+    lone_processor = processor;
+    bind(0, processor);
 }
 
 /* Notes whose fault it was; where too many are others' the crowd is called. */

@@ -207,6 +207,7 @@ void service_fork_parent(void);
 /* Forgets the parent's threads and starts this process's own, if the parent had them. */
 int service_fork_child(bool armed);
 extern int service_uffd;                /* only meaningful in the pager's threads */
+extern _Atomic uint32_t fork_thread;    /* it holds L and the pass, for a fork; 0: nobody */
 extern _Atomic uint64_t service_awaits; /* the page that it may be faulting on itself, plus 1 */
 
 /* arm.c; service thread */
@@ -251,16 +252,28 @@ uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresse
 void frames_fork_child(void);
 
 /* fault.c; handlers' threads */
+struct fault { /* what a message of the userfaultfd tells */
+    uintptr_t address;
+    uint64_t flags; /* UFFD_PAGEFAULT_FLAG_... */
+    uint32_t thread;
+};
 int fault_init(void);
 /* Serves what a fault's message tells of. Takes L; the last thing it does is to wake who waits, and
  * before that it counts in n_served. */
-void fault_serve(_Atomic uint32_t *n_served, uintptr_t address, uint64_t flags);
+void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault);
+/*
+ * The thread that is about to fork holds L and the pass, and has hit upon an absent page itself: it
+ * is served under its own lock. False: the fault is another thread's.
+ */
+bool fault_serve_forker(const struct fault *fault);
 /* Service thread: brings pages [page, page + n) in, as far as there is room. */
 void fault_fetch(uint32_t page, uint32_t n_pages);
 
 /* handlers.c */
 int handlers_start(void);
 void handlers_gather(void); /* a handler is about to wait: all others are needed */
+/* Reads a message, if there is one. Any pager thread. */
+bool handlers_read(struct fault *fault);
 
 /* reclaim.c; service thread, or with the pass */
 #define RECLAIM_PASS_PAGES 2048 /* a pass that evicts nothing has looked at so many */

@@ -11,6 +11,7 @@
  *
  * A call is synchronous: the caller waits with its signals blocked and holds no lock but call_lock.
  */
+#include "base/checked.h"
 #include "base/thread.h"
 #include "base/uffd.h"
 #include "pager/reclaim.h"
@@ -27,16 +28,20 @@
 #define SERVICE_LEAST 64
 #define FIRST_SAMPLE_NS 5000000 /* after a fork */
 #define REST_NS 200000000       /* without work, until what is used for it is given back */
-#define LOOK_NS 500000000       /* between looks at what is not managed, while there is work */
+#define STAND_BY_MOST 128
+#define STAND_BY_NS 2000000 /* between looks at whether the forking thread needs something */
+#define LOOK_NS 500000000   /* between looks at what is not managed, while there is work */
 
 enum { NOT_STARTED, STARTING, RUNNING };
 
 int service_uffd = -1;
 _Atomic uint64_t service_awaits;
+_Atomic uint32_t fork_thread;
 
 static struct {
     _Atomic uint32_t state;
-    _Atomic uint32_t asleep; /* it waits, or is about to: worth a wake-up */
+    _Atomic uint32_t asleep;  /* it waits, or is about to: worth a wake-up */
+    _Atomic uint32_t n_forks; /* that are done; a flag could be set again before it is looked at */
     struct lock call_lock;
     struct { /* the call under way; call_lock, then handed to the service thread */
         enum service_operation operation;
@@ -88,16 +93,40 @@ static int run_call(void)
     return -EINVAL;
 }
 
+/*
+ * Until a fork is done the forking thread holds all locks. If it hits upon an absent page meanwhile
+ * (libc looks at memory of its own on the way), a handler may be there to serve it, or all may be
+ * waiting for L with another thread's fault. This thread is free. Whose fault it reads and can't
+ * serve is woken afterwards, and faults again.
+ */
+static void stand_by_forker(uint32_t n_forks)
+{
+    uintptr_t others[STAND_BY_MOST];
+    unsigned n_others = 0;
+    struct fault fault;
+    while (atomic_load(&service.n_forks) == n_forks) {
+        if (n_others == STAND_BY_MOST || !handlers_read(&fault))
+            sys_futex_wait(&service.n_forks, n_forks, STAND_BY_NS, false);
+        else if (!fault_serve_forker(&fault))
+            others[n_others++] = fault.address;
+    }
+    for (unsigned i = 0; i < n_others; i++)
+        uffd_wake(service_uffd, (void *)round_down(others[i], SYS_PAGE_SIZE), SYS_PAGE_SIZE);
+}
+
 static void answer_call(void)
 {
     if (!(atomic_load(&service.call_turn) & 1))
         return;
     bool is_fork = service.call.operation == SERVICE_FORK;
+    uint32_t n_forks = atomic_load(&service.n_forks);
     service.call.result = run_call();
     atomic_fetch_add(&service.call_turn, 1);
     sys_futex_wake(&service.call_turn, 1, false);
-    if (is_fork)
-        lock_take(&pager.pass); /* the caller has it now; wait until the fork is done */
+    if (is_fork) { /* the caller has the pass now */
+        stand_by_forker(n_forks);
+        lock_take(&pager.pass);
+    }
 }
 
 /* What others ask for, they get on top of what this process needs for itself. */
@@ -346,6 +375,8 @@ void service_fork_prepare(uint32_t own_from, uint32_t own_to)
 
 void service_fork_parent(void)
 {
+    atomic_fetch_add(&service.n_forks, 1);
+    sys_futex_wake(&service.n_forks, 1, false);
     lock_release(&pager.pass);
     lock_release(&service.call_lock);
 }
@@ -364,6 +395,7 @@ int service_fork_child(bool armed)
     atomic_store(&service.asleep, 0);
     atomic_store(&service.call_turn, 0);
     atomic_store(&service_awaits, 0);
+    atomic_store(&fork_thread, 0);
     service.next_sample_ns = 0;
     service.work_seen = 0;
     service.rest_at_ns = 1; /* at once: its parent's work is nothing to it */

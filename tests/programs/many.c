@@ -14,7 +14,7 @@
 enum { N_ROUNDS = 3, INHERITED_BYTES = 256 << 10 };
 
 static struct shared {
-    _Atomic unsigned n_ready;
+    unsigned n_ready;
 } * shared;
 
 /* Waits until all have come so far. */
