@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { N_BYTES = 1 << 20, N_THREADS = 2, N_ROUNDS = 6 };
+enum { N_BYTES = 256 << 10, N_THREADS = 2, N_ROUNDS = 6 };
 
 static atomic_bool ended;
 

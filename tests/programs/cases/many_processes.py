@@ -3,7 +3,7 @@
 from harness import MIB
 
 N_PROCESSES, KIB_EACH, BUDGET_MIB = 50, 1280, 48
-TABLES_KIB = 400  # of Quire's own for each process
+TABLES_KIB = 480  # of Quire's own for each process
 
 
 def test(case):
