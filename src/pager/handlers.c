@@ -83,14 +83,19 @@ void handlers_gather(void)
     lone_processor = -1;
 }
 
+static struct fault fault_of(const struct uffd_msg *message)
+{
+    return (struct fault){message->arg.pagefault.address, message->arg.pagefault.flags,
+                          message->arg.pagefault.feat.ptid};
+}
+
 /* Answers one fault, if there is one. */
 static bool answer(struct thread *self, struct uffd_msg *message)
 {
     ssize_t n = sys_read(service_uffd, message, sizeof *message);
     if (n == sizeof *message && message->event == UFFD_EVENT_PAGEFAULT) {
         atomic_fetch_add(&self->n_read, 1);
-        const struct fault fault = {message->arg.pagefault.address, message->arg.pagefault.flags,
-                                    message->arg.pagefault.feat.ptid};
+        const struct fault fault = fault_of(message);
         fault_serve(&self->n_served, &fault);
         return true;
     }
@@ -190,8 +195,7 @@ bool handlers_read(struct fault *fault)
     if (sys_read(service_uffd, &message, sizeof message) != sizeof message ||
         message.event != UFFD_EVENT_PAGEFAULT)
         return false;
-    *fault = (struct fault){message.arg.pagefault.address, message.arg.pagefault.flags,
-                            message.arg.pagefault.feat.ptid};
+    *fault = fault_of(&message);
     return true;
 }
 

@@ -83,8 +83,8 @@ bool packing_pays(uint32_t i)
 }
 
 /*
- * A shared page's frame stays with the others, so for now the copy in the store is a loss. It pays
- * when the others have stored theirs as well, and by then each of them holds a copy.
+ * A shared page's frame stays with the others, so the copy in the store is a loss until the others
+ * have stored theirs as well, and by then each of them holds a copy.
  */
 bool packing_pays_twice(uint32_t i)
 {
