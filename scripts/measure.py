@@ -6,7 +6,7 @@ As a command: measure.py [--timeout SECONDS] [--figures FILE] -- COMMAND [ARG...
 writes lines `key: value` to FILE and ends as COMMAND did. Tests and benchmarks import it.
 
 Peak memory is the highest sum of the anonymous and shared-anonymous memory (Pss_Anon, Pss_Shmem of
-/proc/PID/smaps_rollup) of all processes that descend from the command, sampled every 10 ms; pages
+/proc/PID/smaps_rollup, or RssAnon where that is less) of all processes that descend from the command, sampled every 10 ms; pages
 that a fork shares count once. Launchers of Quire are left out: they are not the program.
 """
 import argparse
@@ -74,17 +74,29 @@ def same_memory(pid, other):
     return ctypes.CDLL(None).syscall(kcmp, pid, other, kcmp_vm, 0, 0) == 0
 
 
-def anonymous_bytes(pid):
-    """Anonymous and shared-anonymous memory of one process, bytes; 0 when it is gone."""
+def sum_of_fields(path, names):
+    """The sum of these fields of a file of /proc, bytes."""
     total = 0
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            for line in file:
-                if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")):
-                    total += int(line.split()[1]) << 10
-    except OSError:
-        pass
+    with open(path, "rb") as file:
+        for line in file:
+            if line.startswith(names):
+                total += int(line.split()[1]) << 10
     return total
+
+
+def anonymous_bytes(pid):
+    """Anonymous and shared-anonymous memory of one process, bytes; 0 when it is gone.
+
+    smaps_rollup is no snapshot: what moves to a higher address while the kernel walks through a
+    large process is counted twice. RssAnon is one, but knows nothing of shares. Neither can be
+    less than the share at that time, so the smaller of the two is nearer.
+    """
+    try:
+        walked = sum_of_fields(f"/proc/{pid}/smaps_rollup", (b"Pss_Anon:", b"Pss_Shmem:"))
+        counted = sum_of_fields(f"/proc/{pid}/status", (b"RssAnon:", b"RssShmem:"))
+    except OSError:
+        return 0
+    return min(walked, counted)
 
 
 def program_name(pid):
