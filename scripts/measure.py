@@ -6,8 +6,9 @@ As a command: measure.py [--timeout SECONDS] [--figures FILE] -- COMMAND [ARG...
 writes lines `key: value` to FILE and ends as COMMAND did. Tests and benchmarks import it.
 
 Peak memory is the highest sum of the anonymous and shared-anonymous memory (Pss_Anon, Pss_Shmem of
-/proc/PID/smaps_rollup, or RssAnon where that is less) of all processes that descend from the command, sampled every 10 ms; pages
-that a fork shares count once. Launchers of Quire are left out: they are not the program.
+/proc/PID/smaps_rollup, or RssAnon, RssShmem of /proc/PID/status where those are less) of all
+processes that descend from the command, sampled every 10 ms; pages that a fork shares count once.
+Launchers of Quire are left out: they are not the program.
 """
 import argparse
 import ctypes

@@ -7,7 +7,7 @@ a missing program Skip. Case.compare() is the usual whole: it checks that
   1. standard output, standard error, named output files and exit status are the same bytes;
   2. the run paged: faults and evictions are not 0;
   3. seen from outside, the tree's anonymous memory stayed under the budget, plus what Quire says
-     it does not manage, plus a grace of 8 MiB;
+     it does not manage, plus a grace of 8 MiB (check_bound() takes another, for helpers.py);
   4. so did what Quire itself counts, but for pages under way (1 MiB);
   5. no process outlives the run, and nothing hangs.
 """
