@@ -28,9 +28,9 @@
  *     unless its bit had not changed either when it was counted.
  * Where somebody is busy with the cluster, the count can't be mended, and that one's end does not
  * do it either (a claim that fails changes nothing): so the word is marked as suspect first, then
- * looked at once more, and whoever stops being busy with a suspect cluster recounts it. What is
- * left is a process that is killed just then: that costs one cluster, till its next user. All of
- * this is sequentially consistent; nothing here is hot: a cluster is 40 pages.
+ * looked at once more, and whoever stops being busy with a suspect cluster recounts it. Meanwhile
+ * its busy[] says DONE: not busy, but whoever reaps it has to recount for it. All of this is
+ * sequentially consistent; nothing here is hot: a cluster is 40 pages.
  *
  * Invariants
  *   S1  count >= the owners that have the bit; equal when nobody is busy with the cluster
@@ -57,6 +57,9 @@ static_assert(SWAP_OWNERS <= COUNT_MASK, "a count holds all owners");
 #define IDLE_CLUSTERS 64                 /* that many written free clusters are kept unpunched */
 #define PUNCH_RUN 64                     /* clusters punched in one call */
 
+#define DONE (1u << 31) /* in busy[]: what it did is done, a suspect count is not yet mended */
+static_assert(MAX_CLUSTERS < DONE, "a cluster and DONE fit in one word");
+
 enum busy { BUSY_OWNER, BUSY_PUNCH, BUSY_N }; /* two threads of one owner may be at work */
 
 struct swap_space {
@@ -65,7 +68,7 @@ struct swap_space {
     _Atomic uint64_t hint;   /* version 32, cluster 32: S2 */
     _Atomic int64_t n_idle;  /* free and written; a hint, may drift when processes are killed */
     _Atomic uint32_t closed; /* holes can't be punched in this file */
-    _Atomic uint32_t busy[SWAP_OWNERS][BUSY_N]; /* cluster + 1; 0: not at work */
+    _Atomic uint32_t busy[SWAP_OWNERS][BUSY_N]; /* cluster + 1, with or without DONE; 0: idle */
     _Atomic uint32_t extent[SWAP_OWNERS];       /* words of bits that may be set: S3 */
 };
 
@@ -192,9 +195,10 @@ static void begin_work(struct swap_space *space, unsigned owner, enum busy busy,
 
 static void end_work(struct swap_space *space, unsigned owner, enum busy busy, uint32_t cluster)
 {
-    space->busy[owner][busy] = 0;
+    space->busy[owner][busy] = (cluster + 1) | DONE;
     if ((*word_of(space, cluster) & SUSPECT) != 0)
         recount(space, cluster);
+    space->busy[owner][busy] = 0;
 }
 
 /* Free to claimed, if it is free. */
@@ -244,6 +248,20 @@ static void release(struct swap_space *space, unsigned owner, uint32_t cluster, 
     end_work(space, owner, busy, cluster);
 }
 
+/* What an owner was killed in, as busy[] says. Until the end it says so: who mends may die, too. */
+static void mend(struct swap_space *space, unsigned owner, enum busy busy)
+{
+    const uint32_t cluster = (space->busy[owner][busy] & ~DONE) - 1;
+    if (cluster >= space->n_clusters)
+        return;
+    begin_work(space, owner, busy, cluster);
+    if (clear_bit(space, owner, cluster))
+        lower_count(space, cluster, WRITTEN);
+    space->busy[owner][busy] = (cluster + 1) | DONE;
+    recount(space, cluster);
+    space->busy[owner][busy] = 0;
+}
+
 static void raise_top(struct swap_space *space, uint32_t top)
 {
     uint32_t old = space->top;
@@ -291,14 +309,8 @@ void swap_share(struct swap_space *space, unsigned from, unsigned to)
 
 void swap_release_owner(struct swap_space *space, unsigned owner)
 {
-    /* First what it was killed in, as long as busy[] says so: who does this may be killed too. */
-    for (unsigned b = 0; b < BUSY_N; b++) {
-        const uint32_t mend = space->busy[owner][b];
-        if (mend == 0 || mend > space->n_clusters)
-            continue;
-        release(space, owner, mend - 1, (enum busy)b, WRITTEN);
-        recount(space, mend - 1);
-    }
+    for (unsigned b = 0; b < BUSY_N; b++)
+        mend(space, owner, (enum busy)b);
     for (uint32_t c = swap_next_used(space, owner, 0); c != SWAP_NONE;
          c = swap_next_used(space, owner, c + 1))
         swap_release(space, owner, c);

@@ -16,12 +16,13 @@
 #include <unistd.h>
 
 #define N_WORKERS 5
-#define N_CLUSTERS 400 /* few, so that they meet */
+#define MOST_CLUSTERS 400
 #define N_KILLS 300
 #define HEIR(worker) (100 + (worker)) /* what a worker shares with, as with a fork child */
 
 static struct swap_space *space;
 static _Atomic uint32_t *marks; /* by cluster: worker + 1 */
+static uint32_t n_clusters;
 static int fd;
 
 #define REQUIRE(condition)                                                          \
@@ -44,7 +45,7 @@ static void claim(unsigned worker, uint64_t *random)
 /* Not what the heir uses: that is another's, as long as he lives. */
 static void release_some(unsigned worker, uint64_t *random)
 {
-    const uint32_t from = (uint32_t)(next_random(random) % N_CLUSTERS);
+    const uint32_t from = (uint32_t)(next_random(random) % n_clusters);
     const uint32_t c = swap_next_used(space, worker, from);
     if (c == SWAP_NONE)
         return;
@@ -93,7 +94,7 @@ static void reap(unsigned worker, pid_t pid)
     int status;
     REQUIRE(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
     REQUIRE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    for (uint32_t c = 0; c < N_CLUSTERS; c++) {
+    for (uint32_t c = 0; c < n_clusters; c++) {
         uint32_t its = worker + 1;
         atomic_compare_exchange_strong(&marks[c], &its, 0);
     }
@@ -101,29 +102,38 @@ static void reap(unsigned worker, pid_t pid)
     swap_release_owner(space, HEIR(worker));
 }
 
-int main(void)
+static void kill_workers(uint32_t n, unsigned most_us, uint64_t *random)
 {
-    const uint64_t file_bytes = (uint64_t)N_CLUSTERS * SWAP_CLUSTER_BYTES;
-    uint64_t random = test_seed() | 1;
-    printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)random);
-    fflush(stdout);
+    const uint64_t file_bytes = n * (uint64_t)SWAP_CLUSTER_BYTES;
+    n_clusters = n;
     space = new_space(file_bytes);
     fd = new_swap_file(file_bytes);
-    marks = mmap(NULL, N_CLUSTERS * sizeof(*marks), PROT_READ | PROT_WRITE,
-                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(marks != MAP_FAILED);
     pid_t pids[N_WORKERS];
     for (unsigned w = 0; w < N_WORKERS; w++)
-        pids[w] = start(w, next_random(&random));
+        pids[w] = start(w, next_random(random));
     for (unsigned i = 0; i < N_KILLS; i++) {
-        const unsigned w = (unsigned)(next_random(&random) % N_WORKERS);
-        usleep((useconds_t)(next_random(&random) % 2000));
+        const unsigned w = (unsigned)(next_random(random) % N_WORKERS);
+        usleep((useconds_t)(next_random(random) % most_us));
         reap(w, pids[w]);
-        pids[w] = start(w, next_random(&random));
+        pids[w] = start(w, next_random(random));
     }
     for (unsigned w = 0; w < N_WORKERS; w++)
         reap(w, pids[w]);
     REQUIRE(swap_validate(space) == 0);
     REQUIRE(swap_used_bytes(space) == 0);
+    REQUIRE(close(fd) == 0);
+}
+
+int main(void)
+{
+    uint64_t random = test_seed() | 1;
+    printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)random);
+    fflush(stdout);
+    marks = mmap(NULL, MOST_CLUSTERS * sizeof(*marks), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(marks != MAP_FAILED);
+    kill_workers(MOST_CLUSTERS, 2000, &random);
+    for (int i = 0; i < 4; i++)
+        kill_workers(3, 400, &random); /* they meet at nearly every step */
     return 0;
 }
