@@ -34,7 +34,7 @@ _quire_run()
     --ram) mapfile -t COMPREPLY < <(compgen -W "25% 50% 75% 256M 512M 1G 2G 4G" -- "$cur") ;;
     --swap-max) mapfile -t COMPREPLY < <(compgen -W "1G 4G 16G 64G" -- "$cur") ;;
     --swap) mapfile -t COMPREPLY < <(compgen -W none -- "$cur"; compgen -d -- "$cur") ;;
-    --codec) mapfile -t COMPREPLY < <(compgen -W "lz4 zstd none" -- "$cur") ;;
+    --codec) mapfile -t COMPREPLY < <(compgen -W "auto lz4 zstd none" -- "$cur") ;;
     --stats) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then

@@ -30,6 +30,7 @@
 struct run_config {
     uint64_t budget_bytes, swap_bytes; /* swap_bytes 0: no file */
     enum store_codec codec;
+    bool codec_adapts;
 };
 
 enum run_end { RUN_DONE, RUN_FAILED, RUN_VERDICT, RUN_HUNG };
@@ -65,6 +66,7 @@ static inline void run_create(const struct run_config *config)
         .budget_bytes = config->budget_bytes,
         .swap_max_bytes = config->swap_bytes,
         .codec = config->codec,
+        .codec_adapts = config->codec_adapts,
         .keeper_pid = getpid(),
         .swap_fd = -1,
     };

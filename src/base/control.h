@@ -95,7 +95,8 @@ struct control_slot {
 struct control_options {
     uint64_t budget_bytes;
     uint64_t swap_max_bytes; /* 0: no swap file */
-    uint32_t codec;          /* enum store_codec */
+    uint32_t codec;          /* enum store_codec: the densest that is used */
+    uint32_t codec_adapts;   /* pages are packed by that or by LZ4, as it pays */
     int32_t keeper_pid;      /* of the process that has the descriptors (the command's keeper.h) */
     int32_t control_fd;      /* there: /proc/<keeper_pid>/fd/<control_fd> is this block */
     int32_t swap_fd;         /* there, likewise; -1: none */

@@ -39,8 +39,10 @@ static const struct argp_option option_list[] = {
      "Let the swap file grow to this size (default: 64G, or 90% of the room in DIR if that is "
      "less)",
      0},
-    {"codec", KEY_CODEC, "lz4|zstd|none", 0,
-     "Compress evicted pages by this: fast, small, or not at all (default: lz4)", 0},
+    {"codec", KEY_CODEC, "auto|lz4|zstd|none", 0,
+     "Compress evicted pages by this: fast, small, not at all, or whichever of the first two pays "
+     "for these pages (default: auto)",
+     0},
     {"stats", KEY_STATS, "FILE", 0, "Write the summary's figures to FILE as JSON", 0},
     {"quiet", 'q', NULL, 0, "Print no summary; errors are still printed", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
@@ -69,14 +71,19 @@ static const char documentation[] =
     "\n"
     "`quire doctor' tells whether this machine lets it work.";
 
-static int parse_codec(const char *name, enum store_codec *codec)
+static int parse_codec(const char *name, struct run_options *options)
 {
     static const char *const names[] = {
         [STORE_CODEC_NONE] = "none", [STORE_CODEC_LZ4] = "lz4", [STORE_CODEC_ZSTD] = "zstd"};
 
+    options->codec_adapts = strcmp(name, "auto") == 0;
+    if (options->codec_adapts) {
+        options->codec = STORE_CODEC_ZSTD;
+        return 0;
+    }
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0) {
-            *codec = (enum store_codec)i;
+            options->codec = (enum store_codec)i;
             return 0;
         }
     }
@@ -98,8 +105,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->swap_max_text = argument;
         return 0;
     case KEY_CODEC:
-        if (parse_codec(argument, &options->codec) != 0)
-            argp_error(state, "--codec %s: it is lz4, zstd or none", argument);
+        if (parse_codec(argument, options) != 0)
+            argp_error(state, "--codec %s: it is auto, lz4, zstd or none", argument);
         return 0;
     case KEY_STATS:
         options->stats_path = argument;
@@ -131,7 +138,7 @@ void run_options_parse(int argc, char **argv, struct run_options *options)
         .doc = documentation,
     };
 
-    *options = (struct run_options){.codec = STORE_CODEC_LZ4};
+    *options = (struct run_options){.codec = STORE_CODEC_ZSTD, .codec_adapts = true};
     argp_err_exit_status = CLI_EXIT_FAILED;
     error_t error = argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, options);
     if (error != 0) {

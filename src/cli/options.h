@@ -13,6 +13,7 @@ struct run_options {
     const char *swap_directory; /* NULL: no swap file */
     uint64_t swap_max_bytes;    /* 0: no swap file */
     enum store_codec codec;
+    bool codec_adapts;      /* or LZ4, as it pays */
     const char *stats_path; /* NULL: none */
     bool quiet;
     char **command; /* COMMAND and its arguments, terminated by NULL */

@@ -60,6 +60,7 @@ static int create_run(const struct run_options *options, struct control **contro
         .budget_bytes = options->budget_bytes,
         .swap_max_bytes = options->swap_max_bytes,
         .codec = options->codec,
+        .codec_adapts = options->codec_adapts,
         .swap_fd = -1,
     };
     size_t space_bytes = 0;

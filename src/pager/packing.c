@@ -6,16 +6,22 @@
  * result still counts when he inserts it.
  */
 #include "base/checked.h"
-#include "base/meta.h"
 #include "pager/reclaim.h"
+#include "policy/coding.h"
 
 #include <errno.h>
 
 #define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
 #define WORK_BYTES (PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT))
 
+#define SHORT_SHARE 4 /* the pool is short of room when it has less than so much of it left */
+
 static struct {
-    struct store_packer *packer;
+    struct store_packer *packer; /* NULL: not made yet, or given back */
+    enum store_codec codec;      /* the packer's */
+    struct scratch memory;       /* where it lies */
+    struct coding coding;        /* whether zstd pays, where that is not given */
+    bool is_short;               /* the pool will be full soon, or is */
     struct store_packed *packed; /* PACK_BATCH of them */
     unsigned char *copies;       /* PACK_BATCH pages */
     struct scratch *scratch;     /* the above lie there */
@@ -23,26 +29,45 @@ static struct {
     _Atomic bool is_full;        /* the last page that should be stored could not be */
 } work;
 
+/* What zstd needs is used only where zstd is. */
+static struct store_packer *packer_for(enum store_codec codec)
+{
+    if (!work.packer || codec > work.codec) {
+        scratch_use(&work.memory, store_packer_bytes(codec));
+        work.packer = store_packer_init(work.memory.memory, codec);
+        work.codec = codec;
+    }
+    return work.packer;
+}
+
+static void drop_packer(void)
+{
+    work.packer = NULL;
+    scratch_drop(&work.memory);
+}
+
 int packing_init(void)
 {
-    enum store_codec codec = pager.control->options.codec;
-    void *memory = meta_alloc(store_packer_bytes(codec));
+    const enum store_codec most = pager.control->options.codec;
     work.scratch = writeback_scratch();
     if (!work.scratch || work.scratch->n_bytes < WORK_BYTES) {
         work.scratch = &work.own;
         if (scratch_open(&work.own, WORK_BYTES) < 0)
             return -ENOMEM;
     }
-    if (!memory)
+    if (scratch_open(&work.memory, store_packer_bytes(most)) < 0)
         return -ENOMEM;
     work.packed = (struct store_packed *)(void *)work.scratch->memory;
     work.copies = work.scratch->memory + PACKED_BYTES;
-    work.packer = store_packer_init(memory, codec);
-    return work.packer ? 0 : -EINVAL;
+    packer_for(most); /* every function it calls is bound now: see the store's codec.c */
+    if (pager.control->options.codec_adapts)
+        drop_packer();
+    return 0;
 }
 
 void packing_rest(void)
 {
+    drop_packer();
     scratch_drop(work.scratch);
 }
 
@@ -57,6 +82,29 @@ unsigned char *packing_copy(uint32_t i)
     return work.copies + ((size_t)i << SYS_PAGE_SHIFT);
 }
 
+static void pack_by_both(const unsigned char *page, struct store_packed *packed)
+{
+    store_pack_by(packer_for(STORE_CODEC_ZSTD), STORE_CODEC_LZ4, page, packed);
+    const uint32_t quick_bytes = packed->n_bytes;
+    if (packed->same)
+        return;
+    store_pack_by(work.packer, STORE_CODEC_ZSTD, page, packed);
+    coding_note(&work.coding, quick_bytes, packed->n_bytes, work.is_short);
+}
+
+static void pack(const unsigned char *page, struct store_packed *packed)
+{
+    enum store_codec codec = pager.control->options.codec;
+    if (pager.control->options.codec_adapts) {
+        if (coding_samples(&work.coding)) {
+            pack_by_both(page, packed);
+            return;
+        }
+        codec = coding_is_dense(&work.coding) ? STORE_CODEC_ZSTD : STORE_CODEC_LZ4;
+    }
+    store_pack_by(packer_for(codec), codec, page, packed);
+}
+
 void packing_run(struct packing *packing)
 {
     for (uint32_t i = 0; i < packing->n; i++) {
@@ -68,7 +116,7 @@ void packing_run(struct packing *packing)
         if (packing->dead[i])
             continue;
         control_count(&pager.self->stats.scrubbed_bytes, n_dead);
-        store_pack(work.packer, copy, &work.packed[i]);
+        pack(copy, &work.packed[i]);
     }
 }
 
@@ -96,6 +144,8 @@ bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit
                     store_ref *ref)
 {
     const struct store_packed *packed = &work.packed[i];
+    const int64_t pool_bytes = pager.pool_charged << SYS_PAGE_SHIFT;
+    work.is_short = pool_bytes > (int64_t)(pool_limit_bytes - pool_limit_bytes / SHORT_SHARE);
     int error = store_insert(pager.store, packing->page[i], packed, pool_limit_bytes, ref);
     atomic_store(&work.is_full, error < 0 && !writeback_is_possible());
     if (error)

@@ -28,6 +28,7 @@
 #include <zstd.h>
 
 #define ZSTD_LEVEL 1
+#define ZSTD_HASH_LOG 11 /* a page has no more to remember: 24 KiB less for the same ratio */
 #define LZ4_ACCELERATION 1
 #define CONTEXT_ALIGNMENT 64
 
@@ -40,7 +41,9 @@ struct store_packer {
 
 static ZSTD_compressionParameters zstd_parameters(void)
 {
-    return ZSTD_getCParams(ZSTD_LEVEL, SYS_PAGE_SIZE, 0);
+    ZSTD_compressionParameters p = ZSTD_getCParams(ZSTD_LEVEL, SYS_PAGE_SIZE, 0);
+    p.hashLog = ZSTD_HASH_LOG;
+    return p;
 }
 
 static size_t lz4_bytes(void)
@@ -61,7 +64,7 @@ static size_t decompress_bytes(void)
 size_t store_packer_bytes(enum store_codec codec)
 {
     size_t n = store_loader_bytes(codec);
-    if (codec == STORE_CODEC_LZ4)
+    if (codec >= STORE_CODEC_LZ4)
         n += lz4_bytes();
     if (codec == STORE_CODEC_ZSTD)
         n += compress_bytes();
@@ -119,10 +122,10 @@ struct store_packer *store_packer_init(void *memory, enum store_codec codec)
 {
     struct store_packer *packer = store_loader_init(memory, codec);
     unsigned char *at = (unsigned char *)packer + store_loader_bytes(codec) - CONTEXT_ALIGNMENT;
-    if (codec == STORE_CODEC_LZ4)
+    if (codec >= STORE_CODEC_LZ4)
         packer->lz4 = at;
     if (codec == STORE_CODEC_ZSTD)
-        start_compressing(packer, at);
+        start_compressing(packer, at + lz4_bytes());
     warm_up(packer);
     return packer;
 }
@@ -141,9 +144,10 @@ bool codec_same_filled(const void *page, uint32_t *pattern)
 }
 
 /* The number of bytes in `data`, at most CODEC_WORTH_BYTES, or 0: not worth it. */
-static size_t compress(struct store_packer *packer, const void *page, unsigned char *data)
+static size_t compress(struct store_packer *packer, enum store_codec codec, const void *page,
+                       unsigned char *data)
 {
-    switch (packer->codec) {
+    switch (codec) {
     case STORE_CODEC_LZ4: {
         int n = LZ4_compress_fast_extState(packer->lz4, page, (char *)data, (int)SYS_PAGE_SIZE,
                                            (int)CODEC_WORTH_BYTES, LZ4_ACCELERATION);
@@ -161,20 +165,26 @@ static size_t compress(struct store_packer *packer, const void *page, unsigned c
 
 void store_pack(struct store_packer *packer, const void *page, struct store_packed *packed)
 {
+    store_pack_by(packer, packer->codec, page, packed);
+}
+
+void store_pack_by(struct store_packer *packer, enum store_codec codec, const void *page,
+                   struct store_packed *packed)
+{
     packed->same = codec_same_filled(page, &packed->pattern);
     if (packed->same) {
         packed->n_bytes = 0;
         return;
     }
     packed->checksum = codec_checksum(page);
-    size_t n = compress(packer, page, packed->data);
+    size_t n = compress(packer, codec, page, packed->data);
     if (n == 0) {
         memcpy(packed->data, page, SYS_PAGE_SIZE);
         packed->codec = STORE_CODEC_NONE;
         packed->n_bytes = SYS_PAGE_SIZE;
         return;
     }
-    packed->codec = (uint8_t)packer->codec;
+    packed->codec = (uint8_t)codec;
     packed->n_bytes = (uint16_t)n;
 }
 

@@ -47,7 +47,10 @@ struct store_packed {
     unsigned char data[SYS_PAGE_SIZE];
 };
 
-/* A codec's working memory; one for each thread that packs or loads. */
+/*
+ * Working memory for a codec and the cheaper ones (enum store_codec is in that order); one for each
+ * thread that packs or loads.
+ */
 struct store_packer;
 size_t store_packer_bytes(enum store_codec codec);
 struct store_packer *store_packer_init(void *memory, enum store_codec codec);
@@ -56,8 +59,13 @@ struct store_packer *store_packer_init(void *memory, enum store_codec codec);
 size_t store_loader_bytes(enum store_codec codec);
 struct store_packer *store_loader_init(void *memory, enum store_codec codec);
 
-/* Packs a page of SYS_PAGE_SIZE bytes. Over 7/8 of a page after coding it is kept raw. */
+/*
+ * Packs a page of SYS_PAGE_SIZE bytes, by the packer's codec or a cheaper one. Over 7/8 of a page
+ * after coding it is kept raw.
+ */
 void store_pack(struct store_packer *packer, const void *page, struct store_packed *packed);
+void store_pack_by(struct store_packer *packer, enum store_codec codec, const void *page,
+                   struct store_packed *packed);
 
 struct swap_space; /* the swap file's clusters, shared by the tree: store/swap.h */
 

@@ -189,7 +189,7 @@ class BadArguments(InDirectory):
         self.assertEqual(self.refused("--bogus"),
                          "quire run: unrecognized option '--bogus'\nTry `quire run --help' or "
                          "`quire run --usage' for more information.\n")
-        self.assertIn("--codec lzma: it is lz4, zstd or none", self.refused("--codec", "lzma"))
+        self.assertIn("--codec lzma: it is auto, lz4, zstd or none", self.refused("--codec", "lzma"))
         self.assertIn("there is no COMMAND to run", call("run").stderr)
         self.assertEqual(call("run").returncode, 125)
         self.assertEqual(call("run", "--quiet", "--").returncode, 125)
@@ -491,6 +491,19 @@ class Stats(InDirectory):
             self.assertGreaterEqual(figures[key], 0, key)
         self.assertLessEqual(figures["peak_held_bytes"], figures["budget_bytes"])
         self.assertIn("compression_ratio", figures)
+
+    def test_the_codec_adapts(self):
+        """Text is worth zstd. Bytes drawn at random, and zeros, are not: LZ4 does as well."""
+        code = ("import random; r = random.Random(1); "
+                "x = [{} for _ in range(2500)]; print(sum(map(len, x)))")
+        text = code.format('" ".join(f"{r.randrange(10**6)} of {i}" for i in range(600))')
+        noise = code.format("r.randbytes(2100) + bytes(6000)")
+
+        def ratio(codec, program):
+            return self.figures("--ram", "16M", f"--codec={codec}", "python3", "-c",
+                                program)["compression_ratio"]
+        self.assertGreater(ratio("auto", text), 1.2 * ratio("lz4", text))
+        self.assertLess(ratio("auto", noise), 1.1 * ratio("lz4", noise))
 
     def test_a_signals_status(self):
         self.assertEqual(self.figures("sh", "-c", "kill -9 $$")["exit_status"], 137)

@@ -203,7 +203,7 @@ static struct {
 static bool run_one(bool *met)
 {
     const uint64_t swap_bytes = attempt.failure->file ? SWAP_BYTES : 0;
-    const struct run_config config = {BUDGET_BYTES, swap_bytes, STORE_CODEC_LZ4};
+    const struct run_config config = {BUDGET_BYTES, swap_bytes, STORE_CODEC_LZ4, false};
     int status;
     *shared = (struct shared){0};
     run_create(&config);

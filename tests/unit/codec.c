@@ -147,6 +147,19 @@ static void a_packer_refuses_a_costlier_codec(void **state)
     assert_int_equal(decode(STORE_CODEC_ZSTD, &header, packed.n_bytes), 0);
 }
 
+static void a_packer_packs_by_a_cheaper_codec_too(void **state)
+{
+    for (enum store_codec most = STORE_CODEC_NONE; most <= STORE_CODEC_ZSTD; most++)
+        for (enum store_codec codec = STORE_CODEC_NONE; codec <= most; codec++) {
+            make_page(page, PAGE_TEXT, 3);
+            store_pack_by(packers[most], codec, page, &packed);
+            assert_int_equal(packed.codec, codec);
+            const struct object_header header = header_of_packed();
+            assert_int_equal(decode(most, &header, packed.n_bytes), 0);
+            assert_memory_equal(out, page, SYS_PAGE_SIZE);
+        }
+}
+
 static void a_loader_loads_what_a_packer_packed(void **state)
 {
     static const enum page_kind kinds[] = {PAGE_TEXT, PAGE_HALF, PAGE_RANDOM};
@@ -197,6 +210,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_noticed_or_harmless),
         cmocka_unit_test(a_header_is_not_trusted),
         cmocka_unit_test(a_packer_refuses_a_costlier_codec),
+        cmocka_unit_test(a_packer_packs_by_a_cheaper_codec_too),
         cmocka_unit_test(a_loader_loads_what_a_packer_packed),
         cmocka_unit_test(nothing_is_allocated),
     };

@@ -334,7 +334,7 @@ static void body(void *argument)
 
 static bool run_case(unsigned i)
 {
-    const struct run_config config = {BUDGET_BYTES, 0, STORE_CODEC_LZ4};
+    const struct run_config config = {BUDGET_BYTES, 0, STORE_CODEC_LZ4, false};
     int status;
     run_create(&config);
     enum run_end end = run_child(body, &i, SECONDS, &status);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The replacement queue and the readahead. */
+/* The replacement queue, readahead, write protection, the choice of a codec. */
 #include "base/meta.h"
 #include "base/sys.h"
+#include "policy/coding.h"
 #include "policy/fifo.h"
 #include "policy/protection.h"
 #include "policy/readahead.h"
@@ -395,6 +396,71 @@ static void protection_is_tried_again(void **state)
     assert_in_range(bring_in(&protection, 10000, 100), 9000, 10000);
 }
 
+/* n_pages of which each comes to the same sizes; how many were tried by both. */
+static uint32_t pack_alike(struct coding *coding, uint32_t n_pages, uint32_t quick, uint32_t dense,
+                           bool is_short)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_pages; i++) {
+        if (!coding_samples(coding))
+            continue;
+        n++;
+        coding_note(coding, quick, dense, is_short);
+    }
+    return n;
+}
+
+static void a_codec_that_saves_much_is_used(void **state)
+{
+    struct coding coding = {0};
+    assert_false(coding_is_dense(&coding));
+    assert_int_equal(pack_alike(&coding, CODING_INTERVAL, 1400, 750, false), CODING_FIRST);
+    assert_true(coding_is_dense(&coding));
+    assert_int_equal(pack_alike(&coding, 100 * CODING_INTERVAL, 1400, 750, false), 100);
+    assert_true(coding_is_dense(&coding));
+}
+
+static void a_codec_that_saves_little_is_not(void **state)
+{
+    static const uint32_t sizes[][2] = {{2080, 2070}, /* half noise, half zeros */
+                                        {400, 200},   /* half as much of next to nothing */
+                                        {4096, 4096},
+                                        {2000, 2100},
+                                        {1400, 1400}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct coding coding = {0};
+        pack_alike(&coding, 1000, sizes[i][0], sizes[i][1], false);
+        assert_false(coding_is_dense(&coding));
+    }
+}
+
+static void where_only_the_dense_one_packs_at_all_it_is_used(void **state)
+{
+    struct coding coding = {0};
+    pack_alike(&coding, 1000, 4096, 3500, false);
+    assert_true(coding_is_dense(&coding));
+}
+
+static void where_room_is_short_a_little_is_enough(void **state)
+{
+    struct coding coding = {0};
+    pack_alike(&coding, 1000, 2000, 1900, false);
+    assert_false(coding_is_dense(&coding));
+    pack_alike(&coding, 1000, 2000, 1900, true);
+    assert_true(coding_is_dense(&coding));
+}
+
+static void the_choice_follows_the_pages(void **state)
+{
+    struct coding coding = {0};
+    pack_alike(&coding, 10000, 1400, 750, false);
+    assert_true(coding_is_dense(&coding));
+    pack_alike(&coding, 10000, 2080, 2070, false);
+    assert_false(coding_is_dense(&coding));
+    pack_alike(&coding, 10000, 1400, 750, false);
+    assert_true(coding_is_dense(&coding));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +485,11 @@ int main(void)
         cmocka_unit_test(pages_that_are_only_read_are_protected),
         cmocka_unit_test(pages_that_are_written_to_are_soon_left_alone),
         cmocka_unit_test(protection_is_tried_again),
+        cmocka_unit_test(a_codec_that_saves_much_is_used),
+        cmocka_unit_test(a_codec_that_saves_little_is_not),
+        cmocka_unit_test(where_only_the_dense_one_packs_at_all_it_is_used),
+        cmocka_unit_test(where_room_is_short_a_little_is_enough),
+        cmocka_unit_test(the_choice_follows_the_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
