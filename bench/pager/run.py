@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quire beside the kernel's zram (lz4), the same program in the same total RAM.
 
-  run.py [--quire PATH] [--mib N] [--rounds N] [--only PATTERN,...] [--json FILE]
+  run.py [--quire PATH] [--mib N] [--rounds N] [--only TEXT] [--json FILE]
 
 The RAM of the kernel's side is its cgroup's limit plus what zram holds at its peak; Quire gets
 exactly that as --ram. 4 MiB a process for what the budget

@@ -14,7 +14,7 @@ import xml.etree.ElementTree
 from harness import MIB
 
 BALLAST_MIB = 120
-BUDGET_MIB = 48
+LEAST_BUDGET_MIB = 48
 
 RUN = f"""
 import os, test.libregrtest, test.support
@@ -35,12 +35,17 @@ def outcomes(path):
     return found
 
 
-def run_again(case, argv, modules, names):
+def budget_bytes(plain):
+    """A third of what the plain run needed, where that is more: some start dozens of processes."""
+    return max(LEAST_BUDGET_MIB * MIB, plain.measured.peak_anon_bytes // 3 // MIB * MIB)
+
+
+def run_again(case, argv, modules, names, budget):
     """The outcomes of single tests, run without the others."""
     print(f"{case.name}: once more: {' '.join(names)}")
     for name in names:
         argv = [*argv, "-m", name]
-    run = case.under([*argv, *modules], BUDGET_MIB * MIB)
+    run = case.under([*argv, *modules], budget)
     results = run.directory / "results.xml"
     return outcomes(results) if results.exists() else {}
 
@@ -61,7 +66,7 @@ def compare(case, modules, only=(), leave_out=()):
 
     plain = case.plain(argv)
     wanted = outcomes(plain.directory / "results.xml")
-    run = case.under(argv, BUDGET_MIB * MIB)
+    run = case.under(argv, budget_bytes(plain))
     results = run.directory / "results.xml"
     case.check(results.exists(), f"ended with {run.measured.status} and left no results\n"
                f"    {run.tail()}")
@@ -69,7 +74,7 @@ def compare(case, modules, only=(), leave_out=()):
     doubtful = [name for name, outcome in wanted.items()
                 if outcome == "passed" and got.get(name, "passed") != "passed"]
     if doubtful:
-        got.update(run_again(case, start, modules, doubtful))
+        got.update(run_again(case, start, modules, doubtful, run.budget_bytes))
     n_passed = 0
     for name, outcome in wanted.items():
         if outcome != "passed":

@@ -22,14 +22,6 @@ import harness  # noqa: E402
 import helpers  # noqa: E402
 
 
-# What does not hold yet, and why (docs/limits.md): skipped, so that it is seen.
-KNOWN_SHORTFALLS = {
-    "cpython_multiprocessing_fork": "dozens of processes in 48 MiB; not seen to pass yet",
-    "cpython_processes": "test_subprocess takes minutes",
-    "cpython_multiprocessing_spawn": "it passes, in 150 s: dozens of interpreters in 48 MiB",
-}
-
-
 def names():
     cases = [path.stem for path in (HERE / "cases").glob("*.py")]
     return sorted(cases) + sorted(path.stem for path in HERE.glob("*.c")
@@ -37,8 +29,6 @@ def names():
 
 
 def run(case):
-    if case.name in KNOWN_SHORTFALLS:
-        case.skip("known shortfall: " + KNOWN_SHORTFALLS[case.name])
     if (HERE / "cases" / f"{case.name}.py").exists():
         importlib.import_module(f"cases.{case.name}").test(case)
     else:
