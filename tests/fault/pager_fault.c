@@ -195,6 +195,32 @@ static void body(void *unused)
     require(error == -attempt.failure->error || error == -ENOMEM, "pager_init's error");
 }
 
+/* Before paging, access is what is charged: what the kernel refused must not stay so. */
+static void refused_access(void *unused)
+{
+    const size_t n_bytes = OBJECT_PAGES * SYS_PAGE_SIZE;
+    require(pager_init(run_control, NULL) == 0, "pager_init");
+    char *address = pager_map(n_bytes, PROT_NONE);
+    const int64_t held = run_control->held[CONTROL_RESIDENT];
+    sys_inject(SYS_CLASS_MAP, 1, ENOMEM);
+    require(pager_protect(address, n_bytes, PROT_READ | PROT_WRITE) == -ENOMEM, "it was refused");
+    require(run_control->held[CONTROL_RESIDENT] == held, "what was refused is charged");
+    require(pager_protect(address, n_bytes, PROT_READ | PROT_WRITE) == 0, "it is not refused");
+    require(run_control->held[CONTROL_RESIDENT] == held + OBJECT_PAGES, "access is not charged");
+}
+
+static bool run_refused_access(void)
+{
+    const struct run_config config = {BUDGET_BYTES, 0, STORE_CODEC_LZ4, false};
+    int status;
+    run_create(&config);
+    bool good = run_child(refused_access, NULL, SECONDS, &status) == RUN_DONE;
+    if (!good)
+        printf("refused access: status %#x %s\n", (unsigned)status, shared->why);
+    run_destroy();
+    return good;
+}
+
 static struct {
     unsigned runs, verdicts;
 } seen;
@@ -243,6 +269,7 @@ int main(int argc, char **argv)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     random_state = test_seed() * 2 + 1;
     printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)(random_state / 2));
+    good &= run_refused_access();
     uint64_t start = sys_now_ns(), share = (uint64_t)SECONDS_IN_ALL * 1000000000u / N_FAILURES;
     for (unsigned i = 0; i < N_FAILURES; i++) {
         if (argc > 1 && (unsigned)atoi(argv[1]) != i)

@@ -285,6 +285,30 @@ static void clean_pages_are_evicted_whatever_their_protection(void)
     }
 }
 
+static void what_will_be_needed_comes_in_while_there_is_room(void)
+{
+    char *address = map(500);
+    fill(address, 500, PAGE_TEXT, 14);
+    press();
+    const uint32_t before = n_resident(address, 500);
+    REQUIRE(pager_advise(address, bytes_of(500), MADV_WILLNEED) == 0);
+    REQUIRE(n_resident(address, 500) > before + 250);
+    verify(address, 500, PAGE_TEXT, 14);
+    REQUIRE(pager_audit() == NULL);
+}
+
+/* Who brings it in is who makes room: it must not wait for itself. */
+static void what_will_be_needed_and_does_not_fit_stays_out(void)
+{
+    char *address = map(2 * BUDGET_PAGES);
+    fill(address, 2 * BUDGET_PAGES, PAGE_TINY, 15);
+    for (unsigned i = 0; i < 3; i++)
+        REQUIRE(pager_advise(address, bytes_of(2 * BUDGET_PAGES), MADV_WILLNEED) == 0);
+    REQUIRE(n_resident(address, 2 * BUDGET_PAGES) < BUDGET_PAGES);
+    verify(address, 2 * BUDGET_PAGES, PAGE_TINY, 15);
+    REQUIRE(pager_audit() == NULL);
+}
+
 /* What it packs and loads with: 132 KiB, and what it loaded at once. */
 static void a_process_that_rests_gives_its_buffers_back(void)
 {
@@ -318,6 +342,8 @@ static const struct {
     CASE(memory_given_back_can_be_had_again),
     CASE(dropped_memory_reads_as_zeros),
     CASE(a_heap_run_says_truly_whether_it_is_zeroed),
+    CASE(what_will_be_needed_comes_in_while_there_is_room),
+    CASE(what_will_be_needed_and_does_not_fit_stays_out),
     CASE(a_process_that_rests_gives_its_buffers_back),
     CASE(what_came_in_to_be_read_is_clean_until_it_is_written_to),
     CASE(clean_pages_that_were_dropped_unseen_hold_up_nobody),
