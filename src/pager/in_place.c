@@ -160,6 +160,27 @@ static void note_gone(const struct leaving *leaving, uint32_t at, const uint32_t
     control_count(&pager.self->stats.dropped_dead, n_dead);
 }
 
+/* L. Drops the frames of a run; how many went. Where some are locked the kernel stops there. */
+static uint32_t drop_run(const struct victims *victims, const struct leaving *leaving, uint32_t at,
+                         const uint32_t *pages, uint32_t n)
+{
+    const size_t n_bytes = (size_t)n << SYS_PAGE_SHIFT;
+    if (sys_madvise(page_address(pages[0]), n_bytes, MADV_DONTNEED) == 0) {
+        note_gone(leaving, at, pages, n);
+        return n;
+    }
+    uint32_t n_gone = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (frames_is_there(page_address(pages[i]))) {
+            stay(victims, leaving, at + i);
+        } else {
+            note_gone(leaving, at + i, &pages[i], 1);
+            n_gone++;
+        }
+    }
+    return n_gone;
+}
+
 /* The frames go, but for those that were written to meanwhile, or are locked. */
 static uint32_t leave(const struct victims *victims, const struct leaving *leaving)
 {
@@ -167,10 +188,8 @@ static uint32_t leave(const struct victims *victims, const struct leaving *leavi
     for (uint32_t at = 0; at < leaving->n; at += n) {
         lock_take(&pager.lock);
         n = run_length(victims, leaving, at, pages);
-        size_t n_bytes = (size_t)n << SYS_PAGE_SHIFT;
-        if (n > 0 && sys_madvise(page_address(pages[0]), n_bytes, MADV_DONTNEED) == 0) {
-            note_gone(leaving, at, pages, n);
-            n_gone += n;
+        if (n > 0) {
+            n_gone += drop_run(victims, leaving, at, pages, n);
         } else {
             stay(victims, leaving, at);
             n = 1;

@@ -7,6 +7,7 @@
  */
 #include "base/checked.h"
 #include "pager/reclaim.h"
+#include "pager/window.h"
 #include "policy/coding.h"
 
 #include <errno.h>
@@ -33,11 +34,19 @@ static struct {
 static struct store_packer *packer_for(enum store_codec codec)
 {
     if (!work.packer || codec > work.codec) {
-        scratch_use(&work.memory, store_packer_bytes(codec));
+        windows_expect(codec);
+        scratch_use(&work.memory, store_packing_bytes(codec));
         work.packer = store_packer_init(work.memory.memory, codec);
         work.codec = codec;
     }
     return work.packer;
+}
+
+static void warm_up(enum store_codec most)
+{
+    scratch_use(&work.memory, store_packer_bytes(most));
+    store_packer_warm_up(store_packer_init(work.memory.memory, most));
+    scratch_drop(&work.memory);
 }
 
 static void drop_packer(void)
@@ -59,9 +68,8 @@ int packing_init(void)
         return -ENOMEM;
     work.packed = (struct store_packed *)(void *)work.scratch->memory;
     work.copies = work.scratch->memory + PACKED_BYTES;
-    packer_for(most); /* every function it calls is bound now: see the store's codec.c */
-    if (pager.control->options.codec_adapts)
-        drop_packer();
+    work.packer = NULL;
+    warm_up(most);
     return 0;
 }
 

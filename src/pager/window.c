@@ -10,12 +10,12 @@
 #define ALL_FREE ((1u << N_WINDOWS) - 1)
 
 static struct window windows[N_WINDOWS];
-static enum store_codec codec;
+static _Atomic uint32_t expected;     /* enum store_codec: the dearest of what is in the store */
 static _Atomic uint32_t free_windows; /* a bit each */
 
-static int init(struct window *window)
+static int init(struct window *window, enum store_codec most)
 {
-    int error = scratch_open(&window->state, store_loader_bytes(codec));
+    int error = scratch_open(&window->state, store_loader_bytes(most));
     if (!error)
         error = scratch_open(&window->pages, (size_t)WINDOW_PAGES << SYS_PAGE_SHIFT);
     if (!error)
@@ -24,15 +24,21 @@ static int init(struct window *window)
     return error;
 }
 
-int windows_init(enum store_codec run_codec)
+int windows_init(enum store_codec most)
 {
     int error = 0;
-    codec = run_codec;
     for (unsigned i = 0; i < N_WINDOWS && !error; i++)
         if (!windows[i].reader.buffer) /* else it is its parent's, in a fork's child */
-            error = init(&windows[i]);
+            error = init(&windows[i], most);
     atomic_store(&free_windows, ALL_FREE);
     return error;
+}
+
+void windows_expect(enum store_codec codec)
+{
+    /* relaxed: who loads a page has taken the lock since it was put into the store */
+    if (codec > atomic_load_explicit(&expected, memory_order_relaxed))
+        atomic_store_explicit(&expected, codec, memory_order_relaxed);
 }
 
 struct window *window_take(void)
@@ -54,9 +60,11 @@ void window_give(struct window *window)
 
 void window_use(struct window *window, uint32_t n_pages, bool from_file)
 {
-    if (!window->loader) {
+    const enum store_codec codec = atomic_load_explicit(&expected, memory_order_relaxed);
+    if (!window->loader || window->codec != codec) {
         scratch_use(&window->state, store_loader_bytes(codec));
         window->loader = store_loader_init(window->state.memory, codec);
+        window->codec = codec;
     }
     if (n_pages > 1 && from_file)
         scratch_use(&window->cluster, SWAP_CLUSTER_BYTES);

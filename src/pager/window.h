@@ -24,12 +24,16 @@
 
 struct window {
     struct store_packer *loader; /* in `state`; NULL: there is none as yet */
+    enum store_codec codec;      /* which it can load, and cheaper ones */
     struct scratch state, pages, cluster;
     struct store_reader reader;
 };
 
 /* Address space for all of them, once; all are free afterwards. 0 or -ENOMEM. */
-int windows_init(enum store_codec codec);
+int windows_init(enum store_codec most);
+
+/* Pages will have to be loaded that this codec packed: before the first of them is in the store. */
+void windows_expect(enum store_codec codec);
 
 /* One that nobody else has; there is one for each thread. Does not block or allocate. */
 struct window *window_take(void);

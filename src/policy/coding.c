@@ -7,7 +7,11 @@
 
 bool coding_samples(struct coding *coding)
 {
-    const uint32_t n = coding->n_pages++;
+    if (coding->n_pages < CODING_LEAST) {
+        coding->n_pages++;
+        return false;
+    }
+    const uint32_t n = coding->n_pages++ - CODING_LEAST;
     return n % (n < CODING_INTERVAL ? CODING_INTERVAL / CODING_FIRST : CODING_INTERVAL) == 0;
 }
 

@@ -7,8 +7,8 @@
  * magic number: four bytes less a page, and no damaged magic can lead to another frame format.
  *
  * Packers are used by threads that libc does not know and under locks that a program's dlopen may
- * want. So store_packer_init() runs each library function once: the dynamic linker has bound them
- * all before the first page counts. Loaders come after a packer.
+ * want. So store_packer_warm_up() runs each library function once: the dynamic linker has bound
+ * them all before the first page counts.
  *
  * Invariant K1: whatever the header and the data are, decode reads within data[0, capacity), writes
  * within out[0, SYS_PAGE_SIZE), and returns 0 only if the checksum fits.
@@ -36,7 +36,8 @@ struct store_packer {
     enum store_codec codec;
     void *lz4;
     ZSTD_CCtx *compress;
-    ZSTD_DCtx *decompress;
+    unsigned char *decompress_memory;
+    ZSTD_DCtx *decompress; /* NULL: nothing was loaded yet that needs it, its memory is untouched */
 };
 
 static ZSTD_compressionParameters zstd_parameters(void)
@@ -61,20 +62,26 @@ static size_t decompress_bytes(void)
     return round_up(ZSTD_estimateDCtxSize(), CONTEXT_ALIGNMENT);
 }
 
+/* Of the struct, wherever its memory begins. */
+static size_t packer_bytes(void)
+{
+    return CONTEXT_ALIGNMENT + round_up(sizeof(struct store_packer), CONTEXT_ALIGNMENT);
+}
+
+size_t store_packing_bytes(enum store_codec codec)
+{
+    return packer_bytes() + (codec >= STORE_CODEC_LZ4 ? lz4_bytes() : 0) +
+           (codec == STORE_CODEC_ZSTD ? compress_bytes() : 0);
+}
+
 size_t store_packer_bytes(enum store_codec codec)
 {
-    size_t n = store_loader_bytes(codec);
-    if (codec >= STORE_CODEC_LZ4)
-        n += lz4_bytes();
-    if (codec == STORE_CODEC_ZSTD)
-        n += compress_bytes();
-    return n;
+    return store_packing_bytes(codec) + store_loader_bytes(codec) - packer_bytes();
 }
 
 size_t store_loader_bytes(enum store_codec codec)
 {
-    return CONTEXT_ALIGNMENT + round_up(sizeof(struct store_packer), CONTEXT_ALIGNMENT) +
-           (codec == STORE_CODEC_ZSTD ? decompress_bytes() : 0);
+    return packer_bytes() + (codec == STORE_CODEC_ZSTD ? decompress_bytes() : 0);
 }
 
 /* The contexts can't be too small: their sizes were asked of the same library just before. */
@@ -90,13 +97,43 @@ static void start_compressing(struct store_packer *packer, unsigned char *memory
     packer->compress = c;
 }
 
-static void start_decompressing(struct store_packer *packer, unsigned char *memory)
+static void start_decompressing(struct store_packer *packer)
 {
-    packer->decompress = ZSTD_initStaticDCtx(memory, decompress_bytes());
+    packer->decompress = ZSTD_initStaticDCtx(packer->decompress_memory, decompress_bytes());
     ZSTD_DCtx_setParameter(packer->decompress, ZSTD_d_format, ZSTD_f_zstd1_magicless);
 }
 
-static void warm_up(struct store_packer *packer)
+static struct store_packer *start(void *memory, enum store_codec codec)
+{
+    unsigned char *at = (unsigned char *)round_up((uintptr_t)memory, CONTEXT_ALIGNMENT);
+    struct store_packer *packer = (struct store_packer *)(void *)at;
+    at += round_up(sizeof(*packer), CONTEXT_ALIGNMENT);
+    *packer = (struct store_packer){.codec = codec, .decompress_memory = at};
+    return packer;
+}
+
+struct store_packer *store_loader_init(void *memory, enum store_codec codec)
+{
+    return start(memory, codec);
+}
+
+struct store_packer *store_packer_init(void *memory, enum store_codec codec)
+{
+    struct store_packer *packer = start(memory, codec);
+    unsigned char *at = packer->decompress_memory;
+    if (codec >= STORE_CODEC_LZ4) {
+        packer->lz4 = at;
+        at += lz4_bytes();
+    }
+    if (codec == STORE_CODEC_ZSTD) {
+        start_compressing(packer, at);
+        at += compress_bytes();
+    }
+    packer->decompress_memory = at;
+    return packer;
+}
+
+void store_packer_warm_up(struct store_packer *packer)
 {
     unsigned char page[SYS_PAGE_SIZE];
     struct store_packed trial;
@@ -106,28 +143,6 @@ static void warm_up(struct store_packer *packer)
     const struct object_header header = {
         .checksum = trial.checksum, .n_bytes = trial.n_bytes, .codec = trial.codec};
     (void)codec_decode(packer, &header, trial.data, SYS_PAGE_SIZE, page);
-}
-
-struct store_packer *store_loader_init(void *memory, enum store_codec codec)
-{
-    unsigned char *at = (unsigned char *)round_up((uintptr_t)memory, CONTEXT_ALIGNMENT);
-    struct store_packer *packer = (struct store_packer *)(void *)at;
-    *packer = (struct store_packer){.codec = codec};
-    if (codec == STORE_CODEC_ZSTD)
-        start_decompressing(packer, at + round_up(sizeof(*packer), CONTEXT_ALIGNMENT));
-    return packer;
-}
-
-struct store_packer *store_packer_init(void *memory, enum store_codec codec)
-{
-    struct store_packer *packer = store_loader_init(memory, codec);
-    unsigned char *at = (unsigned char *)packer + store_loader_bytes(codec) - CONTEXT_ALIGNMENT;
-    if (codec >= STORE_CODEC_LZ4)
-        packer->lz4 = at;
-    if (codec == STORE_CODEC_ZSTD)
-        start_compressing(packer, at + lz4_bytes());
-    warm_up(packer);
-    return packer;
 }
 
 uint64_t codec_checksum(const void *page)
@@ -202,6 +217,8 @@ static size_t decompress(struct store_packer *packer, enum store_codec codec, co
         return n > 0 ? (size_t)n : 0;
     }
     case STORE_CODEC_ZSTD: {
+        if (!packer->decompress)
+            start_decompressing(packer);
         size_t n = ZSTD_decompressDCtx(packer->decompress, out, SYS_PAGE_SIZE, data, n_bytes);
         return ZSTD_isError(n) ? 0 : n;
     }

@@ -53,7 +53,10 @@ struct store_packed {
  */
 struct store_packer;
 size_t store_packer_bytes(enum store_codec codec);
+size_t store_packing_bytes(enum store_codec codec); /* of these, from the start: all but loading */
 struct store_packer *store_packer_init(void *memory, enum store_codec codec);
+/* Runs all that packing and loading may run, once, where the dynamic linker may bind functions. */
+void store_packer_warm_up(struct store_packer *packer);
 
 /* The same for a thread that only loads, which takes much less. */
 size_t store_loader_bytes(enum store_codec codec);

@@ -270,6 +270,20 @@ static void clean_pages_that_were_dropped_unseen_hold_up_nobody(void)
     REQUIRE(pager_unmap(address, bytes_of(500)) == 0);
 }
 
+/* The kernel drops those before them, and then refuses. */
+static void clean_pages_beside_locked_ones_are_not_lost(void)
+{
+    char *address = map_clean(500, 16);
+    REQUIRE(pager_protect(address, bytes_of(500), PROT_READ) == 0); /* else locking writes to it */
+    for (uint32_t i = 40; i < 500; i += 100)
+        REQUIRE(mlock(address + bytes_of(i), SYS_PAGE_SIZE) == 0);
+    press();
+    verify(address, 500, PAGE_TEXT, 16);
+    REQUIRE(munlock(address, bytes_of(500)) == 0);
+    REQUIRE(pager_audit() == NULL);
+    REQUIRE(pager_unmap(address, bytes_of(500)) == 0);
+}
+
 static void clean_pages_are_evicted_whatever_their_protection(void)
 {
     const int prots[] = {PROT_READ, PROT_NONE};
@@ -347,6 +361,7 @@ static const struct {
     CASE(a_process_that_rests_gives_its_buffers_back),
     CASE(what_came_in_to_be_read_is_clean_until_it_is_written_to),
     CASE(clean_pages_that_were_dropped_unseen_hold_up_nobody),
+    CASE(clean_pages_beside_locked_ones_are_not_lost),
     CASE(clean_pages_are_evicted_whatever_their_protection),
 };
 #define N_CASES (sizeof cases / sizeof cases[0])
