@@ -15,6 +15,8 @@
 #define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
 #define WORK_BYTES (PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT))
 
+#define DENSE_LEAST \
+    256               /* pages of its own in the pool: for fewer, what zstd works in is too much */
 #define SHORT_SHARE 4 /* the pool is short of room when it has less than so much of it left */
 
 static struct {
@@ -104,11 +106,13 @@ static void pack(const unsigned char *page, struct store_packed *packed)
 {
     enum store_codec codec = pager.control->options.codec;
     if (pager.control->options.codec_adapts) {
-        if (coding_samples(&work.coding)) {
+        const bool is_small = pager.pool_charged - pager.pool_shared < DENSE_LEAST;
+        if (!is_small && coding_samples(&work.coding)) {
             pack_by_both(page, packed);
             return;
         }
-        codec = coding_is_dense(&work.coding) ? STORE_CODEC_ZSTD : STORE_CODEC_LZ4;
+        if (is_small || !coding_is_dense(&work.coding))
+            codec = STORE_CODEC_LZ4;
     }
     store_pack_by(packer_for(codec), codec, page, packed);
 }

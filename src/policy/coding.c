@@ -7,11 +7,7 @@
 
 bool coding_samples(struct coding *coding)
 {
-    if (coding->n_pages < CODING_LEAST) {
-        coding->n_pages++;
-        return false;
-    }
-    const uint32_t n = coding->n_pages++ - CODING_LEAST;
+    const uint32_t n = coding->n_pages++;
     return n % (n < CODING_INTERVAL ? CODING_INTERVAL / CODING_FIRST : CODING_INTERVAL) == 0;
 }
 

@@ -414,7 +414,6 @@ static void a_codec_that_saves_much_is_used(void **state)
 {
     struct coding coding = {0};
     assert_false(coding_is_dense(&coding));
-    assert_int_equal(pack_alike(&coding, CODING_LEAST, 1400, 750, false), 0);
     assert_int_equal(pack_alike(&coding, CODING_INTERVAL, 1400, 750, false), CODING_FIRST);
     assert_true(coding_is_dense(&coding));
     assert_int_equal(pack_alike(&coding, 100 * CODING_INTERVAL, 1400, 750, false), 100);
