@@ -15,9 +15,8 @@
 #define PACKED_BYTES round_up(PACK_BATCH * sizeof(struct store_packed), SYS_PAGE_SIZE)
 #define WORK_BYTES (PACKED_BYTES + ((size_t)PACK_BATCH << SYS_PAGE_SHIFT))
 
-#define DENSE_LEAST \
-    256               /* pages of its own in the pool: for fewer, what zstd works in is too much */
-#define SHORT_SHARE 4 /* the pool is short of room when it has less than so much of it left */
+#define DENSE_LEAST 256 /* pages of its own in the pool, or zstd's contexts cost too much */
+#define SHORT_SHARE 4   /* the pool is short of room when it has less than so much of it left */
 
 static struct {
     struct store_packer *packer; /* NULL: not made yet, or given back */
