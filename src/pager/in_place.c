@@ -160,22 +160,24 @@ static void note_gone(const struct leaving *leaving, uint32_t at, const uint32_t
     control_count(&pager.self->stats.dropped_dead, n_dead);
 }
 
-/* L. Drops the frames of a run; how many went. Where some are locked the kernel stops there. */
+/*
+ * L. Drops the frames of a run; how many went. At one that is locked the kernel stops, and does not
+ * say where: what it had dropped before can be dropped once more.
+ */
 static uint32_t drop_run(const struct victims *victims, const struct leaving *leaving, uint32_t at,
                          const uint32_t *pages, uint32_t n)
 {
-    const size_t n_bytes = (size_t)n << SYS_PAGE_SHIFT;
-    if (sys_madvise(page_address(pages[0]), n_bytes, MADV_DONTNEED) == 0) {
+    uint32_t n_gone = 0;
+    if (sys_madvise(page_address(pages[0]), (size_t)n << SYS_PAGE_SHIFT, MADV_DONTNEED) == 0) {
         note_gone(leaving, at, pages, n);
         return n;
     }
-    uint32_t n_gone = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (frames_is_there(page_address(pages[i]))) {
-            stay(victims, leaving, at + i);
-        } else {
+        if (sys_madvise(page_address(pages[i]), SYS_PAGE_SIZE, MADV_DONTNEED) == 0) {
             note_gone(leaving, at + i, &pages[i], 1);
             n_gone++;
+        } else {
+            stay(victims, leaving, at + i);
         }
     }
     return n_gone;
