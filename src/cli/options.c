@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define DEFAULT_SWAP_DIRECTORY "/var/tmp"
+#define DEFAULT_CODEC "auto"
 #define DEFAULT_SWAP_MAX_BYTES ((uint64_t)64 << 30)
 #define MIN_SWAP_BYTES ((uint64_t)16 << 20) /* less than this is a full disk, not a swap file */
 
@@ -41,7 +42,7 @@ static const struct argp_option option_list[] = {
      0},
     {"codec", KEY_CODEC, "auto|lz4|zstd|none", 0,
      "Compress evicted pages by this: fast, small, not at all, or whichever of the first two pays "
-     "for these pages (default: auto)",
+     "for these pages (default: " DEFAULT_CODEC ")",
      0},
     {"stats", KEY_STATS, "FILE", 0, "Write the summary's figures to FILE as JSON", 0},
     {"quiet", 'q', NULL, 0, "Print no summary; errors are still printed", 0},
@@ -73,17 +74,19 @@ static const char documentation[] =
 
 static int parse_codec(const char *name, struct run_options *options)
 {
-    static const char *const names[] = {
-        [STORE_CODEC_NONE] = "none", [STORE_CODEC_LZ4] = "lz4", [STORE_CODEC_ZSTD] = "zstd"};
+    static const struct {
+        const char *name;
+        enum store_codec codec;
+        bool adapts;
+    } codecs[] = {{DEFAULT_CODEC, STORE_CODEC_ZSTD, true},
+                  {"lz4", STORE_CODEC_LZ4, false},
+                  {"zstd", STORE_CODEC_ZSTD, false},
+                  {"none", STORE_CODEC_NONE, false}};
 
-    options->codec_adapts = strcmp(name, "auto") == 0;
-    if (options->codec_adapts) {
-        options->codec = STORE_CODEC_ZSTD;
-        return 0;
-    }
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(name, names[i]) == 0) {
-            options->codec = (enum store_codec)i;
+    for (unsigned i = 0; i < sizeof codecs / sizeof codecs[0]; i++) {
+        if (strcmp(name, codecs[i].name) == 0) {
+            options->codec = codecs[i].codec;
+            options->codec_adapts = codecs[i].adapts;
             return 0;
         }
     }
@@ -138,7 +141,8 @@ void run_options_parse(int argc, char **argv, struct run_options *options)
         .doc = documentation,
     };
 
-    *options = (struct run_options){.codec = STORE_CODEC_ZSTD, .codec_adapts = true};
+    *options = (struct run_options){0};
+    parse_codec(DEFAULT_CODEC, options);
     argp_err_exit_status = CLI_EXIT_FAILED;
     error_t error = argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, options);
     if (error != 0) {

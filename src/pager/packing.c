@@ -20,7 +20,6 @@
 
 static struct {
     struct store_packer *packer; /* NULL: not made yet, or given back */
-    enum store_codec codec;      /* the packer's */
     struct scratch memory;       /* where it lies */
     struct coding coding;        /* whether zstd pays, where that is not given */
     bool is_short;               /* the pool will be full soon, or is */
@@ -34,11 +33,10 @@ static struct {
 /* What zstd needs is used only where zstd is. */
 static struct store_packer *packer_for(enum store_codec codec)
 {
-    if (!work.packer || codec > work.codec) {
+    if (!work.packer || codec > store_packer_codec(work.packer)) {
         windows_expect(codec);
         scratch_use(&work.memory, store_packing_bytes(codec));
         work.packer = store_packer_init(work.memory.memory, codec);
-        work.codec = codec;
     }
     return work.packer;
 }
@@ -69,7 +67,6 @@ int packing_init(void)
         return -ENOMEM;
     work.packed = (struct store_packed *)(void *)work.scratch->memory;
     work.copies = work.scratch->memory + PACKED_BYTES;
-    work.packer = NULL;
     warm_up(most);
     return 0;
 }

@@ -61,10 +61,9 @@ void window_give(struct window *window)
 void window_use(struct window *window, uint32_t n_pages, bool from_file)
 {
     const enum store_codec codec = atomic_load_explicit(&expected, memory_order_relaxed);
-    if (!window->loader || window->codec != codec) {
+    if (!window->loader || store_packer_codec(window->loader) != codec) {
         scratch_use(&window->state, store_loader_bytes(codec));
         window->loader = store_loader_init(window->state.memory, codec);
-        window->codec = codec;
     }
     if (n_pages > 1 && from_file)
         scratch_use(&window->cluster, SWAP_CLUSTER_BYTES);

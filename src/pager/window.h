@@ -24,7 +24,6 @@
 
 struct window {
     struct store_packer *loader; /* in `state`; NULL: there is none as yet */
-    enum store_codec codec;      /* which it can load, and cheaper ones */
     struct scratch state, pages, cluster;
     struct store_reader reader;
 };

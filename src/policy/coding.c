@@ -2,6 +2,8 @@
 /* coding: see coding.h. */
 #include "policy/coding.h"
 
+#include "base/sys.h"
+
 #define FRACTION 16u
 #define MOST_GAIN (1u << 20)
 
@@ -20,7 +22,7 @@ static uint32_t average(uint32_t old, uint32_t bytes, uint32_t weight)
 /* In 1/1024. A codec that leaves nothing of a page's size is as good as any. */
 static uint32_t gain(const struct coding *coding)
 {
-    const uint32_t whole = CODING_PAGE_BYTES * FRACTION;
+    const uint32_t whole = (uint32_t)SYS_PAGE_SIZE * FRACTION;
     const uint32_t quick = whole - coding->quick_bytes, dense = whole - coding->dense_bytes;
     if (coding->dense_bytes >= coding->quick_bytes)
         return 1024;

@@ -22,7 +22,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CODING_PAGE_BYTES 4096u
 #define CODING_INTERVAL 64u /* pages between samples */
 #define CODING_FIRST 8u     /* the first samples: so many, in the first such interval */
 #define CODING_WEIGHT 32u   /* samples that the averages remember */

@@ -103,7 +103,7 @@ static void start_decompressing(struct store_packer *packer)
     ZSTD_DCtx_setParameter(packer->decompress, ZSTD_d_format, ZSTD_f_zstd1_magicless);
 }
 
-static struct store_packer *start(void *memory, enum store_codec codec)
+struct store_packer *store_loader_init(void *memory, enum store_codec codec)
 {
     unsigned char *at = (unsigned char *)round_up((uintptr_t)memory, CONTEXT_ALIGNMENT);
     struct store_packer *packer = (struct store_packer *)(void *)at;
@@ -112,14 +112,9 @@ static struct store_packer *start(void *memory, enum store_codec codec)
     return packer;
 }
 
-struct store_packer *store_loader_init(void *memory, enum store_codec codec)
-{
-    return start(memory, codec);
-}
-
 struct store_packer *store_packer_init(void *memory, enum store_codec codec)
 {
-    struct store_packer *packer = start(memory, codec);
+    struct store_packer *packer = store_loader_init(memory, codec);
     unsigned char *at = packer->decompress_memory;
     if (codec >= STORE_CODEC_LZ4) {
         packer->lz4 = at;
@@ -131,6 +126,11 @@ struct store_packer *store_packer_init(void *memory, enum store_codec codec)
     }
     packer->decompress_memory = at;
     return packer;
+}
+
+enum store_codec store_packer_codec(const struct store_packer *packer)
+{
+    return packer->codec;
 }
 
 void store_packer_warm_up(struct store_packer *packer)

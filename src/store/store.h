@@ -55,6 +55,7 @@ struct store_packer;
 size_t store_packer_bytes(enum store_codec codec);
 size_t store_packing_bytes(enum store_codec codec); /* of these, from the start: all but loading */
 struct store_packer *store_packer_init(void *memory, enum store_codec codec);
+enum store_codec store_packer_codec(const struct store_packer *packer); /* its dearest */
 /* Runs all that packing and loading may run, once, where the dynamic linker may bind functions. */
 void store_packer_warm_up(struct store_packer *packer);
 

@@ -248,18 +248,17 @@ static void release(struct swap_space *space, unsigned owner, uint32_t cluster, 
     end_work(space, owner, busy, cluster);
 }
 
-/* What an owner was killed in, as busy[] says. Until the end it says so: who mends may die, too. */
+/*
+ * What an owner was killed in, as busy[] says: suspect, so that it is recounted when its release is
+ * done. Until then busy[] goes on to say so, since who mends may be killed, too.
+ */
 static void mend(struct swap_space *space, unsigned owner, enum busy busy)
 {
     const uint32_t cluster = (space->busy[owner][busy] & ~DONE) - 1;
     if (cluster >= space->n_clusters)
         return;
-    begin_work(space, owner, busy, cluster);
-    if (clear_bit(space, owner, cluster))
-        lower_count(space, cluster, WRITTEN);
-    space->busy[owner][busy] = (cluster + 1) | DONE;
-    recount(space, cluster);
-    space->busy[owner][busy] = 0;
+    atomic_fetch_or(word_of(space, cluster), SUSPECT);
+    release(space, owner, cluster, busy, WRITTEN);
 }
 
 static void raise_top(struct swap_space *space, uint32_t top)

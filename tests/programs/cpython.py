@@ -35,11 +35,6 @@ def outcomes(path):
     return found
 
 
-def budget_bytes(plain):
-    """A third of what the plain run needed, where that is more: some start dozens of processes."""
-    return max(LEAST_BUDGET_MIB * MIB, plain.measured.peak_anon_bytes // 3 // MIB * MIB)
-
-
 def run_again(case, argv, modules, names, budget):
     """The outcomes of single tests, run without the others."""
     print(f"{case.name}: once more: {' '.join(names)}")
@@ -66,7 +61,8 @@ def compare(case, modules, only=(), leave_out=()):
 
     plain = case.plain(argv)
     wanted = outcomes(plain.directory / "results.xml")
-    run = case.under(argv, budget_bytes(plain))
+    # Some start dozens of processes: a third is more then.
+    run = case.under(argv, max(LEAST_BUDGET_MIB * MIB, case.third(plain)))
     results = run.directory / "results.xml"
     case.check(results.exists(), f"ended with {run.measured.status} and left no results\n"
                f"    {run.tail()}")

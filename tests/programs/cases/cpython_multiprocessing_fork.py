@@ -6,7 +6,7 @@ ONLY = ["WithProcessesTestQueue", "WithProcessesTestConnection", "WithProcessesT
         "WithProcessesTestProcess", "WithProcessesTestSharedCTypes"]
 
 # A hundred forks at a time of a process that is paged: what each copies of the pager's tables
-# (0.5 to 1 MiB: docs/limits.md) is more than this budget.
+# (about 0.5 MiB: docs/limits.md) is more than this budget.
 LEAVE_OUT = ["test_many_processes"]
 
 
