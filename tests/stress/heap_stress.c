@@ -86,11 +86,17 @@ static unsigned char *alloc_filled(uint32_t *random)
     return object;
 }
 
+static void drop_pin(struct pin *pin) /* its mutex is held */
+{
+    if (pin->address != NULL)
+        heap_free(pin->address);
+    pin->address = NULL;
+}
+
 static void change_pin(struct pin *pin, uint32_t *random)
 {
     pthread_mutex_lock(&pin->mutex);
-    if (pin->address != NULL)
-        heap_free(pin->address);
+    drop_pin(pin);
     pin->n_bytes = random_size(random) + 15;
     pin->address = heap_malloc(pin->n_bytes);
     if (pin->address != NULL)
@@ -143,8 +149,9 @@ static void *work(void *argument)
     }
     for (unsigned i = 0; i < N_OWN; i++)
         free_checked(own[i]);
-    change_pin(pin, &random);
-    heap_free(pin->address);
+    pthread_mutex_lock(&pin->mutex); /* the scrubber may not have seen yet that all stop */
+    drop_pin(pin);
+    pthread_mutex_unlock(&pin->mutex);
     heap_thread_exit();
     return NULL;
 }
