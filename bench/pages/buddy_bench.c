@@ -71,6 +71,8 @@ static void start(struct bench *bench, const struct pages_peer *peer, unsigned r
     }
     bench->thread = peer->thread(bench->state, 0);
     bench->blocks = malloc(N_PAGES * sizeof *bench->blocks);
+    memset(bench->blocks, 0xff,
+           N_PAGES * sizeof *bench->blocks); /* its first touches are not ours */
 }
 
 static void end(struct bench *bench)

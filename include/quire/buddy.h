@@ -60,10 +60,11 @@ extern "C" {
 #define QUIRE_BUDDY_MAX_ORDER 28 /* the highest max_order: blocks of 2^28 pages, 1 TiB */
 #define QUIRE_BUDDY_MAX_ZONES 16
 #define QUIRE_BUDDY_MAX_ZONE_PAGES (UINT32_MAX - 1023) /* 16 TiB of 4 KiB pages, nearly */
-#define QUIRE_BUDDY_NAME_BYTES 16   /* of a zone's name, terminator included; the rest is cut */
-#define QUIRE_BUDDY_ALIGNMENT 64    /* of the metadata, bytes */
-#define QUIRE_BUDDY_PAGE_BLOCK 512u /* pages that have one mobility; 2^max_order if that is less \
-                                     */
+#define QUIRE_BUDDY_NAME_BYTES 16 /* of a zone's name, terminator included; the rest is cut */
+#define QUIRE_BUDDY_ALIGNMENT 64  /* of the metadata, bytes */
+#define QUIRE_BUDDY_PAGE_BLOCK                                        \
+    512u /* pages that have one mobility; 2^max_order if that is less \
+          */
 
 typedef uint32_t quire_page; /* a page's number; UINT32_MAX is none */
 

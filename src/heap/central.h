@@ -13,8 +13,7 @@ struct central {
     uint32_t n_spans, n_empty, n_pages;
     size_t n_live;
     struct span *lists[SPAN_N_FILLS + 1]; /* by fill; full spans are on no list */
-};
-static_assert(sizeof(struct central) == 64, "classes share no cache line");
+} __attribute__((aligned(64)));           /* so that classes share no cache line */
 
 extern struct central centrals[CLASS_COUNT + 1];
 

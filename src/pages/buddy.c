@@ -150,16 +150,19 @@ static void search_zone(struct quire_buddy *buddy, struct zone *zone, enum pass 
 
     lock_take(&zone->lock);
     while (search->n_taken < search->n) {
-        uint32_t n_available = zone_n_available(zone);
-        if (n_available < search->want.n_pages)
+        uint32_t n_available = zone_n_available(zone), n_pages = search->want.n_pages;
+        if (n_available < n_pages)
             break;
-        if (n_available - search->want.n_pages < kept) {
+        if (n_available - n_pages < kept) {
             search->kept = true;
             break;
         }
-        if (!zone_take(zone, &search->want, &search->pages[search->n_taken]))
+        size_t n_left = search->n - search->n_taken, n_allowed = (n_available - kept) / n_pages;
+        size_t n_taken = zone_take(zone, &search->want, search->pages + search->n_taken,
+                                   n_left < n_allowed ? n_left : n_allowed);
+        if (n_taken == 0)
             break;
-        search->n_taken++;
+        search->n_taken += n_taken;
     }
     buddy_unlock(buddy, zone);
 }

@@ -35,6 +35,14 @@ static inline uint64_t group_fold(uint64_t runs, unsigned order)
     return runs & runs >> (1u << (order - 1)) & begins[order];
 }
 
+/* Where free runs of an order begin. */
+static inline uint64_t group_runs(uint64_t free, unsigned order)
+{
+    for (unsigned k = 1; k <= order; k++)
+        free = group_fold(free, k);
+    return free;
+}
+
 /* The order of the largest free run within a group, at most GROUP_TOP_ORDER; -1: all are in use. */
 static inline int group_largest(uint64_t free)
 {
@@ -62,9 +70,8 @@ static inline uint64_t group_blocks(uint64_t runs, unsigned order, unsigned top_
  */
 static inline unsigned group_pick(uint64_t free, unsigned order, unsigned top_order)
 {
-    uint64_t runs = free;
-    for (unsigned k = 1; k <= order; k++)
-        runs = group_fold(runs, k);
+    uint64_t runs = group_runs(free, order);
+
     for (unsigned k = order; k < top_order; k++) {
         uint64_t blocks = group_blocks(runs, k, top_order);
         if (blocks != 0)

@@ -428,20 +428,14 @@ bool zone_give(struct zone *zone, uint32_t page, unsigned order, enum zone_kind 
 
 /* Taking */
 
-/* Part of a group that offers enough. */
-static uint32_t take_small(struct zone *zone, uint32_t number, const struct zone_want *want)
+/* One place in a carved group that has room for it. */
+static uint32_t take_part(struct zone *zone, uint32_t number, const struct zone_want *want)
 {
     struct zone_group *group = zone_group(zone, number);
-
-    if (group->kind == GROUP_FREE) {
-        zone_remove_free(zone, number, GROUP_ORDER);
-        carve(zone, number)->used = 0;
-    }
     unsigned bit = group_pick(~group->used, want->order, zone->top_order);
     uint32_t page = zone_group_page(zone, number) + bit;
 
     group->used |= group_mask(bit, want->n_pages);
-    refile(zone, number);
     if (want->n_pages == 1u << want->order)
         set_state(zone, page, ZONE_ALLOCATED | want->order);
     else
@@ -450,10 +444,29 @@ static uint32_t take_small(struct zone *zone, uint32_t number, const struct zone
     return page;
 }
 
-static uint32_t take_from(struct zone *zone, uint32_t number, const struct zone_want *want)
+/* Up to n places in a group that offers enough for one. */
+static size_t take_parts(struct zone *zone, uint32_t number, const struct zone_want *want,
+                         uint32_t *pages, size_t n)
+{
+    struct zone_group *group = zone_group(zone, number);
+    size_t n_taken = 0;
+
+    if (group->kind == GROUP_FREE) {
+        zone_remove_free(zone, number, GROUP_ORDER);
+        carve(zone, number)->used = 0;
+    }
+    do
+        pages[n_taken++] = take_part(zone, number, want);
+    while (n_taken < n && group_runs(~group->used, want->order) != 0);
+    refile(zone, number);
+    return n_taken;
+}
+
+static size_t take_from(struct zone *zone, uint32_t number, const struct zone_want *want,
+                        uint32_t *pages, size_t n)
 {
     if (want->order < GROUP_ORDER)
-        return take_small(zone, number, want);
+        return take_parts(zone, number, want, pages, n);
     uint32_t page = zone_group_page(zone, number);
     if (want->n_pages == 1u << want->order) {
         zone_remove_free(zone, number, want->order);
@@ -462,7 +475,8 @@ static uint32_t take_from(struct zone *zone, uint32_t number, const struct zone_
     } else {
         zone_take_range(zone, page, page + want->n_pages, ZONE_ALLOCATED);
     }
-    return page;
+    *pages = page;
+    return 1;
 }
 
 static bool is_free_to_frontier(const struct zone *zone, uint64_t page)
@@ -506,24 +520,25 @@ static bool grow(struct zone *zone, const struct zone_want *want)
     return true;
 }
 
-/* A group to take from; ZONE_NIL: there is none of the mobility wanted. */
-static uint32_t find_of_type(struct zone *zone, const struct zone_want *want)
+/* Fresh pages become free, until a group offers what is wanted or, as far as that is better than to
+ * mix mobilities, a page block is free that can change sides. Returns that group or ZONE_NIL. */
+static uint32_t grow_until(struct zone *zone, const struct zone_want *want)
 {
-    uint32_t number = index_find(zone, want->type, want->order);
     unsigned enough = GROUP_ORDER + log2_floor(zone->block_groups); /* a page block */
+    uint32_t number = ZONE_NIL;
 
+    if (want->type == 0) { /* as fresh pages are; find_fresh() does for larger wants */
+        while (number == ZONE_NIL && want->order < GROUP_ORDER && grow(zone, want))
+            number = index_find(zone, 0, want->order);
+        return number;
+    }
     if (enough > zone->max_order)
         enough = zone->max_order;
     if (enough < want->order)
         enough = want->order;
-    if (want->type == 0) { /* as fresh pages are */
-        while (number == ZONE_NIL && want->order < GROUP_ORDER && grow(zone, want))
-            number = index_find(zone, 0, want->order);
-    } else if (number == ZONE_NIL) { /* rather use fresh pages than mix mobilities */
-        while (index_largest(zone, 0) < (int)enough && grow(zone, want))
-            ;
-    }
-    return number;
+    while (index_largest(zone, 0) < (int)enough && grow(zone, want))
+        ;
+    return ZONE_NIL;
 }
 
 static bool take_fresh(struct zone *zone, const struct zone_want *want, uint32_t *page)
@@ -534,17 +549,27 @@ static bool take_fresh(struct zone *zone, const struct zone_want *want, uint32_t
     return true;
 }
 
-bool zone_take(struct zone *zone, const struct zone_want *want, uint32_t *page)
+/* The index has nothing: fresh pages, or another mobility's. */
+static __attribute__((noinline)) size_t
+take_otherwise(struct zone *zone, const struct zone_want *want, uint32_t *pages, size_t n)
 {
-    uint32_t number = find_of_type(zone, want);
+    uint32_t number = grow_until(zone, want);
 
     if (number == ZONE_NIL) {
-        if (take_fresh(zone, want, page))
-            return true;
+        if (take_fresh(zone, want, pages))
+            return 1;
         number = mobility_steal(zone, want);
         if (number == ZONE_NIL)
-            return false;
+            return 0;
     }
-    *page = take_from(zone, number, want);
-    return true;
+    return take_from(zone, number, want, pages, n);
+}
+
+size_t zone_take(struct zone *zone, const struct zone_want *want, uint32_t *pages, size_t n)
+{
+    uint32_t number = index_find(zone, want->type, want->order);
+
+    if (__builtin_expect(number == ZONE_NIL, 0))
+        return take_otherwise(zone, want, pages, n);
+    return take_from(zone, number, want, pages, n);
 }

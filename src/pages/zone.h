@@ -210,8 +210,8 @@ struct zone_want {
     unsigned type;                 /* enum quire_buddy_mobility; 0 where the zone has one only */
 };
 
-/* A place for `want`, allocated; false: there is none. */
-bool zone_take(struct zone *zone, const struct zone_want *want, uint32_t *page);
+/* Up to n >= 1 places for `want`, allocated, as many as are found in one go; 0: there is none. */
+size_t zone_take(struct zone *zone, const struct zone_want *want, uint32_t *pages, size_t n);
 
 /* One allocated block, or one in the caller's cache (`kind`); false: it is none. */
 bool zone_give(struct zone *zone, uint32_t page, unsigned order, enum zone_kind kind);
