@@ -96,10 +96,11 @@ int preload_set_environment(const char *library, const char *control_path)
 
     if (asprintf(&list, users != NULL && users[0] != '\0' ? "%s:%s" : "%s", library, users) < 0)
         return -ENOMEM;
-    int error = setenv("LD_PRELOAD", list, 1) == 0 &&
-                        setenv(CONTROL_ENVIRONMENT, control_path, 1) == 0
-                    ? 0
-                    : -errno;
+    int error = setenv("LD_PRELOAD", list, 1) == 0 ? 0 : -errno;
     free(list);
+    if (error == 0 && control_path == NULL)
+        unsetenv(CONTROL_ENVIRONMENT);
+    else if (error == 0 && setenv(CONTROL_ENVIRONMENT, control_path, 1) != 0)
+        error = -errno;
     return error;
 }

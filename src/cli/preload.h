@@ -11,7 +11,7 @@ int preload_find(char *path, char *problem, size_t n_problem_bytes);
 
 /*
  * Puts the library first in LD_PRELOAD, before what the user has there, and the control block's
- * path into QUIRE_CONTROL. 0 or a negative errno.
+ * path into QUIRE_CONTROL; NULL: none, nothing is paged. 0 or a negative errno.
  */
 int preload_set_environment(const char *library, const char *control_path);
 

@@ -73,7 +73,7 @@ static struct tcache *own(void)
     struct tcache *cache = tcache_all;
     while (cache != NULL && cache->used)
         cache = cache->next;
-    if (cache == NULL && (cache = metadata_alloc(sizeof(*cache))) != NULL) {
+    if (cache == NULL && (cache = metadata_alloc(&heap_process, sizeof(*cache))) != NULL) {
         *cache = nobody;
         cache->next = tcache_all;
         tcache_all = cache;
@@ -90,7 +90,7 @@ static void **take_slots(unsigned level) /* tcache_lock held */
 {
     void **slots = unused_slots[level];
     if (slots == NULL)
-        return metadata_alloc(LEVEL_WORDS(level) * sizeof(void *));
+        return metadata_alloc(&heap_process, LEVEL_WORDS(level) * sizeof(void *));
     unused_slots[level] = slots[0];
     slots[0] = NULL;
     return slots;
@@ -141,11 +141,11 @@ static bool flush(struct tcache *cache, unsigned sclass, size_t n, size_t capaci
     void **slots = slots_of(cache, sclass);
     size_t left = tcache_count(cache, sclass) - n;
 
-    central_lock(sclass);
-    bool released = central_give(sclass, slots + 1, n);
+    central_lock(&heap_process, sclass);
+    bool released = central_give(&heap_process, sclass, slots + 1, n);
     memmove(slots + 1, slots + 1 + n, left * sizeof(void *));
     set_capacity(cache, sclass, slots, left, capacity);
-    central_unlock(sclass);
+    central_unlock(&heap_process, sclass);
     return released;
 }
 
@@ -178,18 +178,18 @@ static bool grow(struct tcache *cache, unsigned sclass)
             return false;
     if (cache->level[sclass] == 0 || wanted >= LEVEL_WORDS(cache->level[sclass]))
         return move_slots(cache, sclass, wanted);
-    central_lock(sclass);
+    central_lock(&heap_process, sclass);
     set_capacity(cache, sclass, slots_of(cache, sclass), tcache_count(cache, sclass), wanted);
-    central_unlock(sclass);
+    central_unlock(&heap_process, sclass);
     return true;
 }
 
 static void *take_one(unsigned sclass)
 {
     void *object = NULL;
-    central_lock(sclass);
-    central_take(sclass, &object + 1, 1);
-    central_unlock(sclass);
+    central_lock(&heap_process, sclass);
+    central_take(&heap_process, sclass, &object + 1, 1);
+    central_unlock(&heap_process, sclass);
     return object;
 }
 
@@ -203,13 +203,13 @@ void *tcache_refill(unsigned sclass)
         return take_one(sclass);
 
     void **slots = slots_of(cache, sclass);
-    central_lock(sclass);
-    size_t n = central_take(sclass, slots + 1 + want, want);
+    central_lock(&heap_process, sclass);
+    size_t n = central_take(&heap_process, sclass, slots + 1 + want, want);
     if (n < want) /* they lie at the end of the room */
         memmove(slots + 1, slots + 1 + want - n, n * sizeof(void *));
     if (n > 0)
         set_top(cache, sclass, slots + n);
-    central_unlock(sclass);
+    central_unlock(&heap_process, sclass);
     return tcache_pop(sclass);
 }
 
@@ -219,13 +219,13 @@ void tcache_overflow(unsigned sclass, void *object)
     void **top = atomic_load_explicit(&cache->magazines[sclass].top, memory_order_relaxed);
 
     if (*top == object)
-        runs.source.misuse(runs.source.context, "double free", object);
+        heap_die(&heap_process, "double free", object);
     if (!grow(cache, sclass)) {
         size_t n = tcache_count(cache, sclass);
         if (n == 0) { /* no cache at all */
-            central_lock(sclass);
-            central_give(sclass, &object, 1);
-            central_unlock(sclass);
+            central_lock(&heap_process, sclass);
+            central_give(&heap_process, sclass, &object, 1);
+            central_unlock(&heap_process, sclass);
             return;
         }
         flush(cache, sclass, (n + 1) / 2, cache->capacity[sclass]);

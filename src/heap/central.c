@@ -21,8 +21,6 @@
  */
 #include "heap/central.h"
 
-struct central centrals[CLASS_COUNT + 1];
-
 static void link_span(struct central *central, struct span *span, unsigned fill)
 {
     span->fill = (uint8_t)fill;
@@ -68,10 +66,10 @@ static struct span *fullest(const struct central *central)
     return central->lists[SPAN_EMPTY];
 }
 
-static struct span *add_span(struct central *central, unsigned sclass)
+static struct span *add_span(struct heap *heap, struct central *central, unsigned sclass)
 {
     enum class_span kind = central->n_spans < 4 ? CLASS_SPAN_FIRST : CLASS_SPAN_LATER;
-    struct span *span = span_new(sclass, kind);
+    struct span *span = span_new(heap, sclass, kind);
     if (span == NULL)
         return NULL;
     link_span(central, span, SPAN_EMPTY);
@@ -80,25 +78,25 @@ static struct span *add_span(struct central *central, unsigned sclass)
     return span;
 }
 
-static void drop_empty(struct central *central)
+static void drop_empty(struct heap *heap, struct central *central)
 {
     struct span *span = central->lists[SPAN_EMPTY];
     unlink_span(central, span);
     central->n_spans--;
     central->n_pages -= span->n_pages;
-    span_delete(span);
+    span_delete(heap, span);
 }
 
-size_t central_take(unsigned sclass, void **end, size_t want)
+size_t central_take(struct heap *heap, unsigned sclass, void **end, size_t want)
 {
-    struct central *central = &centrals[sclass];
+    struct central *central = &heap->centrals[sclass];
     size_t n = 0;
 
     while (n < want) {
         struct span *span = fullest(central);
-        if (span == NULL && (n > 0 || (span = add_span(central, sclass)) == NULL))
+        if (span == NULL && (n > 0 || (span = add_span(heap, central, sclass)) == NULL))
             break;
-        n += span_take(span, end - n, want - n);
+        n += span_take(heap, span, end - n, want - n);
         relist(central, span);
     }
     central->n_live += n;
@@ -106,32 +104,32 @@ size_t central_take(unsigned sclass, void **end, size_t want)
 }
 
 /* The span of a small object of the class, and which object it is; dies of anything else. */
-static struct span *resolve(unsigned sclass, const void *object, size_t *index)
+static struct span *resolve(struct heap *heap, unsigned sclass, const void *object, size_t *index)
 {
-    uint32_t entry = run_entry(run_page(object));
-    struct span *span = span_at(entry);
+    uint32_t entry = run_entry(heap, run_page(heap, object));
+    struct span *span = span_at(heap, entry);
 
-    if (run_code(entry) != sclass || !span_index(span, sclass, object, index)) {
+    if (run_code(entry) != sclass || !span_index(heap, span, sclass, object, index)) {
         const char *message = run_code(entry) == RUN_FREED
                                   ? "double free"
                                   : "free of an address that malloc never gave out";
-        runs.source.misuse(runs.source.context, message, object);
+        heap_die(heap, message, object);
     }
     return span;
 }
 
 /* Spans are scattered over the metadata: start fetching the struct of an object soon to come. */
-static void prefetch(const void *object)
+static void prefetch(const struct heap *heap, const void *object)
 {
-    uint32_t entry = run_entry(run_page(object));
+    uint32_t entry = run_entry(heap, run_page(heap, object));
     if (run_is_small(entry))
-        __builtin_prefetch(span_at(entry), 1);
+        __builtin_prefetch(span_at(heap, entry), 1);
 }
 
-bool central_give(unsigned sclass, void **objects, size_t n)
+bool central_give(struct heap *heap, unsigned sclass, void **objects, size_t n)
 {
     const size_t ahead = 8;
-    struct central *central = &centrals[sclass];
+    struct central *central = &heap->centrals[sclass];
     struct span *last = NULL;
     bool released = false;
 
@@ -139,32 +137,32 @@ bool central_give(unsigned sclass, void **objects, size_t n)
         void *object = object_address(objects[i]);
         size_t index = 0; /* or misuse() has ended the process */
         if (i + ahead < n)
-            prefetch(objects[i + ahead]);
-        struct span *span = resolve(sclass, object, &index);
+            prefetch(heap, objects[i + ahead]);
+        struct span *span = resolve(heap, sclass, object, &index);
         if (span != last && last != NULL)
             relist(central, last);
         last = span;
         if (!span_give(span, index))
-            runs.source.misuse(runs.source.context, "double free", object);
+            heap_die(heap, "double free", object);
         central->n_live--;
     }
     if (last != NULL)
         relist(central, last);
     for (; central->n_empty > CENTRAL_EMPTY_KEPT; released = true)
-        drop_empty(central);
+        drop_empty(heap, central);
     return released;
 }
 
-bool central_trim(void)
+bool central_trim(struct heap *heap)
 {
     bool released = false;
 
     for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
-        struct central *central = &centrals[sclass];
-        central_lock(sclass);
+        struct central *central = &heap->centrals[sclass];
+        central_lock(heap, sclass);
         for (; central->n_empty > 0; released = true)
-            drop_empty(central);
-        central_unlock(sclass);
+            drop_empty(heap, central);
+        central_unlock(heap, sclass);
     }
     return released;
 }

@@ -31,16 +31,24 @@
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
+struct heap heap_process;
+
 int heap_init(const struct heap_source *source)
 {
     class_init();
-    int error = runs_init(source);
+    int error = runs_init(&heap_process, source, NULL);
     if (error != 0)
         return error;
-    error = span_init(source->n_pages);
+    error = span_init(&heap_process, NULL);
     if (error != 0)
-        runs_deinit();
+        runs_deinit(&heap_process);
     return error;
+}
+
+_Noreturn void heap_die(const struct heap *heap, const char *message, const void *address)
+{
+    heap->runs.source.misuse(heap->runs.source.context, message, address);
+    __builtin_trap(); /* `misuse` does not return */
 }
 
 /* The magazine is empty. May carry OBJECT_ZERO. */
@@ -59,9 +67,9 @@ static __attribute__((noinline)) void *malloc_small(unsigned sclass)
 
 static __attribute__((noinline)) void *alloc_large(size_t n_bytes, size_t align_pages, bool *zeroed)
 {
-    void *object = large_alloc(n_bytes, align_pages, zeroed);
+    void *object = large_alloc(&heap_process, n_bytes, align_pages, zeroed);
     if (object == NULL && heap_trim())
-        object = large_alloc(n_bytes, align_pages, zeroed);
+        object = large_alloc(&heap_process, n_bytes, align_pages, zeroed);
     return object;
 }
 
@@ -116,34 +124,29 @@ void *heap_memalign(size_t alignment, size_t n_bytes)
     return heap_malloc(round_up(n_bytes > 0 ? n_bytes : 1, alignment));
 }
 
-static _Noreturn void die(const char *message, const void *address)
-{
-    runs.source.misuse(runs.source.context, message, address);
-    __builtin_trap(); /* `misuse` does not return */
-}
-
 /* `object` did not go into a magazine. */
 static __attribute__((noinline)) void free_slowly(void *object)
 {
-    size_t page = run_page(object);
-    uint32_t entry = page < runs.n_pages ? run_entry(page) : RUN_NONE;
+    size_t page = run_page(&heap_process, object);
+    uint32_t entry = page < heap_process.runs.n_pages ? run_entry(&heap_process, page) : RUN_NONE;
 
     if (run_is_small(entry) && (uintptr_t)object % 16 == 0)
         tcache_overflow(run_code(entry), object);
     else if (run_code(entry) == RUN_LARGE)
-        large_free(object);
-    else if (run_code(entry) == RUN_FREED && runs_find(page) == RUN_NONE)
-        die("double free", object);
+        large_free(&heap_process, object);
+    else if (run_code(entry) == RUN_FREED && runs_find(&heap_process, page) == RUN_NONE)
+        heap_die(&heap_process, "double free", object);
     else
-        die("free of an address that malloc never gave out", object);
+        heap_die(&heap_process, "free of an address that malloc never gave out", object);
 }
 
 void heap_free(void *object)
 {
-    size_t page = run_page(object);
-    if (likely(page < runs.n_pages && (uintptr_t)object % 16 == 0)) {
+    size_t page = run_page(&heap_process, object);
+    if (likely(page < heap_process.runs.n_pages && (uintptr_t)object % 16 == 0)) {
         /* relaxed: whoever passed the object on made its entry visible too */
-        uint32_t entry = atomic_load_explicit(&runs.entries[page], memory_order_relaxed);
+        uint32_t entry = atomic_load_explicit(&heap_process.runs.entries[page],
+                                              memory_order_relaxed);
         if (likely(tcache_push(run_code(entry), object)))
             return;
     }
@@ -153,17 +156,18 @@ void heap_free(void *object)
 /* The entry of the run whose object begins at `object`; ends the process if none does. */
 static uint32_t require_object(const void *object, const char *message)
 {
-    size_t page = run_page(object), index;
-    uint32_t entry = page < runs.n_pages ? run_entry(page) : RUN_NONE;
+    size_t page = run_page(&heap_process, object), index;
+    uint32_t entry = page < heap_process.runs.n_pages ? run_entry(&heap_process, page) : RUN_NONE;
 
     if (run_is_small(entry)) {
-        const struct span *span = span_at(entry);
-        if (span_index(span, run_code(entry), object, &index) && span_is_live(span, index))
+        const struct span *span = span_at(&heap_process, entry);
+        if (span_index(&heap_process, span, run_code(entry), object, &index) &&
+            span_is_live(span, index))
             return entry;
-    } else if (run_code(entry) == RUN_LARGE && run_address(page) == object) {
+    } else if (run_code(entry) == RUN_LARGE && run_address(&heap_process, page) == object) {
         return entry;
     }
-    die(message, object);
+    heap_die(&heap_process, message, object);
 }
 
 static size_t bytes_of(uint32_t entry)
@@ -183,9 +187,9 @@ void *heap_realloc(void *object, size_t n_bytes)
             (n_bytes >= old_bytes / 2 || class_of(n_bytes) == run_code(entry)))
             return object;
     } else if (n_bytes > CLASS_MAX_BYTES / 2) {
-        void *same = large_realloc(object, run_large_pages(entry), n_bytes);
+        void *same = large_realloc(&heap_process, object, run_large_pages(entry), n_bytes);
         if (same == NULL && heap_trim())
-            same = large_realloc(object, run_large_pages(entry), n_bytes);
+            same = large_realloc(&heap_process, object, run_large_pages(entry), n_bytes);
         return same;
     }
     void *other = heap_malloc(n_bytes);
@@ -204,14 +208,14 @@ size_t heap_usable_size(const void *object)
 
 bool heap_owns(const void *address)
 {
-    size_t page = run_page(address);
-    return page < runs.n_pages && runs_find(page) != RUN_NONE;
+    size_t page = run_page(&heap_process, address);
+    return page < heap_process.runs.n_pages && runs_find(&heap_process, page) != RUN_NONE;
 }
 
 bool heap_trim(void)
 {
     bool flushed = tcache_flush();
-    bool trimmed = central_trim();
+    bool trimmed = central_trim(&heap_process);
     return flushed || trimmed;
 }
 
@@ -220,30 +224,39 @@ void heap_thread_exit(void)
     tcache_exit();
 }
 
+void heap_lock_all(struct heap *heap)
+{
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+        central_lock(heap, sclass);
+    lock_take(&heap->spans.lock);
+    lock_take(&heap->large.lock);
+    lock_take(&heap->metadata.lock);
+}
+
+void heap_unlock_all(struct heap *heap)
+{
+    lock_release(&heap->metadata.lock);
+    lock_release(&heap->large.lock);
+    lock_release(&heap->spans.lock);
+    for (unsigned sclass = CLASS_COUNT; sclass >= 1; sclass--)
+        central_unlock(heap, sclass);
+}
+
 void heap_fork_prepare(void)
 {
     lock_take(&tcache_lock);
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        central_lock(sclass);
-    lock_take(&span_table.lock);
-    large_lock();
+    heap_lock_all(&heap_process);
 }
 
 void heap_fork_parent(void)
 {
-    large_unlock();
-    lock_release(&span_table.lock);
-    for (unsigned sclass = CLASS_COUNT; sclass >= 1; sclass--)
-        central_unlock(sclass);
+    heap_unlock_all(&heap_process);
     lock_release(&tcache_lock);
 }
 
 void heap_fork_child(void)
 {
-    large_reset();
-    lock_reset(&span_table.lock);
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        lock_reset(&centrals[sclass].lock);
-    lock_reset(&tcache_lock);
+    heap_unlock_all(&heap_process); /* who waits for them is gone; a wake-up more hurts nobody */
+    lock_release(&tcache_lock);
     tcache_adopt();
 }

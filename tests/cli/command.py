@@ -763,5 +763,84 @@ class Doctor(unittest.TestCase):
             self.assertIn("ulimit -v unlimited", result.stdout)
 
 
+class NoPaging(InDirectory):
+    """`--no-paging`: the heap, and nothing else."""
+
+    def test_the_program_has_the_heap_and_no_pager(self):
+        result = call("run", "--no-paging", "--", sys.executable, "-c",
+                      "import os; print(open('/proc/self/maps').read()); print(os.environ)\n"
+                      "print(len(os.listdir('/proc/self/task')), 'threads')")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("libquire-preload.so", result.stdout)
+        self.assertNotIn("QUIRE_CONTROL", result.stdout)
+        self.assertIn("1 threads", result.stdout)
+
+    def test_starts_small(self):
+        """What a start costs in anonymous memory: 2 MiB are the most that is bearable."""
+        def anonymous(*arguments):
+            status = subprocess.run([*arguments, "sh", "-c", "cat /proc/$$/status; :"], text=True,
+                                    capture_output=True, check=True, timeout=PATIENCE_SECONDS)
+            return int(re.search(r"RssAnon:\s+(\d+) kB", status.stdout)[1])
+        self.assertLess(anonymous(QUIRE, "run", "--no-paging"), anonymous() + 2048)
+
+    def test_fork_threads_and_mappings_work(self):
+        result = call("run", "--no-paging", sys.executable, "-c", """
+import mmap, os, threading
+def churn():
+    for i in range(50): rows = [bytes(n * 37 % 5000) for n in range(500)]
+threads = [threading.Thread(target=churn) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        churn()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+for thread in threads: thread.join()
+mapping = mmap.mmap(-1, 1 << 20)
+mapping[7] = 7
+mapping.resize(1 << 22)
+print(mapping[7])
+""")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "7\n", ""))
+
+    def test_memory_comes_back(self):
+        result = call("run", "--no-paging", sys.executable, "-c", """
+def resident(): return int(open("/proc/self/statm").read().split()[1]) // 256
+rows = [bytes(3000) for _ in range(100000)]
+most = resident()
+rows = None
+print(most, resident())
+""")
+        most, after = map(int, result.stdout.split())
+        self.assertGreater(most, 280)
+        self.assertLess(after, 60)
+
+    def test_statuses(self):
+        for command, status in ((["true"], 0), (["sh", "-c", "exit 7"], 7),
+                                ([self.path("none")], 127), ([self.directory], 126)):
+            self.assertEqual(call("run", "--no-paging", *command).returncode, status, command)
+        self.assertEqual(call("run", "--no-paging", "sh", "-c", "kill -9 $$").returncode,
+                         -signal.SIGKILL)
+        self.make("script", "exit 9\n")
+        self.assertEqual(call("run", "--no-paging", self.path("script")).returncode, 9)
+
+    def test_paging_s_options_contradict(self):
+        for option in (["--ram", "1G"], ["--swap", "none"], ["--swap-max", "1G"],
+                       ["--codec", "lz4"], ["--stats", "x"]):
+            result = call("run", "--no-paging", *option, "true")
+            self.assertEqual((result.returncode, result.stderr),
+                             (125, f"quire: {' '.join(option)} has no meaning with --no-paging\n"
+                                   "       leave out one of both\n"))
+
+    def test_by_hand(self):
+        library = os.path.join(os.path.dirname(QUIRE), "libquire-preload.so")
+        result = subprocess.run(["sh", "-c", "cat /proc/self/maps; sort /dev/null"], text=True,
+                                capture_output=True, env={**os.environ, "LD_PRELOAD": library},
+                                timeout=PATIENCE_SECONDS, check=False)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("libquire-preload.so", result.stdout)
+
+
 if __name__ == "__main__":
     unittest.main()
