@@ -41,8 +41,10 @@ static void drop(struct worker *worker, struct batch *batch, unsigned order)
 {
     size_t n = batch->n;
     for (size_t i = 0; i < n; i++) {
-        size_t at = order == 0 ? i : order == 1 ? n - 1 - i : i < (n + 1) / 2 ? i * 2
-                                                            : (i - (n + 1) / 2) * 2 + 1;
+        size_t at = order == 0        ? i
+                    : order == 1      ? n - 1 - i
+                    : i < (n + 1) / 2 ? i * 2
+                                      : (i - (n + 1) / 2) * 2 + 1;
         worker->sum += object_read(batch->objects[at], batch->n_bytes);
         free(batch->objects[at]);
     }

@@ -2,11 +2,11 @@
 /*
  * minimise: two-level logic minimisation, as in espresso.
  *
- * A Boolean function is a cover: a growing array of cubes, each a bit set of its own with two bits a
- * variable (may be 0, may be 1). The complement is taken by recursion over cofactors (Shannon), the
- * cubes are then expanded against it and the redundant ones left out (R. K. Brayton et al., "Logic
- * Minimization Algorithms for VLSI Synthesis", 1984). malloc sees cubes of 16 to 40 bytes, arrays
- * of 64 bytes to some KiB that grow by realloc, and lifetimes as deep as the recursion.
+ * A Boolean function is a cover: a growing array of cubes, each a bit set of its own with two bits
+ * a variable (may be 0, may be 1). The complement is taken by recursion over cofactors (Shannon),
+ * the cubes are then expanded against it and the redundant ones left out (R. K. Brayton et al.,
+ * "Logic Minimization Algorithms for VLSI Synthesis", 1984). malloc sees cubes of 16 to 40 bytes,
+ * arrays of 64 bytes to some KiB that grow by realloc, and lifetimes as deep as the recursion.
  *
  *    minimise FUNCTIONS
  */

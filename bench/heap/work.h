@@ -80,7 +80,8 @@ static inline void report(const char *name, uint64_t sum)
 }
 
 /* Runs n threads, each with its own element of an array, and waits for all. */
-static inline void run_threads(size_t n, void *(*body)(void *), void *elements, size_t element_bytes)
+static inline void run_threads(size_t n, void *(*body)(void *), void *elements,
+                               size_t element_bytes)
 {
     pthread_t ids[MAX_THREADS];
     for (size_t i = 0; i < n; i++)

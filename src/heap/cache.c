@@ -21,6 +21,9 @@
  *   2. n_bytes = the sum of capacity * size, at most TCACHE_MAX_BYTES.
  *   3. A magazine changes by more than one pop or push only under the lock of its class (objects,
  *      limit, capacity) and, where its slots move, tcache_lock too: fork's snapshot falls between.
+ *   4. What a thread frees before it ever took an object of the class goes to the central lists: it
+ *      is another thread's, and its neighbours, which may share its cache line, most likely too.
+ *      Only the first one: then there is a magazine, for all.
  *
  * Locks: tcache_lock for the list of caches, unused blocks of slots, and the place of all slots.
  * Order: tcache_lock, class, span table. Can fail: no metadata memory; then the thread does
@@ -30,10 +33,12 @@
 
 #include <string.h>
 
-#define N_LEVELS 6u
+#define N_LEVELS 8u
 #define LEVEL_WORDS(level)                                                \
     ((size_t)4 << (level)) /* 8 words at level 1; one of them is slots[0] \
                             */
+
+#define WISHES_A_THEFT 16u /* a magazine grows at others' cost at every so manieth wish */
 
 static void *no_object;
 /* Never written: nothing can be pushed to it or popped from it. */
@@ -163,15 +168,26 @@ static bool take_room(struct tcache *cache, unsigned keep)
     return false;
 }
 
+/* The large classes are many, and few programs use one of them much. */
+static size_t first_capacity(unsigned sclass)
+{
+    size_t size = class_size(sclass);
+    return size <= 1024 ? 7 : size <= 8192 ? 3 : 1;
+}
+
 /* Doubles a magazine, if it may be larger and there is memory. */
 static bool grow(struct tcache *cache, unsigned sclass)
 {
     size_t capacity = cache->capacity[sclass], most = class_shapes[sclass].max_cached;
-    size_t wanted = capacity < 4 ? 7 : capacity * 2 + 1;
+    size_t wanted = capacity == 0 ? first_capacity(sclass) : capacity * 2 + 1;
 
     if (wanted > most)
         wanted = most;
     if (wanted <= capacity || is_nobody(cache))
+        return false;
+    if (capacity > 0 &&
+        cache->n_bytes + (wanted - capacity) * class_size(sclass) > TCACHE_MAX_BYTES &&
+        ++cache->n_wishes % WISHES_A_THEFT != 0)
         return false;
     while (cache->n_bytes + (wanted - capacity) * class_size(sclass) > TCACHE_MAX_BYTES)
         if (!take_room(cache, sclass))
@@ -220,9 +236,10 @@ void tcache_overflow(unsigned sclass, void *object)
 
     if (*top == object)
         heap_die(&heap_process, "double free", object);
-    if (!grow(cache, sclass)) {
+    bool is_foreign = cache->level[sclass] == 0;
+    if (!grow(cache, sclass) || is_foreign) {
         size_t n = tcache_count(cache, sclass);
-        if (n == 0) { /* no cache at all */
+        if (n == 0) { /* no cache at all, or invariant 4 */
             central_lock(&heap_process, sclass);
             central_give(&heap_process, sclass, &object, 1);
             central_unlock(&heap_process, sclass);

@@ -22,6 +22,7 @@ struct tcache {
     uint16_t capacity[RUN_N_CODES]; /* limit - slots; 0: no slots */
     uint8_t level[RUN_N_CODES];     /* the block of slots is 8 << (level - 1) words; 0: none */
     bool used;                      /* by a living thread; under tcache_lock */
+    unsigned n_wishes;              /* to grow, of magazines when there was no room left */
     unsigned hand;                  /* the class to be asked next to give up room */
     size_t n_bytes;                 /* the sum of capacity * size */
     struct tcache *next;            /* all caches ever made; under tcache_lock */

@@ -103,19 +103,13 @@ size_t central_take(struct heap *heap, unsigned sclass, void **end, size_t want)
     return n;
 }
 
-/* The span of a small object of the class, and which object it is; dies of anything else. */
-static struct span *resolve(struct heap *heap, unsigned sclass, const void *object, size_t *index)
+/* An object came back that is none of the class. */
+static _Noreturn void die_of(const struct heap *heap, uint32_t entry, const void *object)
 {
-    uint32_t entry = run_entry(heap, run_page(heap, object));
-    struct span *span = span_at(heap, entry);
-
-    if (run_code(entry) != sclass || !span_index(heap, span, sclass, object, index)) {
-        const char *message = run_code(entry) == RUN_FREED
-                                  ? "double free"
-                                  : "free of an address that malloc never gave out";
-        heap_die(heap, message, object);
-    }
-    return span;
+    heap_die(heap,
+             run_code(entry) == RUN_FREED ? "double free"
+                                          : "free of an address that malloc never gave out",
+             object);
 }
 
 /* Spans are scattered over the metadata: start fetching the struct of an object soon to come. */
@@ -130,24 +124,32 @@ bool central_give(struct heap *heap, unsigned sclass, void **objects, size_t n)
 {
     const size_t ahead = 8;
     struct central *central = &heap->centrals[sclass];
-    struct span *last = NULL;
+    struct span *span = NULL;
+    uint32_t entry = RUN_NONE; /* of `span` */
     bool released = false;
 
     for (size_t i = 0; i < n; i++) {
-        void *object = object_address(objects[i]);
-        size_t index = 0; /* or misuse() has ended the process */
+        const void *object = object_address(objects[i]);
+        uint32_t its_entry = run_entry(heap, run_page(heap, object));
+        size_t index;
         if (i + ahead < n)
             prefetch(heap, objects[i + ahead]);
-        struct span *span = resolve(heap, sclass, object, &index);
-        if (span != last && last != NULL)
-            relist(central, last);
-        last = span;
+        if (its_entry != entry) { /* an entry names the class and the span */
+            if (run_code(its_entry) != sclass)
+                die_of(heap, its_entry, object);
+            if (span != NULL)
+                relist(central, span);
+            entry = its_entry;
+            span = span_at(heap, entry);
+        }
+        if (!span_index(heap, span, sclass, object, &index))
+            die_of(heap, entry, object);
         if (!span_give(span, index))
             heap_die(heap, "double free", object);
-        central->n_live--;
     }
-    if (last != NULL)
-        relist(central, last);
+    central->n_live -= n;
+    if (span != NULL)
+        relist(central, span);
     for (; central->n_empty > CENTRAL_EMPTY_KEPT; released = true)
         drop_empty(heap, central);
     return released;

@@ -29,8 +29,8 @@
 
 #define FIRST_SPAN_BYTES (16u << 10)
 #define LATER_SPAN_BYTES (64u << 10)
-#define MAX_CACHED_BYTES (128u << 10) /* of one class in one thread's cache */
-#define MAX_CACHED 255u
+#define MAX_CACHED_BYTES (64u << 10) /* of one class in one thread's cache */
+#define MAX_CACHED 1023u
 
 struct class_shape class_shapes[CLASS_COUNT + 1];
 uint8_t class_by_units[(CLASS_MAX_BYTES >> CLASS_UNIT_SHIFT) + 1];

@@ -32,13 +32,36 @@ void span_delete(struct heap *heap,
 /* Hands out up to `want` objects, lowest first, to end[-1], end[-2] ...; returns how many. (c) */
 size_t span_take(const struct heap *heap, struct span *span, void **end, size_t want);
 
+bool span_is_live(const struct span *span, size_t index);
+
 /* Takes an object back. False: it isn't handed out. (c) */
-bool span_give(struct span *span, size_t index);
+static inline bool span_give(struct span *span, size_t index)
+{
+    size_t word = index / 64;
+    uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
+    uint64_t bit = (uint64_t)1 << index % 64;
+
+    if ((bits & bit) == 0)
+        return false;
+    /* release: span.c's invariant 4, for heap_scrub's acquire */
+    atomic_store_explicit(&span->bits[word], bits & ~bit, memory_order_release);
+    if (word < span->first_word)
+        span->first_word = (uint8_t)word;
+    span->n_live--;
+    return true;
+}
 
 /* The object that begins at exactly `object`; false when none does. */
-bool span_index(const struct heap *heap, const struct span *span, unsigned sclass,
-                const void *object, size_t *index);
-bool span_is_live(const struct span *span, size_t index);
+static inline bool span_index(const struct heap *heap, const struct span *span, unsigned sclass,
+                              const void *object, size_t *index)
+{
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
+    size_t offset = (uintptr_t)object - (uintptr_t)run_address(heap, first);
+
+    *index = class_index(sclass, offset);
+    return *index < n_objects && *index * class_size(sclass) == offset;
+}
 
 static inline struct span *span_at(const struct heap *heap, uint32_t entry)
 {
