@@ -40,6 +40,9 @@ bool span_index(const struct heap *heap, const struct span *span, unsigned sclas
                 const void *object, size_t *index);
 bool span_is_live(const struct span *span, size_t index);
 
+/* In a hardened heap: a word for each object, behind `bits`; harden.c says what it means. */
+_Atomic uint16_t *span_states(const struct span *span);
+
 static inline struct span *span_at(const struct heap *heap, uint32_t entry)
 {
     return &heap->spans.spans[run_span(entry)];
