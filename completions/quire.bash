@@ -38,7 +38,7 @@ _quire_run()
     --stats) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W "--ram --swap --swap-max --codec --stats --no-paging --quiet
+            mapfile -t COMPREPLY < <(compgen -W "--ram --swap --swap-max --codec --stats --no-paging --harden --quiet
                 --help --usage --" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -c -- "$cur")

@@ -15,6 +15,7 @@ complete -c quire -n $run -l swap-max -x -a '1G 4G 16G 64G' -d 'Let the swap fil
 complete -c quire -n $run -l codec -x -a 'auto lz4 zstd none' -d 'How evicted pages are compressed'
 complete -c quire -n $run -l stats -r -F -d 'Write the figures as JSON'
 complete -c quire -n $run -l no-paging -d 'The heap alone, no budget'
+complete -c quire -n $run -l harden -d 'Guards behind objects, freed ones held back'
 complete -c quire -n $run -s q -l quiet -d 'Print no summary'
 complete -c quire -n $run -s h -l help -d 'Show the options'
 complete -c quire -n $run -l usage -d 'Show the options on two lines'

@@ -24,7 +24,7 @@
 #define DEFAULT_SWAP_MAX_BYTES ((uint64_t)64 << 30)
 #define MIN_SWAP_BYTES ((uint64_t)16 << 20) /* less than this is a full disk, not a swap file */
 
-enum { KEY_RAM = 256, KEY_SWAP, KEY_SWAP_MAX, KEY_CODEC, KEY_STATS, KEY_NO_PAGING };
+enum { KEY_RAM = 256, KEY_SWAP, KEY_SWAP_MAX, KEY_CODEC, KEY_STATS, KEY_NO_PAGING, KEY_HARDEN };
 
 static const struct argp_option option_list[] = {
     {"ram", KEY_RAM, "SIZE|PERCENT", 0,
@@ -49,6 +49,11 @@ static const struct argp_option option_list[] = {
      "Give COMMAND Quire's heap and nothing else: no budget, no swap file, no summary. Needs no "
      "userfaultfd",
      0},
+    {"harden", KEY_HARDEN, NULL, 0,
+     "Put guards behind the heap's objects, hold freed ones back, and end COMMAND by SIGABRT with "
+     "a "
+     "message when it frees wrongly or writes beyond",
+     0},
     {"quiet", 'q', NULL, 0, "Print no summary; errors are still printed", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
@@ -64,7 +69,7 @@ static const char documentation[] =
     "  quire run --ram 512M -- python3 job.py\n"
     "  quire run --ram 25% --swap /mnt/fast make -j8\n"
     "  quire run --ram 2G --swap none --codec zstd --stats run.json ./solver input\n"
-    "  quire run --no-paging -- ./server\n"
+    "  quire run --no-paging --harden -- ./server\n"
     "\n"
     "Exit status: that of COMMAND, or\n"
     "  125    Quire itself failed, or refused to start\n"
@@ -122,6 +127,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_NO_PAGING:
         options->no_paging = true;
+        return 0;
+    case KEY_HARDEN:
+        options->harden = true;
         return 0;
     case 'q':
         options->quiet = true;

@@ -17,6 +17,7 @@ struct run_options {
     const char *stats_path; /* NULL: none */
     bool quiet;
     bool no_paging; /* the heap alone */
+    bool harden;    /* guards and quarantine */
     char **command; /* COMMAND and its arguments, terminated by NULL */
 
     /* as they stand on the command line; NULL: not given */

@@ -11,6 +11,7 @@
 #include "cli/preload.h"
 
 #include "base/control.h"
+#include "heap/harden.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -89,7 +90,7 @@ int preload_find(char *path, char *problem, size_t n_problem_bytes)
     return 0;
 }
 
-int preload_set_environment(const char *library, const char *control_path)
+int preload_set_environment(const char *library, const char *control_path, bool harden)
 {
     const char *users = getenv("LD_PRELOAD");
     char *list;
@@ -98,6 +99,8 @@ int preload_set_environment(const char *library, const char *control_path)
         return -ENOMEM;
     int error = setenv("LD_PRELOAD", list, 1) == 0 ? 0 : -errno;
     free(list);
+    if (error == 0 && harden && setenv(HARDEN_ENVIRONMENT, "1", 1) != 0)
+        error = -errno;
     if (error == 0 && control_path == NULL)
         unsetenv(CONTROL_ENVIRONMENT);
     else if (error == 0 && setenv(CONTROL_ENVIRONMENT, control_path, 1) != 0)

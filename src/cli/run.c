@@ -129,7 +129,7 @@ static int conclude(const struct run_options *options, const struct control *con
  * whoever started `quire`. */
 static int execute(const struct run_options *options, const char *path, const char *library)
 {
-    int error = preload_set_environment(library, NULL);
+    int error = preload_set_environment(library, NULL, options->harden);
 
     if (error == 0) {
         launch_execute(path, options->command);
@@ -154,7 +154,7 @@ static int launch(const struct run_options *options, const char *path, const cha
         return CLI_EXIT_FAILED;
     }
     snprintf(control_path, sizeof control_path, "/proc/%d/fd/%d", (int)keeper.pid, fd);
-    error = preload_set_environment(library, control_path);
+    error = preload_set_environment(library, control_path, options->harden);
     if (error == 0)
         error = launch_program(path, options->command, &result);
     keeper_release(&keeper, control);

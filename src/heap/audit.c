@@ -12,6 +12,7 @@
  */
 #include "base/log.h"
 #include "heap/cache.h"
+#include "heap/harden.h"
 #include "heap/large.h"
 
 #include <errno.h>
@@ -56,23 +57,41 @@ void heap_counts(struct heap_counts *counts)
     heap_count_instance(&heap_process, counts);
 }
 
-bool heap_class_counts(unsigned index, struct heap_class_counts *counts)
+/* How many objects the spans of a class have room for: at most four are of the first kind, since
+ * one is only made while there are fewer (central.c), so the pages tell how many are. */
+static size_t room_of(const struct central *central, unsigned sclass)
+{
+    const struct class_shape *shape = &class_shapes[sclass];
+    size_t first = shape->n_pages[CLASS_SPAN_FIRST], later = shape->n_pages[CLASS_SPAN_LATER];
+    size_t n_first = later == first
+                         ? 0
+                         : (central->n_spans * later - central->n_pages) / (later - first);
+    return n_first * shape->n_objects[CLASS_SPAN_FIRST] +
+           (central->n_spans - n_first) * shape->n_objects[CLASS_SPAN_LATER];
+}
+
+bool heap_class_counts_of(struct heap *heap, unsigned index, struct heap_class_counts *counts)
 {
     unsigned sclass = index + 1;
 
     if (index >= CLASS_COUNT)
         return false;
-    central_lock(&heap_process, sclass);
-    const struct central *central = &heap_process.centrals[sclass];
+    central_lock(heap, sclass);
+    const struct central *central = &heap->centrals[sclass];
     *counts = (struct heap_class_counts){
         .object_bytes = class_size(sclass),
         .n_spans = central->n_spans,
         .span_pages = central->n_pages,
-        .n_objects = central->n_pages * SYS_PAGE_SIZE / class_size(sclass),
+        .n_objects = room_of(central, sclass),
         .n_live = central->n_live,
     };
-    central_unlock(&heap_process, sclass);
+    central_unlock(heap, sclass);
     return true;
+}
+
+bool heap_class_counts(unsigned index, struct heap_class_counts *counts)
+{
+    return heap_class_counts_of(&heap_process, index, counts);
 }
 
 /* What the spans themselves say about a class. */
@@ -239,6 +258,8 @@ int heap_validate_instance(struct heap *heap)
     heap_unlock_all(heap);
     if (is_process)
         lock_release(&tcache_lock);
+    if (valid && heap->harden != NULL)
+        return harden_validate(heap);
     return valid ? 0 : -EUCLEAN;
 }
 

@@ -31,6 +31,8 @@
  */
 #include "heap/cache.h"
 
+#include "heap/direct.h"
+
 #include <string.h>
 
 #define N_LEVELS 8u
@@ -200,15 +202,6 @@ static bool grow(struct tcache *cache, unsigned sclass)
     return true;
 }
 
-static void *take_one(unsigned sclass)
-{
-    void *object = NULL;
-    central_lock(&heap_process, sclass);
-    central_take(&heap_process, sclass, &object + 1, 1);
-    central_unlock(&heap_process, sclass);
-    return object;
-}
-
 void *tcache_refill(unsigned sclass)
 {
     struct tcache *cache = own();
@@ -216,7 +209,7 @@ void *tcache_refill(unsigned sclass)
     grow(cache, sclass);
     size_t want = (cache->capacity[sclass] + 1u) / 2;
     if (want == 0)
-        return take_one(sclass);
+        return direct_take(&heap_process, sclass);
 
     void **slots = slots_of(cache, sclass);
     central_lock(&heap_process, sclass);

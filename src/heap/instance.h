@@ -107,9 +107,12 @@ void heap_unlock_all(struct heap *heap);
 
 /* As heap_counts and heap_validate, of any heap. */
 void heap_count_instance(struct heap *heap, struct heap_counts *counts);
+bool heap_class_counts_of(struct heap *heap, unsigned index, struct heap_class_counts *counts);
 int heap_validate_instance(struct heap *heap);
 
 /* Ends the process. */
 _Noreturn void heap_die(const struct heap *heap, const char *message, const void *address);
+_Noreturn void heap_die_of(const struct heap *heap, const char *message, const void *address,
+                           const char *detail);
 
 #endif

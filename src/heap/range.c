@@ -340,6 +340,14 @@ bool heap_range_purge(struct heap_range *range)
     return purged;
 }
 
+size_t heap_range_warm_bytes(struct heap_range *range)
+{
+    lock_take(&range->lock);
+    size_t n_bytes = (size_t)range->n_warm << SYS_PAGE_SHIFT;
+    lock_release(&range->lock);
+    return n_bytes;
+}
+
 void heap_range_over(struct heap_range *range, void *base, size_t n_pages, bool zeroed,
                      void *metadata)
 {

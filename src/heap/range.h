@@ -54,6 +54,9 @@ void heap_range_fill_source(struct heap_range *range, struct heap_source *source
 /* Gives all free pages that may hold memory back to the system; true if there were any. */
 bool heap_range_purge(struct heap_range *range);
 
+/* Of free pages that may hold memory. */
+size_t heap_range_warm_bytes(struct heap_range *range);
+
 /* fork: all locks, the metadata's too. Taken after those of the heap. */
 void heap_range_fork_prepare(struct heap_range *range);
 void heap_range_fork_parent(struct heap_range *range);

@@ -80,9 +80,12 @@ static struct span *make_struct(struct heap *heap, unsigned capacity)
     if (heap->spans.n_spans == heap->spans.max_spans)
         return NULL;
     struct span *span = &heap->spans.spans[heap->spans.n_spans];
-    if (capacity == 0)
+    size_t n_bytes = capacities[capacity] / 8;
+    if (heap->harden != NULL)
+        n_bytes += capacities[capacity] * sizeof(uint16_t);
+    if (capacity == 0 && heap->harden == NULL)
         span->bits = span->inline_bits;
-    else if ((span->bits = metadata_alloc(heap, capacities[capacity] / 8)) == NULL)
+    else if ((span->bits = metadata_alloc(heap, n_bytes)) == NULL)
         return NULL;
     span->capacity = (uint8_t)capacity;
     if (heap->spans.n_spans % SPANS_PER_PAGE == 0)
@@ -228,4 +231,9 @@ bool span_is_live(const struct span *span, size_t index)
 {
     uint64_t bits = atomic_load_explicit(&span->bits[index / 64], memory_order_acquire);
     return (bits >> index % 64 & 1) != 0;
+}
+
+_Atomic uint16_t *span_states(const struct span *span)
+{
+    return (_Atomic uint16_t *)(span->bits + capacities[span->capacity] / 64);
 }

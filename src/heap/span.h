@@ -63,6 +63,9 @@ static inline bool span_index(const struct heap *heap, const struct span *span, 
     return *index < n_objects && *index * class_size(sclass) == offset;
 }
 
+/* In a hardened heap: a word for each object, behind `bits`; harden.c says what it means. */
+_Atomic uint16_t *span_states(const struct span *span);
+
 static inline struct span *span_at(const struct heap *heap, uint32_t entry)
 {
     return &heap->spans.spans[run_span(entry)];

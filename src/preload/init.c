@@ -8,12 +8,14 @@
  */
 #include "base/log.h"
 #include "base/sys.h"
+#include "heap/harden.h"
 #include "heap/heap.h"
 #include "heap/range.h"
 #include "pager/pager.h"
 #include "preload/preload.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 _Atomic bool preload_ready;
@@ -44,10 +46,15 @@ static void source_move(void *context, void *from, void *to, size_t n_pages)
     pager_heap_move(from, to, n_pages);
 }
 
-static void source_misuse(void *context, const char *message, const void *address)
+/* As glibc's malloc ends a program: a message, and SIGABRT. */
+static void source_misuse(void *context, const char *message, const void *address,
+                          const char *detail)
 {
-    log_error("%s: %p", message, (void *)(uintptr_t)address);
-    __builtin_trap();
+    if (detail)
+        log_error("%s: %p: %s", message, (void *)(uintptr_t)address, detail);
+    else
+        log_error("%s: %p", message, (void *)(uintptr_t)address);
+    abort();
 }
 
 static const char *find_variable(char **environment, const char *name)
@@ -64,6 +71,13 @@ static _Noreturn void refuse(const char *what, int error)
 {
     log_error("%s (error %d); the program was not started", what, -error);
     sys_exit_group(125);
+}
+
+/* QUIRE_HARDEN set to anything but nothing and 0. */
+static bool wants_hardening(char **environment)
+{
+    const char *value = find_variable(environment, HARDEN_ENVIRONMENT);
+    return value && value[0] != '\0' && strcmp(value, "0") != 0;
 }
 
 static void attach(char **environment)
@@ -149,7 +163,7 @@ __attribute__((constructor)) static void initialise(int argc, char **argv, char 
         set_up_paged_source(&source);
     else
         set_up_plain_source(&source);
-    int error = heap_init(&source);
+    int error = heap_init(&source, wants_hardening(environment));
     if (error)
         refuse("the heap's tables could not be set up", error);
     environment_init(environment);

@@ -842,5 +842,37 @@ print(most, resident())
         self.assertIn("libquire-preload.so", result.stdout)
 
 
+class Harden(unittest.TestCase):
+    """`--harden`, with paging and without, and in what a program starts with a bare environment."""
+    OVERFLOW = ("import ctypes; libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p\n"
+                "libc.free.argtypes = [ctypes.c_void_p]\n"
+                "at = libc.malloc(40); ctypes.memset(at + 40, 0, 1); libc.free(at)")
+    MESSAGE = (r"quire: heap overflow: 0x[0-9a-f]+: byte 40 was written, of an object, 40 bytes, "
+               r"live; class 48; before it: .*; behind it: .*\n")
+
+    def test_an_overflow_is_told(self):
+        for options in (["--no-paging"], ["--ram", "256M", "-q"]):
+            result = call("run", *options, "--harden", sys.executable, "-c", self.OVERFLOW)
+            self.assertIn(result.returncode, (-signal.SIGABRT, 128 + signal.SIGABRT))
+            self.assertRegex(result.stderr, self.MESSAGE)
+            self.assertEqual(call("run", *options, sys.executable, "-c", self.OVERFLOW).returncode,
+                             0)
+
+    def test_it_is_passed_on(self):
+        result = call("run", "--ram", "256M", "-q", "--harden", "env", "-i", sys.executable, "-c",
+                      self.OVERFLOW)
+        self.assertRegex(result.stderr, self.MESSAGE)
+
+    def test_a_right_program_does_not_notice(self):
+        program = ("import json, threading\n"
+                   "def work(): json.loads(json.dumps([{str(i): [i] * 9} for i in range(7000)]))\n"
+                   "threads = [threading.Thread(target=work) for _ in range(3)]\n"
+                   "for thread in threads: thread.start()\n"
+                   "for thread in threads: thread.join()\n")
+        for options in (["--no-paging"], ["--ram", "24M", "-q"]):
+            result = call("run", *options, "--harden", sys.executable, "-c", program)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+
+
 if __name__ == "__main__":
     unittest.main()
