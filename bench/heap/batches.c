@@ -19,7 +19,7 @@ struct batch {
 };
 
 struct worker {
-    uint64_t state, sum, number;
+    OWN_LINES uint64_t state, sum, number;
     struct batch kept[KEPT];
 };
 

@@ -15,7 +15,7 @@ struct object {
 };
 
 struct worker {
-    uint64_t state, sum, number;
+    OWN_LINES uint64_t state, sum, number;
 };
 
 static struct object *_Atomic slots[MAX_THREADS];

@@ -16,7 +16,7 @@
 #define MAX_BYTES 32768
 
 struct worker {
-    uint64_t state, sum;
+    OWN_LINES uint64_t state, sum;
 };
 
 static uint16_t sizes[N_SIZES];

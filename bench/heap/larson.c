@@ -17,7 +17,7 @@ struct object {
 };
 
 struct server {
-    struct object **objects;
+    OWN_LINES struct object **objects;
     uint64_t state, sum;
 };
 

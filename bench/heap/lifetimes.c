@@ -16,7 +16,7 @@ struct place {
 };
 
 struct worker {
-    uint64_t state, sum;
+    OWN_LINES uint64_t state, sum;
 };
 
 static size_t n_steps, n_places, max_bits;

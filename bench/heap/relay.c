@@ -22,7 +22,7 @@ struct batch {
 };
 
 struct worker {
-    uint64_t state, sum;
+    OWN_LINES uint64_t state, sum;
     size_t n_batches;
     int consumes;
 };

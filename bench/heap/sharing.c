@@ -13,7 +13,7 @@
 #include "work.h"
 
 struct worker {
-    char *gift;
+    OWN_LINES char *gift;
     uint64_t sum;
 };
 

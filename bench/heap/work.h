@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define MAX_THREADS 64
+#define OWN_LINES _Alignas(128) /* what a thread writes shares no cache line with another's */
 
 /* splitmix64: G. L. Steele, D. Lea, C. H. Flood, "Fast Splittable Pseudorandom Number Generators",
  * 2014 */

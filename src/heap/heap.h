@@ -44,6 +44,9 @@ struct heap_source {
      * NULL where the source can't; then the heap copies.
      */
     void (*move)(void *context, void *from, void *to, size_t n_pages);
+    /* A fresh run, of zeros, will soon be written from end to end: its memory may come at once.
+     * NULL where first touches are what the source wants. */
+    void (*populate)(void *context, void *run, size_t n_pages);
     /*
      * Misuse was found: prints `message` about `address` and does not return. `detail` is NULL, or
      * in a hardened heap what is known of the object and its neighbours. The messages are "double

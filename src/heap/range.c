@@ -18,7 +18,10 @@
  *   - a run beyond DROP_PAGES is purged as it is freed.
  *
  * Pages are made accessible in steps of an eighth of what is, so that no huge page is put under a
- * heap of a few hundred KiB where the system puts them everywhere.
+ * heap of a few hundred KiB where the system puts them everywhere. Beyond HUGE_FLOOR_PAGES steps are
+ * whole huge pages, and the system is asked for them: a first touch costs as much for 2 MiB as for
+ * 4 KiB. Only a large object that has to be made accessible by itself is left to its first touches,
+ * for it may be sparse. Below that, a span that will soon be full gets its memory with one call.
  *
  * Invariants
  *   R1. n_warm = the dirty bits of free pages; n_idle <= n_warm.
@@ -46,9 +49,15 @@
 #define DROP_PAGES 8192u                       /* 32 MiB */
 #define DECAY_NS ((uint64_t)500 * 1000 * 1000) /* half a second */
 #define CALLS_A_LOOK 64u
+#define HUGE_PAGES ((uint32_t)(ALIGNMENT >> SYS_PAGE_SHIFT))
+#define HUGE_FLOOR_PAGES 4096u /* 16 MiB: one page more is at most an eighth of it */
+#define HUGE_MOST_WANTED 1024u /* pages of a request for which they are asked for: 4 MiB */
 #define REMAP_PAGES 256u /* from here on dropping maps anew, which undoes what moves have split */
 #define MAX_MOVED 8192u  /* of the 65530 mappings that a process may have */
 
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef MREMAP_DONTUNMAP /* Linux 5.7 */
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -181,23 +190,32 @@ static uint32_t warm_limit(const struct heap_range *range)
     return share > WARM_FLOOR_PAGES ? share : WARM_FLOOR_PAGES;
 }
 
-/* L. Pages below `end` become accessible. */
-static bool commit(struct heap_range *range, uint32_t end)
+static bool has_huge_pages(const struct heap_range *range)
+{
+    return range->owned && range->n_committed >= HUGE_FLOOR_PAGES;
+}
+
+/* L. Pages below `end` become accessible, for a request of n_pages. */
+static bool commit(struct heap_range *range, uint32_t end, uint32_t n_pages)
 {
     if (end <= range->n_committed)
         return true;
+    bool huge = has_huge_pages(range) && n_pages <= HUGE_MOST_WANTED;
     uint32_t step = range->n_committed / 8;
     step = step < COMMIT_LEAST_PAGES ? COMMIT_LEAST_PAGES : step;
     step = step > COMMIT_MOST_PAGES ? COMMIT_MOST_PAGES : step;
-    uint32_t to = (uint32_t)round_up(end, COMMIT_LEAST_PAGES);
+    uint32_t granule = huge ? HUGE_PAGES : COMMIT_LEAST_PAGES;
+    uint32_t to = (uint32_t)round_up(end, granule);
     if (to < range->n_committed + step)
-        to = range->n_committed + step;
+        to = (uint32_t)round_up(range->n_committed + step, granule);
     if (to > range->n_pages)
         to = range->n_pages;
     size_t n_bytes = (size_t)(to - range->n_committed) << SYS_PAGE_SHIFT;
     char *from = page_address(range, range->n_committed);
     if (sys_mprotect(from, n_bytes, PROT_READ | PROT_WRITE) < 0)
         return false;
+    if (huge) /* where it can't, they are small */
+        sys_madvise(from, n_bytes, MADV_HUGEPAGE);
     range->n_committed = to;
     return true;
 }
@@ -207,7 +225,7 @@ static bool take_into_use(struct heap_range *range, uint32_t page, uint32_t n_pa
 {
     uint32_t end = page + n_pages;
 
-    if (!commit(range, end)) {
+    if (!commit(range, end, n_pages)) {
         (void)!quire_buddy_free_range(range->buddy, page, n_pages); /* it was just taken */
         return false;
     }
@@ -319,6 +337,14 @@ static void range_move(void *context, void *from, void *to, size_t n_pages)
         memcpy(to, from, n_bytes);
 }
 
+/* Harmless where the kernel can't: the first touches do it. */
+static void range_populate(void *context, void *run, size_t n_pages)
+{
+    const struct heap_range *range = context;
+    if (range->owned && !has_huge_pages(range))
+        sys_madvise(run, n_pages << SYS_PAGE_SHIFT, MADV_POPULATE_WRITE);
+}
+
 void heap_range_fill_source(struct heap_range *range, struct heap_source *source)
 {
     source->context = range;
@@ -328,6 +354,7 @@ void heap_range_fill_source(struct heap_range *range, struct heap_source *source
     source->free = range_free;
     source->extend = range_extend;
     source->move = range_move;
+    source->populate = range_populate;
 }
 
 bool heap_range_purge(struct heap_range *range)
