@@ -82,6 +82,7 @@ static struct tcache *own(void)
         cache = cache->next;
     if (cache == NULL && (cache = metadata_alloc(&heap_process, sizeof(*cache))) != NULL) {
         *cache = nobody;
+        cache->number = tcache_all == NULL ? 1 : tcache_all->number % UINT8_MAX + 1;
         cache->next = tcache_all;
         tcache_all = cache;
     }
@@ -213,7 +214,7 @@ void *tcache_refill(unsigned sclass)
 
     void **slots = slots_of(cache, sclass);
     central_lock(&heap_process, sclass);
-    size_t n = central_take(&heap_process, sclass, slots + 1 + want, want);
+    size_t n = central_take(&heap_process, sclass, cache->number, slots + 1 + want, want);
     if (n < want) /* they lie at the end of the room */
         memmove(slots + 1, slots + 1 + want - n, n * sizeof(void *));
     if (n > 0)

@@ -21,6 +21,7 @@ struct tcache {
     struct magazine magazines[RUN_N_CODES];
     uint16_t capacity[RUN_N_CODES]; /* limit - slots; 0: no slots */
     uint8_t level[RUN_N_CODES];     /* the block of slots is 8 << (level - 1) words; 0: none */
+    uint8_t number;                 /* from 1 on; not distinct when there are very many */
     bool used;                      /* by a living thread; under tcache_lock */
     unsigned n_wishes;              /* to grow, of magazines when there was no room left */
     unsigned hand;                  /* the class to be asked next to give up room */

@@ -10,6 +10,12 @@
  * go back; among equals from the one used last. An empty span more than CENTRAL_EMPTY_KEPT goes
  * back to the source at once. A new span is only made when a batch would be empty otherwise.
  *
+ * Small objects share cache lines with their neighbours, and two threads that write to one line
+ * wait for each other at each write. So spans of small objects belong to the cache that refilled
+ * from them first, until they are empty; others take from them only while a quarter of what the
+ * class holds is free, which bounds the memory that this costs. A thread's successor gets its
+ * cache, and with it the spans.
+ *
  * Invariants
  *   1. A span of the class is on the list of its `fill`, and fill == span_fill(span), whenever the
  *      lock is free.
@@ -20,6 +26,11 @@
  * Double frees that got past the thread cache end here: the object's bit is already clear.
  */
 #include "heap/central.h"
+
+#define OWNED_MOST_BYTES 512u          /* larger objects share few lines */
+#define OWN_LOOKS 4u                   /* spans looked at in each list */
+#define SHARE_BYTES ((size_t)64 << 10) /* a class that holds less than this is not shared for it \
+                                        */
 
 static void link_span(struct central *central, struct span *span, unsigned fill)
 {
@@ -32,7 +43,10 @@ static void link_span(struct central *central, struct span *span, unsigned fill)
     if (*head != NULL)
         (*head)->previous = span;
     *head = span;
-    central->n_empty += fill == SPAN_EMPTY;
+    if (fill == SPAN_EMPTY) {
+        central->n_empty++;
+        span->owner = 0;
+    }
 }
 
 static void unlink_span(struct central *central, struct span *span)
@@ -66,6 +80,33 @@ static struct span *fullest(const struct central *central)
     return central->lists[SPAN_EMPTY];
 }
 
+/* The fullest span that the cache owns or may own, as far as a short look tells. */
+static struct span *own_span(const struct central *central, unsigned owner)
+{
+    for (unsigned fill = SPAN_N_FILLS; fill-- > 0;) {
+        struct span *span = central->lists[fill];
+        for (unsigned i = 0; i < OWN_LOOKS && span != NULL; i++, span = span->next)
+            if (span->owner == owner || span->owner == 0)
+                return span;
+    }
+    return central->lists[SPAN_EMPTY];
+}
+
+static bool has_much_free(const struct central *central, unsigned sclass)
+{
+    size_t n_bytes = (size_t)central->n_pages << SYS_PAGE_SHIFT;
+    return n_bytes > SHARE_BYTES && central->n_live * class_size(sclass) < n_bytes / 4 * 3;
+}
+
+/* NULL: there is none, or a new one is better. */
+static struct span *choose(const struct central *central, unsigned sclass, unsigned owner)
+{
+    if (owner == 0 || class_size(sclass) > OWNED_MOST_BYTES)
+        return fullest(central);
+    struct span *span = own_span(central, owner);
+    return span == NULL && has_much_free(central, sclass) ? fullest(central) : span;
+}
+
 static struct span *add_span(struct heap *heap, struct central *central, unsigned sclass)
 {
     enum class_span kind = central->n_spans < 4 ? CLASS_SPAN_FIRST : CLASS_SPAN_LATER;
@@ -87,15 +128,19 @@ static void drop_empty(struct heap *heap, struct central *central)
     span_delete(heap, span);
 }
 
-size_t central_take(struct heap *heap, unsigned sclass, void **end, size_t want)
+size_t central_take(struct heap *heap, unsigned sclass, unsigned owner, void **end, size_t want)
 {
     struct central *central = &heap->centrals[sclass];
     size_t n = 0;
 
     while (n < want) {
-        struct span *span = fullest(central);
-        if (span == NULL && (n > 0 || (span = add_span(heap, central, sclass)) == NULL))
+        struct span *span = choose(central, sclass, owner);
+        if (span == NULL && n == 0 && (span = add_span(heap, central, sclass)) == NULL)
+            span = fullest(central);
+        if (span == NULL)
             break;
+        if (span->owner == 0)
+            span->owner = (uint8_t)owner;
         n += span_take(heap, span, end - n, want - n);
         relist(central, span);
     }

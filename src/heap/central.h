@@ -20,8 +20,9 @@ static inline void central_unlock(struct heap *heap, unsigned sclass)
 /*
  * Hands out up to `want` objects to end[-1], end[-2] ... in rising order of addresses within a
  * span, and returns how many: 0 when there is no memory. They may carry OBJECT_ZERO. Lock held.
+ * `owner`: the number of the cache they are for, or 0 for whom it does not matter.
  */
-size_t central_take(struct heap *heap, unsigned sclass, void **end, size_t want);
+size_t central_take(struct heap *heap, unsigned sclass, unsigned owner, void **end, size_t want);
 
 /* Takes objects back; returns true when pages went back to the source. Lock held. */
 bool central_give(struct heap *heap, unsigned sclass, void **objects, size_t n);

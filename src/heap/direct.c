@@ -26,7 +26,7 @@ void *direct_take(struct heap *heap, unsigned sclass)
     void *object = NULL;
 
     central_lock(heap, sclass);
-    central_take(heap, sclass, &object + 1, 1);
+    central_take(heap, sclass, 0, &object + 1, 1);
     central_unlock(heap, sclass);
     return object;
 }

@@ -49,6 +49,7 @@ struct span {
     uint16_t first_fresh;        /* (c) objects from here on were never handed out and are zero */
     uint8_t fill;                /* (c) SPAN_EMPTY, SPAN_FULL or a quarter */
     uint8_t first_word;          /* (c) no object before this word of `bits` is free */
+    uint8_t owner;               /* (c) the cache that refills from it, see central.c; 0: none */
 };
 static_assert(sizeof(struct span) == 64, "one cache line, 0.1 % of a span");
 

@@ -18,10 +18,11 @@
  *   - a run beyond DROP_PAGES is purged as it is freed.
  *
  * Pages are made accessible in steps of an eighth of what is, so that no huge page is put under a
- * heap of a few hundred KiB where the system puts them everywhere. Beyond HUGE_FLOOR_PAGES steps are
- * whole huge pages, and the system is asked for them: a first touch costs as much for 2 MiB as for
- * 4 KiB. Only a large object that has to be made accessible by itself is left to its first touches,
- * for it may be sparse. Below that, a span that will soon be full gets its memory with one call.
+ * heap of a few hundred KiB where the system puts them everywhere. Beyond HUGE_FLOOR_PAGES steps
+ * are whole huge pages, and the system is asked for them: a first touch costs as much for 2 MiB as
+ * for 4 KiB. Only a large object that has to be made accessible by itself is left to its first
+ * touches, for it may be sparse. Below that, a span that will soon be full gets its memory with one
+ * call.
  *
  * Invariants
  *   R1. n_warm = the dirty bits of free pages; n_idle <= n_warm.

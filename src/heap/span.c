@@ -153,6 +153,7 @@ struct span *span_new(struct heap *heap, unsigned sclass, enum class_span kind)
     span->first_fresh = zeroed ? 0 : shape->n_objects[kind];
     span->first_word = 0;
     span->fill = SPAN_EMPTY;
+    span->owner = 0;
     become(span, sclass, run_page(heap, run), shape->n_objects[kind]);
     runs_set_span(heap, run_page(heap, run), span->n_pages, sclass,
                   (size_t)(span - heap->spans.spans));
