@@ -3,6 +3,7 @@
 
 complete -c quire -f
 complete -c quire -n __fish_use_subcommand -a run -d 'Run a program within a bound of RAM'
+complete -c quire -n __fish_use_subcommand -a slabs -d 'Show the size classes of a heap'
 complete -c quire -n __fish_use_subcommand -a doctor -d 'Tell what this machine allows'
 complete -c quire -n __fish_use_subcommand -a help -d 'Show the help of a command'
 complete -c quire -n __fish_use_subcommand -s h -l help -d 'Show the list of commands'
@@ -21,8 +22,16 @@ complete -c quire -n $run -s h -l help -d 'Show the options'
 complete -c quire -n $run -l usage -d 'Show the options on two lines'
 complete -c quire -n $run -a '(__fish_complete_subcommand --fcs-skip=2)'
 
+set -l slabs '__fish_seen_subcommand_from slabs'
+complete -c quire -n $slabs -l pid -x -a '(__fish_complete_pids)' -d 'The process to look into'
+complete -c quire -n $slabs -s s -l sort -x -a 'size active objects cached spans bytes fill waste' -d 'Order by'
+complete -c quire -n $slabs -s a -l all -d 'Classes without spans, too'
+complete -c quire -n $slabs -s j -l json -d 'Print the figures as JSON'
+complete -c quire -n $slabs -s h -l help -d 'Show the options'
+complete -c quire -n $slabs -l usage -d 'Show the options on one line'
+
 set -l doctor '__fish_seen_subcommand_from doctor'
 complete -c quire -n $doctor -s j -l json -d 'Print the checks as JSON'
 complete -c quire -n $doctor -s h -l help -d 'Show the options'
 complete -c quire -n $doctor -l usage -d 'Show the options on one line'
-complete -c quire -n '__fish_seen_subcommand_from help' -a 'run doctor'
+complete -c quire -n '__fish_seen_subcommand_from help' -a 'run slabs doctor'

@@ -11,7 +11,7 @@
  *
  * Sizes. Objects up to 32 KiB come in 72 classes: steps of 16 bytes up to 128, then eight steps to
  * each doubling. Beyond 128 bytes at most 11.1 % of an object is waste (1/9: a request of 2^k + 1),
- * 3.0 % in the mean over all sizes up to 32 KiB; up to 128 bytes less than 16 bytes. A span, the
+ * 4.1 % in the mean over all sizes up to 32 KiB; up to 128 bytes less than 16 bytes. A span, the
  * run of pages that objects of a class are carved from, leaves at most 1/32 unused. Larger objects
  * are whole pages: less than a page of waste, so at most 11.1 % again. (tests/unit/heap_classes.c
  * computes these figures.) All objects are aligned to 16 bytes.

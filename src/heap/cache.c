@@ -12,6 +12,12 @@
  * class's bound; when all of them together would hold more than TCACHE_MAX_BYTES, the next other
  * magazine in turn is halved for it. So a thread that uses little has little.
  *
+ * What is idle goes back. Each slow path of a thread looks at one class in turn: a magazine that
+ * holds as many objects as at the last look, CLASS_COUNT slow paths ago, is emptied and halved.
+ * After a trim by another thread all magazines are emptied, at the next slow path: nobody but the
+ * owner can change them. A thread that never takes a slow path again keeps what it has,
+ * TCACHE_MAX_BYTES at most.
+ *
  * States of a thread: none (tcache_self is `nobody`, whose magazines are all empty and full)
  * --first slow path--> own cache --tcache_exit--> none for ever: what it still does then goes to
  * the central lists one by one. A cache given up waits, empty, for the next new thread.
@@ -53,6 +59,7 @@ static __thread bool exited;
 
 struct lock tcache_lock;
 struct tcache *tcache_all;
+static _Atomic unsigned trim_epoch;       /* rises with each trim */
 static void **unused_slots[N_LEVELS + 1]; /* under tcache_lock; linked through their first word */
 
 static bool is_nobody(const struct tcache *cache)
@@ -88,6 +95,7 @@ static struct tcache *own(void)
     }
     if (cache != NULL) {
         cache->used = true;
+        cache->epoch = atomic_load_explicit(&trim_epoch, memory_order_relaxed);
         tcache_self = cache;
     }
     lock_release(&tcache_lock);
@@ -203,9 +211,41 @@ static bool grow(struct tcache *cache, unsigned sclass)
     return true;
 }
 
+static bool empty(struct tcache *cache)
+{
+    bool released = false;
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+        if (cache->level[sclass] != 0)
+            released |= flush(cache, sclass, tcache_count(cache, sclass), cache->capacity[sclass]);
+    return released;
+}
+
+/* At a slow path for class `keep`: gives up what this thread does not use. */
+static void shed(struct tcache *cache, unsigned keep)
+{
+    /* relaxed: nothing is read by it; a trim that is seen later is followed later */
+    unsigned epoch = atomic_load_explicit(&trim_epoch, memory_order_relaxed);
+    if (is_nobody(cache))
+        return;
+    if (cache->epoch != epoch) {
+        cache->epoch = epoch;
+        empty(cache);
+        return;
+    }
+    unsigned sclass = cache->look = cache->look % CLASS_COUNT + 1;
+    size_t n = tcache_count(cache, sclass);
+    if (n > 0 && n == cache->seen[sclass] && sclass != keep) {
+        flush(cache, sclass, n, cache->capacity[sclass] / 2);
+        n = 0;
+    }
+    cache->seen[sclass] = (uint16_t)n;
+}
+
 void *tcache_refill(unsigned sclass)
 {
     struct tcache *cache = own();
+
+    shed(cache, sclass);
 
     grow(cache, sclass);
     size_t want = (cache->capacity[sclass] + 1u) / 2;
@@ -231,6 +271,7 @@ void tcache_overflow(unsigned sclass, void *object)
     if (*top == object)
         heap_die(&heap_process, "double free", object);
     bool is_foreign = cache->level[sclass] == 0;
+    shed(cache, sclass);
     if (!grow(cache, sclass) || is_foreign) {
         size_t n = tcache_count(cache, sclass);
         if (n == 0) { /* no cache at all, or invariant 4 */
@@ -244,17 +285,11 @@ void tcache_overflow(unsigned sclass, void *object)
     tcache_push(sclass, object);
 }
 
-static bool empty(struct tcache *cache)
-{
-    bool released = false;
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        if (cache->level[sclass] != 0)
-            released |= flush(cache, sclass, tcache_count(cache, sclass), cache->capacity[sclass]);
-    return released;
-}
-
 bool tcache_flush(void)
 {
+    unsigned epoch = atomic_fetch_add_explicit(&trim_epoch, 1, memory_order_relaxed) + 1;
+    if (!is_nobody(tcache_self))
+        tcache_self->epoch = epoch;
     return !is_nobody(tcache_self) && empty(tcache_self);
 }
 

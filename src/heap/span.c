@@ -36,13 +36,6 @@
 /* Objects that the bitmap has room for; the first are in the struct itself. */
 static const uint16_t capacities[] = {SPAN_INLINE_WORDS * 64, 512, 1024, 2048, CLASS_MAX_OBJECTS};
 static_assert(sizeof(capacities) / sizeof(capacities[0]) == SPAN_N_CAPACITIES, "one list each");
-
-/* Small batches, which a thread takes that has few objects of the class, are of whole cache lines
- * where the next words of `bits` have some: two threads that begin don't write to the same lines.
- */
-#define LINE_BYTES 64u
-#define LINES_MOST_WANTED 8u
-#define LINES_WORDS 8u
 #define SPANS_PER_PAGE (SYS_PAGE_SIZE / sizeof(struct span))
 
 /* Of the shortest span. */
@@ -171,61 +164,33 @@ void span_delete(struct heap *heap, struct span *span)
     heap->runs.source.free(heap->runs.source.context, run_address(heap, first), n_pages);
 }
 
-/* Of the free objects of a word of `bits` those whose cache lines are free altogether. */
-static uint64_t whole_lines(uint64_t free, size_t size)
-{
-    uint64_t pairs = free & free >> 1;
-    if (size == LINE_BYTES / 2) {
-        pairs &= 0x5555555555555555u;
-        return pairs | pairs << 1;
-    }
-    pairs &= pairs >> 2; /* 16 and 48 bytes: four objects fill whole lines */
-    pairs &= 0x1111111111111111u;
-    return pairs * 15;
-}
-
-/* Hands out up to `want` of the free objects of a word, all or those of whole lines; true when the
- * word has none left to hand out. */
-static bool take_word(struct span *span, char *base, size_t word, bool lines, void **end, size_t *n,
-                      size_t want)
-{
-    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
-    size_t size = class_size(atomic_load_explicit(&span->sclass, memory_order_relaxed));
-    uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
-    uint64_t free = ~bits;
-
-    if (n_objects - word * 64 < 64)
-        free &= ((uint64_t)1 << (n_objects - word * 64)) - 1;
-    if (lines)
-        free = whole_lines(free, size);
-    for (; free != 0 && *n < want; free &= free - 1) {
-        size_t index = word * 64 + (unsigned)__builtin_ctzll(free);
-        uintptr_t object = (uintptr_t)(base + index * size);
-        if (index >= span->first_fresh) {
-            span->first_fresh = (uint16_t)(index + 1);
-            object |= OBJECT_ZERO;
-        }
-        end[-(ptrdiff_t)++ * n] = (void *)object;
-        bits |= free & -free;
-    }
-    /* release: invariant 4, for heap_scrub's acquire */
-    atomic_store_explicit(&span->bits[word], bits, memory_order_release);
-    return free == 0;
-}
-
 size_t span_take(const struct heap *heap, struct span *span, void **end, size_t want)
 {
+    unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_relaxed);
     size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
-    size_t size = class_size(atomic_load_explicit(&span->sclass, memory_order_relaxed));
-    size_t n = 0, word = span->first_word;
+    size_t size = class_size(sclass), n = 0, word = span->first_word;
     char *base = run_address(heap, atomic_load_explicit(&span->first_page, memory_order_relaxed));
 
-    if (size < LINE_BYTES && want <= LINES_MOST_WANTED)
-        for (size_t i = word; i < word + LINES_WORDS && n < want && i * 64 < n_objects; i++)
-            take_word(span, base, i, true, end, &n, want);
-    for (; n < want && word * 64 < n_objects; word++)
-        if (!take_word(span, base, word, false, end, &n, want))
+    for (; n < want && word * 64 < n_objects; word++) {
+        uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
+        uint64_t free = ~bits;
+        if (n_objects - word * 64 < 64)
+            free &= ((uint64_t)1 << (n_objects - word * 64)) - 1;
+        for (; free != 0 && n < want; free &= free - 1) {
+            size_t index = word * 64 + (unsigned)__builtin_ctzll(free);
+            uintptr_t object = (uintptr_t)(base + index * size);
+            if (index >= span->first_fresh) {
+                span->first_fresh = (uint16_t)(index + 1);
+                object |= OBJECT_ZERO;
+            }
+            end[-(ptrdiff_t)++n] = (void *)object;
+            bits |= free & -free;
+        }
+        /* release: invariant 4, for heap_scrub's acquire */
+        atomic_store_explicit(&span->bits[word], bits, memory_order_release);
+        if (free != 0)
             break;
+    }
     span->first_word = (uint8_t)word;
     span->n_live = (uint16_t)(span->n_live + n);
     return n;

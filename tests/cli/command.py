@@ -88,11 +88,11 @@ class Help(unittest.TestCase):
             result = call(*words)
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.assertTrue(result.stdout.startswith("Usage: quire COMMAND [OPTION...]\n"))
-            for command in ("run", "doctor"):
+            for command in ("run", "slabs", "doctor"):
                 self.assertRegex(result.stdout, rf"(?m)^  {command} ")
 
     def test_help_of_a_command(self):
-        for command in ("run", "doctor"):
+        for command in ("run", "slabs", "doctor"):
             ways = [call("help", command), call(command, "--help"), call(command, "-h")]
             self.assertEqual([way.returncode for way in ways], [0, 0, 0])
             self.assertEqual(len({way.stdout for way in ways}), 1)
@@ -132,7 +132,7 @@ class Documented(unittest.TestCase):
     """Every option that --help lists stands in the manual page and in the completions."""
 
     def test_options(self):
-        for command in ("run", "doctor"):
+        for command in ("run", "slabs", "doctor"):
             options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", call("help", command).stdout
                                      .split("\n\n")[1]))
             self.assertIn("--help", options)
@@ -155,7 +155,7 @@ class Documented(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("man"), "no man here")
     def test_manual_pages_are_clean(self):
-        for page in ("quire", "quire-run", "quire-doctor"):
+        for page in ("quire", "quire-run", "quire-slabs", "quire-doctor"):
             result = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z",
                                      f"{ROOT}/man/{page}.1"], capture_output=True, check=True)
             self.assertEqual(result.stderr, b"")
@@ -172,6 +172,7 @@ class Documented(unittest.TestCase):
         self.assertEqual(complete("quire", "run", "--codec", "=", "l"), ["lz4"])
         self.assertIn("python3", complete("quire", "run", "--ram", "1G", "python"))
         self.assertEqual(complete("quire", "doctor", "--j"), ["--json"])
+        self.assertEqual(complete("quire", "slabs", "--sort", "f"), ["fill"])
 
     def test_completions_parse(self):
         for shell, file in (("zsh", "_quire"), ("fish", "quire.fish")):
@@ -872,6 +873,131 @@ class Harden(unittest.TestCase):
         for options in (["--no-paging"], ["--ram", "24M", "-q"]):
             result = call("run", *options, "--harden", sys.executable, "-c", program)
             self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+
+
+class Slabs(InDirectory):
+    """`quire slabs`, against a program whose objects are known."""
+    PROGRAM = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+held = [libc.malloc(20000) for _ in range(300)] + [libc.malloc(200000) for _ in range(7)]
+for at in held: ctypes.memset(at, 1, 16)
+for at in held[:100]: libc.free(at)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+    def start(self, *command, **options):
+        program = subprocess.Popen([*command, sys.executable, "-c", self.PROGRAM], text=True,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+
+        def end():
+            program.stdin.close()
+            program.wait(PATIENCE_SECONDS)
+            program.stdout.close()
+        self.addCleanup(end)
+        self.assertEqual(program.stdout.readline(), "ready\n")
+        return program.pid
+
+    def figures(self, pid, *arguments):
+        result = call("slabs", "--pid", str(pid), "--json", *arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        return json.loads(result.stdout)
+
+    def check(self, pid, hardened):
+        """Requests of 20000 bytes come in the class of 20480."""
+        data = self.figures(pid)
+        one = next(each for each in data["classes"] if each["object_bytes"] == 20480)
+        n_others = one["active_objects"] - (300 if hardened else 200) # Python's own
+        self.assertIn(n_others, range(20))
+        self.assertLessEqual(one["active_objects"] + one["cached_objects"], one["objects"])
+        self.assertEqual(one["held_bytes"], one["pages"] * 4096)
+        self.assertEqual(one["held_bytes"] - one["active_objects"] * 20480, one["waste_bytes"])
+        self.assertEqual(one["held_bytes"] - one["objects"] * 20480, one["tail_bytes"])
+        self.assertGreaterEqual(data["large"]["objects"], 7)
+        self.assertGreaterEqual(data["large"]["pages"], 7 * 49)
+        self.assertEqual(data["hardened"], hardened)
+        if hardened:
+            self.assertIn(one["requested_bytes"], range(200 * 20000, (200 + n_others) * 20480 + 1))
+        else:
+            self.assertIsNone(one["requested_bytes"])
+        self.assertEqual([each["object_bytes"] for each in data["classes"]],
+                         sorted(each["object_bytes"] for each in data["classes"]))
+
+    def test_without_paging(self):
+        self.check(self.start(QUIRE, "run", "--no-paging"), False)
+
+    def test_hardened(self):
+        self.check(self.start(QUIRE, "run", "--no-paging", "--harden"), True)
+
+    def test_paged(self):
+        launcher = self.start(QUIRE, "run", "-q", "--ram", "12M")
+        self.check(child_of(launcher), False)
+
+    def test_text_and_orders(self):
+        pid = self.start(QUIRE, "run", "--no-paging")
+        text = call("slabs", "--pid", str(pid)).stdout
+        self.assertRegex(text, rf"\Aprocess {pid} \(.*\)\nclass +active +cached +objects +fill% +"
+                               r"spans +pages +held +waste +tails\n")
+        self.assertRegex(text, r"(?m)^20480 +2[01]\d +")
+        self.assertRegex(text, r"(?m)^all +\d+ +\d+ +\d+ +\d+\.\d +")
+        self.assertRegex(text, r"large: \d+ objects, \d+ pages, ")
+        for key, field in (("active", "active_objects"), ("bytes", "held_bytes"),
+                           ("fill", "fill_percent"), ("waste", "waste_bytes")):
+            values = [each[field] for each in self.figures(pid, "--sort", key)["classes"]]
+            self.assertEqual(values, sorted(values, reverse=True))
+        self.assertEqual(len(self.figures(pid, "--all")["classes"]), 72)
+
+    def test_while_the_heap_changes(self):
+        busy = subprocess.Popen([QUIRE, "run", "--no-paging", sys.executable, "-c",
+                                 "import itertools\nprint('ready', flush=True)\n"
+                                 "for n in itertools.count(): [bytes(i) for i in range(n % 3000)]"],
+                                stdout=subprocess.PIPE)
+        try:
+            busy.stdout.readline()
+            for _ in range(50):
+                for each in self.figures(busy.pid)["classes"]:
+                    self.assertLessEqual(each["active_objects"], each["objects"])
+        finally:
+            busy.kill()
+            busy.wait()
+            busy.stdout.close()
+
+    def refused(self, pid, message, **options):
+        result = call("slabs", "--pid", str(pid), **options)
+        self.assertEqual((result.returncode, result.stdout, result.stderr),
+                         (1, "", f"quire: {message}\n"))
+
+    def test_what_is_refused(self):
+        plain = subprocess.Popen(["sleep", "300"])
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        self.refused(ended.pid, f"there is no process {ended.pid}")
+        wait_until(lambda: "sleep" in os.readlink(f"/proc/{plain.pid}/exe"))
+        self.refused(plain.pid, f"process {plain.pid} does not use Quire's heap\n       start it by "
+                                "`quire run', with or without --no-paging")
+        if os.geteuid() == 0:
+            self.refused(plain.pid, f"cannot look into process {plain.pid}: not permitted\n"
+                                    "       be its user or root; a restriction of ptrace "
+                                    "(kernel.yama.ptrace_scope) counts too", user=NOBODY)
+        plain.kill()
+        plain.wait()
+        for words in ([], ["--pid", "x"], ["--pid", "0"], ["--pid", "1", "2"],
+                      ["--pid", "1", "--sort", "y"], ["--bogus"]):
+            self.assertEqual(call("slabs", *words).returncode, 125, words)
+
+    def test_another_version(self):
+        library = self.path("libquire-preload.so")
+        with open(os.path.join(os.path.dirname(QUIRE), "libquire-preload.so"), "rb") as file:
+            image = file.read()
+        at = image.index(b"QUIRSLAB\x01\x00\x00\x00")
+        with open(library, "wb") as file:
+            file.write(image[:at + 8] + b"\x63" + image[at + 9:])
+        pid = self.start(env={**os.environ, "LD_PRELOAD": library})
+        self.refused(pid, f"the Quire library in process {pid} is of another version than this "
+                          "command\n       use the `quire' that it was started by")
 
 
 if __name__ == "__main__":

@@ -267,6 +267,54 @@ static void validate_sees_overwritten_guards(void **state)
     quire_heap_delete(heap);
 }
 
+static size_t resident_pages(void *start, size_t n_bytes)
+{
+    static unsigned char present[4096];
+    char *page = (char *)((uintptr_t)start & -(uintptr_t)4096);
+    size_t n_pages = (size_t)((char *)start + n_bytes - page + 4095) / 4096, n = 0;
+    assert_true(n_pages <= sizeof present && mincore(page, n_pages * 4096, present) == 0);
+    for (size_t i = 0; i < n_pages; i++)
+        n += present[i] & 1;
+    return n;
+}
+
+static void calloc_leaves_fresh_memory_alone(void **state)
+{
+    struct quire_heap *heap = make(0);
+    char *large = quire_heap_calloc(heap, 1, 8 * MIB), *small = quire_heap_calloc(heap, 1, 30000);
+    assert_int_equal(resident_pages(large, 8 * MIB), 0);
+    assert_int_equal(resident_pages(small, 30000), 0);
+    memset(large, 1, 8 * MIB);
+    memset(small, 1, 30000);
+    quire_heap_free(heap, large);
+    quire_heap_free(heap, small);
+    large = quire_heap_calloc(heap, 1, 8 * MIB);
+    small = quire_heap_calloc(heap, 1, 30000);
+    for (size_t i = 0; i < 8 * MIB; i++)
+        assert_true(large[i] == 0);
+    for (size_t i = 0; i < 30000; i++)
+        assert_true(small[i] == 0);
+    quire_heap_free(heap, large);
+    quire_heap_free(heap, small);
+    quire_heap_trim(heap); /* and what was given back is zero again, for nothing */
+    large = quire_heap_calloc(heap, 1, 8 * MIB);
+    assert_int_equal(resident_pages(large, 8 * MIB), 0);
+    quire_heap_delete(heap);
+}
+
+static void realloc_grows_where_it_lies(void **state)
+{
+    struct quire_heap *heap = make(0);
+    char *object = quire_heap_malloc(heap, 1 * MIB), *start = object;
+    for (size_t n = 1 * MIB; n <= 64 * MIB; n += 1 * MIB) {
+        object = quire_heap_realloc(heap, object, n);
+        assert_ptr_equal(object, start); /* nothing lies behind it */
+    }
+    object = quire_heap_realloc(heap, object, 1 * MIB);
+    assert_ptr_equal(object, start);
+    quire_heap_delete(heap);
+}
+
 static void *use_the_process_s(void *argument)
 {
     struct quire_heap *heap = argument;
@@ -310,6 +358,8 @@ int main(void)
         cmocka_unit_test(counts_add_up),
         cmocka_unit_test(freed_memory_of_a_hardened_heap_rests),
         cmocka_unit_test(validate_sees_overwritten_guards),
+        cmocka_unit_test(calloc_leaves_fresh_memory_alone),
+        cmocka_unit_test(realloc_grows_where_it_lies),
         cmocka_unit_test(the_process_s_heap_gets_caches_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
