@@ -38,11 +38,25 @@ _quire_run()
     --stats) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W "--ram --swap --swap-max --codec --stats --quiet
+            mapfile -t COMPREPLY < <(compgen -W "--ram --swap --swap-max --codec --stats --no-paging --harden --quiet
                 --help --usage --" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -c -- "$cur")
         fi
+        ;;
+    esac
+}
+
+_quire_slabs()
+{
+    case $prev in
+    --pid) mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur") ;;
+    --sort | -s)
+        mapfile -t COMPREPLY < <(compgen -W "size active objects cached spans bytes fill waste" \
+            -- "$cur")
+        ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -W "--pid --sort --all --json --help --usage" -- "$cur")
         ;;
     esac
 }
@@ -52,13 +66,14 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run doctor help --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run slabs doctor help --help --version" -- "$cur")
         return
     fi
     case ${COMP_WORDS[1]} in
     run) _quire_run ;;
+    slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run doctor" -- "$cur") ;;
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run slabs doctor" -- "$cur") ;;
     esac
 }
 

@@ -29,7 +29,7 @@ struct heap_test_source {
     char *base;
     unsigned char *held; /* SOURCE_HELD, SOURCE_DIRTY of each page */
     size_t n_pages, n_held, hint;
-    bool warm, no_extend;
+    bool warm, no_extend, hardened;
     unsigned long n_calls; /* of alloc and extend */
     unsigned long fail_at; /* the number of the call that fails; 0: none */
     bool fail_on;          /* and all calls after it */
@@ -125,9 +125,13 @@ static void source_move(void *context, void *from, void *to, size_t n_pages)
     __atomic_fetch_add(&heap_test.n_moves, 1, __ATOMIC_RELAXED);
 }
 
-static void source_misuse(void *context, const char *message, const void *address)
+static void source_misuse(void *context, const char *message, const void *address,
+                          const char *detail)
 {
-    log_error("%s", message);
+    if (detail != NULL)
+        log_error("%s: %s", message, detail);
+    else
+        log_error("%s", message);
     _exit(99);
 }
 
@@ -152,7 +156,7 @@ static inline int heap_test_init(size_t n_pages)
         .move = source_move,
         .misuse = source_misuse,
     };
-    return heap_init(&source);
+    return heap_init(&source, heap_test.hardened);
 }
 
 #endif

@@ -65,16 +65,21 @@ static void exec_by_shell(const char *path, char **argv)
     execv(script[0], script);
 }
 
+void launch_execute(const char *path, char **argv)
+{
+    execv(path, argv);
+    if (errno == ENOEXEC)
+        exec_by_shell(path, argv);
+}
+
 /* In the child: becomes the program, or tells why not through `report`. */
 static _Noreturn void become_program(const struct launcher *launcher, const char *path, char **argv,
                                      int report)
 {
     sigaction(SIGCHLD, &launcher->original_chld, NULL);
     sigprocmask(SIG_SETMASK, &launcher->original_mask, NULL);
-    execv(path, argv);
+    launch_execute(path, argv);
     int error = errno;
-    if (error == ENOEXEC)
-        exec_by_shell(path, argv);
     while (write(report, &error, sizeof error) < 0 && errno == EINTR)
         ;
     _exit(CLI_EXIT_FAILED);

@@ -20,6 +20,9 @@ struct launch_result {
  */
 int launch_program(const char *path, char **argv, struct launch_result *result);
 
+/* Becomes `path`, a shell's script without "#!" included. Returns only where that failed: errno. */
+void launch_execute(const char *path, char **argv);
+
 /* The exit status that a shell would show: the program's own, or 128 + the signal's number. */
 int launch_exit_status(const struct launch_result *result);
 

@@ -24,7 +24,7 @@
 #define DEFAULT_SWAP_MAX_BYTES ((uint64_t)64 << 30)
 #define MIN_SWAP_BYTES ((uint64_t)16 << 20) /* less than this is a full disk, not a swap file */
 
-enum { KEY_RAM = 256, KEY_SWAP, KEY_SWAP_MAX, KEY_CODEC, KEY_STATS };
+enum { KEY_RAM = 256, KEY_SWAP, KEY_SWAP_MAX, KEY_CODEC, KEY_STATS, KEY_NO_PAGING, KEY_HARDEN };
 
 static const struct argp_option option_list[] = {
     {"ram", KEY_RAM, "SIZE|PERCENT", 0,
@@ -45,6 +45,15 @@ static const struct argp_option option_list[] = {
      "for these pages (default: " DEFAULT_CODEC ")",
      0},
     {"stats", KEY_STATS, "FILE", 0, "Write the summary's figures to FILE as JSON", 0},
+    {"no-paging", KEY_NO_PAGING, NULL, 0,
+     "Give COMMAND Quire's heap and nothing else: no budget, no swap file, no summary. Needs no "
+     "userfaultfd",
+     0},
+    {"harden", KEY_HARDEN, NULL, 0,
+     "Put guards behind the heap's objects, hold freed ones back, and end COMMAND by SIGABRT with "
+     "a "
+     "message when it frees wrongly or writes beyond",
+     0},
     {"quiet", 'q', NULL, 0, "Print no summary; errors are still printed", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
@@ -60,6 +69,7 @@ static const char documentation[] =
     "  quire run --ram 512M -- python3 job.py\n"
     "  quire run --ram 25% --swap /mnt/fast make -j8\n"
     "  quire run --ram 2G --swap none --codec zstd --stats run.json ./solver input\n"
+    "  quire run --no-paging --harden -- ./server\n"
     "\n"
     "Exit status: that of COMMAND, or\n"
     "  125    Quire itself failed, or refused to start\n"
@@ -110,9 +120,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_CODEC:
         if (parse_codec(argument, options) != 0)
             argp_error(state, "--codec %s: it is auto, lz4, zstd or none", argument);
+        options->codec_text = argument;
         return 0;
     case KEY_STATS:
         options->stats_path = argument;
+        return 0;
+    case KEY_NO_PAGING:
+        options->no_paging = true;
+        return 0;
+    case KEY_HARDEN:
+        options->harden = true;
         return 0;
     case 'q':
         options->quiet = true;
@@ -257,7 +274,30 @@ static bool settle_swap(struct run_options *options)
     return settle_swap_max(options, facts.free_bytes);
 }
 
+/* What is about paging has no meaning without. */
+static bool settle_no_paging(const struct run_options *options)
+{
+    const struct {
+        const char *name, *text;
+    } others[] = {{"--ram", options->ram_text},
+                  {"--swap", options->swap_text},
+                  {"--swap-max", options->swap_max_text},
+                  {"--codec", options->codec_text},
+                  {"--stats", options->stats_path}};
+
+    for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++) {
+        if (others[i].text == NULL)
+            continue;
+        cli_error("%s %s has no meaning with --no-paging\nleave out one of both", others[i].name,
+                  others[i].text);
+        return false;
+    }
+    return true;
+}
+
 bool run_options_settle(struct run_options *options)
 {
+    if (options->no_paging)
+        return settle_no_paging(options);
     return settle_budget(options) && settle_swap(options);
 }

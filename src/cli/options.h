@@ -16,10 +16,12 @@ struct run_options {
     bool codec_adapts;      /* or LZ4, as it pays */
     const char *stats_path; /* NULL: none */
     bool quiet;
+    bool no_paging; /* the heap alone */
+    bool harden;    /* guards and quarantine */
     char **command; /* COMMAND and its arguments, terminated by NULL */
 
     /* as they stand on the command line; NULL: not given */
-    const char *ram_text, *swap_text, *swap_max_text;
+    const char *ram_text, *swap_text, *swap_max_text, *codec_text;
 };
 
 /*

@@ -11,6 +11,7 @@
 #include "cli/preload.h"
 
 #include "base/control.h"
+#include "heap/harden.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -89,17 +90,20 @@ int preload_find(char *path, char *problem, size_t n_problem_bytes)
     return 0;
 }
 
-int preload_set_environment(const char *library, const char *control_path)
+int preload_set_environment(const char *library, const char *control_path, bool harden)
 {
     const char *users = getenv("LD_PRELOAD");
     char *list;
 
     if (asprintf(&list, users != NULL && users[0] != '\0' ? "%s:%s" : "%s", library, users) < 0)
         return -ENOMEM;
-    int error = setenv("LD_PRELOAD", list, 1) == 0 &&
-                        setenv(CONTROL_ENVIRONMENT, control_path, 1) == 0
-                    ? 0
-                    : -errno;
+    int error = setenv("LD_PRELOAD", list, 1) == 0 ? 0 : -errno;
     free(list);
+    if (error == 0 && harden && setenv(HARDEN_ENVIRONMENT, "1", 1) != 0)
+        error = -errno;
+    if (error == 0 && control_path == NULL)
+        unsetenv(CONTROL_ENVIRONMENT);
+    else if (error == 0 && setenv(CONTROL_ENVIRONMENT, control_path, 1) != 0)
+        error = -errno;
     return error;
 }

@@ -3,6 +3,7 @@
 #ifndef QUIRE_CLI_PRELOAD_H
 #define QUIRE_CLI_PRELOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The library's absolute path, in PATH_MAX bytes. 0; or -1, with what is wrong and the way out, a
@@ -11,8 +12,9 @@ int preload_find(char *path, char *problem, size_t n_problem_bytes);
 
 /*
  * Puts the library first in LD_PRELOAD, before what the user has there, and the control block's
- * path into QUIRE_CONTROL. 0 or a negative errno.
+ * path into QUIRE_CONTROL; NULL: none, nothing is paged.
+ * `harden`: sets QUIRE_HARDEN. 0 or a negative errno.
  */
-int preload_set_environment(const char *library, const char *control_path);
+int preload_set_environment(const char *library, const char *control_path, bool harden);
 
 #endif

@@ -4,6 +4,7 @@
  *
  *   options -> command -> rights -> library -> swap file, control block -> launch -> summary
  *              126, 127   125       125        125                         the program's status
+ *                                    '-- --no-paging: exec
  *
  * The keeper (keeper.h) holds the control block and the swap file for as long as a process of the
  * run lives: all find both as /proc/KEEPER/fd/N, so neither needs a name, and both are gone when
@@ -124,6 +125,19 @@ static int conclude(const struct run_options *options, const struct control *con
     return summary.exit_status;
 }
 
+/* The heap alone: the program takes this process's place, so that nothing stands between it and
+ * whoever started `quire`. */
+static int execute(const struct run_options *options, const char *path, const char *library)
+{
+    int error = preload_set_environment(library, NULL, options->harden);
+
+    if (error == 0) {
+        launch_execute(path, options->command);
+        error = -errno;
+    }
+    return tell_exec_failed(path, -error);
+}
+
 static int launch(const struct run_options *options, const char *path, const char *library)
 {
     struct launch_result result = {0};
@@ -140,7 +154,7 @@ static int launch(const struct run_options *options, const char *path, const cha
         return CLI_EXIT_FAILED;
     }
     snprintf(control_path, sizeof control_path, "/proc/%d/fd/%d", (int)keeper.pid, fd);
-    error = preload_set_environment(library, control_path);
+    error = preload_set_environment(library, control_path, options->harden);
     if (error == 0)
         error = launch_program(path, options->command, &result);
     keeper_release(&keeper, control);
@@ -164,12 +178,14 @@ int cli_run(int argc, char **argv)
     int status = resolve_command(options.command[0], path, sizeof path);
     if (status != 0)
         return status;
-    if (!have_rights())
+    if (!options.no_paging && !have_rights())
         return CLI_EXIT_FAILED;
     if (preload_find(library, problem, sizeof problem) != 0) {
         cli_error("%s", problem);
         return CLI_EXIT_FAILED;
     }
+    if (options.no_paging)
+        return execute(&options, path, library);
     int error = options.stats_path != NULL ? json_file_check(options.stats_path) : 0;
     if (error < 0) {
         cli_error("cannot write the figures to %s: %s\nname another file by --stats FILE",

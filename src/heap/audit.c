@@ -12,49 +12,86 @@
  */
 #include "base/log.h"
 #include "heap/cache.h"
+#include "heap/harden.h"
 #include "heap/large.h"
 
 #include <errno.h>
 
-void heap_counts(struct heap_counts *counts)
+/* All but what the threads' caches hold. */
+static void count(struct heap *heap, struct heap_counts *counts)
 {
-    struct large_counts large = large_count();
+    struct large_counts large = large_count(heap);
 
     *counts = (struct heap_counts){
         .n_large = large.n_objects,
         .large_bytes = large.n_pages * SYS_PAGE_SIZE,
-        .metadata_bytes = metadata_bytes(),
+        .metadata_bytes = metadata_bytes(heap),
     };
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
+        const struct central *central = &heap->centrals[sclass];
+        central_lock(heap, sclass);
+        counts->n_small += central->n_live;
+        counts->small_bytes += central->n_live * class_size(sclass);
+        counts->span_bytes += central->n_pages * SYS_PAGE_SIZE;
+        central_unlock(heap, sclass);
+    }
+}
+
+void heap_count_instance(struct heap *heap, struct heap_counts *counts)
+{
+    count(heap, counts);
+    if (heap != &heap_process)
+        return;
     lock_take(&tcache_lock);
     for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
-        central_lock(sclass);
+        central_lock(heap, sclass);
         for (struct tcache *cache = tcache_all; cache != NULL; cache = cache->next)
             counts->cached_bytes += tcache_count(cache, sclass) * class_size(sclass);
-        counts->n_small += centrals[sclass].n_live;
-        counts->small_bytes += centrals[sclass].n_live * class_size(sclass);
-        counts->span_bytes += centrals[sclass].n_pages * SYS_PAGE_SIZE;
-        central_unlock(sclass);
+        central_unlock(heap, sclass);
     }
     lock_release(&tcache_lock);
 }
 
-bool heap_class_counts(unsigned index, struct heap_class_counts *counts)
+void heap_counts(struct heap_counts *counts)
+{
+    heap_count_instance(&heap_process, counts);
+}
+
+/* How many objects the spans of a class have room for: at most four are of the first kind, since
+ * one is only made while there are fewer (central.c), so the pages tell how many are. */
+static size_t room_of(const struct central *central, unsigned sclass)
+{
+    const struct class_shape *shape = &class_shapes[sclass];
+    size_t first = shape->n_pages[CLASS_SPAN_FIRST], later = shape->n_pages[CLASS_SPAN_LATER];
+    size_t n_first = later == first
+                         ? 0
+                         : (central->n_spans * later - central->n_pages) / (later - first);
+    return n_first * shape->n_objects[CLASS_SPAN_FIRST] +
+           (central->n_spans - n_first) * shape->n_objects[CLASS_SPAN_LATER];
+}
+
+bool heap_class_counts_of(struct heap *heap, unsigned index, struct heap_class_counts *counts)
 {
     unsigned sclass = index + 1;
 
     if (index >= CLASS_COUNT)
         return false;
-    central_lock(sclass);
-    const struct central *central = &centrals[sclass];
+    central_lock(heap, sclass);
+    const struct central *central = &heap->centrals[sclass];
     *counts = (struct heap_class_counts){
         .object_bytes = class_size(sclass),
         .n_spans = central->n_spans,
         .span_pages = central->n_pages,
-        .n_objects = central->n_pages * SYS_PAGE_SIZE / class_size(sclass),
+        .n_objects = room_of(central, sclass),
         .n_live = central->n_live,
     };
-    central_unlock(sclass);
+    central_unlock(heap, sclass);
     return true;
+}
+
+bool heap_class_counts(unsigned index, struct heap_class_counts *counts)
+{
+    return heap_class_counts_of(&heap_process, index, counts);
 }
 
 /* What the spans themselves say about a class. */
@@ -85,9 +122,9 @@ static bool live_from(const struct span *span, size_t from, size_t end)
     return false;
 }
 
-static bool check_span(size_t number, struct sums *sums)
+static bool check_span(const struct heap *heap, size_t number, struct sums *sums)
 {
-    const struct span *span = &span_table.spans[number];
+    const struct span *span = &heap->spans.spans[number];
     unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_relaxed);
     size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
     size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
@@ -106,7 +143,7 @@ static bool check_span(size_t number, struct sums *sums)
     if (span->n_live < n_objects && !(span->first_word < n_words))
         return broken("a span hides its free objects", number);
     for (size_t page = first; page < first + span->n_pages; page++)
-        if (run_code(run_entry(page)) != sclass || run_span(run_entry(page)) != number)
+        if (run_code(run_entry(heap, page)) != sclass || run_span(run_entry(heap, page)) != number)
             return broken("a page does not name its span", page);
     sums[sclass].n_spans++;
     sums[sclass].n_pages += span->n_pages;
@@ -115,9 +152,9 @@ static bool check_span(size_t number, struct sums *sums)
     return true;
 }
 
-static bool check_lists(unsigned sclass, const struct sums *sums)
+static bool check_lists(const struct heap *heap, unsigned sclass, const struct sums *sums)
 {
-    const struct central *central = &centrals[sclass];
+    const struct central *central = &heap->centrals[sclass];
     size_t n = 0, n_empty = 0;
 
     for (unsigned fill = 0; fill <= SPAN_EMPTY; fill++) {
@@ -142,7 +179,7 @@ static bool check_lists(unsigned sclass, const struct sums *sums)
     return true;
 }
 
-static bool check_magazine(const struct tcache *cache, unsigned sclass)
+static bool check_magazine(const struct heap *heap, const struct tcache *cache, unsigned sclass)
 {
     size_t n = tcache_count(cache, sclass), index;
     void **slots = cache->magazines[sclass].limit - cache->capacity[sclass];
@@ -151,9 +188,10 @@ static bool check_magazine(const struct tcache *cache, unsigned sclass)
         return broken("a magazine's bounds are wrong", sclass);
     for (size_t i = 1; i <= n; i++) {
         void *object = object_address(slots[i]);
-        uint32_t entry = run_entry(run_page(object));
-        if (run_code(entry) != sclass || !span_index(span_at(entry), sclass, object, &index) ||
-            !span_is_live(span_at(entry), index))
+        uint32_t entry = run_entry(heap, run_page(heap, object));
+        if (run_code(entry) != sclass ||
+            !span_index(heap, span_at(heap, entry), sclass, object, &index) ||
+            !span_is_live(span_at(heap, entry), index))
             return broken("a magazine holds what is no object of its class", sclass);
         for (size_t j = 1; j < i; j++)
             if (object_address(slots[j]) == object)
@@ -162,12 +200,12 @@ static bool check_magazine(const struct tcache *cache, unsigned sclass)
     return true;
 }
 
-static bool check_cache(const struct tcache *cache)
+static bool check_cache(const struct heap *heap, const struct tcache *cache)
 {
     size_t n_bytes = 0;
 
     for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
-        if (!check_magazine(cache, sclass))
+        if (!check_magazine(heap, cache, sclass))
             return false;
         n_bytes += cache->capacity[sclass] * class_size(sclass);
     }
@@ -176,44 +214,56 @@ static bool check_cache(const struct tcache *cache)
     return true;
 }
 
-static bool check_large(void)
+static bool check_large(const struct heap *heap)
 {
-    const struct large_counts *counts = large_counted();
+    const struct large_counts *counts = &heap->large.counts;
     struct large_counts found = {0};
-    size_t page = runs_next_large(0);
+    size_t page = runs_next_large(heap, 0);
 
     while (page != SIZE_MAX) {
-        size_t n_pages = run_large_pages(run_entry(page));
-        if (n_pages == 0 || n_pages > runs.n_pages - page)
+        size_t n_pages = run_large_pages(run_entry(heap, page));
+        if (n_pages == 0 || n_pages > heap->runs.n_pages - page)
             return broken("a large object's length is wrong", page);
-        if (runs_find(page + n_pages - 1) != run_entry(page))
+        if (runs_find(heap, page + n_pages - 1) != run_entry(heap, page))
             return broken("a large object does not own its last page", page);
         found.n_objects++;
         found.n_pages += n_pages;
-        page = runs_next_large(page + n_pages);
+        page = runs_next_large(heap, page + n_pages);
     }
     if (found.n_objects != counts->n_objects || found.n_pages != counts->n_pages)
         return broken("large objects are miscounted", found.n_objects);
     return true;
 }
 
-static bool check_all(void)
+static bool check_all(const struct heap *heap)
 {
     struct sums sums[CLASS_COUNT + 1] = {{0}};
 
-    for (size_t number = 0; number < span_table.n_spans; number++)
-        if (!check_span(number, sums))
+    for (size_t number = 0; number < heap->spans.n_spans; number++)
+        if (!check_span(heap, number, sums))
             return false;
     for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        if (!check_lists(sclass, &sums[sclass]))
+        if (!check_lists(heap, sclass, &sums[sclass]))
             return false;
-    return check_cache(tcache_self) && check_large();
+    return (heap != &heap_process || check_cache(heap, tcache_self)) && check_large(heap);
+}
+
+int heap_validate_instance(struct heap *heap)
+{
+    bool is_process = heap == &heap_process;
+    if (is_process)
+        lock_take(&tcache_lock);
+    heap_lock_all(heap);
+    bool valid = check_all(heap);
+    heap_unlock_all(heap);
+    if (is_process)
+        lock_release(&tcache_lock);
+    if (valid && heap->harden != NULL)
+        return harden_validate(heap);
+    return valid ? 0 : -EUCLEAN;
 }
 
 int heap_validate(void)
 {
-    heap_fork_prepare(); /* all locks */
-    bool valid = check_all();
-    heap_fork_parent();
-    return valid ? 0 : -EUCLEAN;
+    return heap_validate_instance(&heap_process);
 }

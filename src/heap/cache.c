@@ -12,6 +12,12 @@
  * class's bound; when all of them together would hold more than TCACHE_MAX_BYTES, the next other
  * magazine in turn is halved for it. So a thread that uses little has little.
  *
+ * What is idle goes back. Each slow path of a thread looks at one class in turn: a magazine that
+ * holds as many objects as at the last look, CLASS_COUNT slow paths ago, is emptied and halved.
+ * After a trim by another thread all magazines are emptied, at the next slow path: nobody but the
+ * owner can change them. A thread that never takes a slow path again keeps what it has,
+ * TCACHE_MAX_BYTES at most.
+ *
  * States of a thread: none (tcache_self is `nobody`, whose magazines are all empty and full)
  * --first slow path--> own cache --tcache_exit--> none for ever: what it still does then goes to
  * the central lists one by one. A cache given up waits, empty, for the next new thread.
@@ -21,6 +27,9 @@
  *   2. n_bytes = the sum of capacity * size, at most TCACHE_MAX_BYTES.
  *   3. A magazine changes by more than one pop or push only under the lock of its class (objects,
  *      limit, capacity) and, where its slots move, tcache_lock too: fork's snapshot falls between.
+ *   4. What a thread frees before it ever took an object of the class goes to the central lists: it
+ *      is another thread's, and its neighbours, which may share its cache line, most likely too.
+ *      Only the first one: then there is a magazine, for all.
  *
  * Locks: tcache_lock for the list of caches, unused blocks of slots, and the place of all slots.
  * Order: tcache_lock, class, span table. Can fail: no metadata memory; then the thread does
@@ -28,12 +37,16 @@
  */
 #include "heap/cache.h"
 
+#include "heap/direct.h"
+
 #include <string.h>
 
-#define N_LEVELS 6u
+#define N_LEVELS 8u
 #define LEVEL_WORDS(level)                                                \
     ((size_t)4 << (level)) /* 8 words at level 1; one of them is slots[0] \
                             */
+
+#define WISHES_A_THEFT 16u /* a magazine grows at others' cost at every so manieth wish */
 
 static void *no_object;
 /* Never written: nothing can be pushed to it or popped from it. */
@@ -46,6 +59,7 @@ static __thread bool exited;
 
 struct lock tcache_lock;
 struct tcache *tcache_all;
+static _Atomic unsigned trim_epoch;       /* rises with each trim */
 static void **unused_slots[N_LEVELS + 1]; /* under tcache_lock; linked through their first word */
 
 static bool is_nobody(const struct tcache *cache)
@@ -73,13 +87,15 @@ static struct tcache *own(void)
     struct tcache *cache = tcache_all;
     while (cache != NULL && cache->used)
         cache = cache->next;
-    if (cache == NULL && (cache = metadata_alloc(sizeof(*cache))) != NULL) {
+    if (cache == NULL && (cache = metadata_alloc(&heap_process, sizeof(*cache))) != NULL) {
         *cache = nobody;
+        cache->number = tcache_all == NULL ? 1 : tcache_all->number % UINT8_MAX + 1;
         cache->next = tcache_all;
         tcache_all = cache;
     }
     if (cache != NULL) {
         cache->used = true;
+        cache->epoch = atomic_load_explicit(&trim_epoch, memory_order_relaxed);
         tcache_self = cache;
     }
     lock_release(&tcache_lock);
@@ -90,7 +106,7 @@ static void **take_slots(unsigned level) /* tcache_lock held */
 {
     void **slots = unused_slots[level];
     if (slots == NULL)
-        return metadata_alloc(LEVEL_WORDS(level) * sizeof(void *));
+        return metadata_alloc(&heap_process, LEVEL_WORDS(level) * sizeof(void *));
     unused_slots[level] = slots[0];
     slots[0] = NULL;
     return slots;
@@ -141,11 +157,11 @@ static bool flush(struct tcache *cache, unsigned sclass, size_t n, size_t capaci
     void **slots = slots_of(cache, sclass);
     size_t left = tcache_count(cache, sclass) - n;
 
-    central_lock(sclass);
-    bool released = central_give(sclass, slots + 1, n);
+    central_lock(&heap_process, sclass);
+    bool released = central_give(&heap_process, sclass, slots + 1, n);
     memmove(slots + 1, slots + 1 + n, left * sizeof(void *));
     set_capacity(cache, sclass, slots, left, capacity);
-    central_unlock(sclass);
+    central_unlock(&heap_process, sclass);
     return released;
 }
 
@@ -163,74 +179,36 @@ static bool take_room(struct tcache *cache, unsigned keep)
     return false;
 }
 
+/* The large classes are many, and few programs use one of them much. */
+static size_t first_capacity(unsigned sclass)
+{
+    size_t size = class_size(sclass);
+    return size <= 1024 ? 7 : size <= 8192 ? 3 : 1;
+}
+
 /* Doubles a magazine, if it may be larger and there is memory. */
 static bool grow(struct tcache *cache, unsigned sclass)
 {
     size_t capacity = cache->capacity[sclass], most = class_shapes[sclass].max_cached;
-    size_t wanted = capacity < 4 ? 7 : capacity * 2 + 1;
+    size_t wanted = capacity == 0 ? first_capacity(sclass) : capacity * 2 + 1;
 
     if (wanted > most)
         wanted = most;
     if (wanted <= capacity || is_nobody(cache))
+        return false;
+    if (capacity > 0 &&
+        cache->n_bytes + (wanted - capacity) * class_size(sclass) > TCACHE_MAX_BYTES &&
+        ++cache->n_wishes % WISHES_A_THEFT != 0)
         return false;
     while (cache->n_bytes + (wanted - capacity) * class_size(sclass) > TCACHE_MAX_BYTES)
         if (!take_room(cache, sclass))
             return false;
     if (cache->level[sclass] == 0 || wanted >= LEVEL_WORDS(cache->level[sclass]))
         return move_slots(cache, sclass, wanted);
-    central_lock(sclass);
+    central_lock(&heap_process, sclass);
     set_capacity(cache, sclass, slots_of(cache, sclass), tcache_count(cache, sclass), wanted);
-    central_unlock(sclass);
+    central_unlock(&heap_process, sclass);
     return true;
-}
-
-static void *take_one(unsigned sclass)
-{
-    void *object = NULL;
-    central_lock(sclass);
-    central_take(sclass, &object + 1, 1);
-    central_unlock(sclass);
-    return object;
-}
-
-void *tcache_refill(unsigned sclass)
-{
-    struct tcache *cache = own();
-
-    grow(cache, sclass);
-    size_t want = (cache->capacity[sclass] + 1u) / 2;
-    if (want == 0)
-        return take_one(sclass);
-
-    void **slots = slots_of(cache, sclass);
-    central_lock(sclass);
-    size_t n = central_take(sclass, slots + 1 + want, want);
-    if (n < want) /* they lie at the end of the room */
-        memmove(slots + 1, slots + 1 + want - n, n * sizeof(void *));
-    if (n > 0)
-        set_top(cache, sclass, slots + n);
-    central_unlock(sclass);
-    return tcache_pop(sclass);
-}
-
-void tcache_overflow(unsigned sclass, void *object)
-{
-    struct tcache *cache = own();
-    void **top = atomic_load_explicit(&cache->magazines[sclass].top, memory_order_relaxed);
-
-    if (*top == object)
-        runs.source.misuse(runs.source.context, "double free", object);
-    if (!grow(cache, sclass)) {
-        size_t n = tcache_count(cache, sclass);
-        if (n == 0) { /* no cache at all */
-            central_lock(sclass);
-            central_give(sclass, &object, 1);
-            central_unlock(sclass);
-            return;
-        }
-        flush(cache, sclass, (n + 1) / 2, cache->capacity[sclass]);
-    }
-    tcache_push(sclass, object);
 }
 
 static bool empty(struct tcache *cache)
@@ -242,8 +220,76 @@ static bool empty(struct tcache *cache)
     return released;
 }
 
+/* At a slow path for class `keep`: gives up what this thread does not use. */
+static void shed(struct tcache *cache, unsigned keep)
+{
+    /* relaxed: nothing is read by it; a trim that is seen later is followed later */
+    unsigned epoch = atomic_load_explicit(&trim_epoch, memory_order_relaxed);
+    if (is_nobody(cache))
+        return;
+    if (cache->epoch != epoch) {
+        cache->epoch = epoch;
+        empty(cache);
+        return;
+    }
+    unsigned sclass = cache->look = cache->look % CLASS_COUNT + 1;
+    size_t n = tcache_count(cache, sclass);
+    if (n > 0 && n == cache->seen[sclass] && sclass != keep) {
+        flush(cache, sclass, n, cache->capacity[sclass] / 2);
+        n = 0;
+    }
+    cache->seen[sclass] = (uint16_t)n;
+}
+
+void *tcache_refill(unsigned sclass)
+{
+    struct tcache *cache = own();
+
+    shed(cache, sclass);
+
+    grow(cache, sclass);
+    size_t want = (cache->capacity[sclass] + 1u) / 2;
+    if (want == 0)
+        return direct_take(&heap_process, sclass);
+
+    void **slots = slots_of(cache, sclass);
+    central_lock(&heap_process, sclass);
+    size_t n = central_take(&heap_process, sclass, cache->number, slots + 1 + want, want);
+    if (n < want) /* they lie at the end of the room */
+        memmove(slots + 1, slots + 1 + want - n, n * sizeof(void *));
+    if (n > 0)
+        set_top(cache, sclass, slots + n);
+    central_unlock(&heap_process, sclass);
+    return tcache_pop(sclass);
+}
+
+void tcache_overflow(unsigned sclass, void *object)
+{
+    struct tcache *cache = own();
+    void **top = atomic_load_explicit(&cache->magazines[sclass].top, memory_order_relaxed);
+
+    if (*top == object)
+        heap_die(&heap_process, "double free", object);
+    bool is_foreign = cache->level[sclass] == 0;
+    shed(cache, sclass);
+    if (!grow(cache, sclass) || is_foreign) {
+        size_t n = tcache_count(cache, sclass);
+        if (n == 0) { /* no cache at all, or invariant 4 */
+            central_lock(&heap_process, sclass);
+            central_give(&heap_process, sclass, &object, 1);
+            central_unlock(&heap_process, sclass);
+            return;
+        }
+        flush(cache, sclass, (n + 1) / 2, cache->capacity[sclass]);
+    }
+    tcache_push(sclass, object);
+}
+
 bool tcache_flush(void)
 {
+    unsigned epoch = atomic_fetch_add_explicit(&trim_epoch, 1, memory_order_relaxed) + 1;
+    if (!is_nobody(tcache_self))
+        tcache_self->epoch = epoch;
     return !is_nobody(tcache_self) && empty(tcache_self);
 }
 

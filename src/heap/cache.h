@@ -21,8 +21,13 @@ struct tcache {
     struct magazine magazines[RUN_N_CODES];
     uint16_t capacity[RUN_N_CODES]; /* limit - slots; 0: no slots */
     uint8_t level[RUN_N_CODES];     /* the block of slots is 8 << (level - 1) words; 0: none */
+    uint8_t number;                 /* from 1 on; not distinct when there are very many */
     bool used;                      /* by a living thread; under tcache_lock */
+    unsigned n_wishes;              /* to grow, of magazines when there was no room left */
     unsigned hand;                  /* the class to be asked next to give up room */
+    unsigned look;                  /* the class to be looked at next, whether it is idle */
+    uint16_t seen[RUN_N_CODES];     /* objects at the last look */
+    unsigned epoch;                 /* of the last trim that this cache has followed */
     size_t n_bytes;                 /* the sum of capacity * size */
     struct tcache *next;            /* all caches ever made; under tcache_lock */
 };
@@ -59,7 +64,8 @@ static inline bool tcache_push(unsigned code, void *object)
 void *tcache_refill(unsigned sclass);
 void tcache_overflow(unsigned sclass, void *object);
 
-/* Empties the calling thread's magazines; true when pages went back to the source. */
+/* Empties the calling thread's magazines; true when pages went back to the source. Other threads'
+ * follow at their next slow path. */
 bool tcache_flush(void);
 
 /* Gives up the calling thread's cache for good. */

@@ -22,12 +22,15 @@
 #include "heap/classes.h"
 
 #include "base/checked.h"
+#include "base/lock.h"
 #include "base/sys.h"
+
+#include <stdbool.h>
 
 #define FIRST_SPAN_BYTES (16u << 10)
 #define LATER_SPAN_BYTES (64u << 10)
-#define MAX_CACHED_BYTES (128u << 10) /* of one class in one thread's cache */
-#define MAX_CACHED 255u
+#define MAX_CACHED_BYTES (64u << 10) /* of one class in one thread's cache */
+#define MAX_CACHED 1023u
 
 struct class_shape class_shapes[CLASS_COUNT + 1];
 uint8_t class_by_units[(CLASS_MAX_BYTES >> CLASS_UNIT_SHIFT) + 1];
@@ -55,7 +58,7 @@ static uint32_t max_of(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-void class_init(void)
+static void fill_tables(void)
 {
     unsigned n_units = 0;
 
@@ -73,4 +76,16 @@ void class_init(void)
         while (n_units <= size >> CLASS_UNIT_SHIFT)
             class_by_units[n_units++] = (uint8_t)sclass;
     }
+}
+
+void class_init(void)
+{
+    static struct lock lock;
+    static bool filled; /* under `lock` */
+
+    lock_take(&lock);
+    if (!filled)
+        fill_tables();
+    filled = true;
+    lock_release(&lock);
 }

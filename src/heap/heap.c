@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * heap: the malloc family, over the parts.
+ * heap: the malloc family of the process's heap, over the parts. Private heaps: private.c.
  *
  *    heap_malloc, heap_free, ...            heap_scrub (the pager)
  *         |  small            \  large           |
@@ -18,33 +18,51 @@
  * leaves them at the first odd word.
  *
  * Locks, in the order in which one thread may hold them: tcache_lock, the classes' by number, the
- * span table's, large.c's, then the source's own. None is held while managed memory is touched.
+ * span table's, large.c's, the metadata's, the quarantine's, then the source's own. None is held
+ * while managed memory is touched.
  */
 #include "heap/heap.h"
 
 #include "base/checked.h"
 #include "heap/cache.h"
-#include "heap/large.h"
+#include "heap/direct.h"
+#include "heap/harden.h"
 
 #include <string.h>
 
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
-int heap_init(const struct heap_source *source)
+struct heap heap_process;
+
+int heap_init(const struct heap_source *source, bool hardened)
 {
     class_init();
-    int error = runs_init(source);
+    int error = runs_init(&heap_process, source, NULL);
     if (error != 0)
         return error;
-    error = span_init(source->n_pages);
+    error = span_init(&heap_process, NULL);
+    if (error == 0 && hardened)
+        error = harden_init(&heap_process);
     if (error != 0)
-        runs_deinit();
+        runs_deinit(&heap_process);
     return error;
 }
 
+_Noreturn void heap_die(const struct heap *heap, const char *message, const void *address)
+{
+    heap_die_of(heap, message, address, NULL);
+}
+
+_Noreturn void heap_die_of(const struct heap *heap, const char *message, const void *address,
+                           const char *detail)
+{
+    heap->runs.source.misuse(heap->runs.source.misuse_context, message, address, detail);
+    __builtin_trap(); /* `misuse` does not return */
+}
+
 /* The magazine is empty. May carry OBJECT_ZERO. */
-static __attribute__((noinline)) void *alloc_small(unsigned sclass)
+static void *alloc_small(unsigned sclass)
 {
     void *object = tcache_refill(sclass);
     if (object == NULL && heap_trim())
@@ -52,48 +70,48 @@ static __attribute__((noinline)) void *alloc_small(unsigned sclass)
     return object;
 }
 
-static __attribute__((noinline)) void *malloc_small(unsigned sclass)
-{
-    return object_address(alloc_small(sclass));
-}
-
-static __attribute__((noinline)) void *alloc_large(size_t n_bytes, size_t align_pages, bool *zeroed)
-{
-    void *object = large_alloc(n_bytes, align_pages, zeroed);
-    if (object == NULL && heap_trim())
-        object = large_alloc(n_bytes, align_pages, zeroed);
-    return object;
-}
-
-static __attribute__((noinline)) void *malloc_large(size_t n_bytes)
+/* The magazine is empty, or there is none: for a large object, or in a hardened heap. */
+static __attribute__((noinline)) void *malloc_slowly(size_t n_bytes)
 {
     bool zeroed;
-    return alloc_large(n_bytes, 1, &zeroed);
+
+    if (heap_process.harden != NULL)
+        return harden_alloc(&heap_process, 1, n_bytes, &zeroed);
+    if (n_bytes > CLASS_MAX_BYTES)
+        return direct_alloc_large(&heap_process, n_bytes, 1, &zeroed);
+    return object_address(alloc_small(class_of(n_bytes)));
 }
 
 void *heap_malloc(size_t n_bytes)
 {
     if (unlikely(n_bytes > CLASS_MAX_BYTES))
-        return malloc_large(n_bytes);
-    unsigned sclass = class_of(n_bytes);
-    void *object = tcache_pop(sclass);
+        return malloc_slowly(n_bytes);
+    void *object = tcache_pop(class_of(n_bytes));
     if (unlikely(object == NULL))
-        return malloc_small(sclass);
+        return malloc_slowly(n_bytes);
+    return object_address(object);
+}
+
+/* As malloc_slowly. */
+static __attribute__((noinline)) void *calloc_slowly(size_t n_bytes, bool *zeroed)
+{
+    if (heap_process.harden != NULL)
+        return harden_alloc(&heap_process, 1, n_bytes, zeroed);
+    if (n_bytes > CLASS_MAX_BYTES)
+        return direct_alloc_large(&heap_process, n_bytes, 1, zeroed);
+    void *object = alloc_small(class_of(n_bytes));
+    *zeroed = object_is_zero(object);
     return object_address(object);
 }
 
 void *heap_calloc(size_t n_bytes)
 {
     bool zeroed;
-    void *object;
+    void *object = n_bytes <= CLASS_MAX_BYTES ? tcache_pop(class_of(n_bytes)) : NULL;
 
-    if (n_bytes > CLASS_MAX_BYTES) {
-        object = alloc_large(n_bytes, 1, &zeroed);
+    if (unlikely(object == NULL)) {
+        object = calloc_slowly(n_bytes, &zeroed);
     } else {
-        unsigned sclass = class_of(n_bytes);
-        object = tcache_pop(sclass);
-        if (unlikely(object == NULL))
-            object = alloc_small(sclass);
         zeroed = object_is_zero(object);
         object = object_address(object);
     }
@@ -108,86 +126,52 @@ void *heap_memalign(size_t alignment, size_t n_bytes)
 
     if (alignment <= 16)
         return heap_malloc(n_bytes);
-    if (n_bytes > CLASS_MAX_BYTES || alignment > SYS_PAGE_SIZE) {
-        size_t align_pages = alignment <= SYS_PAGE_SIZE ? 1 : alignment >> SYS_PAGE_SHIFT;
-        return alloc_large(n_bytes > 0 ? n_bytes : 1, align_pages, &zeroed);
-    }
+    if (heap_process.harden != NULL)
+        return harden_alloc(&heap_process, alignment, n_bytes, &zeroed);
+    if (n_bytes > CLASS_MAX_BYTES || alignment > SYS_PAGE_SIZE)
+        return direct_alloc(&heap_process, alignment, n_bytes, &zeroed);
     /* classes.c, invariant 2; a multiple of 4096 is still at most CLASS_MAX_BYTES */
     return heap_malloc(round_up(n_bytes > 0 ? n_bytes : 1, alignment));
-}
-
-static _Noreturn void die(const char *message, const void *address)
-{
-    runs.source.misuse(runs.source.context, message, address);
-    __builtin_trap(); /* `misuse` does not return */
 }
 
 /* `object` did not go into a magazine. */
 static __attribute__((noinline)) void free_slowly(void *object)
 {
-    size_t page = run_page(object);
-    uint32_t entry = page < runs.n_pages ? run_entry(page) : RUN_NONE;
+    size_t page = run_page(&heap_process, object);
+    uint32_t entry = page < heap_process.runs.n_pages ? run_entry(&heap_process, page) : RUN_NONE;
 
-    if (run_is_small(entry) && (uintptr_t)object % 16 == 0)
+    if (heap_process.harden != NULL)
+        harden_free(&heap_process, object);
+    else if (run_is_small(entry) && (uintptr_t)object % 16 == 0)
         tcache_overflow(run_code(entry), object);
-    else if (run_code(entry) == RUN_LARGE)
-        large_free(object);
-    else if (run_code(entry) == RUN_FREED && runs_find(page) == RUN_NONE)
-        die("double free", object);
     else
-        die("free of an address that malloc never gave out", object);
+        direct_free(&heap_process, object);
 }
 
 void heap_free(void *object)
 {
-    size_t page = run_page(object);
-    if (likely(page < runs.n_pages && (uintptr_t)object % 16 == 0)) {
+    size_t page = run_page(&heap_process, object);
+    if (likely(page < heap_process.runs.n_pages && (uintptr_t)object % 16 == 0)) {
         /* relaxed: whoever passed the object on made its entry visible too */
-        uint32_t entry = atomic_load_explicit(&runs.entries[page], memory_order_relaxed);
+        uint32_t entry = atomic_load_explicit(&heap_process.runs.entries[page],
+                                              memory_order_relaxed);
         if (likely(tcache_push(run_code(entry), object)))
             return;
     }
     free_slowly(object);
 }
 
-/* The entry of the run whose object begins at `object`; ends the process if none does. */
-static uint32_t require_object(const void *object, const char *message)
-{
-    size_t page = run_page(object), index;
-    uint32_t entry = page < runs.n_pages ? run_entry(page) : RUN_NONE;
-
-    if (run_is_small(entry)) {
-        const struct span *span = span_at(entry);
-        if (span_index(span, run_code(entry), object, &index) && span_is_live(span, index))
-            return entry;
-    } else if (run_code(entry) == RUN_LARGE && run_address(page) == object) {
-        return entry;
-    }
-    die(message, object);
-}
-
-static size_t bytes_of(uint32_t entry)
-{
-    return run_is_small(entry) ? class_size(run_code(entry))
-                               : run_large_pages(entry) << SYS_PAGE_SHIFT;
-}
-
 void *heap_realloc(void *object, size_t n_bytes)
 {
-    uint32_t entry = require_object(
-        object, "realloc of an address that malloc never gave out or took back");
-    size_t old_bytes = bytes_of(entry);
+    if (unlikely(heap_process.harden != NULL))
+        return harden_realloc(&heap_process, object, n_bytes);
+    uint32_t entry = direct_require(&heap_process, object, DIRECT_REALLOC_MESSAGE);
+    size_t old_bytes = direct_bytes(entry);
 
-    if (run_is_small(entry)) {
-        if (n_bytes <= old_bytes &&
-            (n_bytes >= old_bytes / 2 || class_of(n_bytes) == run_code(entry)))
-            return object;
-    } else if (n_bytes > CLASS_MAX_BYTES / 2) {
-        void *same = large_realloc(object, run_large_pages(entry), n_bytes);
-        if (same == NULL && heap_trim())
-            same = large_realloc(object, run_large_pages(entry), n_bytes);
-        return same;
-    }
+    if (direct_stays(entry, old_bytes, n_bytes))
+        return object;
+    if (!run_is_small(entry) && n_bytes > CLASS_MAX_BYTES / 2)
+        return direct_realloc_large(&heap_process, object, entry, n_bytes);
     void *other = heap_malloc(n_bytes);
     if (other == NULL) /* a shrink that finds no better place stays where it is */
         return n_bytes <= old_bytes ? object : NULL;
@@ -198,21 +182,20 @@ void *heap_realloc(void *object, size_t n_bytes)
 
 size_t heap_usable_size(const void *object)
 {
-    return bytes_of(require_object(
-        object, "malloc_usable_size of an address that malloc never gave out or took back"));
+    if (heap_process.harden != NULL)
+        return harden_usable_size(&heap_process, object);
+    return direct_bytes(direct_require(&heap_process, object, DIRECT_SIZE_MESSAGE));
 }
 
 bool heap_owns(const void *address)
 {
-    size_t page = run_page(address);
-    return page < runs.n_pages && runs_find(page) != RUN_NONE;
+    size_t page = run_page(&heap_process, address);
+    return page < heap_process.runs.n_pages && runs_find(&heap_process, page) != RUN_NONE;
 }
 
 bool heap_trim(void)
 {
-    bool flushed = tcache_flush();
-    bool trimmed = central_trim();
-    return flushed || trimmed;
+    return direct_trim(&heap_process);
 }
 
 void heap_thread_exit(void)
@@ -220,30 +203,43 @@ void heap_thread_exit(void)
     tcache_exit();
 }
 
+void heap_lock_all(struct heap *heap)
+{
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+        central_lock(heap, sclass);
+    lock_take(&heap->spans.lock);
+    lock_take(&heap->large.lock);
+    lock_take(&heap->metadata.lock);
+    if (heap->harden != NULL)
+        lock_take(&heap->harden->lock);
+}
+
+void heap_unlock_all(struct heap *heap)
+{
+    if (heap->harden != NULL)
+        lock_release(&heap->harden->lock);
+    lock_release(&heap->metadata.lock);
+    lock_release(&heap->large.lock);
+    lock_release(&heap->spans.lock);
+    for (unsigned sclass = CLASS_COUNT; sclass >= 1; sclass--)
+        central_unlock(heap, sclass);
+}
+
 void heap_fork_prepare(void)
 {
     lock_take(&tcache_lock);
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        central_lock(sclass);
-    lock_take(&span_table.lock);
-    large_lock();
+    heap_lock_all(&heap_process);
 }
 
 void heap_fork_parent(void)
 {
-    large_unlock();
-    lock_release(&span_table.lock);
-    for (unsigned sclass = CLASS_COUNT; sclass >= 1; sclass--)
-        central_unlock(sclass);
+    heap_unlock_all(&heap_process);
     lock_release(&tcache_lock);
 }
 
 void heap_fork_child(void)
 {
-    large_reset();
-    lock_reset(&span_table.lock);
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        lock_reset(&centrals[sclass].lock);
-    lock_reset(&tcache_lock);
+    heap_unlock_all(&heap_process); /* who waits for them is gone; a wake-up more hurts nobody */
+    lock_release(&tcache_lock);
     tcache_adopt();
 }

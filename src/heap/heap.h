@@ -44,17 +44,25 @@ struct heap_source {
      * NULL where the source can't; then the heap copies.
      */
     void (*move)(void *context, void *from, void *to, size_t n_pages);
-    /* Misuse was found: prints `message` about `address` and does not return. The messages are
-     * "double free", and "free" (or "realloc", "malloc_usable_size") "of an address that malloc
-     * never gave out", to which the latter two add "or took back". */
-    void (*misuse)(void *context, const char *message, const void *address);
+    /* A fresh run, of zeros, will soon be written from end to end: its memory may come at once.
+     * NULL where first touches are what the source wants. */
+    void (*populate)(void *context, void *run, size_t n_pages);
+    /*
+     * Misuse was found: prints `message` about `address` and does not return. `detail` is NULL, or
+     * in a hardened heap what is known of the object and its neighbours. The messages are "double
+     * free", and "free" (or "realloc", "malloc_usable_size") "of an address that malloc never gave
+     * out", to which the latter two add "or took back"; hardened also "heap overflow" and "write
+     * after free".
+     */
+    void (*misuse)(void *context, const char *message, const void *address, const char *detail);
+    void *misuse_context;
 };
 
 /*
- * One heap a process, set up once and never torn down (private heaps come later). Returns 0 or
- * -ENOMEM. The source is copied.
+ * The process's heap, set up once and never torn down; private ones are in <quire/heap.h>.
+ * `hardened`: see harden.h. Returns 0 or -ENOMEM. The source is copied.
  */
-int heap_init(const struct heap_source *source);
+int heap_init(const struct heap_source *source, bool hardened);
 
 /* The malloc family's meaning, except for errno. Alignments are powers of two. Size 0 gives an
  * object. */

@@ -5,27 +5,18 @@
 
 #include "heap/runs.h"
 
-struct large_counts {
-    size_t n_objects, n_pages;
-};
-
 /* *zeroed tells whether all of it reads as zeros. NULL: no memory, or beyond any size. */
-void *large_alloc(size_t n_bytes, size_t align_pages, bool *zeroed);
+void *large_alloc(struct heap *heap, size_t n_bytes, size_t align_pages, bool *zeroed);
 
 /* Anything but the start of a large object is told through `misuse`. */
-void large_free(void *object);
+void large_free(struct heap *heap, void *object);
 
 /*
  * The object with at least n_bytes, in place or moved, with the contents that fit; NULL leaves it
  * as it was.
  */
-void *large_realloc(void *object, size_t n_pages_now, size_t n_bytes);
+void *large_realloc(struct heap *heap, void *object, size_t n_pages_now, size_t n_bytes);
 
-struct large_counts large_count(void);
-const struct large_counts *large_counted(void); /* lock held */
-
-void large_lock(void);
-void large_unlock(void);
-void large_reset(void); /* the lock, in a fork child */
+struct large_counts large_count(struct heap *heap);
 
 #endif

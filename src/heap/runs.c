@@ -33,100 +33,122 @@
 
 #define BLOCK_PAGES ((size_t)512)
 
-struct runs runs __attribute__((aligned(64)));
-static _Atomic long metadata_charged;
-
-void metadata_charge(long n_bytes)
+void metadata_charge(struct heap *heap, long n_bytes)
 {
-    atomic_fetch_add_explicit(&metadata_charged, n_bytes, memory_order_relaxed);
-    meta_charge(n_bytes);
+    atomic_fetch_add_explicit(&heap->metadata.n_bytes, n_bytes, memory_order_relaxed);
+    if (heap->metadata.end == NULL)
+        meta_charge(n_bytes);
 }
 
-void *metadata_alloc(size_t n_bytes)
+static void *carve(struct metadata *metadata, size_t n_bytes)
 {
-    size_t rounded = round_up(n_bytes, 64);
-    void *block = meta_alloc(rounded);
-    if (block != NULL) /* meta_alloc has charged it */
-        atomic_fetch_add_explicit(&metadata_charged, (long)rounded, memory_order_relaxed);
+    void *block = NULL;
+    lock_take(&metadata->lock);
+    if ((size_t)(metadata->end - metadata->next) >= n_bytes) {
+        block = metadata->next;
+        metadata->next += n_bytes;
+    }
+    lock_release(&metadata->lock);
     return block;
 }
 
-size_t metadata_bytes(void)
+void *metadata_alloc(struct heap *heap, size_t n_bytes)
 {
-    return (size_t)atomic_load_explicit(&metadata_charged, memory_order_relaxed);
+    size_t rounded = round_up(n_bytes, 64);
+    bool pooled = heap->metadata.end != NULL;
+    void *block = pooled ? carve(&heap->metadata, rounded) : meta_alloc(rounded);
+    if (block != NULL) /* meta_alloc has charged it */
+        atomic_fetch_add_explicit(&heap->metadata.n_bytes, (long)rounded, memory_order_relaxed);
+    return block;
 }
 
-int runs_init(const struct heap_source *source)
+size_t metadata_bytes(const struct heap *heap)
 {
-    size_t n_blocks = source->n_pages / BLOCK_PAGES + 1;
-    size_t entries_bytes = round_up(source->n_pages * sizeof(uint32_t), SYS_PAGE_SIZE);
-    size_t table_bytes = entries_bytes + round_up(n_blocks * sizeof(uint32_t), SYS_PAGE_SIZE);
-    size_t charged_bytes = round_up(table_bytes / SYS_PAGE_SIZE / 8 + 8, SYS_PAGE_SIZE);
+    return (size_t)atomic_load_explicit(&heap->metadata.n_bytes, memory_order_relaxed);
+}
 
-    if (source->n_pages >= UINT32_MAX) /* `covers` holds page numbers */
+static size_t entries_bytes_of(size_t n_pages)
+{
+    return round_up(n_pages * sizeof(uint32_t), SYS_PAGE_SIZE);
+}
+
+/* Of entries and covers. */
+static size_t written_bytes(size_t n_pages)
+{
+    size_t n_blocks = n_pages / BLOCK_PAGES + 1;
+    return entries_bytes_of(n_pages) + round_up(n_blocks * sizeof(uint32_t), SYS_PAGE_SIZE);
+}
+
+static size_t charged_bytes_of(size_t n_pages)
+{
+    return round_up(written_bytes(n_pages) / SYS_PAGE_SIZE / 8 + 8, SYS_PAGE_SIZE);
+}
+
+size_t runs_table_bytes(size_t n_pages)
+{
+    return written_bytes(n_pages) + charged_bytes_of(n_pages);
+}
+
+int runs_init(struct heap *heap, const struct heap_source *source, void *tables)
+{
+    size_t n_pages = source->n_pages;
+
+    if (n_pages >= UINT32_MAX) /* `covers` holds page numbers */
         return -ENOMEM;
-    char *table = meta_map(table_bytes);
+    char *table = tables != NULL ? tables : meta_map(runs_table_bytes(n_pages));
     if (table == NULL)
         return -ENOMEM;
-    _Atomic uint64_t *charged = meta_map(charged_bytes);
-    if (charged == NULL) {
-        meta_unmap(table, table_bytes);
-        return -ENOMEM;
-    }
-    metadata_charge((long)charged_bytes);
-    runs = (struct runs){
+    metadata_charge(heap, (long)charged_bytes_of(n_pages));
+    heap->runs = (struct runs){
         .base = (uintptr_t)source->base,
-        .n_pages = source->n_pages,
+        .n_pages = n_pages,
         .entries = (_Atomic uint32_t *)(void *)table,
-        .covers = (_Atomic uint32_t *)(void *)(table + entries_bytes),
-        .charged = charged,
-        .table_bytes = table_bytes,
-        .charged_bytes = charged_bytes,
+        .covers = (_Atomic uint32_t *)(void *)(table + entries_bytes_of(n_pages)),
+        .charged = (_Atomic uint64_t *)(void *)(table + written_bytes(n_pages)),
         .source = *source,
     };
     return 0;
 }
 
-void runs_deinit(void)
+void runs_deinit(struct heap *heap)
 {
-    meta_unmap(runs.entries, runs.table_bytes);
-    meta_unmap(runs.charged, runs.charged_bytes);
-    metadata_charge(-(long)runs.charged_bytes);
-    runs = (struct runs){0};
+    meta_unmap(heap->runs.entries, runs_table_bytes(heap->runs.n_pages));
+    metadata_charge(heap, -(long)charged_bytes_of(heap->runs.n_pages));
+    heap->runs = (struct runs){0};
 }
 
 /* Invariant 4, before n words from `word` on are written. */
-static void touch(const _Atomic uint32_t *word, size_t n)
+static void touch(struct heap *heap, const _Atomic uint32_t *word, size_t n)
 {
-    size_t offset = (size_t)((const char *)word - (const char *)runs.entries);
+    size_t offset = (size_t)((const char *)word - (const char *)heap->runs.entries);
     size_t page = offset / SYS_PAGE_SIZE;
     size_t last = (offset + n * sizeof(uint32_t) - 1) / SYS_PAGE_SIZE;
 
     for (; page <= last; page++) {
         uint64_t bit = (uint64_t)1 << page % 64;
-        _Atomic uint64_t *bits = &runs.charged[page / 64];
+        _Atomic uint64_t *bits = &heap->runs.charged[page / 64];
         if ((atomic_load_explicit(bits, memory_order_relaxed) & bit) == 0 &&
             (atomic_fetch_or_explicit(bits, bit, memory_order_relaxed) & bit) == 0)
-            metadata_charge(SYS_PAGE_SIZE);
+            metadata_charge(heap, SYS_PAGE_SIZE);
     }
 }
 
-static void set_entry(size_t page, uint32_t entry)
+static void set_entry(struct heap *heap, size_t page, uint32_t entry)
 {
-    atomic_store_explicit(&runs.entries[page], entry, memory_order_release);
+    atomic_store_explicit(&heap->runs.entries[page], entry, memory_order_release);
 }
 
-void runs_set_span(size_t first, size_t n_pages, unsigned sclass, size_t span)
+void runs_set_span(struct heap *heap, size_t first, size_t n_pages, unsigned sclass, size_t span)
 {
-    touch(&runs.entries[first], n_pages);
+    touch(heap, &heap->runs.entries[first], n_pages);
     for (size_t i = 0; i < n_pages; i++)
-        set_entry(first + i, (uint32_t)span << RUN_CODE_BITS | sclass);
+        set_entry(heap, first + i, (uint32_t)span << RUN_CODE_BITS | sclass);
 }
 
-void runs_clear_span(size_t first, size_t n_pages)
+void runs_clear_span(struct heap *heap, size_t first, size_t n_pages)
 {
     for (size_t i = 0; i < n_pages; i++)
-        set_entry(first + i, RUN_FREED);
+        set_entry(heap, first + i, RUN_FREED);
 }
 
 static uint32_t large_entry(size_t n_pages)
@@ -136,76 +158,77 @@ static uint32_t large_entry(size_t n_pages)
 }
 
 /* Invariant 2 for the blocks that begin in pages [from, end) of the object at `first`. */
-static void set_covers(size_t first, size_t from, size_t end)
+static void set_covers(struct heap *heap, size_t first, size_t from, size_t end)
 {
     size_t block = (from + BLOCK_PAGES - 1) / BLOCK_PAGES;
     size_t last = (end + BLOCK_PAGES - 1) / BLOCK_PAGES;
 
     if (block >= last)
         return;
-    touch(&runs.covers[block], last - block);
+    touch(heap, &heap->runs.covers[block], last - block);
     for (; block < last; block++)
-        atomic_store_explicit(&runs.covers[block], (uint32_t)first + 1, memory_order_release);
+        atomic_store_explicit(&heap->runs.covers[block], (uint32_t)first + 1, memory_order_release);
 }
 
-void runs_set_large(size_t first, size_t n_pages)
+void runs_set_large(struct heap *heap, size_t first, size_t n_pages)
 {
-    touch(&runs.entries[first], 1);
-    set_covers(first, first + 1, first + n_pages);
-    set_entry(first, large_entry(n_pages));
+    touch(heap, &heap->runs.entries[first], 1);
+    set_covers(heap, first, first + 1, first + n_pages);
+    set_entry(heap, first, large_entry(n_pages));
 }
 
-void runs_resize_large(size_t first, size_t old_n_pages, size_t n_pages)
+void runs_resize_large(struct heap *heap, size_t first, size_t old_n_pages, size_t n_pages)
 {
     if (n_pages > old_n_pages)
-        set_covers(first, first + old_n_pages, first + n_pages);
-    set_entry(first, large_entry(n_pages));
+        set_covers(heap, first, first + old_n_pages, first + n_pages);
+    set_entry(heap, first, large_entry(n_pages));
 }
 
-void runs_clear_large(size_t first)
+void runs_clear_large(struct heap *heap, size_t first)
 {
-    set_entry(first, RUN_FREED);
+    set_entry(heap, first, RUN_FREED);
 }
 
 /* The entry of the large object that begins at `first`, if it holds `page`; else 0. */
-static uint32_t large_holding(size_t first, size_t page)
+static uint32_t large_holding(const struct heap *heap, size_t first, size_t page)
 {
-    uint32_t entry = run_entry(first);
+    uint32_t entry = run_entry(heap, first);
     if (run_code(entry) == RUN_LARGE && page - first < run_large_pages(entry))
         return entry;
     return 0;
 }
 
-uint32_t runs_find(size_t page)
+uint32_t runs_find(const struct heap *heap, size_t page)
 {
-    uint32_t entry = run_entry(page);
+    uint32_t entry = run_entry(heap, page);
     if (run_is_small(entry) || run_code(entry) == RUN_LARGE)
         return entry;
 
     size_t block = page / BLOCK_PAGES;
-    uint32_t cover = atomic_load_explicit(&runs.covers[block], memory_order_acquire);
-    if (cover != 0 && (entry = large_holding(cover - 1, page)) != 0)
+    uint32_t cover = atomic_load_explicit(&heap->runs.covers[block], memory_order_acquire);
+    if (cover != 0 && (entry = large_holding(heap, cover - 1, page)) != 0)
         return entry;
     for (size_t before = page; before-- > block * BLOCK_PAGES;) {
-        uint32_t other = run_entry(before);
+        uint32_t other = run_entry(heap, before);
         if (run_is_small(other)) /* ends before `page`, and nothing begins in between */
             return 0;
         if (run_code(other) == RUN_LARGE)
-            return large_holding(before, page);
+            return large_holding(heap, before, page);
     }
     return 0;
 }
 
-size_t runs_next_large(size_t page)
+size_t runs_next_large(const struct heap *heap, size_t page)
 {
     const size_t per_table_page = SYS_PAGE_SIZE / sizeof(uint32_t);
 
-    while (page < runs.n_pages) {
+    while (page < heap->runs.n_pages) {
         size_t table_page = page / per_table_page;
-        uint64_t bits = atomic_load_explicit(&runs.charged[table_page / 64], memory_order_relaxed);
+        uint64_t bits = atomic_load_explicit(&heap->runs.charged[table_page / 64],
+                                             memory_order_relaxed);
         if ((bits >> table_page % 64 & 1) == 0)
             page = (table_page + 1) * per_table_page;
-        else if (run_code(run_entry(page)) == RUN_LARGE)
+        else if (run_code(run_entry(heap, page)) == RUN_LARGE)
             return page;
         else
             page++;

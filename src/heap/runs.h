@@ -3,11 +3,7 @@
 #ifndef QUIRE_HEAP_RUNS_H
 #define QUIRE_HEAP_RUNS_H
 
-#include "base/sys.h"
-#include "heap/classes.h"
-#include "heap/heap.h"
-
-#include <stdatomic.h>
+#include "heap/instance.h"
 
 /*
  * An entry, one for each page of the source's range:
@@ -27,39 +23,32 @@
 #define RUN_LONG_PAGES ((size_t)1 << (31 - RUN_CODE_BITS))
 #define RUN_LONG_UNIT ((size_t)512)
 
-struct runs {
-    uintptr_t base;
-    size_t n_pages;
-    _Atomic uint32_t *entries;
-    _Atomic uint32_t *covers; /* see runs.c */
-    _Atomic uint64_t *charged;
-    size_t table_bytes, charged_bytes;
-    struct heap_source source;
-};
-extern struct runs runs;
+/* The tables: bytes, whole pages, for a range of n_pages. */
+size_t runs_table_bytes(size_t n_pages);
 
-int runs_init(const struct heap_source *source);
-void runs_deinit(void); /* only when a later step of heap_init fails */
+/* Over zeroed tables; NULL: maps them. 0 or -ENOMEM. */
+int runs_init(struct heap *heap, const struct heap_source *source, void *tables);
+void runs_deinit(struct heap *heap); /* only when a later step of heap_init fails */
 
 /* Metadata of the heap: charged to the budget and counted for heap_counts. */
-void *metadata_alloc(size_t n_bytes);
-void metadata_charge(long n_bytes);
-size_t metadata_bytes(void);
+void *metadata_alloc(struct heap *heap, size_t n_bytes);
+void metadata_charge(struct heap *heap, long n_bytes);
+size_t metadata_bytes(const struct heap *heap);
 
-void runs_set_span(size_t first, size_t n_pages, unsigned sclass, size_t span);
-void runs_clear_span(size_t first, size_t n_pages);
-void runs_set_large(size_t first, size_t n_pages);
-void runs_resize_large(size_t first, size_t old_n_pages, size_t n_pages);
-void runs_clear_large(size_t first);
+void runs_set_span(struct heap *heap, size_t first, size_t n_pages, unsigned sclass, size_t span);
+void runs_clear_span(struct heap *heap, size_t first, size_t n_pages);
+void runs_set_large(struct heap *heap, size_t first, size_t n_pages);
+void runs_resize_large(struct heap *heap, size_t first, size_t old_n_pages, size_t n_pages);
+void runs_clear_large(struct heap *heap, size_t first);
 
 /*
  * The entry that speaks for `page`: its own in a span, the first page's in a large object, 0 when
  * no run holds it. Takes no lock; right for every run that the heap holds all the while.
  */
-uint32_t runs_find(size_t page);
+uint32_t runs_find(const struct heap *heap, size_t page);
 
 /* The next large object whose first page is at or after `page`; SIZE_MAX when there is none. */
-size_t runs_next_large(size_t page);
+size_t runs_next_large(const struct heap *heap, size_t page);
 
 /* The length that an object of n_pages pages has, given how lengths are written in entries. */
 static inline size_t run_round(size_t n_pages)
@@ -90,20 +79,20 @@ static inline bool run_is_small(uint32_t entry)
 }
 
 /* Past the last page for an address outside the source's range. */
-static inline size_t run_page(const void *address)
+static inline size_t run_page(const struct heap *heap, const void *address)
 {
-    return ((uintptr_t)address - runs.base) >> SYS_PAGE_SHIFT;
+    return ((uintptr_t)address - heap->runs.base) >> SYS_PAGE_SHIFT;
 }
 
-static inline void *run_address(size_t page)
+static inline void *run_address(const struct heap *heap, size_t page)
 {
-    return (void *)(runs.base + (page << SYS_PAGE_SHIFT));
+    return (void *)(heap->runs.base + (page << SYS_PAGE_SHIFT));
 }
 
 /* acquire: pairs with the release stores in runs.c, so that the span behind an entry is set up */
-static inline uint32_t run_entry(size_t page)
+static inline uint32_t run_entry(const struct heap *heap, size_t page)
 {
-    return atomic_load_explicit(&runs.entries[page], memory_order_acquire);
+    return atomic_load_explicit(&heap->runs.entries[page], memory_order_acquire);
 }
 
 #endif

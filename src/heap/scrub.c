@@ -63,9 +63,9 @@ static void find_dead(const struct span *span, unsigned sclass, size_t n_objects
 }
 
 /* What find_dead says about a span that is one and the same all the while; else false. */
-static bool inspect(uint32_t entry, size_t page, struct dead *dead)
+static bool inspect(const struct heap *heap, uint32_t entry, size_t page, struct dead *dead)
 {
-    const struct span *span = span_at(entry);
+    const struct span *span = span_at(heap, entry);
     /* acquire: pairs with the release stores of span.c's become() */
     uint32_t generation = atomic_load_explicit(&span->generation, memory_order_acquire);
     unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_acquire);
@@ -80,22 +80,23 @@ static bool inspect(uint32_t entry, size_t page, struct dead *dead)
     find_dead(span, sclass, n_objects, (page - first) << SYS_PAGE_SHIFT, dead);
     /* all loads above acquire, so these are not done before them */
     return atomic_load_explicit(&span->generation, memory_order_relaxed) == generation &&
-           run_entry(page) == entry;
+           run_entry(heap, page) == entry;
 }
 
 size_t heap_scrub(const void *page, void *copy)
 {
-    size_t number = run_page(page);
+    const struct heap *heap = &heap_process;
+    size_t number = run_page(heap, page);
     struct dead dead = {.n_bytes = 0};
 
-    if (number >= runs.n_pages)
+    if (number >= heap->runs.n_pages)
         return 0;
-    uint32_t entry = runs_find(number);
+    uint32_t entry = runs_find(heap, number);
     if (run_code(entry) == RUN_LARGE)
         return 0;
     if (entry == RUN_NONE)
         add_range(&dead, 0, SYS_PAGE_SIZE);
-    else if (!inspect(entry, number, &dead))
+    else if (!inspect(heap, entry, number, &dead))
         return 0;
     for (unsigned i = 0; i < dead.n_ranges; i++)
         memset((char *)copy + dead.ranges[i].begin, 0,

@@ -35,61 +35,80 @@
 
 /* Objects that the bitmap has room for; the first are in the struct itself. */
 static const uint16_t capacities[] = {SPAN_INLINE_WORDS * 64, 512, 1024, 2048, CLASS_MAX_OBJECTS};
-#define N_CAPACITIES (sizeof(capacities) / sizeof(capacities[0]))
+static_assert(sizeof(capacities) / sizeof(capacities[0]) == SPAN_N_CAPACITIES, "one list each");
 #define SPANS_PER_PAGE (SYS_PAGE_SIZE / sizeof(struct span))
 
-struct span_table span_table;
-static struct span *free_spans[N_CAPACITIES]; /* under span_table.lock */
-
-int span_init(size_t n_pages)
+/* Of the shortest span. */
+static size_t least_pages(void)
 {
-    size_t max_spans = n_pages < RUN_MAX_SPANS ? n_pages : RUN_MAX_SPANS;
-    struct span *spans = meta_map(max_spans * sizeof(struct span));
+    size_t least = SIZE_MAX;
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+        for (unsigned kind = 0; kind < CLASS_N_SPANS; kind++)
+            if (class_shapes[sclass].n_pages[kind] < least)
+                least = class_shapes[sclass].n_pages[kind];
+    return least;
+}
+
+size_t span_table_bytes(size_t n_pages)
+{
+    size_t max_spans = n_pages / least_pages() + 1;
+    if (max_spans > RUN_MAX_SPANS)
+        max_spans = RUN_MAX_SPANS;
+    return max_spans * sizeof(struct span);
+}
+
+int span_init(struct heap *heap, void *table)
+{
+    size_t n_bytes = span_table_bytes(heap->runs.n_pages);
+    struct span *spans = table != NULL ? table : meta_map(n_bytes);
     if (spans == NULL)
         return -ENOMEM;
-    span_table = (struct span_table){.spans = spans, .max_spans = max_spans};
+    heap->spans = (struct span_table){.spans = spans, .max_spans = n_bytes / sizeof(struct span)};
     return 0;
 }
 
 /* A struct that never was a span, with a bitmap of that capacity. */
-static struct span *make_struct(unsigned capacity)
+static struct span *make_struct(struct heap *heap, unsigned capacity)
 {
-    if (span_table.n_spans == span_table.max_spans)
+    if (heap->spans.n_spans == heap->spans.max_spans)
         return NULL;
-    struct span *span = &span_table.spans[span_table.n_spans];
-    if (capacity == 0)
+    struct span *span = &heap->spans.spans[heap->spans.n_spans];
+    size_t n_bytes = capacities[capacity] / 8;
+    if (heap->harden != NULL)
+        n_bytes += capacities[capacity] * sizeof(uint16_t);
+    if (capacity == 0 && heap->harden == NULL)
         span->bits = span->inline_bits;
-    else if ((span->bits = metadata_alloc(capacities[capacity] / 8)) == NULL)
+    else if ((span->bits = metadata_alloc(heap, n_bytes)) == NULL)
         return NULL;
     span->capacity = (uint8_t)capacity;
-    if (span_table.n_spans % SPANS_PER_PAGE == 0)
-        metadata_charge(SYS_PAGE_SIZE);
-    span_table.n_spans++;
+    if (heap->spans.n_spans % SPANS_PER_PAGE == 0)
+        metadata_charge(heap, SYS_PAGE_SIZE);
+    heap->spans.n_spans++;
     return span;
 }
 
-static struct span *take_struct(size_t n_objects)
+static struct span *take_struct(struct heap *heap, size_t n_objects)
 {
     unsigned capacity = 0;
     while (capacities[capacity] < n_objects)
         capacity++;
 
-    lock_take(&span_table.lock);
-    struct span *span = free_spans[capacity];
+    lock_take(&heap->spans.lock);
+    struct span *span = heap->spans.free[capacity];
     if (span != NULL)
-        free_spans[capacity] = span->next;
+        heap->spans.free[capacity] = span->next;
     else
-        span = make_struct(capacity);
-    lock_release(&span_table.lock);
+        span = make_struct(heap, capacity);
+    lock_release(&heap->spans.lock);
     return span;
 }
 
-static void give_struct(struct span *span)
+static void give_struct(struct heap *heap, struct span *span)
 {
-    lock_take(&span_table.lock);
-    span->next = free_spans[span->capacity];
-    free_spans[span->capacity] = span;
-    lock_release(&span_table.lock);
+    lock_take(&heap->spans.lock);
+    span->next = heap->spans.free[span->capacity];
+    heap->spans.free[span->capacity] = span;
+    lock_release(&heap->spans.lock);
 }
 
 /* Changes what heap_scrub may read, by invariant 1. */
@@ -105,46 +124,52 @@ static void become(struct span *span, unsigned sclass, size_t first_page, size_t
     atomic_store_explicit(&span->generation, generation + 2, memory_order_release);
 }
 
-struct span *span_new(unsigned sclass, enum class_span kind)
+struct span *span_new(struct heap *heap, unsigned sclass, enum class_span kind)
 {
     const struct class_shape *shape = &class_shapes[sclass];
     bool zeroed = false;
 
-    struct span *span = take_struct(shape->n_objects[kind]);
+    struct span *span = take_struct(heap, shape->n_objects[kind]);
     if (span == NULL)
         return NULL;
-    void *run = runs.source.alloc(runs.source.context, shape->n_pages[kind], 1, &zeroed);
+    void *run = heap->runs.source.alloc(heap->runs.source.context, shape->n_pages[kind], 1,
+                                        &zeroed);
     if (run == NULL) {
-        give_struct(span);
+        give_struct(heap, span);
         return NULL;
     }
+    const struct heap_source *source = &heap->runs.source;
+    if (zeroed && kind != CLASS_SPAN_FIRST && source->populate != NULL)
+        source->populate(source->context, run, shape->n_pages[kind]);
     span->n_pages = shape->n_pages[kind];
     span->n_live = 0;
     span->first_fresh = zeroed ? 0 : shape->n_objects[kind];
     span->first_word = 0;
     span->fill = SPAN_EMPTY;
-    become(span, sclass, run_page(run), shape->n_objects[kind]);
-    runs_set_span(run_page(run), span->n_pages, sclass, (size_t)(span - span_table.spans));
+    span->owner = 0;
+    become(span, sclass, run_page(heap, run), shape->n_objects[kind]);
+    runs_set_span(heap, run_page(heap, run), span->n_pages, sclass,
+                  (size_t)(span - heap->spans.spans));
     return span;
 }
 
-void span_delete(struct span *span)
+void span_delete(struct heap *heap, struct span *span)
 {
     size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
     size_t n_pages = span->n_pages;
 
-    runs_clear_span(first, n_pages);
+    runs_clear_span(heap, first, n_pages);
     become(span, 0, 0, 0);
-    give_struct(span);
-    runs.source.free(runs.source.context, run_address(first), n_pages);
+    give_struct(heap, span);
+    heap->runs.source.free(heap->runs.source.context, run_address(heap, first), n_pages);
 }
 
-size_t span_take(struct span *span, void **end, size_t want)
+size_t span_take(const struct heap *heap, struct span *span, void **end, size_t want)
 {
     unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_relaxed);
     size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
     size_t size = class_size(sclass), n = 0, word = span->first_word;
-    char *base = run_address(atomic_load_explicit(&span->first_page, memory_order_relaxed));
+    char *base = run_address(heap, atomic_load_explicit(&span->first_page, memory_order_relaxed));
 
     for (; n < want && word * 64 < n_objects; word++) {
         uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
@@ -171,33 +196,13 @@ size_t span_take(struct span *span, void **end, size_t want)
     return n;
 }
 
-bool span_give(struct span *span, size_t index)
-{
-    size_t word = index / 64;
-    uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
-    uint64_t bit = (uint64_t)1 << index % 64;
-
-    if ((bits & bit) == 0)
-        return false;
-    atomic_store_explicit(&span->bits[word], bits & ~bit, memory_order_release);
-    if (word < span->first_word)
-        span->first_word = (uint8_t)word;
-    span->n_live--;
-    return true;
-}
-
-bool span_index(const struct span *span, unsigned sclass, const void *object, size_t *index)
-{
-    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
-    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
-    size_t offset = (uintptr_t)object - (uintptr_t)run_address(first);
-
-    *index = class_index(sclass, offset);
-    return *index < n_objects && *index * class_size(sclass) == offset;
-}
-
 bool span_is_live(const struct span *span, size_t index)
 {
     uint64_t bits = atomic_load_explicit(&span->bits[index / 64], memory_order_acquire);
     return (bits >> index % 64 & 1) != 0;
+}
+
+_Atomic uint16_t *span_states(const struct span *span)
+{
+    return (_Atomic uint16_t *)(span->bits + capacities[span->capacity] / 64);
 }

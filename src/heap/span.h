@@ -3,38 +3,7 @@
 #ifndef QUIRE_HEAP_SPAN_H
 #define QUIRE_HEAP_SPAN_H
 
-#include "base/lock.h"
 #include "heap/runs.h"
-
-#include <assert.h>
-
-#define SPAN_N_FILLS 4 /* how full a span that is neither empty nor full is, in quarters */
-#define SPAN_EMPTY 4
-#define SPAN_FULL 5
-#define SPAN_INLINE_WORDS 2
-
-/*
- * (c) the lock of the class; (t) the lock of the span table; (g) written under (c) while the
- * generation is odd, read by heap_scrub without a lock; (k) constant once the span was made
- *
- * n_live = the bits set in `bits` = objects handed out, those in thread caches included
- */
-struct span {
-    struct span *next, *previous; /* (c) in the class's list for `fill`; (t) free spans */
-    _Atomic uint64_t *bits;       /* (k) the array; its words (c), read by heap_scrub */
-    _Atomic uint64_t inline_bits[SPAN_INLINE_WORDS];
-    _Atomic uint32_t generation; /* odd while the span changes what it is */
-    _Atomic uint32_t first_page; /* (g) */
-    _Atomic uint16_t n_objects;  /* (g) */
-    _Atomic uint8_t sclass;      /* (g) 0: the span is free */
-    uint8_t capacity;            /* (k) which of the lengths of `bits` */
-    uint16_t n_pages;            /* (c) */
-    uint16_t n_live;             /* (c) */
-    uint16_t first_fresh;        /* (c) objects from here on were never handed out and are zero */
-    uint8_t fill;                /* (c) SPAN_EMPTY, SPAN_FULL or a quarter */
-    uint8_t first_word;          /* (c) no object before this word of `bits` is free */
-};
-static_assert(sizeof(struct span) == 64, "one cache line, 0.1 % of a span");
 
 /* Objects on their way through a thread cache carry this in bit 0: all their bytes are zero. */
 #define OBJECT_ZERO ((uintptr_t)1)
@@ -49,33 +18,57 @@ static inline bool object_is_zero(const void *object)
     return ((uintptr_t)object & OBJECT_ZERO) != 0;
 }
 
-struct span_table {
-    struct span *spans;
-    size_t max_spans;
-    size_t n_spans; /* under `lock`: spans ever made; they stay readable for ever */
-    struct lock lock;
-};
-extern struct span_table span_table;
+/* Bytes of a table for a range of n_pages. */
+size_t span_table_bytes(size_t n_pages);
 
-int span_init(size_t n_pages);
+/* Over a zeroed table; NULL: maps one. 0 or -ENOMEM. */
+int span_init(struct heap *heap, void *table);
 
 /* A span from the source, with no object handed out; NULL when there is no memory. (c) held. */
-struct span *span_new(unsigned sclass, enum class_span kind);
-void span_delete(struct span *span); /* (c) held; the span is empty and on no list */
+struct span *span_new(struct heap *heap, unsigned sclass, enum class_span kind);
+void span_delete(struct heap *heap,
+                 struct span *span); /* (c) held; the span is empty and on no list */
 
 /* Hands out up to `want` objects, lowest first, to end[-1], end[-2] ...; returns how many. (c) */
-size_t span_take(struct span *span, void **end, size_t want);
+size_t span_take(const struct heap *heap, struct span *span, void **end, size_t want);
 
-/* Takes an object back. False: it isn't handed out. (c) */
-bool span_give(struct span *span, size_t index);
-
-/* The object that begins at exactly `object`; false when none does. */
-bool span_index(const struct span *span, unsigned sclass, const void *object, size_t *index);
 bool span_is_live(const struct span *span, size_t index);
 
-static inline struct span *span_at(uint32_t entry)
+/* Takes an object back. False: it isn't handed out. (c) */
+static inline bool span_give(struct span *span, size_t index)
 {
-    return &span_table.spans[run_span(entry)];
+    size_t word = index / 64;
+    uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
+    uint64_t bit = (uint64_t)1 << index % 64;
+
+    if ((bits & bit) == 0)
+        return false;
+    /* release: span.c's invariant 4, for heap_scrub's acquire */
+    atomic_store_explicit(&span->bits[word], bits & ~bit, memory_order_release);
+    if (word < span->first_word)
+        span->first_word = (uint8_t)word;
+    span->n_live--;
+    return true;
+}
+
+/* The object that begins at exactly `object`; false when none does. */
+static inline bool span_index(const struct heap *heap, const struct span *span, unsigned sclass,
+                              const void *object, size_t *index)
+{
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
+    size_t offset = (uintptr_t)object - (uintptr_t)run_address(heap, first);
+
+    *index = class_index(sclass, offset);
+    return *index < n_objects && *index * class_size(sclass) == offset;
+}
+
+/* In a hardened heap: a word for each object, behind `bits`; harden.c says what it means. */
+_Atomic uint16_t *span_states(const struct span *span);
+
+static inline struct span *span_at(const struct heap *heap, uint32_t entry)
+{
+    return &heap->spans.spans[run_span(entry)];
 }
 
 static inline unsigned span_fill(const struct span *span)

@@ -6,6 +6,7 @@
  * holds for them too, so the variables are put back: QUIRE_CONTROL as it was at the start, and the
  * library in front of LD_PRELOAD. Nothing here allocates: exec is called in vfork children.
  */
+#include "heap/harden.h"
 #include "preload/preload.h"
 
 #include <stdint.h>
@@ -18,6 +19,7 @@ static struct {
     char control[256];       /* QUIRE_CONTROL=... */
     char preload[MAX_VALUE]; /* LD_PRELOAD=... as the launcher set it */
     size_t library_bytes;    /* of the library's path in it, the first entry */
+    char harden[32];         /* QUIRE_HARDEN=..., or "" */
 } kept;
 
 static const char *find(char *const *environment, const char *name, size_t length)
@@ -33,11 +35,14 @@ void environment_init(char **environment)
 {
     const char *control = find(environment, CONTROL_ENVIRONMENT "=", sizeof CONTROL_ENVIRONMENT);
     const char *preload = find(environment, PRELOAD_NAME, sizeof PRELOAD_NAME - 1);
+    const char *harden = find(environment, HARDEN_ENVIRONMENT "=", sizeof HARDEN_ENVIRONMENT);
     if (!control || !preload || strlen(control) >= sizeof kept.control ||
         strlen(preload) >= sizeof kept.preload)
         return;
     strcpy(kept.control, control);
     strcpy(kept.preload, preload);
+    if (harden && strlen(harden) < sizeof kept.harden)
+        strcpy(kept.harden, harden);
     kept.library_bytes = strcspn(preload + sizeof PRELOAD_NAME - 1, ": ");
 }
 
@@ -46,7 +51,7 @@ size_t environment_room(char *const *environment)
     size_t n = 0;
     while (environment && environment[n])
         n++;
-    return n + 3;
+    return n + 4;
 }
 
 /* Whether an LD_PRELOAD entry already begins with, or contains, the library. */
@@ -71,7 +76,10 @@ char *const *environment_with_quire(char *const *environment, char **room)
         return environment;
     const char *preload = find(environment, PRELOAD_NAME, sizeof PRELOAD_NAME - 1);
     bool has_preload = preload && names_library(preload);
-    if (has_preload && find(environment, CONTROL_ENVIRONMENT "=", sizeof CONTROL_ENVIRONMENT))
+    bool has_harden = kept.harden[0] == '\0' ||
+                      find(environment, HARDEN_ENVIRONMENT "=", sizeof HARDEN_ENVIRONMENT);
+    if (has_preload && has_harden &&
+        find(environment, CONTROL_ENVIRONMENT "=", sizeof CONTROL_ENVIRONMENT))
         return environment;
     size_t n = 0;
     for (char *const *at = environment; at && *at; at++) {
@@ -81,6 +89,8 @@ char *const *environment_with_quire(char *const *environment, char **room)
             room[n++] = *at;
     }
     room[n++] = kept.control;
+    if (!has_harden)
+        room[n++] = kept.harden;
     if (!has_preload)
         room[n++] = kept.preload; /* a program's own list is lost if it left Quire's library out */
     room[n] = NULL;

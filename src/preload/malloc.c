@@ -11,7 +11,6 @@
 #include "base/meta.h"
 #include "base/sys.h"
 #include "heap/heap.h"
-#include "pager/pager.h"
 #include "preload/preload.h"
 
 #include <errno.h>
@@ -215,7 +214,7 @@ EXPORT int malloc_trim(size_t keep)
     if (!is_ready())
         return 0;
     bool trimmed = heap_trim();
-    return pager_heap_purge() || trimmed;
+    return preload_purge() || trimmed;
 }
 
 EXPORT int mallopt(int parameter, int value)

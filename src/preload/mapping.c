@@ -4,7 +4,7 @@
  *
  * Private anonymous memory of some size goes to the pager; everything else goes to the kernel as it
  * is (docs/limits.md has the table of what stays outside and why). Functions that work on ranges
- * ask whose range it is.
+ * ask whose range it is. Outside of a run nothing is done here but to pass on.
  */
 #include "base/checked.h"
 #include "base/lock.h"
@@ -12,8 +12,10 @@
 #include "pager/pager.h"
 #include "preload/preload.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -41,7 +43,7 @@ static void *fail_address(void *address)
 
 static bool is_ours(size_t n_bytes, int prot, int flags)
 {
-    return preload_control && (flags & MAP_ANONYMOUS) && (flags & MAP_PRIVATE) &&
+    return is_paged() && (flags & MAP_ANONYMOUS) && (flags & MAP_PRIVATE) &&
            !(flags & FOREIGN_FLAGS) && !(prot & ~(PROT_READ | PROT_WRITE)) &&
            n_bytes >= LEAST_BYTES;
 }
@@ -63,7 +65,7 @@ static void *map_fixed(void *address, size_t n_bytes, int prot, int flags, int f
 
 EXPORT void *mmap(void *address, size_t n_bytes, int prot, int flags, int fd, off_t offset)
 {
-    if (!is_ready() || n_bytes == 0)
+    if (!has_pager() || n_bytes == 0)
         return fail_address(sys_mmap(address, n_bytes, prot, flags, fd, offset));
     if (flags & MAP_FIXED)
         return fail_address(map_fixed(address, n_bytes, prot, flags, fd, offset));
@@ -86,10 +88,11 @@ EXPORT void *mmap64(void *address, size_t n_bytes, int prot, int flags, int fd, 
 
 EXPORT int munmap(void *address, size_t n_bytes)
 {
-    if (!is_ready() || n_bytes == 0 || (uintptr_t)address % SYS_PAGE_SIZE ||
+    if (!has_pager() || n_bytes == 0 || (uintptr_t)address % SYS_PAGE_SIZE ||
         !pager_owns(address, n_bytes))
-        return fail(pager_touches(address, n_bytes) && n_bytes > 0 ? -EINVAL
-                                                                   : sys_munmap(address, n_bytes));
+        return fail(has_pager() && pager_touches(address, n_bytes) && n_bytes > 0
+                        ? -EINVAL
+                        : sys_munmap(address, n_bytes));
     return fail(pager_unmap(address, n_bytes));
 }
 
@@ -112,16 +115,18 @@ EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, ..
     va_start(arguments, flags);
     void *target = flags & MREMAP_FIXED ? va_arg(arguments, void *) : NULL;
     va_end(arguments);
+    if (!has_pager())
+        return fail_address(sys_mremap(old, old_bytes, new_bytes, flags, target));
     if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
         return fail_address(remap_fixed(old, old_bytes, new_bytes, flags, target));
-    if (!is_ready() || !pager_owns(old, old_bytes))
+    if (!pager_owns(old, old_bytes))
         return fail_address(sys_mremap(old, old_bytes, new_bytes, flags, NULL));
     return fail_address(pager_remap(old, old_bytes, new_bytes, flags & MREMAP_MAYMOVE));
 }
 
 EXPORT int mprotect(void *address, size_t n_bytes, int prot)
 {
-    if (!is_ready() || n_bytes == 0 || (uintptr_t)address % SYS_PAGE_SIZE ||
+    if (!has_pager() || n_bytes == 0 || (uintptr_t)address % SYS_PAGE_SIZE ||
         !pager_owns(address, n_bytes))
         return fail(sys_mprotect(address, n_bytes, prot));
     return fail(pager_protect(address, n_bytes, prot));
@@ -129,7 +134,7 @@ EXPORT int mprotect(void *address, size_t n_bytes, int prot)
 
 EXPORT int madvise(void *address, size_t n_bytes, int advice)
 {
-    if (!is_ready() || n_bytes == 0 || !pager_owns(address, n_bytes))
+    if (!has_pager() || n_bytes == 0 || !pager_owns(address, n_bytes))
         return fail(sys_madvise(address, n_bytes, advice));
     return fail(pager_advise(address, n_bytes, advice));
 }
@@ -138,7 +143,7 @@ EXPORT int posix_madvise(void *address, size_t n_bytes, int advice)
 {
     if (advice == POSIX_MADV_DONTNEED)
         return 0; /* as glibc: MADV_DONTNEED loses data, which POSIX does not mean */
-    if (!is_ready() || n_bytes == 0 || !pager_owns(address, n_bytes))
+    if (!has_pager() || n_bytes == 0 || !pager_owns(address, n_bytes))
         return -sys_madvise(address, n_bytes, advice);
     return -pager_advise(address, n_bytes, advice);
 }
@@ -147,8 +152,8 @@ static bool is_arena(const void *address)
 {
     const char *low = pager_heap_base();
     const char *at = address;
-    return is_ready() && ((at >= low && at < low + (pager_heap_pages() << SYS_PAGE_SHIFT)) ||
-                          pager_owns(address, 1));
+    return has_pager() && ((at >= low && at < low + (pager_heap_pages() << SYS_PAGE_SHIFT)) ||
+                           pager_owns(address, 1));
 }
 
 EXPORT int mlock(const void *address, size_t n_bytes)
@@ -177,7 +182,7 @@ EXPORT int munlock(const void *address, size_t n_bytes)
 EXPORT int mlockall(int flags)
 {
     /* Everything locked, and a budget below what the program needs: one of both has to give. */
-    return preload_control ? fail(-EPERM) : fail(sys_mlockall(flags));
+    return is_paged() ? fail(-EPERM) : fail(sys_mlockall(flags));
 }
 
 /*
@@ -219,8 +224,33 @@ static int ensure_break_locked(void)
     return 0;
 }
 
+/* libc's, which are the kernel's: outside of a run. Looked up once; a race does it twice. */
+static void *plain_sbrk(intptr_t increment)
+{
+    static void *(*_Atomic next)(intptr_t);
+    void *(*found)(intptr_t) = atomic_load_explicit(&next, memory_order_relaxed);
+    if (!found) {
+        *(void **)&found = dlsym(RTLD_NEXT, "sbrk");
+        atomic_store_explicit(&next, found, memory_order_relaxed);
+    }
+    return found(increment);
+}
+
+static int plain_brk(void *end)
+{
+    static int (*_Atomic next)(void *);
+    int (*found)(void *) = atomic_load_explicit(&next, memory_order_relaxed);
+    if (!found) {
+        *(void **)&found = dlsym(RTLD_NEXT, "brk");
+        atomic_store_explicit(&next, found, memory_order_relaxed);
+    }
+    return found(end);
+}
+
 EXPORT void *sbrk(intptr_t increment)
 {
+    if (!has_pager())
+        return plain_sbrk(increment);
     lock_take(&brk_area.lock);
     int error = ensure_break_locked();
     char *before = brk_area.end;
@@ -235,6 +265,8 @@ EXPORT void *sbrk(intptr_t increment)
 
 EXPORT int brk(void *end)
 {
+    if (!has_pager())
+        return plain_brk(end);
     lock_take(&brk_area.lock);
     int error = ensure_break_locked();
     if (!error)

@@ -74,6 +74,10 @@ static void before_fork(void)
     if (knows_streams())
         _IO_list_lock(); /* first: who holds a stream's lock may call malloc */
     heap_fork_prepare();
+    if (!is_paged()) {
+        preload_fork_prepare();
+        return;
+    }
     touch_streams();
     pager_fork_prepare();
     while (!streams_are_resident()) {
@@ -85,7 +89,7 @@ static void before_fork(void)
 
 static void after_fork_in_parent(void)
 {
-    pager_fork_parent();
+    preload_fork_parent();
     heap_fork_parent();
     if (knows_streams())
         _IO_list_unlock();
@@ -93,7 +97,7 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
-    pager_fork_child();
+    preload_fork_child();
     heap_fork_child();
     if (knows_streams())
         _IO_list_resetlock(); /* libc does so only where there were several threads */
@@ -102,12 +106,13 @@ static void after_fork_in_child(void)
 /* This library was initialised first, so this is the last destructor to run. */
 __attribute__((destructor)) static void leave(void)
 {
-    pager_exit();
+    if (is_paged())
+        pager_exit();
 }
 
 EXPORT _Noreturn void _exit(int status)
 {
-    if (is_ready())
+    if (has_pager())
         pager_exit();
     sys_exit_group(status);
 }
@@ -128,7 +133,7 @@ EXPORT pid_t _Fork(void)
     static pid_t (*real)(void);
     if (!real)
         real = (pid_t(*)(void))(uintptr_t)dlsym(RTLD_NEXT, "_Fork");
-    if (!is_ready())
+    if (!has_pager())
         return real();
     pager_fork_prepare();
     pid_t pid = real();

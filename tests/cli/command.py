@@ -88,11 +88,11 @@ class Help(unittest.TestCase):
             result = call(*words)
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.assertTrue(result.stdout.startswith("Usage: quire COMMAND [OPTION...]\n"))
-            for command in ("run", "doctor"):
+            for command in ("run", "slabs", "doctor"):
                 self.assertRegex(result.stdout, rf"(?m)^  {command} ")
 
     def test_help_of_a_command(self):
-        for command in ("run", "doctor"):
+        for command in ("run", "slabs", "doctor"):
             ways = [call("help", command), call(command, "--help"), call(command, "-h")]
             self.assertEqual([way.returncode for way in ways], [0, 0, 0])
             self.assertEqual(len({way.stdout for way in ways}), 1)
@@ -132,7 +132,7 @@ class Documented(unittest.TestCase):
     """Every option that --help lists stands in the manual page and in the completions."""
 
     def test_options(self):
-        for command in ("run", "doctor"):
+        for command in ("run", "slabs", "doctor"):
             options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", call("help", command).stdout
                                      .split("\n\n")[1]))
             self.assertIn("--help", options)
@@ -155,7 +155,7 @@ class Documented(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("man"), "no man here")
     def test_manual_pages_are_clean(self):
-        for page in ("quire", "quire-run", "quire-doctor"):
+        for page in ("quire", "quire-run", "quire-slabs", "quire-doctor"):
             result = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z",
                                      f"{ROOT}/man/{page}.1"], capture_output=True, check=True)
             self.assertEqual(result.stderr, b"")
@@ -172,6 +172,7 @@ class Documented(unittest.TestCase):
         self.assertEqual(complete("quire", "run", "--codec", "=", "l"), ["lz4"])
         self.assertIn("python3", complete("quire", "run", "--ram", "1G", "python"))
         self.assertEqual(complete("quire", "doctor", "--j"), ["--json"])
+        self.assertEqual(complete("quire", "slabs", "--sort", "f"), ["fill"])
 
     def test_completions_parse(self):
         for shell, file in (("zsh", "_quire"), ("fish", "quire.fish")):
@@ -761,6 +762,242 @@ class Doctor(unittest.TestCase):
             self.assertEqual(result.returncode, code)
             self.assertRegex(result.stdout, rf"(?m)^{status}  addresses")
             self.assertIn("ulimit -v unlimited", result.stdout)
+
+
+class NoPaging(InDirectory):
+    """`--no-paging`: the heap, and nothing else."""
+
+    def test_the_program_has_the_heap_and_no_pager(self):
+        result = call("run", "--no-paging", "--", sys.executable, "-c",
+                      "import os; print(open('/proc/self/maps').read()); print(os.environ)\n"
+                      "print(len(os.listdir('/proc/self/task')), 'threads')")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("libquire-preload.so", result.stdout)
+        self.assertNotIn("QUIRE_CONTROL", result.stdout)
+        self.assertIn("1 threads", result.stdout)
+
+    def test_starts_small(self):
+        """What a start costs in anonymous memory: 2 MiB are the most that is bearable."""
+        def anonymous(*arguments):
+            status = subprocess.run([*arguments, "sh", "-c", "cat /proc/$$/status; :"], text=True,
+                                    capture_output=True, check=True, timeout=PATIENCE_SECONDS)
+            return int(re.search(r"RssAnon:\s+(\d+) kB", status.stdout)[1])
+        self.assertLess(anonymous(QUIRE, "run", "--no-paging"), anonymous() + 2048)
+
+    def test_fork_threads_and_mappings_work(self):
+        result = call("run", "--no-paging", sys.executable, "-c", """
+import mmap, os, threading
+def churn():
+    for i in range(50): rows = [bytes(n * 37 % 5000) for n in range(500)]
+threads = [threading.Thread(target=churn) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        churn()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+for thread in threads: thread.join()
+mapping = mmap.mmap(-1, 1 << 20)
+mapping[7] = 7
+mapping.resize(1 << 22)
+print(mapping[7])
+""")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "7\n", ""))
+
+    def test_memory_comes_back(self):
+        result = call("run", "--no-paging", sys.executable, "-c", """
+def resident(): return int(open("/proc/self/statm").read().split()[1]) // 256
+rows = [bytes(3000) for _ in range(100000)]
+most = resident()
+rows = None
+print(most, resident())
+""")
+        most, after = map(int, result.stdout.split())
+        self.assertGreater(most, 280)
+        self.assertLess(after, 60)
+
+    def test_statuses(self):
+        for command, status in ((["true"], 0), (["sh", "-c", "exit 7"], 7),
+                                ([self.path("none")], 127), ([self.directory], 126)):
+            self.assertEqual(call("run", "--no-paging", *command).returncode, status, command)
+        self.assertEqual(call("run", "--no-paging", "sh", "-c", "kill -9 $$").returncode,
+                         -signal.SIGKILL)
+        self.make("script", "exit 9\n")
+        self.assertEqual(call("run", "--no-paging", self.path("script")).returncode, 9)
+
+    def test_paging_s_options_contradict(self):
+        for option in (["--ram", "1G"], ["--swap", "none"], ["--swap-max", "1G"],
+                       ["--codec", "lz4"], ["--stats", "x"]):
+            result = call("run", "--no-paging", *option, "true")
+            self.assertEqual((result.returncode, result.stderr),
+                             (125, f"quire: {' '.join(option)} has no meaning with --no-paging\n"
+                                   "       leave out one of both\n"))
+
+    def test_by_hand(self):
+        library = os.path.join(os.path.dirname(QUIRE), "libquire-preload.so")
+        result = subprocess.run(["sh", "-c", "cat /proc/self/maps; sort /dev/null"], text=True,
+                                capture_output=True, env={**os.environ, "LD_PRELOAD": library},
+                                timeout=PATIENCE_SECONDS, check=False)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("libquire-preload.so", result.stdout)
+
+
+class Harden(unittest.TestCase):
+    """`--harden`, with paging and without, and in what a program starts with a bare environment."""
+    OVERFLOW = ("import ctypes; libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p\n"
+                "libc.free.argtypes = [ctypes.c_void_p]\n"
+                "at = libc.malloc(40); ctypes.memset(at + 40, 0, 1); libc.free(at)")
+    MESSAGE = (r"quire: heap overflow: 0x[0-9a-f]+: byte 40 was written, of an object, 40 bytes, "
+               r"live; class 48; before it: .*; behind it: .*\n")
+
+    def test_an_overflow_is_told(self):
+        for options in (["--no-paging"], ["--ram", "256M", "-q"]):
+            result = call("run", *options, "--harden", sys.executable, "-c", self.OVERFLOW)
+            self.assertIn(result.returncode, (-signal.SIGABRT, 128 + signal.SIGABRT))
+            self.assertRegex(result.stderr, self.MESSAGE)
+            self.assertEqual(call("run", *options, sys.executable, "-c", self.OVERFLOW).returncode,
+                             0)
+
+    def test_it_is_passed_on(self):
+        result = call("run", "--ram", "256M", "-q", "--harden", "env", "-i", sys.executable, "-c",
+                      self.OVERFLOW)
+        self.assertRegex(result.stderr, self.MESSAGE)
+
+    def test_a_right_program_does_not_notice(self):
+        program = ("import json, threading\n"
+                   "def work(): json.loads(json.dumps([{str(i): [i] * 9} for i in range(7000)]))\n"
+                   "threads = [threading.Thread(target=work) for _ in range(3)]\n"
+                   "for thread in threads: thread.start()\n"
+                   "for thread in threads: thread.join()\n")
+        for options in (["--no-paging"], ["--ram", "24M", "-q"]):
+            result = call("run", *options, "--harden", sys.executable, "-c", program)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
+
+
+class Slabs(InDirectory):
+    """`quire slabs`, against a program whose objects are known."""
+    PROGRAM = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+held = [libc.malloc(20000) for _ in range(300)] + [libc.malloc(200000) for _ in range(7)]
+for at in held: ctypes.memset(at, 1, 16)
+for at in held[:100]: libc.free(at)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+    def start(self, *command, **options):
+        program = subprocess.Popen([*command, sys.executable, "-c", self.PROGRAM], text=True,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+
+        def end():
+            program.stdin.close()
+            program.wait(PATIENCE_SECONDS)
+            program.stdout.close()
+        self.addCleanup(end)
+        self.assertEqual(program.stdout.readline(), "ready\n")
+        return program.pid
+
+    def figures(self, pid, *arguments):
+        result = call("slabs", "--pid", str(pid), "--json", *arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        return json.loads(result.stdout)
+
+    def check(self, pid, hardened):
+        """Requests of 20000 bytes come in the class of 20480."""
+        data = self.figures(pid)
+        one = next(each for each in data["classes"] if each["object_bytes"] == 20480)
+        n_others = one["active_objects"] - (300 if hardened else 200) # Python's own
+        self.assertIn(n_others, range(20))
+        self.assertLessEqual(one["active_objects"] + one["cached_objects"], one["objects"])
+        self.assertEqual(one["held_bytes"], one["pages"] * 4096)
+        self.assertEqual(one["held_bytes"] - one["active_objects"] * 20480, one["waste_bytes"])
+        self.assertEqual(one["held_bytes"] - one["objects"] * 20480, one["tail_bytes"])
+        self.assertGreaterEqual(data["large"]["objects"], 7)
+        self.assertGreaterEqual(data["large"]["pages"], 7 * 49)
+        self.assertEqual(data["hardened"], hardened)
+        if hardened:
+            self.assertIn(one["requested_bytes"], range(200 * 20000, (200 + n_others) * 20480 + 1))
+        else:
+            self.assertIsNone(one["requested_bytes"])
+        self.assertEqual([each["object_bytes"] for each in data["classes"]],
+                         sorted(each["object_bytes"] for each in data["classes"]))
+
+    def test_without_paging(self):
+        self.check(self.start(QUIRE, "run", "--no-paging"), False)
+
+    def test_hardened(self):
+        self.check(self.start(QUIRE, "run", "--no-paging", "--harden"), True)
+
+    def test_paged(self):
+        launcher = self.start(QUIRE, "run", "-q", "--ram", "12M")
+        self.check(child_of(launcher), False)
+
+    def test_text_and_orders(self):
+        pid = self.start(QUIRE, "run", "--no-paging")
+        text = call("slabs", "--pid", str(pid)).stdout
+        self.assertRegex(text, rf"\Aprocess {pid} \(.*\)\nclass +active +cached +objects +fill% +"
+                               r"spans +pages +held +waste +tails\n")
+        self.assertRegex(text, r"(?m)^20480 +2[01]\d +")
+        self.assertRegex(text, r"(?m)^all +\d+ +\d+ +\d+ +\d+\.\d +")
+        self.assertRegex(text, r"large: \d+ objects, \d+ pages, ")
+        for key, field in (("active", "active_objects"), ("bytes", "held_bytes"),
+                           ("fill", "fill_percent"), ("waste", "waste_bytes")):
+            values = [each[field] for each in self.figures(pid, "--sort", key)["classes"]]
+            self.assertEqual(values, sorted(values, reverse=True))
+        self.assertEqual(len(self.figures(pid, "--all")["classes"]), 72)
+
+    def test_while_the_heap_changes(self):
+        busy = subprocess.Popen([QUIRE, "run", "--no-paging", sys.executable, "-c",
+                                 "import itertools\nprint('ready', flush=True)\n"
+                                 "for n in itertools.count(): [bytes(i) for i in range(n % 3000)]"],
+                                stdout=subprocess.PIPE)
+        try:
+            busy.stdout.readline()
+            for _ in range(50):
+                for each in self.figures(busy.pid)["classes"]:
+                    self.assertLessEqual(each["active_objects"], each["objects"])
+        finally:
+            busy.kill()
+            busy.wait()
+            busy.stdout.close()
+
+    def refused(self, pid, message, **options):
+        result = call("slabs", "--pid", str(pid), **options)
+        self.assertEqual((result.returncode, result.stdout, result.stderr),
+                         (1, "", f"quire: {message}\n"))
+
+    def test_what_is_refused(self):
+        plain = subprocess.Popen(["sleep", "300"])
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        self.refused(ended.pid, f"there is no process {ended.pid}")
+        wait_until(lambda: "sleep" in os.readlink(f"/proc/{plain.pid}/exe"))
+        self.refused(plain.pid, f"process {plain.pid} does not use Quire's heap\n       start it by "
+                                "`quire run', with or without --no-paging")
+        if os.geteuid() == 0:
+            self.refused(plain.pid, f"cannot look into process {plain.pid}: not permitted\n"
+                                    "       be its user or root; a restriction of ptrace "
+                                    "(kernel.yama.ptrace_scope) counts too", user=NOBODY)
+        plain.kill()
+        plain.wait()
+        for words in ([], ["--pid", "x"], ["--pid", "0"], ["--pid", "1", "2"],
+                      ["--pid", "1", "--sort", "y"], ["--bogus"]):
+            self.assertEqual(call("slabs", *words).returncode, 125, words)
+
+    def test_another_version(self):
+        library = self.path("libquire-preload.so")
+        with open(os.path.join(os.path.dirname(QUIRE), "libquire-preload.so"), "rb") as file:
+            image = file.read()
+        at = image.index(b"QUIRSLAB\x01\x00\x00\x00")
+        with open(library, "wb") as file:
+            file.write(image[:at + 8] + b"\x63" + image[at + 9:])
+        pid = self.start(env={**os.environ, "LD_PRELOAD": library})
+        self.refused(pid, f"the Quire library in process {pid} is of another version than this "
+                          "command\n       use the `quire' that it was started by")
 
 
 if __name__ == "__main__":

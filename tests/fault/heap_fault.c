@@ -8,6 +8,8 @@
 
 #include "base/sys.h"
 
+#include <quire/heap.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -128,9 +130,65 @@ static bool metadata_failing(unsigned long nth, bool *fired)
     return *fired || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* A private heap over a range of its own, whose Nth mapping, change of rights or remap fails. */
+static void use_private(unsigned flags)
+{
+    const struct quire_heap_config config = {.memory_bytes = (size_t)64 << 20, .flags = flags};
+    struct quire_heap *heap;
+    int error = quire_heap_new(&config, &heap);
+    unsigned n_null = 0;
+
+    require(error == 0 || error == -ENOMEM, "quire_heap_new failed otherwise");
+    if (error != 0)
+        return;
+    for (unsigned i = 0; i < N_OBJECTS; i++) {
+        sizes[i] = size_for(i);
+        objects[i] = quire_heap_malloc(heap, sizes[i]);
+        n_null += objects[i] == NULL;
+        if (objects[i] == NULL)
+            continue;
+        memset(objects[i], (int)(i % 255 + 1), sizes[i]);
+        unsigned char *longer = i % 50 == 0 ? quire_heap_realloc(heap, objects[i], 2000000) : NULL;
+        objects[i] = longer != NULL ? longer : objects[i];
+    }
+    require(quire_heap_validate(heap) == 0, "a private heap is not valid");
+    require(n_null < N_OBJECTS / 2, "one failure took more than its part");
+    for (unsigned i = 0; i < N_OBJECTS; i++) {
+        for (size_t at = 0; objects[i] != NULL && at < sizes[i]; at++)
+            require(objects[i][at] == i % 255 + 1, "contents were lost");
+        quire_heap_free(heap, objects[i]);
+    }
+    quire_heap_trim(heap);
+    require(quire_heap_validate(heap) == 0, "a private heap is not valid at the end");
+    require(quire_heap_delete(heap) == 0, "not deleted");
+}
+
+static bool private_failing(unsigned flags)
+{
+    unsigned long hit = 1;
+    for (unsigned long nth = 1; hit > 0; nth++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0) {
+            sys_inject(SYS_CLASS_MAP, nth, ENOMEM);
+            use_private(flags);
+            _exit(sys_injected(SYS_CLASS_MAP) > 0 ? 2 : 0);
+        }
+        waitpid(child, &status, 0);
+        hit = WIFEXITED(status) && WEXITSTATUS(status) == 2;
+        if (hit == 0 && status != 0) {
+            printf("a private heap's mapping %lu: died\n", nth);
+            return false;
+        }
+    }
+    return true;
+}
+
 int main(void)
 {
     bool fired = true;
+    if (!private_failing(0) || !private_failing(QUIRE_HEAP_HARDENED))
+        return 1;
     for (unsigned long nth = 1; fired; nth++)
         if (!metadata_failing(nth, &fired)) {
             printf("metadata mapping %lu: died\n", nth);

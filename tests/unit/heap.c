@@ -357,7 +357,69 @@ static void threads_leave_nothing(void **state)
     assert_int_equal(counts.n_small, 0);
 }
 
+static size_t live_of(size_t object_bytes)
+{
+    struct heap_class_counts counts;
+    for (unsigned i = 0; heap_class_counts(i, &counts); i++)
+        if (counts.object_bytes == object_bytes)
+            return counts.n_live;
+    return SIZE_MAX;
+}
+
+static void fill_cache(size_t object_bytes)
+{
+    void *objects[30];
+    for (size_t i = 0; i < 30; i++)
+        objects[i] = heap_malloc(object_bytes);
+    for (size_t i = 0; i < 30; i++)
+        heap_free(objects[i]);
+}
+
+static void classes_that_a_thread_left_are_given_back(void **state)
+{
+    enum { N = 20000 };
+    static void *others[N];
+
+    fill_cache(4096);
+    assert_true(live_of(4096) > 0); /* cached */
+    for (size_t i = 0; i < N; i++)
+        others[i] = heap_malloc(32);
+    for (size_t i = 0; i < N; i++)
+        heap_free(others[i]);
+    assert_int_equal(live_of(4096), 0);
+}
+
 static pthread_barrier_t barrier;
+
+static void *follow_a_trim(void *argument)
+{
+    fill_cache(4096);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    heap_free(heap_malloc(208)); /* a slow path of another class */
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    heap_thread_exit();
+    return NULL;
+}
+
+static void a_trim_reaches_other_threads_caches(void **state)
+{
+    pthread_t thread;
+
+    pthread_barrier_init(&barrier, NULL, 2);
+    pthread_create(&thread, NULL, follow_a_trim, NULL);
+    pthread_barrier_wait(&barrier);
+    assert_true(live_of(4096) > 0);
+    heap_trim();
+    assert_true(live_of(4096) > 0); /* its own, until it comes by */
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    assert_int_equal(live_of(4096), 0);
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&barrier);
+}
 
 static void *hold_cache(void *argument)
 {
@@ -415,6 +477,8 @@ int main(void)
         TEST(scrub_finds_dead_objects),
         TEST(scrub_of_a_dead_page),
         TEST(threads_leave_nothing),
+        TEST(classes_that_a_thread_left_are_given_back),
+        TEST(a_trim_reaches_other_threads_caches),
         TEST(a_fork_child_takes_over_caches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
