@@ -337,11 +337,11 @@ int quire_buddy_free_blocks(struct quire_buddy *buddy, unsigned zone,
                             struct quire_buddy_free_blocks *blocks);
 
 /*
- * Calls visit(context, page, order) for each free block of order min_order and above, by rising
- * address; fresh pages are in no block and not visited. The zone's lock is held meanwhile: nobody
- * can take the block while `visit` works on its pages (to drop their contents, say), and `visit`
- * must not call this buddy system and should be short. It returns false to end the walk. Returns 0;
- * -EINVAL: there is no such zone.
+ * Calls visit(context, page, order) for each free block of order min_order and above, the largest
+ * first, among equals by rising address; fresh pages are in no block and not visited. The zone's
+ * lock is held meanwhile: nobody can take the block while `visit` works on its pages (to drop their
+ * contents, say), and `visit` must not call this buddy system and should be short. It returns false
+ * to end the walk. Returns 0; -EINVAL: there is no such zone.
  */
 int quire_buddy_each_free(struct quire_buddy *buddy, unsigned zone, unsigned min_order,
                           bool (*visit)(void *context, quire_page page, unsigned order),

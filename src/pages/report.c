@@ -40,7 +40,7 @@ size_t quire_buddy_metadata_held(const struct quire_buddy *buddy)
 /* Free blocks */
 
 struct walk {
-    unsigned min_order;
+    unsigned min_order, max_order;
     bool (*visit)(void *context, const struct zone *zone, uint32_t page, unsigned order);
     void *context;
 };
@@ -54,7 +54,7 @@ static bool walk_group(const struct zone *zone, uint32_t number, const struct wa
         unsigned bit = (unsigned)__builtin_ctzll(free);
         unsigned order = group_block_order(free, bit, zone->top_order);
         free &= ~group_mask(bit, 1u << order);
-        if (order >= walk->min_order &&
+        if (order >= walk->min_order && order <= walk->max_order &&
             !walk->visit(walk->context, zone, zone_group_page(zone, number) + bit, order))
             return false;
     }
@@ -80,7 +80,7 @@ static void walk_zone(const struct zone *zone, const struct walk *walk)
         struct zone_block block = zone_block_at(zone, page);
         step = 1u << (block.order - GROUP_ORDER);
         if (block.kind == ZONE_FREE && block.order >= walk->min_order &&
-            !walk->visit(walk->context, zone, page, block.order))
+            block.order <= walk->max_order && !walk->visit(walk->context, zone, page, block.order))
             return;
     }
 }
@@ -106,26 +106,38 @@ int quire_buddy_free_blocks(struct quire_buddy *buddy, unsigned index,
                             struct quire_buddy_free_blocks *blocks)
 {
     *blocks = (struct quire_buddy_free_blocks){0};
-    return walk_locked(buddy, index, &(struct walk){0, count_block, blocks});
+    return walk_locked(buddy, index, &(struct walk){0, ZONE_N_ORDERS, count_block, blocks});
 }
 
 struct visitor {
     bool (*visit)(void *context, quire_page page, unsigned order);
     void *context;
+    bool done;
 };
 
 static bool visit_block(void *context, const struct zone *zone, uint32_t page, unsigned order)
 {
     struct visitor *visitor = context;
-    return visitor->visit(visitor->context, page, order);
+    visitor->done = !visitor->visit(visitor->context, page, order);
+    return !visitor->done;
 }
 
 int quire_buddy_each_free(struct quire_buddy *buddy, unsigned index, unsigned min_order,
                           bool (*visit)(void *context, quire_page page, unsigned order),
                           void *context)
 {
-    struct visitor visitor = {visit, context};
-    return walk_locked(buddy, index, &(struct walk){min_order, visit_block, &visitor});
+    struct visitor visitor = {visit, context, false};
+    struct quire_buddy_free_blocks blocks = {0};
+    if (index >= buddy->n_zones)
+        return -EINVAL;
+    struct zone *zone = &buddy->zones[index];
+    lock_take(&zone->lock);
+    walk_zone(zone, &(struct walk){0, ZONE_N_ORDERS, count_block, &blocks});
+    for (unsigned order = zone->max_order + 1; !visitor.done && order-- > min_order;)
+        if (blocks.n_blocks[0][order] + blocks.n_blocks[1][order] + blocks.n_blocks[2][order] > 0)
+            walk_zone(zone, &(struct walk){order, order, visit_block, &visitor});
+    lock_release(&zone->lock);
+    return 0;
 }
 
 /* Indexes */

@@ -472,8 +472,8 @@ static void each_free_visits_the_large_blocks(void **state)
     assert_int_equal(quire_buddy_free_range(buddy, 0, 8), 0);
     struct visits visits = {.stop_after = 8};
     assert_int_equal(quire_buddy_each_free(buddy, 0, 2, record, &visits), 0);
-    static const quire_page pages[] = {0, 20, 24};
-    static const unsigned orders[] = {3, 2, 3};
+    static const quire_page pages[] = {0, 24, 20};
+    static const unsigned orders[] = {3, 3, 2};
     assert_int_equal(visits.n, 3);
     assert_memory_equal(visits.pages, pages, sizeof pages);
     assert_memory_equal(visits.orders, orders, sizeof orders);
