@@ -14,6 +14,7 @@ enum cli_exit {
 /* Runs with argv[0] = "quire NAME"; returns the exit status. */
 int cli_run(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+int cli_partition(int argc, char **argv);
 
 /* "quire: MESSAGE" on standard error. A second line in the message is indented below the first. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

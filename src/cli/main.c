@@ -28,6 +28,8 @@ static const struct command {
     {"run", "quire run", cli_run, "Run a program within a bound of RAM"},
     {"doctor", "quire doctor", cli_doctor,
      "Tell what this machine allows, and how to open the rest"},
+    {"partition", "quire partition", cli_partition,
+     "Replay a trace of requests against placement policies"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -3,6 +3,7 @@
 #ifndef QUIRE_CLI_PRELOAD_H
 #define QUIRE_CLI_PRELOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The library's absolute path, in PATH_MAX bytes. 0; or -1, with what is wrong and the way out, a
@@ -14,5 +15,8 @@ int preload_find(char *path, char *problem, size_t n_problem_bytes);
  * path into QUIRE_CONTROL. 0 or a negative errno.
  */
 int preload_set_environment(const char *library, const char *control_path);
+
+/* Where a library that comes with quire is, likewise; false: nowhere. */
+bool preload_find_library(const char *name, char *path, size_t n_bytes);
 
 #endif
