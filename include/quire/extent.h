@@ -34,7 +34,7 @@
  *
  * Metadata is the caller's memory. It holds no pointers, so it may be copied, mapped by several
  * processes at different addresses, or saved with a file and opened again (on a machine of the same
- * byte order). 13 KiB, and for each extent that may be held at once 64 bytes (80 for FIRST and
+ * byte order). 7.2 KiB, and for each extent that may be held at once 64 bytes (80 for FIRST and
  * NEXT); only what was ever in use is touched.
  *
  * Thread safety: none. One thread at a time may use a space, the caller's lock sees to that.

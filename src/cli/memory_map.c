@@ -109,7 +109,7 @@ static void draw_box(cairo_t *picture, const struct scale *scale, const struct r
     box(picture, shades[its->request % N_SHADES], x, y + height - used, width, used);
     if (used < height)
         box(picture, waste, x, y, width, height - used);
-    if (outlined) {
+    if (outlined && width > 3 && height > 3) {
         cairo_set_source_rgb(picture, 1, 1, 1);
         cairo_rectangle(picture, x, y, width, height);
         cairo_stroke(picture);
