@@ -52,12 +52,12 @@ __attribute__((format(printf, 2, 3))) static int refuse(struct parser *parser, c
 /* A word for a message: what is not printable or too long is left out. */
 static const char *show(struct word word, char buffer[40])
 {
-    size_t n = 0;
-    for (size_t i = 0; i < word.n && n < 36; i++)
+    size_t n = 0, i = 0;
+    for (; i < word.n && n < 36; i++)
         if (word.text[i] > ' ' && word.text[i] < 127)
             buffer[n++] = word.text[i];
-    if (word.n > 36)
-        memcpy(buffer + n - 3, "...", 3);
+    for (unsigned dots = i < word.n ? 3 : 0; dots > 0; dots--)
+        buffer[n++] = '.';
     buffer[n] = '\0';
     return buffer;
 }
