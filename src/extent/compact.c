@@ -19,7 +19,7 @@
  *
  * `move` is called before the metadata is changed, so if it fails the extent is where it was.
  */
-#include "extent/space.h"
+#include "extent/index.h"
 
 #include <errno.h>
 

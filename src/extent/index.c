@@ -7,22 +7,9 @@
  *     BEST, WORST    rows -> steps -> head[class] ---> a tree of holes by length and offset
  *
  * The two bitmaps find the next class that has holes in two steps. A bit is set as long as the
- * class's head is not 0. Nothing can fail.
+ * class's head is not 0. The lists are in index.h, inline: they are the default. Nothing can fail.
  */
-#include "extent/space.h"
-
-static void mark(struct quire_extent_space *space, unsigned class)
-{
-    space->steps[class / N_STEPS] |= 1u << class % N_STEPS;
-    space->rows |= (uint64_t)1 << class / N_STEPS;
-}
-
-static void unmark(struct quire_extent_space *space, unsigned class)
-{
-    uint32_t steps = space->steps[class / N_STEPS] &= ~(1u << class % N_STEPS);
-    if (steps == 0)
-        space->rows &= ~((uint64_t)1 << class / N_STEPS);
-}
+#include "extent/index.h"
 
 unsigned class_last_before(const struct quire_extent_space *space, unsigned class)
 {
@@ -38,80 +25,42 @@ unsigned class_last_before(const struct quire_extent_space *space, unsigned clas
     return row * N_STEPS + 31u - (unsigned)__builtin_clz(steps);
 }
 
-static void list_insert(struct quire_extent_space *space, unsigned class, uint32_t hole)
-{
-    struct extent_node *node = &space->nodes[hole];
-    uint32_t head = space->head[class];
-    node->left = 0;
-    node->right = head;
-    space->head[class] = hole;
-    if (head != 0)
-        space->nodes[head].left = hole;
-    else
-        mark(space, class);
-}
-
-static void list_remove(struct quire_extent_space *space, unsigned class, uint32_t hole)
-{
-    const struct extent_node *node = &space->nodes[hole];
-    if (node->right != 0)
-        space->nodes[node->right].left = node->left;
-    if (node->left != 0) {
-        space->nodes[node->left].right = node->right;
-        return;
-    }
-    space_check(space->head[class] == hole, space, hole, "a hole is not on its list");
-    space->head[class] = node->right;
-    if (node->right == 0)
-        unmark(space, class);
-}
-
-void index_insert(struct quire_extent_space *space, uint32_t hole)
+void index_insert_tree(struct quire_extent_space *space, uint32_t hole)
 {
     unsigned class = class_of(node_length(&space->nodes[hole]));
-    space->n_holes++;
-    if (space->policy == QUIRE_EXTENT_TLSF) {
-        list_insert(space, class, hole);
-    } else if (space_is_by_offset(space)) {
+    if (space_is_by_offset(space)) {
         tree_insert(space, &space->root, hole);
     } else {
         tree_insert(space, &space->head[class], hole);
-        mark(space, class);
+        class_mark(space, class);
     }
 }
 
-void index_remove(struct quire_extent_space *space, uint32_t hole)
+void index_remove_tree(struct quire_extent_space *space, uint32_t hole)
 {
     unsigned class = class_of(node_length(&space->nodes[hole]));
-    space->n_holes--;
-    if (space->policy == QUIRE_EXTENT_TLSF) {
-        list_remove(space, class, hole);
-    } else if (space_is_by_offset(space)) {
+    if (space_is_by_offset(space)) {
         tree_remove(space, &space->root, hole);
     } else {
         tree_remove(space, &space->head[class], hole);
         if (space->head[class] == 0)
-            unmark(space, class);
+            class_unmark(space, class);
     }
 }
 
-void index_change(struct quire_extent_space *space, uint32_t hole, uint64_t offset, uint64_t length)
+void index_change_tree(struct quire_extent_space *space, uint32_t hole, uint64_t offset,
+                       uint64_t length)
 {
     struct extent_node *node = &space->nodes[hole];
-    if (space_is_by_offset(space)) {
-        node->offset = offset;
-        node_set_length(node, length);
-        tree_update(space, &space->root, hole);
-        return;
-    }
-    bool stays = space->policy == QUIRE_EXTENT_TLSF &&
-                 class_of(length) == class_of(node_length(node));
-    if (!stays)
-        index_remove(space, hole);
+    bool by_offset = space_is_by_offset(space);
+    if (!by_offset)
+        index_remove_tree(space, hole);
     node->offset = offset;
     node_set_length(node, length);
-    if (!stays)
-        index_insert(space, hole);
+    if (by_offset)
+        tree_update(space, &space->root, hole);
+    else
+        index_insert_tree(space, hole);
 }
 
 uint64_t index_longest(const struct quire_extent_space *space)

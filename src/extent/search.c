@@ -12,9 +12,8 @@
  * An alignment above 1 makes all holes up to length + alignment - 1 "maybe". The other policies
  * look at those in their order until one fits. Nothing is changed here.
  */
-#include "extent/space.h"
+#include "extent/index.h"
 
-#define N_LOOKS 4        /* at first */
 #define N_LOOKS_LAST 256 /* before a request fails */
 
 /* Holes from the class up, at most n_looks, the first that fits. */
@@ -36,7 +35,7 @@ static uint32_t look(const struct quire_extent_space *space, uint64_t length, ui
 static uint32_t search_tlsf(const struct quire_extent_space *space, uint64_t length,
                             uint64_t alignment, uint64_t *place)
 {
-    uint32_t hole = look(space, length, alignment, N_LOOKS, place);
+    uint32_t hole = look(space, length, alignment, INDEX_N_LOOKS, place);
     uint64_t enough = length + alignment - 1;
     if (hole != 0)
         return hole;

@@ -181,13 +181,18 @@ static inline unsigned class_next(const struct quire_extent_space *space, unsign
 /* The last class before `class` that has holes; N_CLASSES: none. */
 unsigned class_last_before(const struct quire_extent_space *space, unsigned class);
 
-/* index.c: all holes, in what the policy keeps. A hole in it has its offset and length. */
-void index_insert(struct quire_extent_space *space, uint32_t hole);
-void index_remove(struct quire_extent_space *space, uint32_t hole);
-/* The hole gets another place and length, without passing another hole. */
-void index_change(struct quire_extent_space *space, uint32_t hole, uint64_t offset,
-                  uint64_t length);
-uint64_t index_longest(const struct quire_extent_space *space); /* 0: no hole */
+static inline void class_mark(struct quire_extent_space *space, unsigned class)
+{
+    space->steps[class / N_STEPS] |= 1u << class % N_STEPS;
+    space->rows |= (uint64_t)1 << class / N_STEPS;
+}
+
+static inline void class_unmark(struct quire_extent_space *space, unsigned class)
+{
+    uint32_t steps = space->steps[class / N_STEPS] &= ~(1u << class % N_STEPS);
+    if (steps == 0)
+        space->rows &= ~((uint64_t)1 << class / N_STEPS);
+}
 
 /*
  * tree.c: AVL trees of holes, by offset with the longest hole of each subtree, or by length and
