@@ -96,7 +96,7 @@ suites() {
 }
 
 sources() {
-    find src include tests bench -name '*.[ch]' 2>/dev/null | sort
+    find src include tests bench examples -name '*.[ch]' 2>/dev/null | sort
 }
 
 format() {
@@ -150,7 +150,7 @@ quick() {
 everything() {
     static_checks
     say 'gcc: everything'
-    build gcc gcc && suites gcc unit model fault misuse fuzz cli stress programs
+    build gcc gcc && suites gcc unit model fault misuse fuzz cli stress programs examples
     say 'clang'
     build clang clang && suites clang unit model misuse cli
     sanitizers
