@@ -61,19 +61,36 @@ _quire_slabs()
     esac
 }
 
+_quire_partition()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --trace | --svg | -t | -m) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --policy | -p) mapfile -t COMPREPLY < <(compgen -W "tlsf first next best worst
+        tlsf,first,next,best,worst" -- "$cur") ;;
+    --space | --granule | --compact | -s | -g | -c) mapfile -t COMPREPLY < <(compgen -W "4K 64K 1M
+        64M 1G" -- "$cur") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "--trace --policy --space --granule --compact --wait
+        --json --svg --help --usage" -- "$cur") ;;
+    esac
+}
+
 _quire()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run slabs doctor help --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run slabs doctor partition help --help --version" -- "$cur")
         return
     fi
     case ${COMP_WORDS[1]} in
     run) _quire_run ;;
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run slabs doctor" -- "$cur") ;;
+    partition) _quire_partition ;;
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run slabs doctor partition" -- "$cur") ;;
     esac
 }
 

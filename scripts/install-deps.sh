@@ -14,6 +14,7 @@ set -euo pipefail
 build_packages=(
     gcc libc6-dev meson ninja-build pkg-config python3
     liblz4-dev libzstd-dev liburing-dev libjansson-dev libxxhash-dev libsodium-dev libcmocka-dev
+    libcairo2-dev
 )
 
 # The last line is what small images leave out: to make and mount a file system, to read a manual
@@ -115,7 +116,7 @@ check_by_hand() {
         have "$tool" || lacking+=("$tool")
     done
     if have pkg-config; then
-        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka; do
+        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka cairo-svg; do
             pkg-config --exists "$library" || lacking+=("$library (headers)")
         done
     fi

@@ -96,7 +96,7 @@ suites() {
 }
 
 sources() {
-    find src include tests bench -name '*.[ch]' 2>/dev/null | sort
+    find src include tests bench examples -name '*.[ch]' 2>/dev/null | sort
 }
 
 format() {

@@ -15,6 +15,7 @@ enum cli_exit {
 int cli_run(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_slabs(int argc, char **argv);
+int cli_partition(int argc, char **argv);
 
 /* "quire: MESSAGE" on standard error. A second line in the message is indented below the first. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -29,6 +29,8 @@ static const struct command {
     {"slabs", "quire slabs", cli_slabs, "Show the size classes of a running program's heap"},
     {"doctor", "quire doctor", cli_doctor,
      "Tell what this machine allows, and how to open the rest"},
+    {"partition", "quire partition", cli_partition,
+     "Replay a trace of requests against placement policies"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

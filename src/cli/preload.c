@@ -49,17 +49,24 @@ static bool find_own_directory(char *directory, size_t n_bytes)
 }
 
 /* Looks in the places, in their order. */
-static bool find_library(const char *own, char *path, size_t n_bytes)
+static bool find_library(const char *own, const char *name, char *path, size_t n_bytes)
 {
     static const char *const places[] = {"", "/../lib/quire", "/../lib/" QUIRE_MULTIARCH "/quire"};
 
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        int n = snprintf(path, n_bytes, "%s%s/" LIBRARY, own, places[i]);
+        int n = snprintf(path, n_bytes, "%s%s/%s", own, places[i], name);
         if (n > 0 && (size_t)n < n_bytes && access(path, R_OK) == 0)
             return true;
     }
-    snprintf(path, n_bytes, QUIRE_LIBDIR "/quire/" LIBRARY);
+    snprintf(path, n_bytes, QUIRE_LIBDIR "/quire/%s", name);
     return access(path, R_OK) == 0;
+}
+
+bool preload_find_library(const char *name, char *path, size_t n_bytes)
+{
+    char own[PATH_MAX];
+
+    return find_own_directory(own, sizeof own) && find_library(own, name, path, n_bytes);
 }
 
 int preload_find(char *path, char *problem, size_t n_problem_bytes)
@@ -73,7 +80,7 @@ int preload_find(char *path, char *problem, size_t n_problem_bytes)
                  strerror(errno));
         return -1;
     }
-    if (!find_library(own, found, sizeof found) || realpath(found, path) == NULL) {
+    if (!find_library(own, LIBRARY, found, sizeof found) || realpath(found, path) == NULL) {
         snprintf(problem, n_problem_bytes,
                  "cannot find " LIBRARY ", neither in %s nor in " QUIRE_LIBDIR "/quire\n"
                  "build it (make) or install it (sudo make install)",

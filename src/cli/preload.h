@@ -17,4 +17,7 @@ int preload_find(char *path, char *problem, size_t n_problem_bytes);
  */
 int preload_set_environment(const char *library, const char *control_path, bool harden);
 
+/* Where a library that comes with quire is, likewise; false: nowhere. */
+bool preload_find_library(const char *name, char *path, size_t n_bytes);
+
 #endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * picture: cairo, and all that it stands on, takes twice as long to load as the rest of `quire`. So
+ * what draws is a library of its own, beside libquire-preload.so, and `quire run` never pays for
+ * it.
+ */
+#include "cli/picture.h"
+
+#include "cli/cli.h"
+#include "cli/memory_map.h"
+#include "cli/preload.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+
+#define LIBRARY "libquire-picture.so"
+
+typedef int write_memory_map(const char *path, const char *title,
+                             const struct replay_policy *policies,
+                             const struct replay_result *results, unsigned n);
+
+bool picture_memory_map(const char *path, const char *title, const struct replay_policy *policies,
+                        const struct replay_result *results, unsigned n)
+{
+    char library[PATH_MAX];
+    if (!preload_find_library(LIBRARY, library, sizeof library)) {
+        cli_error("cannot draw: there is no " LIBRARY " beside quire or where it is installed\n"
+                  "build it (make) or install it (sudo make install)");
+        return false;
+    }
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    void *symbol = handle != NULL ? dlsym(handle, "memory_map_write") : NULL;
+    if (symbol == NULL) {
+        cli_error("cannot draw: %s", dlerror());
+        return false;
+    }
+    write_memory_map *draw = (write_memory_map *)symbol; /* stays loaded: cairo keeps caches */
+    int error = draw(path, title, policies, results, n);
+    if (error == -ENOMEM)
+        cli_error("cannot write the picture %s: out of memory", path);
+    else if (error != 0)
+        cli_error("cannot write the picture %s; is there such a directory, and room?", path);
+    return error == 0;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* picture: draws by way of libquire-picture.so, which is loaded when the first picture is wanted.
+ */
+#ifndef QUIRE_CLI_PICTURE_H
+#define QUIRE_CLI_PICTURE_H
+
+#include "cli/replay.h"
+
+/* As memory_map_write(). False with a message: it could not be done. */
+bool picture_memory_map(const char *path, const char *title, const struct replay_policy *policies,
+                        const struct replay_result *results, unsigned n);
+
+#endif
