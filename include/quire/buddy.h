@@ -29,8 +29,8 @@
  *             free. 4096 pages share a page of it, and large blocks touch few of those
  *   0.031     tree form only, for each mobility: the trees, in place of the lists' links
  *
- * That is 1.25 (1.28) bytes a page for small blocks, and 0.27 where blocks are of 16 MiB and more;
- * and a bit for each 4096 bytes of that.
+ * That is 1.25 bytes a page (1.28) where blocks are of up to 16 MiB; a larger one costs 8 KiB at
+ * most, whatever its size. Beside it stands a bit for each 4096 bytes of that.
  *
  * Thread safety: all functions but init may be called by any thread, and take one zone's lock for
  * a time that does not depend on the number of pages (exceptions are named). The lock is a futex of
