@@ -150,7 +150,7 @@ quick() {
 everything() {
     static_checks
     say 'gcc: everything'
-    build gcc gcc && suites gcc unit model fault misuse examples fuzz cli stress programs
+    build gcc gcc && suites gcc unit model fault misuse fuzz cli stress examples programs
     say 'clang'
     build clang clang && suites clang unit model misuse examples cli
     sanitizers

@@ -20,9 +20,11 @@ void lock_wait(struct lock *lock)
         if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 && lock_try(lock))
             return;
     }
-    /* From here on the word says 2, so that whoever releases it wakes somebody. */
-    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
-        sys_futex_wait(&lock->state, 2, 0, false);
+    /* sequentially consistent: counted before the state is looked at once more */
+    atomic_fetch_add(&lock->n_waiting, 1);
+    while (!lock_try(lock))
+        sys_futex_wait(&lock->state, 1, LOCK_NAP_NS, false);
+    atomic_fetch_sub(&lock->n_waiting, 1);
 }
 
 #define N_YIELD_PAUSES 8 /* long enough for a spinning waiter to see the word change */

@@ -68,8 +68,7 @@ struct central {
     uint32_t n_spans, n_empty, n_pages;
     size_t n_live;
     struct span *lists[SPAN_N_FILLS + 1]; /* by fill; full spans are on no list */
-};
-static_assert(sizeof(struct central) == 64, "classes share no cache line");
+} __attribute__((aligned(64)));           /* so that classes share no cache line */
 
 struct large_counts {
     size_t n_objects, n_pages;
@@ -95,7 +94,7 @@ struct heap {
     struct large large;
     struct metadata metadata;
     struct harden *harden; /* NULL: not hardened */
-    _Alignas(64) struct central centrals[CLASS_COUNT + 1];
+    struct central centrals[CLASS_COUNT + 1];
 };
 
 extern struct heap heap_process; /* the process's, which has thread caches */

@@ -453,7 +453,9 @@ void heap_range_fork_parent(struct heap_range *range)
 
 void heap_range_fork_child(struct heap_range *range)
 {
-    heap_range_fork_parent(range);
+    meta_fork_done();
+    quire_buddy_unlock_all(range->buddy);
+    lock_reset(&range->lock);
 }
 
 static bool add_used(void *context, quire_page page, unsigned order)

@@ -18,7 +18,7 @@
 #define ADVICE_GUARD_INSTALL 102 /* Linux 6.13; not in Debian 12's headers */
 #define ADVICE_GUARD_REMOVE 103
 
-static const struct quire_buddy_zonelist map_zone = {1, {PAGER_MAP_ZONE}};
+static const struct quire_buddy_request map_zone = {.n_zones = 1, .zone = {PAGER_MAP_ZONE}};
 
 bool pager_owns(const void *address, size_t n_bytes)
 {

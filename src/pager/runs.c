@@ -23,7 +23,7 @@
 #define DEAD_SHARE 4          /* dead pages are kept up to this part of what is charged, or */
 #define DEAD_FLOOR_PAGES 8192 /* so many: 32 MiB */
 
-static const struct quire_buddy_zonelist heap_zone = {1, {PAGER_HEAP_ZONE}};
+static const struct quire_buddy_request heap_zone = {.n_zones = 1, .zone = {PAGER_HEAP_ZONE}};
 
 /* L. Drops the contents of [page, end), all of them DEAD and not BUSY. */
 static void drop_dead(uint32_t page, uint32_t end)

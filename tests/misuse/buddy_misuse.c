@@ -39,7 +39,7 @@ static quire_page alloc(unsigned order)
 static int set_up(void **state)
 {
     struct quire_buddy_zone zone = {FIRST, N_PAGES, "Normal"};
-    struct quire_buddy_config config = {10, 1, &zone};
+    struct quire_buddy_config config = {.max_order = 10, .n_zones = 1, .zones = &zone};
     metadata_bytes = quire_buddy_metadata_bytes(&config);
     metadata = aligned_alloc(4096, (metadata_bytes + 4095) & ~(size_t)4095);
     before = malloc(metadata_bytes);
@@ -147,7 +147,7 @@ static void corrupt_metadata_ends_the_process(void **state)
         signal(SIGILL, SIG_DFL);   /* which cmocka, and sanitizers, handle */
         signal(SIGTRAP, SIG_DFL);
         dup2(ends[1], 2);
-        buddy->zones[0].head[6] = BLOCK; /* not what is free */
+        buddy->zones[0].head[0][6] = ZONE_NIL; /* not what is free */
         _exit(quire_buddy_free(buddy, BLOCK, 6));
     }
     close(ends[1]);

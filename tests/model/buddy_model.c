@@ -2,9 +2,10 @@
 /*
  * The buddy system against an oracle that looks at every page each time.
  *
- * The oracle keeps, for each page, whether it is allocated and in which block: order 0xff is free.
- * It does not know where the buddy system will place something, but whether the place is right, and
- * whether a refusal was: so an allocation may fail only if no page range would have done.
+ * The oracle keeps, for each page, whether it is in use and in which block: order 0xff is free. It
+ * does not know where the buddy system will place something, but whether the place is right, and
+ * whether a refusal was: so an allocation may fail only if no page range would have done, or if
+ * watermarks forbid it. Threads' caches are used in bursts and drained after.
  * QUIRE_TEST_SEED replays a run; QUIRE_TEST_ROUNDS makes it longer.
  */
 #include "base/checked.h"
@@ -17,7 +18,7 @@
 #include <time.h>
 
 #define MAX_PAGES 6000 /* of the oracle: pages [offset, offset + MAX_PAGES) */
-#define NOT_ALLOCATED 0xff
+#define NOT_IN_USE 0xff
 
 static uint64_t seed, random_state;
 static unsigned round_number, step;
@@ -25,10 +26,13 @@ static unsigned round_number, step;
 static struct quire_buddy *buddy;
 static struct quire_buddy_zone zones[4];
 static struct quire_buddy_config config = {.zones = zones};
+static struct quire_buddy_marks marks[4];
 static uint32_t offset;
 static struct {
     uint32_t head;
     uint8_t order;
+    uint8_t state;  /* enum quire_buddy_state of what is in use */
+    bool leaves;    /* goes offline when freed */
 } pages[MAX_PAGES]; /* by page - offset */
 
 #define REQUIRE(condition)                                                                         \
@@ -58,22 +62,32 @@ static const struct quire_buddy_zone *zone_of(uint64_t page)
     return NULL;
 }
 
-static bool is_allocated(uint64_t page)
+static bool is_in_use(uint64_t page)
 {
-    return pages[page - offset].order != NOT_ALLOCATED;
+    return pages[page - offset].order != NOT_IN_USE;
 }
 
-static bool all_are(uint64_t from, uint64_t to, bool allocated)
+static bool is_allocated(uint64_t page)
+{
+    return is_in_use(page) && pages[page - offset].state == QUIRE_BUDDY_ALLOCATED;
+}
+
+static bool all_are(uint64_t from, uint64_t to, bool (*is)(uint64_t), bool so)
 {
     const struct quire_buddy_zone *zone = from < to ? zone_of(from) : NULL;
     for (uint64_t page = from; page < to; page++)
-        if (zone == NULL || zone_of(page) != zone || is_allocated(page) != allocated)
+        if (zone == NULL || zone_of(page) != zone || is(page) != so)
             return false;
     return true;
 }
 
+static bool all_free(uint64_t from, uint64_t to)
+{
+    return all_are(from, to, is_in_use, false);
+}
+
 /* The fewest blocks that fill [from, to): at each page the largest that begins there and fits. */
-static void mark(uint32_t from, uint32_t to)
+static void mark_as(uint32_t from, uint32_t to, enum quire_buddy_state state, bool leaves)
 {
     while (from < to) {
         unsigned order = config.max_order;
@@ -82,20 +96,46 @@ static void mark(uint32_t from, uint32_t to)
         for (uint32_t page = from; page < from + (1u << order); page++) {
             pages[page - offset].head = from;
             pages[page - offset].order = (uint8_t)order;
+            pages[page - offset].state = (uint8_t)state;
+            pages[page - offset].leaves = leaves;
         }
         from += 1u << order;
     }
 }
 
+static void mark(uint32_t from, uint32_t to)
+{
+    mark_as(from, to, QUIRE_BUDDY_ALLOCATED, false);
+}
+
+static uint32_t block_end_of(uint32_t page)
+{
+    return pages[page - offset].head + (1u << pages[page - offset].order);
+}
+
+/* [from, to), of one block, goes; what stays of the block is cut up. */
+static void unmark_part(uint32_t from, uint32_t to)
+{
+    uint32_t head = pages[from - offset].head, end = block_end_of(from);
+    enum quire_buddy_state state = pages[from - offset].state;
+    bool leaves = pages[from - offset].leaves;
+    mark_as(head, from, state, leaves);
+    mark_as(to, end, state, leaves);
+    if (leaves) {
+        mark_as(from, to, QUIRE_BUDDY_OFFLINE, false);
+        return;
+    }
+    for (uint32_t page = from; page < to; page++)
+        pages[page - offset].order = NOT_IN_USE;
+}
+
 static void unmark(uint32_t from, uint32_t to)
 {
-    uint32_t left = pages[from - offset].head;
-    uint32_t last = pages[to - 1 - offset].head;
-    uint32_t right = last + (1u << pages[to - 1 - offset].order);
-    mark(left, from);
-    mark(to, right);
-    for (uint32_t page = from; page < to; page++)
-        pages[page - offset].order = NOT_ALLOCATED;
+    while (from < to) {
+        uint32_t end = block_end_of(from) < to ? block_end_of(from) : to;
+        unmark_part(from, end);
+        from = end;
+    }
 }
 
 static bool zone_has_room(const struct quire_buddy_zone *zone, uint32_t n_pages, uint32_t align)
@@ -103,7 +143,7 @@ static bool zone_has_room(const struct quire_buddy_zone *zone, uint32_t n_pages,
     uint64_t end = (uint64_t)zone->first + zone->n_pages;
     for (uint64_t from = (zone->first + (uint64_t)align - 1) / align * align; from + n_pages <= end;
          from += align)
-        if (all_are(from, from + n_pages, false))
+        if (all_free(from, from + n_pages))
             return true;
     return false;
 }
@@ -118,55 +158,135 @@ static bool frontier_has_room(unsigned zone, uint32_t n_pages, uint32_t align)
 
 /* Operations */
 
-static struct quire_buddy_zonelist draw_zonelist(void)
+static uint32_t n_available(const struct quire_buddy_zone *zone)
 {
-    struct quire_buddy_zonelist list = {.n = draw(config.n_zones + 1)};
-    for (unsigned i = 0; i < list.n; i++)
-        list.zone[i] = (uint8_t)draw(config.n_zones);
-    if (list.n == 0) /* all: spelled out for the oracle, which the buddy system must equal */
-        for (unsigned i = 0; i < config.n_zones; i++)
-            list.zone[i] = (uint8_t)i;
-    return list;
+    uint32_t n = 0;
+    for (uint32_t page = zone->first; page < zone->first + zone->n_pages; page++)
+        n += !is_in_use(page);
+    return n;
+}
+
+static struct quire_buddy_request draw_request(void)
+{
+    struct quire_buddy_request request = {.n_zones = draw(config.n_zones + 1),
+                                          .mobility = (uint8_t)draw(QUIRE_BUDDY_N_MOBILITIES),
+                                          .below_min = draw(2)};
+    for (unsigned i = 0; i < request.n_zones; i++)
+        request.zone[i] = (uint8_t)draw(config.n_zones);
+    return request;
+}
+
+/* 0: all, spelled out for the oracle, which the buddy system must equal. */
+static struct quire_buddy_request all_spelled_out(struct quire_buddy_request request)
+{
+    if (request.n_zones > 0)
+        return request;
+    request.n_zones = config.n_zones;
+    for (unsigned i = 0; i < config.n_zones; i++)
+        request.zone[i] = (uint8_t)i;
+    return request;
+}
+
+static uint32_t kept(unsigned zone, unsigned pass)
+{
+    return pass == 0 ? marks[zone].low : pass == 1 ? marks[zone].min : 0;
+}
+
+/* The result that an allocation must have, and the zone that it must come from. */
+static int expect(struct quire_buddy_request request, unsigned order,
+                  const struct quire_buddy_zone **zone)
+{
+    uint32_t n_pages = 1u << order;
+    bool forbidden = true;
+    request = all_spelled_out(request);
+    for (unsigned pass = 0; pass < 3; pass++) {
+        if (!forbidden)
+            return -ENOMEM;
+        if (pass == 2 && !request.below_min)
+            return -EAGAIN;
+        forbidden = false;
+        for (unsigned i = 0; i < request.n_zones; i++) {
+            *zone = &zones[request.zone[i]];
+            uint32_t n = n_available(*zone);
+            if (n < n_pages)
+                continue;
+            if (n - n_pages < kept(request.zone[i], pass))
+                forbidden = true;
+            else if (zone_has_room(*zone, n_pages, n_pages))
+                return 0;
+        }
+    }
+    return -ENOMEM;
+}
+
+static unsigned draw_order(void)
+{
+    return draw(config.max_order + 1) * draw(4) / 3; /* small ones more often */
 }
 
 static void alloc_block(void)
 {
-    struct quire_buddy_zonelist list = draw_zonelist();
-    unsigned order = draw(config.max_order + 1) * draw(4) / 3; /* small ones more often */
-    uint32_t n_pages = 1u << order;
-    const struct quire_buddy_zone *expected = NULL;
-    for (unsigned i = 0; expected == NULL && i < (list.n ? list.n : config.n_zones); i++)
-        if (zone_has_room(&zones[list.zone[i]], n_pages, n_pages))
-            expected = &zones[list.zone[i]];
+    struct quire_buddy_request request = draw_request();
+    unsigned order = draw_order();
+    const struct quire_buddy_zone *zone;
+    int expected = expect(request, order, &zone);
     quire_page page;
-    int result = quire_buddy_alloc(buddy, &list, order, &page);
-    REQUIRE(result == (expected ? 0 : -ENOMEM));
-    if (result == 0) {
-        REQUIRE(zone_of(page) == expected && page % n_pages == 0);
-        REQUIRE(all_are(page, page + n_pages, false));
+    REQUIRE(quire_buddy_alloc(buddy, &request, order, &page) == expected);
+    if (expected == 0) {
+        uint32_t n_pages = 1u << order;
+        REQUIRE(zone_of(page) == zone && page % n_pages == 0);
+        REQUIRE(all_free(page, page + n_pages));
         mark(page, page + n_pages);
+    }
+}
+
+static void alloc_bulk(void)
+{
+    struct quire_buddy_request request = draw_request();
+    unsigned order = draw_order();
+    quire_page got[20];
+    size_t n = 1 + draw(20);
+    size_t n_got = quire_buddy_alloc_bulk(buddy, &request, order, got, n);
+    REQUIRE(n_got <= n);
+    for (size_t i = 0; i < n_got; i++) {
+        REQUIRE(got[i] % (1u << order) == 0 && all_free(got[i], got[i] + (1u << order)));
+        mark(got[i], got[i] + (1u << order));
+    }
+    const struct quire_buddy_zone *zone;
+    REQUIRE(n_got == n || expect(request, order, &zone) != 0);
+    if (n_got > 0 && draw(2)) {
+        REQUIRE(quire_buddy_free_bulk(buddy, order, got, n_got) == 0);
+        for (size_t i = 0; i < n_got; i++)
+            unmark(got[i], got[i] + (1u << order));
+        REQUIRE(quire_buddy_free_bulk(buddy, order, got, n_got) == -EINVAL);
     }
 }
 
 static void alloc_exact(void)
 {
-    struct quire_buddy_zonelist list = draw_zonelist();
+    struct quire_buddy_request request = draw_request();
     uint32_t n_pages = 1 + draw(1 + draw(1u << config.max_order));
     uint32_t align = draw(2) ? 0 : 1u << draw(config.max_order + 1);
     quire_page page;
-    int result = quire_buddy_alloc_exact(buddy, &list, n_pages, align, &page);
+    int result = quire_buddy_alloc_exact(buddy, &request, n_pages, align, &page);
     if (align == 0)
         align = 1u << log2_ceil(n_pages);
     if (result == 0) {
-        REQUIRE(page % align == 0 && all_are(page, page + n_pages, false));
+        REQUIRE(page % align == 0 && all_free(page, page + n_pages));
         mark(page, page + n_pages);
         return;
     }
-    REQUIRE(result == -ENOMEM);
+    REQUIRE(result == -ENOMEM || (result == -EAGAIN && !request.below_min));
     uint32_t block_pages = 1u << log2_ceil(n_pages > align ? n_pages : align);
-    for (unsigned i = 0; i < (list.n ? list.n : config.n_zones); i++) {
-        REQUIRE(!zone_has_room(&zones[list.zone[i]], block_pages, block_pages));
-        REQUIRE(!frontier_has_room(list.zone[i], n_pages, align));
+    request = all_spelled_out(request);
+    for (unsigned i = 0; i < request.n_zones; i++) {
+        const struct quire_buddy_zone *zone = &zones[request.zone[i]];
+        uint32_t mark_pages = request.below_min ? 0 : marks[request.zone[i]].min;
+        if (n_available(zone) < (uint64_t)n_pages + mark_pages)
+            continue;
+        REQUIRE(!zone_has_room(zone, block_pages, block_pages));
+        REQUIRE(block_pages <= 32 || config.by_mobility ||
+                !frontier_has_room(request.zone[i], n_pages, align));
     }
 }
 
@@ -205,7 +325,7 @@ static uint32_t draw_length(uint32_t page)
     uint32_t wanted = 1 + draw(1 + draw(300)), n_pages = 0;
     if (draw(8) == 0)
         return draw(16) == 0 ? UINT32_MAX - draw(3) : draw(40);
-    while (n_pages < wanted && all_are(page, (uint64_t)page + n_pages + 1, true))
+    while (n_pages < wanted && all_are(page, (uint64_t)page + n_pages + 1, is_allocated, true))
         n_pages++;
     return n_pages;
 }
@@ -213,7 +333,7 @@ static uint32_t draw_length(uint32_t page)
 static void free_range(void)
 {
     uint32_t page = draw_page(), n_pages = draw_length(page);
-    bool valid = n_pages > 0 && all_are(page, (uint64_t)page + n_pages, true);
+    bool valid = n_pages > 0 && all_are(page, (uint64_t)page + n_pages, is_allocated, true);
     REQUIRE(quire_buddy_free_range(buddy, page, n_pages) == (valid ? 0 : -EINVAL));
     if (valid)
         unmark(page, page + n_pages);
@@ -225,20 +345,116 @@ static void extend(void)
     uint32_t new_n_pages = draw(64) == 0 ? UINT32_MAX : n_pages + draw(1 + draw(100));
     int expected = 0;
     uint64_t end = (uint64_t)page + n_pages, new_end = (uint64_t)page + new_n_pages;
-    if (n_pages == 0 || new_n_pages < n_pages || !all_are(page, end, true))
+    if (n_pages == 0 || new_n_pages < n_pages || !all_are(page, end, is_allocated, true))
         expected = -EINVAL;
-    else if (end < new_end && (zone_of(end) != zone_of(page) || !all_are(end, new_end, false)))
+    else if (end < new_end && (zone_of(end) != zone_of(page) || !all_free(end, new_end)))
         expected = -ENOMEM;
     REQUIRE(quire_buddy_try_extend(buddy, page, n_pages, new_n_pages) == expected);
     if (expected == 0)
         mark((uint32_t)end, (uint32_t)new_end);
 }
 
+static void set_aside(void)
+{
+    uint32_t page = draw_page(), n_pages = 1 + draw(1 + draw(200)), n_pending = 0, n_left = 0;
+    uint64_t end = (uint64_t)page + n_pages;
+    const struct quire_buddy_zone *zone = zone_of(page);
+    bool valid = zone != NULL && end <= (uint64_t)zone->first + zone->n_pages;
+    if (draw(2)) {
+        int expected = !valid ? -EINVAL : all_free(page, end) ? 0 : -EBUSY;
+        REQUIRE(quire_buddy_reserve(buddy, page, n_pages) == expected);
+        if (expected == 0)
+            mark_as(page, (uint32_t)end, QUIRE_BUDDY_RESERVED, false);
+        return;
+    }
+    REQUIRE(quire_buddy_offline(buddy, page, n_pages, &n_pending) == (valid ? 0 : -EINVAL));
+    if (!valid)
+        return;
+    for (uint32_t at = page; at < end; at++) {
+        if (is_allocated(at)) {
+            uint32_t head = pages[at - offset].head;
+            for (uint32_t i = head; i < block_end_of(head); i++)
+                pages[i - offset].leaves = true;
+            n_left++;
+        }
+    }
+    for (uint32_t at = page, next; at < end; at = next) { /* free blocks go as their parts */
+        struct quire_buddy_block block;
+        for (next = at + 1; next < end && is_in_use(next) == is_in_use(at); next++)
+            ;
+        if (is_in_use(at))
+            continue;
+        for (uint32_t from = at; from < next; from = block.head + (1u << block.order)) {
+            REQUIRE(quire_buddy_block(buddy, from, &block) == 0);
+            REQUIRE(block.state == QUIRE_BUDDY_OFFLINE && block.head == from);
+            mark_as(from, from + (1u << block.order), QUIRE_BUDDY_OFFLINE, false);
+        }
+    }
+    REQUIRE(n_pending == n_left);
+}
+
+static bool is_aside(uint64_t page)
+{
+    return is_in_use(page) &&
+           (pages[page - offset].state != QUIRE_BUDDY_ALLOCATED || pages[page - offset].leaves);
+}
+
+static void online(void)
+{
+    uint32_t page = draw_page(), n_pages = 0, wanted = 1 + draw(1 + draw(200));
+    while (n_pages < wanted && (all_are(page, (uint64_t)page + n_pages + 1, is_aside, true) ||
+                                (n_pages > 0 && draw(64) == 0)))
+        n_pages++;
+    bool valid = all_are(page, (uint64_t)page + n_pages, is_aside, true) && n_pages > 0;
+    REQUIRE(quire_buddy_online(buddy, page, n_pages) == (valid ? 0 : -EINVAL));
+    for (uint32_t at = page, end; valid && at < page + n_pages; at = end) {
+        end = block_end_of(at) < page + n_pages ? block_end_of(at) : page + n_pages;
+        if (pages[at - offset].leaves)
+            for (uint32_t i = pages[at - offset].head; i < block_end_of(at); i++)
+                pages[i - offset].leaves = false;
+        else
+            unmark_part(at, end);
+    }
+}
+
+/* Frees right or wrong, and allocations, through a cache. */
+static void use_cache(void)
+{
+    static uint8_t memory[8192] __attribute__((aligned(QUIRE_BUDDY_ALIGNMENT)));
+    struct quire_buddy_request request = draw_request();
+    struct quire_buddy_cache *cache;
+    REQUIRE(quire_buddy_cache_bytes() <= sizeof memory);
+    REQUIRE(quire_buddy_cache_init(buddy, &request, draw(3000), memory, &cache) == 0);
+    for (unsigned i = draw(60); i > 0; i--) {
+        uint32_t page = draw_page();
+        unsigned order = draw_order();
+        if (draw(2)) {
+            int result = quire_buddy_cache_alloc(cache, order, &page);
+            REQUIRE(result == 0 || result == -ENOMEM || result == -EAGAIN);
+            REQUIRE(result != 0 || all_free(page, page + (1u << order)));
+            if (result == 0)
+                mark(page, page + (1u << order));
+            continue;
+        }
+        bool valid = zone_of(page) != NULL && is_allocated(page) &&
+                     (draw(8) == 0 || (page = pages[page - offset].head, true)) &&
+                     (draw(8) == 0 || (order = pages[page - offset].order, true)) &&
+                     pages[page - offset].head == page && pages[page - offset].order == order;
+        REQUIRE(quire_buddy_cache_free(cache, page, order) == (valid ? 0 : -EINVAL));
+        if (valid)
+            unmark(page, page + (1u << order));
+    }
+    if (draw(4) == 0)
+        REQUIRE(quire_buddy_validate(buddy) == 0);
+    quire_buddy_cache_drain(cache);
+    REQUIRE(quire_buddy_cache_drain(cache) == 0);
+}
+
 /* Rounds */
 
 static bool add_pages(void *context, quire_page page, unsigned order)
 {
-    REQUIRE(all_are(page, page + (1u << order), false));
+    REQUIRE(all_free(page, page + (1u << order)));
     *(uint32_t *)context += 1u << order;
     return true;
 }
@@ -247,37 +463,63 @@ static void compare_page(const struct quire_buddy_counts *counts, uint32_t page)
 {
     struct quire_buddy_block block;
     REQUIRE(quire_buddy_block(buddy, page, &block) == 0);
-    REQUIRE((block.state == QUIRE_BUDDY_ALLOCATED) == is_allocated(page));
     REQUIRE((block.state == QUIRE_BUDDY_FRESH) == (page >= counts->frontier));
-    if (block.state == QUIRE_BUDDY_ALLOCATED)
-        REQUIRE(block.head == pages[page - offset].head &&
+    if (is_in_use(page))
+        REQUIRE(block.state == pages[page - offset].state &&
+                block.head == pages[page - offset].head &&
                 block.order == pages[page - offset].order);
     else
-        REQUIRE(all_are(block.head, block.head + (1u << block.order), false));
+        REQUIRE((block.state == QUIRE_BUDDY_FRESH || block.state == QUIRE_BUDDY_FREE) &&
+                all_free(block.head, block.head + (1u << block.order)));
+}
+
+static void compare_zone(unsigned zone)
+{
+    struct quire_buddy_counts counts;
+    struct quire_buddy_free_blocks blocks;
+    uint32_t n_of[QUIRE_BUDDY_RESERVED + 1] = {0}, n_free = 0, n_in_blocks = 0;
+    REQUIRE(quire_buddy_counts(buddy, zone, &counts) == 0);
+    for (uint32_t page = counts.first; page < counts.first + counts.n_pages; page++) {
+        compare_page(&counts, page);
+        if (is_in_use(page))
+            n_of[pages[page - offset].state]++;
+    }
+    REQUIRE(counts.n_allocated == n_of[QUIRE_BUDDY_ALLOCATED]);
+    REQUIRE(counts.n_offline == n_of[QUIRE_BUDDY_OFFLINE]);
+    REQUIRE(counts.n_reserved == n_of[QUIRE_BUDDY_RESERVED]);
+    REQUIRE(counts.n_pages == counts.n_allocated + counts.n_free + counts.n_fresh +
+                                  counts.n_reserved + counts.n_offline);
+    REQUIRE(quire_buddy_each_free(buddy, zone, 0, add_pages, &n_free) == 0);
+    REQUIRE(counts.n_free == n_free);
+    REQUIRE(quire_buddy_free_blocks(buddy, zone, &blocks) == 0);
+    for (unsigned type = 0; type < QUIRE_BUDDY_N_MOBILITIES; type++)
+        for (unsigned order = 0; order <= config.max_order; order++)
+            n_in_blocks += blocks.n_blocks[type][order] << order;
+    REQUIRE(n_in_blocks == n_free);
 }
 
 static void compare(void)
 {
     REQUIRE(quire_buddy_validate(buddy) == 0);
-    for (unsigned i = 0; i < config.n_zones; i++) {
-        struct quire_buddy_counts counts;
-        REQUIRE(quire_buddy_counts(buddy, i, &counts) == 0);
-        uint32_t n_allocated = 0, n_free = 0;
-        for (uint32_t page = counts.first; page < counts.first + counts.n_pages; page++) {
-            compare_page(&counts, page);
-            n_allocated += is_allocated(page);
-        }
-        REQUIRE(counts.n_allocated == n_allocated);
-        REQUIRE(counts.n_pages == counts.n_allocated + counts.n_free + counts.n_fresh);
-        REQUIRE(quire_buddy_each_free(buddy, i, 0, add_pages, &n_free) == 0);
-        REQUIRE(counts.n_free == n_free);
-    }
+    for (unsigned i = 0; i < config.n_zones; i++)
+        compare_zone(i);
+}
+
+static void draw_marks(unsigned zone)
+{
+    marks[zone].min = draw(1 + draw(zones[zone].n_pages));
+    marks[zone].low = marks[zone].min + draw(1 + draw(zones[zone].n_pages - marks[zone].min));
+    marks[zone].high = marks[zone].low;
+    REQUIRE(quire_buddy_set_marks(buddy, zone, &marks[zone]) == 0);
 }
 
 static void draw_config(void)
 {
     config.max_order = draw(12);
     config.n_zones = 1 + draw(4);
+    config.form = draw(2) ? QUIRE_BUDDY_LISTS : QUIRE_BUDDY_TREE;
+    config.by_mobility = draw(2);
+    memset(marks, 0, sizeof marks);
     offset = draw(4) == 0 ? 0 : draw(UINT32_MAX - MAX_PAGES);
     if (draw(8) == 0)
         offset = UINT32_MAX - MAX_PAGES;
@@ -287,7 +529,23 @@ static void draw_config(void)
         zones[i].n_pages = 1 + draw(1 + draw(MAX_PAGES / 4 - 20));
         first += zones[i].n_pages + draw(20) * draw(2);
     }
-    memset(pages, NOT_ALLOCATED, sizeof pages);
+    memset(pages, NOT_IN_USE, sizeof pages);
+}
+
+/* All goes, and everything is as large as it can be again. */
+static void empty(void)
+{
+    for (uint32_t page = offset; page < offset + MAX_PAGES; page++) {
+        if (zone_of(page) == NULL || !is_in_use(page))
+            continue;
+        unsigned order = pages[page - offset].order;
+        if (is_aside(page))
+            REQUIRE(quire_buddy_online(buddy, page, 1u << order) == 0);
+        if (is_allocated(page))
+            REQUIRE(quire_buddy_free(buddy, page, order) == 0);
+        pages[page - offset].leaves = false;
+        unmark(page, page + (1u << order));
+    }
 }
 
 static void run_round(void)
@@ -299,22 +557,21 @@ static void run_round(void)
     REQUIRE(metadata != NULL);
     memset(metadata, 0, n_bytes);
     REQUIRE(quire_buddy_init(&config, metadata, n_bytes, &buddy) == 0);
-    unsigned n_steps = 100 + draw(1500), eagerness = 1 + draw(8);
+    for (unsigned i = 0; draw(3) == 0 && i < config.n_zones; i++)
+        draw_marks(i);
+    static void (*const operations[])(void) = {
+        free_block, free_block, free_range,  free_range,  extend,      extend,     set_aside,
+        online,     use_cache,  alloc_block, alloc_block, alloc_exact, alloc_bulk, alloc_block,
+    };
+    unsigned n_steps = 100 + draw(1500), eagerness = draw(8);
     for (step = 0; step < n_steps; step++) {
-        unsigned choice = draw(8 + eagerness);
-        (choice < 2   ? free_block
-         : choice < 4 ? free_range
-         : choice < 6 ? extend
-         : choice % 3 ? alloc_block
-                      : alloc_exact)();
+        unsigned choice = draw(14 + eagerness);
+        operations[choice < 14 ? choice : 9 + choice % 5]();
         if (step % 64 == 0)
             compare();
     }
     compare();
-    for (uint32_t page = offset; page < offset + MAX_PAGES; page++)
-        if (zone_of(page) != NULL && is_allocated(page))
-            REQUIRE(quire_buddy_free(buddy, page, pages[page - offset].order) == 0 &&
-                    (unmark(page, page + (1u << pages[page - offset].order)), true));
+    empty();
     compare();
     free(metadata);
 }

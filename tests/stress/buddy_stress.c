@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Threads take, extend, cut and give back pages of two small zones, so that they meet all the time.
+ * Threads take, extend, cut and give back pages of two small zones, so that they meet all the time,
+ * some of it through caches of their own, to which they free each other's blocks, too.
  *
  * Every page has an owner in a table of atomics: a thread claims each page that it is given and
  * must find it unclaimed. Beside them one thread validates, counts, walks the free lists (whose
@@ -29,6 +30,7 @@ struct held {
 static struct quire_buddy *buddy;
 static atomic_uint owners[N_PAGES]; /* relaxed: the buddy system's locks order what matters */
 static atomic_uint n_running;
+static struct quire_buddy_cache *caches[N_THREADS + 1]; /* by thread */
 
 #define REQUIRE(condition)                                                          \
     do {                                                                            \
@@ -52,12 +54,13 @@ static void change_owner(quire_page from, quire_page to, unsigned old, unsigned 
 
 static void take(struct held *held, uint64_t *random, unsigned thread)
 {
-    struct quire_buddy_zonelist list = {2, {thread & 1, ~thread & 1}};
+    struct quire_buddy_request list = {.n_zones = 2, .zone = {thread & 1, ~thread & 1}};
     uint32_t n_pages = 1 + draw(random, 40);
     unsigned order = draw(random, 6);
     bool exact = draw(random, 2);
-    int result = exact ? quire_buddy_alloc_exact(buddy, &list, n_pages, 1, &held->page)
-                       : quire_buddy_alloc(buddy, &list, order, &held->page);
+    int result = exact             ? quire_buddy_alloc_exact(buddy, &list, n_pages, 1, &held->page)
+                 : draw(random, 2) ? quire_buddy_alloc(buddy, &list, order, &held->page)
+                                   : quire_buddy_cache_alloc(caches[thread], order, &held->page);
     if (result != 0)
         return;
     held->n_pages = exact ? n_pages : 1u << order;
@@ -84,7 +87,8 @@ static void give(struct held *held, uint32_t n_pages, unsigned thread)
     change_owner(from, from + n_pages, thread, 0);
     held->n_pages -= n_pages;
     if (held->n_pages == 0 && held->order != NO_BLOCK)
-        REQUIRE(quire_buddy_free(buddy, from, held->order) == 0);
+        REQUIRE((from % 2 ? quire_buddy_free(buddy, from, held->order)
+                          : quire_buddy_cache_free(caches[thread], from, held->order)) == 0);
     else
         REQUIRE(quire_buddy_free_range(buddy, from, n_pages) == 0);
     held->order = NO_BLOCK;
@@ -108,6 +112,7 @@ static void *work(void *argument)
     for (unsigned i = 0; i < N_HELD; i++)
         if (held[i].n_pages > 0)
             give(&held[i], held[i].n_pages, thread);
+    quire_buddy_cache_drain(caches[thread]);
     atomic_fetch_sub(&n_running, 1);
     return NULL;
 }
@@ -139,7 +144,8 @@ static void look_on(void)
 int main(void)
 {
     struct quire_buddy_zone zones[2] = {{3, 1500, NULL}, {1503, N_PAGES - 1503, NULL}};
-    struct quire_buddy_config config = {8, 2, zones};
+    struct quire_buddy_config config = {
+        .max_order = 8, .n_zones = 2, .zones = zones, .by_mobility = true};
     size_t n_bytes = quire_buddy_metadata_bytes(&config);
     void *metadata = aligned_alloc(4096, (n_bytes + 4095) & ~(size_t)4095);
     for (size_t i = 0; i < n_bytes; i++)
@@ -148,6 +154,11 @@ int main(void)
 
     pthread_t threads[N_THREADS];
     n_running = N_THREADS;
+    for (unsigned i = 1; i <= N_THREADS; i++) {
+        struct quire_buddy_request request = {.mobility = (uint8_t)(i % 3)};
+        void *memory = aligned_alloc(QUIRE_BUDDY_ALIGNMENT, quire_buddy_cache_bytes());
+        REQUIRE(quire_buddy_cache_init(buddy, &request, 40, memory, &caches[i]) == 0);
+    }
     for (unsigned i = 0; i < N_THREADS; i++)
         REQUIRE(pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)(i + 1)) == 0);
     look_on();
@@ -159,6 +170,8 @@ int main(void)
         struct quire_buddy_counts counts;
         REQUIRE(quire_buddy_counts(buddy, zone, &counts) == 0 && counts.n_allocated == 0);
     }
+    for (unsigned i = 1; i <= N_THREADS; i++)
+        free(caches[i]);
     free(metadata);
     return 0;
 }

@@ -269,7 +269,7 @@ static void who_waits_for_a_lock_sleeps_and_is_woken(void **state)
     lock_take(&lock);
     assert_false(lock_try(&lock));
     assert_int_equal(pthread_create(&thread, NULL, take_and_release, NULL), 0);
-    while (atomic_load(&lock.state) != 2) /* it is about to sleep, or does */
+    while (atomic_load(&lock.n_waiting) == 0) /* it is about to sleep, or does */
         usleep(1000);
     usleep(20000);
     lock_release(&lock);
