@@ -144,7 +144,7 @@ static_checks() {
 quick() {
     static_checks
     say 'gcc'
-    build gcc gcc && suites gcc unit model misuse cli
+    build gcc gcc && suites gcc unit model misuse examples cli
 }
 
 everything() {
@@ -152,7 +152,7 @@ everything() {
     say 'gcc: everything'
     build gcc gcc && suites gcc unit model fault misuse fuzz cli stress examples programs
     say 'clang'
-    build clang clang && suites clang unit model misuse cli
+    build clang clang && suites clang unit model misuse examples cli
     sanitizers
 }
 

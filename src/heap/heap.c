@@ -225,6 +225,18 @@ void heap_unlock_all(struct heap *heap)
         central_unlock(heap, sclass);
 }
 
+/* In a fork's child, where nobody waits any more. */
+static void reset_all(struct heap *heap)
+{
+    if (heap->harden != NULL)
+        lock_reset(&heap->harden->lock);
+    lock_reset(&heap->metadata.lock);
+    lock_reset(&heap->large.lock);
+    lock_reset(&heap->spans.lock);
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+        lock_reset(&heap->centrals[sclass].lock);
+}
+
 void heap_fork_prepare(void)
 {
     lock_take(&tcache_lock);
@@ -239,7 +251,7 @@ void heap_fork_parent(void)
 
 void heap_fork_child(void)
 {
-    heap_unlock_all(&heap_process); /* who waits for them is gone; a wake-up more hurts nobody */
-    lock_release(&tcache_lock);
+    reset_all(&heap_process);
+    lock_reset(&tcache_lock);
     tcache_adopt();
 }

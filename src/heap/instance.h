@@ -95,7 +95,7 @@ struct heap {
     struct large large;
     struct metadata metadata;
     struct harden *harden; /* NULL: not hardened */
-    _Alignas(64) struct central centrals[CLASS_COUNT + 1];
+    struct central centrals[CLASS_COUNT + 1];
 };
 
 extern struct heap heap_process; /* the process's, which has thread caches */

@@ -147,7 +147,7 @@ int image_symbol(int pid, uint64_t base, const char *symbol, uint64_t *address)
     struct dynamic dynamic = {0};
     struct {
         uint32_t n_buckets, first, n_bloom_words, shift;
-    } head;
+    } head = {0};
     uint32_t hash = hash_of(symbol), index = 0, chain = 0;
     int error = strlen(symbol) < 64 ? read_dynamic(pid, base, &dynamic) : -ENOENT;
 

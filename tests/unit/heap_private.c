@@ -25,6 +25,11 @@ static void *hide(void *object)
     return object;
 }
 
+static bool is_zero(const char *bytes, size_t n_bytes)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n_bytes - 1) == 0;
+}
+
 static struct quire_heap *make(unsigned flags)
 {
     const struct quire_heap_config config = {.flags = flags};
@@ -61,8 +66,7 @@ static void free_all_frees_all(void **state)
             assert_int_equal(counts.n_small + counts.n_large + counts.used_bytes, 0);
             assert_int_equal(counts.requested_bytes, 0);
             char *zeros = quire_heap_calloc(heap, 3000, 1);
-            for (size_t i = 0; i < 3000; i++)
-                assert_int_equal(zeros[i], 0);
+            assert_true(is_zero(zeros, 3000));
             quire_heap_free(heap, zeros);
             quire_heap_trim(heap); /* or a hardened heap still holds it */
         }
@@ -97,8 +101,7 @@ static void on_the_caller_s_memory(void **state)
         size_t n = 0;
         for (char *object; (object = quire_heap_calloc(heap, 1, 1000)) != NULL; n++) {
             assert_true(object >= memory && object + 1000 <= memory + N_BYTES);
-            for (size_t i = 0; i < 1000; i++)
-                assert_int_equal(object[i], 0);
+            assert_true(is_zero(object, 1000));
             memset(object, 1, 1000);
         }
         assert_int_equal(errno, ENOMEM);
@@ -290,10 +293,7 @@ static void calloc_leaves_fresh_memory_alone(void **state)
     quire_heap_free(heap, small);
     large = quire_heap_calloc(heap, 1, 8 * MIB);
     small = quire_heap_calloc(heap, 1, 30000);
-    for (size_t i = 0; i < 8 * MIB; i++)
-        assert_true(large[i] == 0);
-    for (size_t i = 0; i < 30000; i++)
-        assert_true(small[i] == 0);
+    assert_true(is_zero(large, 8 * MIB) && is_zero(small, 30000));
     quire_heap_free(heap, large);
     quire_heap_free(heap, small);
     quire_heap_trim(heap); /* and what was given back is zero again, for nothing */
