@@ -4,8 +4,8 @@
  *
  *   extent_bench [PEER.so ...]       see peer.h for what a peer exports
  *
- * Processor time, for Quire's policies and each peer, over 256 MiB, in turns, N_TURNS times, the best
- * of each kept; ratios are to the default, tlsf:
+ * Processor time, for Quire's policies and each peer, over 256 MiB, in turns, N_TURNS times, the
+ * best of each kept; ratios are to the default, tlsf:
  *
  *   pair 64, 4K      alloc and free of one extent, over and over, in an empty space
  *   fill, drain      32768 extents of 16 to 8192 bytes; freed in random order

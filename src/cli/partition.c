@@ -96,7 +96,7 @@ static void parse_fixed(struct argp_state *state, struct replay_policy *policy, 
     if (policy->lengths == NULL)
         argp_failure(state, CLI_EXIT_FAILED, ENOMEM, "'%s'", policy->name);
     for (char *one = strtok_r(sizes, "+", &rest); one != NULL; one = strtok_r(NULL, "+", &rest)) {
-        uint64_t count, length;
+        uint64_t count = 0, length = 0;
         if (parse_partitions(one, &count, &length) != 0)
             argp_error(state, "'%s' in '%s' is no partition: give SIZE or NxSIZE, as 64K or 8x64K",
                        one, policy->name);

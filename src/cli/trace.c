@@ -108,7 +108,7 @@ static int make_room_for_names(struct parser *parser)
         return -ENOMEM;
     parser->table = table;
     parser->table_size = size;
-    for (size_t i = 0; i < size_before; i++)
+    for (size_t i = 0; before != NULL && i < size_before; i++)
         if (before[i] != 0)
             *find_name(parser, name_of(parser, before[i] - 1)) = before[i];
     free(before);

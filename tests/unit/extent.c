@@ -392,7 +392,10 @@ static void a_saved_space_is_opened_elsewhere(void **state)
         memset(metadata, 0xff, sizeof metadata);
         assert_int_equal(quire_extent_open(copy, sizeof copy, &space), 0);
         struct quire_extent_stats after = stats_of();
-        assert_memory_equal(&before, &after, sizeof before);
+        assert_int_equal(before.n_used, after.n_used);
+        assert_int_equal(before.largest, after.largest);
+        assert_int_equal(before.n_holes, after.n_holes);
+        assert_int_equal(before.metadata_bytes, after.metadata_bytes);
         assert_int_equal(quire_extent_free(space, made[0]), 0);
         assert_int_equal(quire_extent_open(copy, 100, &space), -ENOSPC);
         assert_int_equal(quire_extent_open(copy, 10 << 10, &space), -ENOSPC);
