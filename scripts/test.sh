@@ -96,7 +96,7 @@ suites() {
 }
 
 sources() {
-    find src include tests bench -name '*.[ch]' 2>/dev/null | sort
+    find src include tests bench examples -name '*.[ch]' 2>/dev/null | sort
 }
 
 format() {
@@ -144,15 +144,15 @@ static_checks() {
 quick() {
     static_checks
     say 'gcc'
-    build gcc gcc && suites gcc unit model misuse cli
+    build gcc gcc && suites gcc unit model misuse examples cli
 }
 
 everything() {
     static_checks
     say 'gcc: everything'
-    build gcc gcc && suites gcc unit model fault misuse fuzz cli stress programs
+    build gcc gcc && suites gcc unit model fault misuse examples fuzz cli stress programs
     say 'clang'
-    build clang clang && suites clang unit model misuse cli
+    build clang clang && suites clang unit model misuse examples cli
     sanitizers
 }
 

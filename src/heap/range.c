@@ -12,7 +12,11 @@
  * may be warm:
  *
  *   - at most an eighth of what is used, or WARM_FLOOR_PAGES if that is more. A free that exceeds
- * it purges down to half of it, the largest blocks first, so the next free is not the next purge;
+ *     it purges down to half of it, the largest blocks first, so the next free is not the next
+ *     purge;
+ *   - more where a purge was regretted: as many pages as were dropped and wanted again before the
+ *     next look at the clock are kept from then on (n_keep), a quarter less with each look. So a
+ *     program that fills and drains its memory over and over pays for it once;
  *   - less with time: what was warm and unused for a whole DECAY_NS is purged. Nobody wakes up for
  *     it; the clock is read at every CALLS_A_LOOK-th call;
  *   - a run beyond DROP_PAGES is purged as it is freed.
@@ -180,6 +184,8 @@ static void decay(struct heap_range *range)
     if (now_ns - range->tick_ns < DECAY_NS)
         return;
     range->tick_ns = now_ns;
+    range->n_dropped = 0;
+    range->n_keep -= range->n_keep / 4;
     if (range->n_idle > 0)
         purge_to(range, range->n_warm - range->n_idle);
     range->n_idle = range->n_warm;
@@ -187,8 +193,27 @@ static void decay(struct heap_range *range)
 
 static uint32_t warm_limit(const struct heap_range *range)
 {
-    uint32_t share = range->n_used / WARM_SHARE;
-    return share > WARM_FLOOR_PAGES ? share : WARM_FLOOR_PAGES;
+    uint32_t limit = range->n_used / WARM_SHARE;
+    limit = limit > WARM_FLOOR_PAGES ? limit : WARM_FLOOR_PAGES;
+    return limit > range->n_keep ? limit : range->n_keep;
+}
+
+/* L. Too much is warm. */
+static void purge_for_room(struct heap_range *range)
+{
+    uint32_t before = range->n_warm;
+    purge_to(range, warm_limit(range) / 2);
+    range->n_dropped += before - range->n_warm;
+}
+
+/* L. Clean pages are taken that may have been dropped a moment ago. */
+static void regret(struct heap_range *range, uint32_t n_clean)
+{
+    uint32_t n = n_clean < range->n_dropped ? n_clean : range->n_dropped;
+    range->n_dropped -= n;
+    range->n_keep += 2 * n; /* a purge goes down to half */
+    if (range->n_keep > range->n_pages / 2)
+        range->n_keep = range->n_pages / 2;
 }
 
 static bool has_huge_pages(const struct heap_range *range)
@@ -233,6 +258,8 @@ static bool take_into_use(struct heap_range *range, uint32_t page, uint32_t n_pa
     uint32_t n_dirty = set_dirty(range, page, end, true);
     range->n_warm -= n_dirty;
     range->n_used += n_pages;
+    if (range->n_dropped > 0)
+        regret(range, n_pages - n_dirty);
     if (range->n_idle > range->n_warm)
         range->n_idle = range->n_warm;
     *zeroed = n_dirty == 0;
@@ -285,12 +312,12 @@ static void range_free(void *context, void *run, size_t n_pages)
     lock_take(&range->lock);
     range->n_used -= n;
     range->n_warm += n; /* all have had their bits since they were handed out */
-    if (range->owned && n > DROP_PAGES)
-        drop(range, page, n);
+    if (range->owned && n > DROP_PAGES && n > range->n_keep && drop(range, page, n))
+        range->n_dropped += n;
     if (quire_buddy_free_range(range->buddy, page, n) < 0)
         log_error("heap: pages %u+%u are not allocated", page, n);
     if (range->n_warm > warm_limit(range))
-        purge_to(range, warm_limit(range) / 2);
+        purge_for_room(range);
     decay(range);
     lock_release(&range->lock);
 }

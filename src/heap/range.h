@@ -23,9 +23,11 @@ struct heap_range {
     uint64_t *dirty; /* a bit a page: it may hold something else than zeros */
     uint32_t n_used; /* handed out */
     uint32_t n_warm;
-    uint32_t n_idle;  /* the least that n_warm was since `tick_ns` */
-    uint32_t n_calls; /* since the clock was last read */
-    uint32_t n_moved; /* runs whose pages came from elsewhere: a mapping of the kernel's each */
+    uint32_t n_idle;    /* the least that n_warm was since `tick_ns` */
+    uint32_t n_dropped; /* by purges for want of room among the warm, since `tick_ns` */
+    uint32_t n_keep;    /* pages that were dropped and wanted again soon: as many more are kept */
+    uint32_t n_calls;   /* since the clock was last read */
+    uint32_t n_moved;   /* runs whose pages came from elsewhere: a mapping of the kernel's each */
     uint64_t tick_ns;
     size_t metadata_bytes; /* of address space */
 };

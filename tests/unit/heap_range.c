@@ -152,6 +152,28 @@ static void what_is_idle_goes_back(void **state)
     give(other, 1);
 }
 
+/* Who fills and drains over and over does not pay for it each time. */
+static void what_is_wanted_again_is_kept(void **state)
+{
+    enum { N = 64, MOST_ROUNDS = 200 };
+    static char *runs[N];
+    size_t n_resident = 0;
+    bool zeroed;
+
+    for (unsigned round = 0; round < MOST_ROUNDS && n_resident < N * MIB_PAGES / 2; round++) {
+        n_resident = 0;
+        for (size_t i = 0; i < N; i++)
+            memset(runs[i] = take(MIB_PAGES / 2, 1, &zeroed), 1, MIB_PAGES / 2 * PAGE);
+        for (size_t i = 0; i < N; i++)
+            give(runs[i], MIB_PAGES / 2);
+        for (size_t i = 0; i < N; i++)
+            n_resident += resident_pages(runs[i], MIB_PAGES / 2);
+        if (round == 0)
+            assert_true(n_resident < N * MIB_PAGES / 2);
+    }
+    assert_int_equal(n_resident, N * MIB_PAGES / 2);
+}
+
 static void a_very_large_run_goes_back_at_once(void **state)
 {
     bool zeroed = false;
@@ -263,11 +285,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(what_was_never_used_is_zero), TEST(what_was_purged_is_zero),
-        TEST(partly_warm_is_not_zero),     TEST(a_peak_goes_back),
-        TEST(what_is_idle_goes_back),      TEST(a_very_large_run_goes_back_at_once),
-        TEST(alignment_is_by_address),     TEST(extends_in_place_and_moves_pages),
-        TEST(too_much_is_refused),         TEST(over_memory_that_is_there),
+        TEST(what_was_never_used_is_zero),
+        TEST(what_was_purged_is_zero),
+        TEST(partly_warm_is_not_zero),
+        TEST(a_peak_goes_back),
+        TEST(what_is_idle_goes_back),
+        TEST(what_is_wanted_again_is_kept),
+        TEST(a_very_large_run_goes_back_at_once),
+        TEST(alignment_is_by_address),
+        TEST(extends_in_place_and_moves_pages),
+        TEST(too_much_is_refused),
+        TEST(over_memory_that_is_there),
         TEST(a_fork_s_child_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
