@@ -29,8 +29,7 @@
 
 #define OWNED_MOST_BYTES 512u          /* larger objects share few lines */
 #define OWN_LOOKS 4u                   /* spans looked at in each list */
-#define SHARE_BYTES ((size_t)64 << 10) /* a class that holds less than this is not shared for it \
-                                        */
+#define SHARE_BYTES ((size_t)64 << 10) /* a class that holds less gets another span instead */
 
 static void link_span(struct central *central, struct span *span, unsigned fill)
 {
