@@ -6,6 +6,7 @@
 #   make test       every test, as CI runs them
 #   make check      format, lint, unit and model tests: a minute
 #   make bench      Quire beside glibc and beside the kernel's zram, figures and ratios
+#   make bench-heap its heap beside mimalloc, jemalloc and tcmalloc: time and memory
 #   make install    to PREFIX (/usr/local)
 
 BUILD  := build
@@ -16,7 +17,7 @@ CMD    ?=
 export RAM CMD
 
 
-.PHONY: all deps run test check bench install clean help
+.PHONY: all deps run test check bench bench-heap install clean help
 .DEFAULT_GOAL := all
 
 all: deps
@@ -39,6 +40,10 @@ bench: all
 	@scripts/install-deps.sh test
 	@bench/ample/run.py --quire $(BUILD)/quire
 	@bench/pager/run.py --quire $(BUILD)/quire
+
+bench-heap: all
+	@scripts/install-deps.sh bench
+	@bench/heap/run.py --quire $(BUILD)/libquire-preload.so --rounds 3
 
 install: all
 	meson configure $(BUILD) -Dprefix=$(PREFIX)

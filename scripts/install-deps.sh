@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs what Quire needs on Debian and Ubuntu: `install-deps.sh build|test ...`.
+# Installs what Quire needs on Debian and Ubuntu: `install-deps.sh build|test|bench ...`.
 #
 #   build   compilers, meson and the libraries that Quire links
 #   test    linters, sanitizers, and the real programs that the tests run
+#   bench   the allocators that bench/heap measures beside Quire's, and what it runs
 #
 # Does nothing, in a few milliseconds, when everything is there. Elsewhere it looks for the tools
 # and libraries themselves and names what is missing.
@@ -25,6 +26,10 @@ test_packages=(
     g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
     e2fsprogs man-db mount procps util-linux
+)
+
+bench_packages=(
+    libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools
 )
 
 die() {
@@ -97,6 +102,7 @@ install_with_apt() {
         case $set in
         build) want+=("${build_packages[@]}") ;;
         test) want+=("${test_packages[@]}") ;;
+        bench) want+=("${bench_packages[@]}") ;;
         esac
     done
     find_missing "${want[@]}"
@@ -130,7 +136,8 @@ main() {
     (($#)) || set -- build
     local set
     for set in "$@"; do
-        [[ $set == build || $set == test ]] || die "no such set: $set (build, test)"
+        [[ $set == build || $set == test || $set == bench ]] ||
+            die "no such set: $set (build, test, bench)"
     done
     if have apt-get && have dpkg-query; then
         install_with_apt "$@"

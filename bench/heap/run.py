@@ -29,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DEBIAN = {"mimalloc": "libmimalloc.so.2", "jemalloc": "libjemalloc.so.2",
           "tcmalloc": "libtcmalloc_minimal.so.4"}
+MEANS = {"time": "seconds", "CPU time": "cpu_seconds", "peak memory": "peak_kib"}
 START = "start of a program"  # its time and memory are shown, but are in no mean
 
 # name: program and its arguments
@@ -276,27 +277,25 @@ def print_result(title, figures):
 
 
 def summary(results):
-    """{allocator: (time, peak, worst time, worst peak)}, ratios to the best peer."""
+    """{allocator: means and worst lines}, of ratios to the best peer."""
     lines = [figures for name, figures in results.items() if name != START]
     sums = {}
     for name in lines[0]:
-        ratios = [[figures[name][column] / best_peer(figures, column) for figures in lines]
-                  for column in ("seconds", "peak_kib")]
-        sums[name] = {"time": geometric_mean(ratios[0]), "peak": geometric_mean(ratios[1]),
-                      "worst_time": max(ratios[0]), "worst_peak": max(ratios[1])}
+        sums[name] = {}
+        for what, column in MEANS.items():
+            ratios = [figures[name][column] / best_peer(figures, column) for figures in lines]
+            sums[name][what] = {"mean": geometric_mean(ratios), "worst": max(ratios)}
     return sums
 
 
 def print_summary(results):
     sums = summary(results)
-    best = {key: min(sums[n][key] for n in sums if n != "quire") for key in ("time", "peak")}
     print()
-    print_row("geometric means: time", [f"{s['time']:.3f}" for s in sums.values()])
-    print_row("  over the best one's", [f"{s['time'] / best['time']:.3f}" for s in sums.values()])
-    print_row("  worst line", [f"{s['worst_time']:.2f}" for s in sums.values()])
-    print_row("geometric means: peak memory", [f"{s['peak']:.3f}" for s in sums.values()])
-    print_row("  over the best one's", [f"{s['peak'] / best['peak']:.3f}" for s in sums.values()])
-    print_row("  worst line", [f"{s['worst_peak']:.2f}" for s in sums.values()])
+    for what in MEANS:
+        best = min(sums[name][what]["mean"] for name in sums if name != "quire")
+        print_row(f"{what}: geometric mean", [f"{s[what]['mean']:.3f}" for s in sums.values()])
+        print_row("  over the best one's", [f"{s[what]['mean'] / best:.3f}" for s in sums.values()])
+        print_row("  worst line", [f"{s[what]['worst']:.2f}" for s in sums.values()])
     return sums
 
 

@@ -27,10 +27,10 @@
  */
 #include "heap/central.h"
 
-#define OWNED_MOST_BYTES 512u          /* larger objects share few lines */
-#define OWN_LOOKS 4u                   /* spans looked at in each list */
-#define SHARE_BYTES ((size_t)64 << 10) /* a class that holds less than this is not shared for it \
-                                        */
+#define OWNED_MOST_BYTES 512u /* larger objects share few lines */
+#define POPULATE_SPANS 16u    /* from here on a span more is at most a twelfth of the class */
+#define OWN_LOOKS 4u          /* spans looked at in each list */
+#define SHARE_BYTES ((size_t)64 << 10) /* a class that holds less gets another span instead */
 
 static void link_span(struct central *central, struct span *span, unsigned fill)
 {
@@ -107,12 +107,24 @@ static struct span *choose(const struct central *central, unsigned sclass, unsig
     return span == NULL && has_much_free(central, sclass) ? fullest(central) : span;
 }
 
+/* Its memory with one call, where a class grows so much that all of it will soon be used. */
+static void populate(const struct heap *heap, const struct central *central,
+                     const struct span *span)
+{
+    const struct heap_source *source = &heap->runs.source;
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+
+    if (central->n_spans >= POPULATE_SPANS && span->first_fresh == 0 && source->populate != NULL)
+        source->populate(source->context, run_address(heap, first), span->n_pages);
+}
+
 static struct span *add_span(struct heap *heap, struct central *central, unsigned sclass)
 {
     enum class_span kind = central->n_spans < 4 ? CLASS_SPAN_FIRST : CLASS_SPAN_LATER;
     struct span *span = span_new(heap, sclass, kind);
     if (span == NULL)
         return NULL;
+    populate(heap, central, span);
     link_span(central, span, SPAN_EMPTY);
     central->n_spans++;
     central->n_pages += span->n_pages;

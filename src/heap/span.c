@@ -138,9 +138,6 @@ struct span *span_new(struct heap *heap, unsigned sclass, enum class_span kind)
         give_struct(heap, span);
         return NULL;
     }
-    const struct heap_source *source = &heap->runs.source;
-    if (zeroed && kind != CLASS_SPAN_FIRST && source->populate != NULL)
-        source->populate(source->context, run, shape->n_pages[kind]);
     span->n_pages = shape->n_pages[kind];
     span->n_live = 0;
     span->first_fresh = zeroed ? 0 : shape->n_objects[kind];
