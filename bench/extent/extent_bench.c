@@ -142,7 +142,7 @@ static double mix(const struct allocator *allocator, unsigned percent, unsigned 
     double start = 0;
     random_state = 7;
     *n_failed = 0;
-    for (unsigned step = 0; n_operations < N_MIX; step++) {
+    for (unsigned step = 0; step <= 1 || n_operations < N_MIX; step++) { /* 0: fills */
         if (step == 1) {
             start = now_ns();
             n_operations = 0;
