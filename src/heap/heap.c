@@ -14,7 +14,7 @@
  *                       |
  *                 the source's page runs
  *
- * The fast paths of malloc and free are the magazines' pop and push, inlined here; everything else
+ * The fast paths of malloc and free are the magazines' pop and push (fast.h); everything else
  * leaves them at the first odd word.
  *
  * Locks, in the order in which one thread may hold them: tcache_lock, the classes' by number, the
@@ -24,8 +24,8 @@
 #include "heap/heap.h"
 
 #include "base/checked.h"
-#include "heap/cache.h"
 #include "heap/direct.h"
+#include "heap/fast.h"
 #include "heap/harden.h"
 
 #include <string.h>
@@ -84,12 +84,8 @@ static __attribute__((noinline)) void *malloc_slowly(size_t n_bytes)
 
 void *heap_malloc(size_t n_bytes)
 {
-    if (unlikely(n_bytes > CLASS_MAX_BYTES))
-        return malloc_slowly(n_bytes);
-    void *object = tcache_pop(class_of(n_bytes));
-    if (unlikely(object == NULL))
-        return malloc_slowly(n_bytes);
-    return object_address(object);
+    void *object = heap_fast_malloc(n_bytes);
+    return likely(object != NULL) ? object : malloc_slowly(n_bytes);
 }
 
 /* As malloc_slowly. */
@@ -150,15 +146,8 @@ static __attribute__((noinline)) void free_slowly(void *object)
 
 void heap_free(void *object)
 {
-    size_t page = run_page(&heap_process, object);
-    if (likely(page < heap_process.runs.n_pages && (uintptr_t)object % 16 == 0)) {
-        /* relaxed: whoever passed the object on made its entry visible too */
-        uint32_t entry = atomic_load_explicit(&heap_process.runs.entries[page],
-                                              memory_order_relaxed);
-        if (likely(tcache_push(run_code(entry), object)))
-            return;
-    }
-    free_slowly(object);
+    if (unlikely(!heap_fast_free(object)))
+        free_slowly(object);
 }
 
 void *heap_realloc(void *object, size_t n_bytes)

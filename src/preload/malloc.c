@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/meta.h"
 #include "base/sys.h"
+#include "heap/fast.h"
 #include "heap/heap.h"
 #include "preload/preload.h"
 
@@ -95,7 +96,7 @@ static inline void *or_enomem(void *object)
     return object;
 }
 
-EXPORT void *malloc(size_t n_bytes)
+static __attribute__((noinline)) void *malloc_slowly(size_t n_bytes)
 {
     if (!is_ready())
         return or_enomem(early_alloc(16, n_bytes));
@@ -103,12 +104,24 @@ EXPORT void *malloc(size_t n_bytes)
     return or_enomem(heap_malloc(n_bytes));
 }
 
-EXPORT void free(void *object)
+EXPORT void *malloc(size_t n_bytes)
 {
-    if (!object || __builtin_expect(early_owns(object), 0))
+    void *object = heap_fast_malloc(n_bytes); /* NULL, too, before the library is ready */
+    return __builtin_expect(object != NULL, 1) ? object : malloc_slowly(n_bytes);
+}
+
+static __attribute__((noinline)) void free_slowly(void *object)
+{
+    if (object == NULL || early_owns(object))
         return;
     note_thread();
     heap_free(object); /* keeps errno: it makes its system calls itself */
+}
+
+EXPORT void free(void *object)
+{
+    if (__builtin_expect(!heap_fast_free(object), 0))
+        free_slowly(object);
 }
 
 EXPORT void *calloc(size_t n_objects, size_t n_bytes)

@@ -337,6 +337,47 @@ static void *in_a_thread(void *argument)
     return NULL;
 }
 
+/* What a thread took, while it goes on living. */
+struct taker {
+    pthread_barrier_t taken, done;
+    void *objects[100];
+};
+
+static void *take_and_stay(void *argument)
+{
+    struct taker *taker = argument;
+    for (size_t i = 0; i < 100; i++)
+        taker->objects[i] = heap_malloc(48);
+    pthread_barrier_wait(&taker->taken);
+    pthread_barrier_wait(&taker->done);
+    for (size_t i = 0; i < 100; i++)
+        heap_free(taker->objects[i]);
+    heap_thread_exit();
+    return NULL;
+}
+
+static void two_threads_small_objects_share_no_page(void **state)
+{
+    static struct taker takers[2];
+    pthread_t threads[2];
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_barrier_init(&takers[i].taken, NULL, 2);
+        pthread_barrier_init(&takers[i].done, NULL, 2);
+        assert_int_equal(pthread_create(&threads[i], NULL, take_and_stay, &takers[i]), 0);
+        pthread_barrier_wait(&takers[i].taken);
+    }
+    for (size_t i = 0; i < 100; i++)
+        for (size_t j = 0; j < 100; j++)
+            assert_int_not_equal((uintptr_t)takers[0].objects[i] / HEAP_SOURCE_PAGE,
+                                 (uintptr_t)takers[1].objects[j] / HEAP_SOURCE_PAGE);
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_barrier_wait(&takers[i].done);
+        pthread_join(threads[i], NULL);
+    }
+    heap_trim();
+    assert_int_equal(heap_validate(), 0);
+}
+
 static void threads_leave_nothing(void **state)
 {
     static void *objects[1000];
@@ -476,6 +517,7 @@ int main(void)
         TEST(metadata_is_a_hundredth),
         TEST(scrub_finds_dead_objects),
         TEST(scrub_of_a_dead_page),
+        TEST(two_threads_small_objects_share_no_page),
         TEST(threads_leave_nothing),
         TEST(classes_that_a_thread_left_are_given_back),
         TEST(a_trim_reaches_other_threads_caches),
