@@ -505,7 +505,8 @@ class Stats(InDirectory):
             return self.figures("--ram", "16M", f"--codec={codec}", "python3", "-c",
                                 program)["compression_ratio"]
         self.assertGreater(ratio("auto", text), 1.2 * ratio("lz4", text))
-        self.assertLess(ratio("auto", noise), 1.25 * ratio("lz4", noise))
+        # Nearer to LZ4's: a slow start may leave the pool short of room, and some pages to zstd.
+        self.assertLess(ratio("auto", noise), (ratio("lz4", noise) + ratio("zstd", noise)) / 2)
 
     def test_a_signals_status(self):
         self.assertEqual(self.figures("sh", "-c", "kill -9 $$")["exit_status"], 137)

@@ -6,6 +6,7 @@
  *
  *    heap_model [SEED [N_OPERATIONS]]
  */
+#include "heap_random.h"
 #include "heap_source.h"
 
 #include <stdio.h>
@@ -21,25 +22,6 @@ static struct object {
     unsigned char pattern;
 } slots[N_SLOTS];
 static uint16_t *owners; /* by 16 bytes: slot + 1, or 0 */
-static uint64_t seed;
-static unsigned long operation;
-
-static uint64_t random_next(void) /* xorshift64*: S. Vigna, 2016 */
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return seed * 2685821657736338717u;
-}
-
-static void require(bool condition, const char *what)
-{
-    if (condition)
-        return;
-    printf("operation %lu: %s\n", operation, what);
-    fflush(stdout);
-    abort();
-}
 
 static size_t random_size(void)
 {

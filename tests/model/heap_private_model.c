@@ -5,6 +5,7 @@
  *
  *    heap_private_model [SEED [N_OPERATIONS]]
  */
+#include "heap_random.h"
 #include <quire/heap.h>
 
 #include <stdio.h>
@@ -24,25 +25,6 @@ static struct object {
 static unsigned char taken[N_BYTES / 16];
 static unsigned char *memory;
 static struct quire_heap *heap;
-static uint64_t seed;
-static unsigned long operation;
-
-static uint64_t random_next(void) /* xorshift64*: S. Vigna, 2016 */
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return seed * 2685821657736338717u;
-}
-
-static void require(bool condition, const char *what)
-{
-    if (condition)
-        return;
-    printf("operation %lu: %s\n", operation, what);
-    fflush(stdout);
-    abort();
-}
 
 static void mark(const struct object *object, bool on)
 {
