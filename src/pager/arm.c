@@ -12,6 +12,7 @@
  */
 #include "base/meta.h"
 #include "base/uffd.h"
+#include "pager/copies.h"
 #include "pager/internal.h"
 #include "store/swap.h"
 
@@ -71,6 +72,8 @@ static int init_tables(void)
     int error = init_queue();
     if (!error)
         error = staging_init(&pager.staging, 2u << log2_ceil(marks.staging + 256));
+    if (!error)
+        error = copies_init(pager.n_pages);
     if (!error)
         error = init_store();
     if (!error)

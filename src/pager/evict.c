@@ -39,7 +39,7 @@ struct leftovers {          /* of an eviction: what could not be moved */
 
 void evict_requeue(uint32_t page)
 {
-    page_entry kind = table_get(&pager.table, page) & (KINDS | PAGE_RAW);
+    page_entry kind = table_get(&pager.table, page) & (KINDS | PAGE_RAW | PAGE_KEPT);
     pager_make_resident(page);
     if (kind)
         table_set(&pager.table, page, table_get(&pager.table, page) | kind);

@@ -19,6 +19,7 @@
 #include "base/checked.h"
 #include "base/meta.h"
 #include "base/uffd.h"
+#include "pager/copies.h"
 #include "pager/internal.h"
 #include "pager/window.h"
 
@@ -89,11 +90,14 @@ static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done, bool clean)
 {
     for (uint32_t i = 0; i < n_done; i++) {
         page_entry entry = table_get(&pager.table, page + i);
-        if (page_state(entry) == PAGE_STORED)
-            store_drop(pager.store, page_payload(entry));
+        store_ref ref = page_state(entry) == PAGE_STORED ? page_payload(entry) : 0;
         pager_make_resident(page + i);
         if (clean)
             table_set(&pager.table, page + i, table_get(&pager.table, page + i) | PAGE_CLEAN);
+        if (ref && clean && copies_is_worth(ref))
+            copies_keep(page + i, ref);
+        else if (ref)
+            store_drop(pager.store, ref);
     }
     for (uint32_t i = n_done; i < n_pages; i++)
         table_set(&pager.table, page + i, table_get(&pager.table, page + i) & ~PAGE_BUSY);
@@ -288,7 +292,10 @@ static struct waiters serve_stored(uint32_t page, page_entry entry, bool to_read
  */
 static struct waiters serve_resident(uint32_t page)
 {
-    install_writable(page, zeros, 1);
+    bool dropped = true; /* stays so where zeros were installed */
+    install(page, zeros, 1, &dropped);
+    if (dropped)
+        sharing_make_own(page);
     lock_release(&pager.lock);
     return (struct waiters){page, 1};
 }
