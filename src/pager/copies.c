@@ -2,7 +2,7 @@
 /* copies: see copies.h. */
 #include "pager/copies.h"
 
-#include "pager/internal.h"
+#include "pager/reclaim.h"
 
 #define FILE_SHARE 2 /* copies in the file are kept until one part in so many of it is used */
 
@@ -31,7 +31,7 @@ bool copies_is_worth(store_ref ref)
     case STORE_FILE:
         break;
     }
-    return file_has_room();
+    return writeback_is_possible() && file_has_room();
 }
 
 void copies_keep(uint32_t page, store_ref ref)

@@ -37,6 +37,7 @@ enum pager_state {
  *   P3  a RESIDENT entry's payload is its position in the queue; other slots there are stale
  *   P4  a STAGED entry's payload is a slot whose page is this one
  *   P5  n_busy == entries with PAGE_BUSY
+ *   P6  see copies.h
  */
 struct pager {
     struct control *control;   /* NULL: no paging */
