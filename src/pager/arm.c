@@ -32,7 +32,8 @@ static int init_queue(void)
     /* Twice what can be resident: at most half of the slots are stale when it is full. */
     uint64_t capacity = (uint64_t)2
                         << log2_ceil((size_t)control_budget(pager.control) + QUEUE_LEAST);
-    return fifo_open(&pager.queue, capacity);
+    int error = fifo_open(&pager.queue, capacity);
+    return error ? error : drop_behind_open(&pager.behind, capacity);
 }
 
 static int open_swap(void)

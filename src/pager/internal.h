@@ -10,6 +10,7 @@
 #include "pager/regions.h"
 #include "pager/staging.h"
 #include "pager/table.h"
+#include "policy/drop_behind.h"
 #include "policy/fifo.h"
 #include "policy/protection.h"
 #include "policy/readahead.h"
@@ -65,6 +66,7 @@ struct pager {
     struct fifo queue;            /* L: resident pages by arrival */
     struct staging staging;       /* L, but see staging.h */
     struct readahead touch, load; /* L: streams of first touches, of pages from the store */
+    struct drop_behind behind;    /* L: what streams read ahead, with kept copies */
     struct protection protection; /* L: whether what comes in to be read is protected */
     struct store *store;          /* L, but see store.h; exists once armed */
     uint32_t n_busy;              /* L */
