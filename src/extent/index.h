@@ -8,7 +8,7 @@
 
 #include "extent/space.h"
 
-#define INDEX_N_LOOKS 4 /* holes of a request's own class, before the next one is taken */
+#define INDEX_N_LOOKS 2 /* holes of a request's own class, before the next one is taken */
 
 void index_insert_tree(struct quire_extent_space *space, uint32_t hole);
 void index_remove_tree(struct quire_extent_space *space, uint32_t hole);
