@@ -209,7 +209,8 @@ static inline void refill(const struct allocator *allocator, struct mix *mix, bo
         }
         if (looks) {
             uint64_t end = allocator->offset(mix->space, handle) + length;
-            end -= mix->n * allocator->header_bytes;
+            uint64_t headers_bytes = mix->n * allocator->header_bytes; /* if none lies above it */
+            end -= headers_bytes < end ? headers_bytes : end;
             mix->highest = end > mix->highest ? end : mix->highest;
         }
         handles[mix->n] = handle;
