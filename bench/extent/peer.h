@@ -2,7 +2,7 @@
 /*
  * peer: what a placement allocator exports, as a shared library, to be measured by extent_bench.
  *
- * Write these five functions over the allocator in question, link both into one shared library and
+ * Write these functions over the allocator in question, link both into one shared library and
  * give its path:  cc -shared -fPIC -O3 -o peer.so adapter.c allocator.c
  *
  * The space is [0, length) bytes. An allocator that keeps its metadata within the managed memory
@@ -27,6 +27,10 @@ void peer_delete(void *space);
 /* A handle, or PEER_NONE: no room. */
 uint64_t peer_alloc(void *space, uint64_t length);
 void peer_free(void *space, uint64_t handle);
+/* Where what a handle holds begins, from the start of the space. */
+uint64_t peer_offset(void *space, uint64_t handle);
+/* Of the managed memory, before each extent. */
+uint64_t peer_header_bytes(void);
 
 #ifdef __cplusplus
 }

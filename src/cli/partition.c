@@ -127,19 +127,20 @@ static void parse_policy(struct argp_state *state, struct arguments *arguments, 
         argp_error(state, "more than %d policies", MAX_POLICIES);
     struct replay_policy *policy = &arguments->policies[arguments->n_policies++];
     *policy = (struct replay_policy){0};
-    snprintf(policy->name, sizeof policy->name, "%s", text);
+    policy->name = strdup(text);
+    if (policy->name == NULL)
+        argp_failure(state, CLI_EXIT_FAILED, ENOMEM, "'%s'", text);
     for (unsigned i = 0; i < QUIRE_EXTENT_N_POLICIES; i++) {
         policy->policy = (enum quire_extent_policy)i;
         if (strcmp(text, quire_extent_policy_name(policy->policy)) == 0)
             return;
     }
-    char *sizes = strchr(text, ':');
+    size_t n = strcspn(text, ":");
     policy->is_fixed = true;
-    for (unsigned i = 0; sizes != NULL && i < 3; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         policy->assignment = fixed[i].assignment;
-        if (strlen(fixed[i].name) == (size_t)(sizes - text) &&
-            strncmp(text, fixed[i].name, strlen(fixed[i].name)) == 0) {
-            parse_fixed(state, policy, sizes + 1);
+        if (strlen(fixed[i].name) == n && strncmp(text, fixed[i].name, n) == 0) {
+            parse_fixed(state, policy, text + n + (text[n] == ':'));
             return;
         }
     }
@@ -308,12 +309,12 @@ static void print_text(const struct arguments *arguments, const struct trace *tr
            trace->n_ends, size_format(peak, buffer, sizeof buffer));
     printf("%-*s  %10s  %8s  %10s  %16s  %17s  %17s\n", width, "", "", "", "largest", "waiting",
            "external fragm. %", "internal fragm. %");
-    printf("%-*s  %10s  %8s  %10s  %8s %7s  %5s %5s %5s  %5s %5s %5s  %10s  %10s\n", width,
+    printf("%-*s  %10s  %8s  %10s  %8s %7s  %5s %5s %5s  %5s %5s %5s  %10s  %10s  %11s\n", width,
            "policy", "space", "failures", "failed", "mean", "max", "mean", "max", "end", "mean",
-           "max", "end", "moved", "peak use");
+           "max", "end", "moved", "peak use", "highest end");
     for (unsigned i = 0; i < arguments->n_policies; i++) {
         const struct replay_result *result = &results[i];
-        char space[24], failed[24], moved[24], used[24];
+        char space[24], failed[24], moved[24], used[24], highest[24];
         printf(
             "%-*s  %9s  %8llu  %9s  %8.1f %7llu", width, arguments->policies[i].name,
             size_format(result->space, space, sizeof space), (unsigned long long)result->n_failed,
@@ -321,8 +322,9 @@ static void print_text(const struct arguments *arguments, const struct trace *tr
             result->wait_mean, (unsigned long long)result->wait_max);
         print_share(&result->external);
         print_share(&result->internal);
-        printf("  %10s  %10s\n", size_format(result->n_moved, moved, sizeof moved),
-               size_format(result->peak_used, used, sizeof used));
+        printf("  %10s  %10s  %11s\n", size_format(result->n_moved, moved, sizeof moved),
+               size_format(result->peak_used, used, sizeof used),
+               size_format(result->highest_end, highest, sizeof highest));
     }
 }
 
@@ -333,16 +335,16 @@ static json_t *build_share(const struct replay_share *share)
 
 static json_t *build_result(const struct replay_policy *policy, const struct replay_result *result)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:{s:I, s:f, s:I}, s:o, s:o, s:I, s:I, s:I}",
-                     "policy", policy->name, "space_bytes", (json_int_t)result->space, "placed",
-                     (json_int_t)result->n_placed, "failures", (json_int_t)result->n_failed,
-                     "largest_failed_bytes", (json_int_t)result->largest_failed, "waiting",
-                     "requests", (json_int_t)result->n_waited, "mean", result->wait_mean, "max",
-                     (json_int_t)result->wait_max, "external_fragmentation",
-                     build_share(&result->external), "internal_fragmentation",
-                     build_share(&result->internal), "moves", (json_int_t)result->n_moves,
-                     "moved_bytes", (json_int_t)result->n_moved, "peak_used_bytes",
-                     (json_int_t)result->peak_used);
+    return json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:{s:I, s:f, s:I}, s:o, s:o, s:I, s:I, s:I, s:I}", "policy",
+        policy->name, "space_bytes", (json_int_t)result->space, "placed",
+        (json_int_t)result->n_placed, "failures", (json_int_t)result->n_failed,
+        "largest_failed_bytes", (json_int_t)result->largest_failed, "waiting", "requests",
+        (json_int_t)result->n_waited, "mean", result->wait_mean, "max",
+        (json_int_t)result->wait_max, "external_fragmentation", build_share(&result->external),
+        "internal_fragmentation", build_share(&result->internal), "moves",
+        (json_int_t)result->n_moves, "moved_bytes", (json_int_t)result->n_moved, "peak_used_bytes",
+        (json_int_t)result->peak_used, "highest_end_bytes", (json_int_t)result->highest_end);
 }
 
 static bool print_json(const struct arguments *arguments, const struct trace *trace, uint64_t peak,
@@ -392,15 +394,16 @@ int cli_partition(int argc, char **argv)
                       strerror(-error));
         good = error == 0;
     }
-    if (good && arguments.svg_path != NULL)
-        good = draw(&arguments, results);
     if (good && !arguments.as_json)
         print_text(&arguments, &trace, peak, results);
     else if (good && !(good = print_json(&arguments, &trace, peak, results)))
         cli_error("cannot build the JSON: out of memory");
+    if (good && arguments.svg_path != NULL) /* the figures are there, whatever becomes of it */
+        good = draw(&arguments, results);
     for (unsigned i = 0; i < arguments.n_policies; i++) {
         replay_free(&results[i]);
         free(arguments.policies[i].lengths);
+        free(arguments.policies[i].name);
     }
     trace_free(&trace);
     return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;

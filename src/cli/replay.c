@@ -179,6 +179,8 @@ static void begin(struct replay *replay, uint32_t request, uint64_t offset, uint
     replay->used += its->length;
     replay->held += length;
     job->length = length;
+    if (offset + length > result->highest_end)
+        result->highest_end = offset + length;
     result->peak_used = replay->used > result->peak_used ? replay->used : result->peak_used;
     open_box(replay, request, offset, length);
     if (its->duration > 0) {

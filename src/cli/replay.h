@@ -9,7 +9,7 @@
 #include <quire/partition.h>
 
 struct replay_policy {
-    char name[64]; /* as on the command line, cut */
+    char *name; /* as on the command line; allocated */
     bool is_fixed;
     enum quire_extent_policy policy;            /* not fixed */
     enum quire_partition_assignment assignment; /* fixed: */
@@ -45,8 +45,9 @@ struct replay_result {
     double wait_mean;  /* of all that were placed */
     uint64_t wait_max;
     struct replay_share external, internal;
-    uint64_t peak_used; /* asked for by what was placed */
-    uint64_t n_moved;   /* bytes */
+    uint64_t peak_used;   /* asked for by what was placed */
+    uint64_t highest_end; /* of what was placed: so much of the space was needed */
+    uint64_t n_moved;     /* bytes */
     uint64_t n_moves;
     uint64_t first_time, last_time;
     struct replay_box *boxes; /* allocated */

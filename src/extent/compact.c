@@ -29,14 +29,9 @@ struct window {
     uint64_t n_to_move;
 };
 
-static bool is_hole(const struct extent_node *node)
-{
-    return node_state(node) == NODE_HOLE;
-}
-
 static bool is_fixed(const struct extent_node *node)
 {
-    return node_state(node) == NODE_EXTENT && node->n_pins > 0;
+    return node_state(node) == NODE_EXTENT && node->hold.n_pins > 0;
 }
 
 /* Moves one extent if it can slide: 1 if it can't, else what compact is to return, 0 to go on. */
@@ -44,7 +39,7 @@ static int slide(struct quire_extent_space *space, uint32_t index,
                  struct quire_extent_compaction *compaction)
 {
     struct extent_node *node = &space->nodes[index];
-    if (is_hole(node) || is_fixed(node) || node->prev == 0 || !is_hole(&space->nodes[node->prev]))
+    if (node_is_hole(node) || is_fixed(node) || !node_is_hole(&space->nodes[node->prev]))
         return 1;
     uint64_t to = node_align_up(node, space->nodes[node->prev].offset), length = node_length(node);
     if (to >= node->offset)
@@ -64,7 +59,7 @@ static int slide(struct quire_extent_space *space, uint32_t index,
 
 static int compact_all(struct quire_extent_space *space, struct quire_extent_compaction *compaction)
 {
-    uint32_t index = space->packed != 0 ? space->packed : space->first;
+    uint32_t index = space->packed != 0 ? space->packed : space->nodes[0].next;
     while (index != 0) {
         int result = slide(space, index, compaction);
         if (result < 0)
@@ -86,7 +81,7 @@ static uint64_t window_yield(const struct quire_extent_space *space, uint32_t fr
     *n_to_move = 0;
     for (uint32_t i = space->nodes[from].next; i != to; i = space->nodes[i].next) {
         const struct extent_node *node = &space->nodes[i];
-        if (is_hole(node))
+        if (node_is_hole(node))
             continue;
         uint64_t place = node_align_up(node, end);
         *n_to_move += place < node->offset ? node_length(node) : 0;
@@ -101,7 +96,7 @@ static void shorten(const struct quire_extent_space *space, struct window *windo
     while (window->from != window->to) {
         uint32_t next = space->nodes[window->from].next;
         uint64_t sum = window->sum - node_length(&space->nodes[window->from]), n_to_move;
-        while (!is_hole(&space->nodes[next]))
+        while (!node_is_hole(&space->nodes[next]))
             next = space->nodes[next].next;
         if (sum < wanted || window_yield(space, next, window->to, &n_to_move) < wanted)
             return;
@@ -119,11 +114,11 @@ static void shorten(const struct quire_extent_space *space, struct window *windo
 static struct window cheapest_window(const struct quire_extent_space *space, uint64_t wanted)
 {
     struct window best = {0, 0, 0, UINT64_MAX}, window = {0, 0, 0, 0};
-    for (uint32_t i = space->first; i != 0; i = space->nodes[i].next) {
+    for (uint32_t i = space->nodes[0].next; i != 0; i = space->nodes[i].next) {
         const struct extent_node *node = &space->nodes[i];
         if (is_fixed(node))
             window = (struct window){0, 0, 0, 0};
-        if (!is_hole(node))
+        if (!node_is_hole(node))
             continue;
         window.from = window.from != 0 ? window.from : i;
         window.to = i;
@@ -149,7 +144,7 @@ static int compact_for(struct quire_extent_space *space, struct quire_extent_com
     for (bool more = true; more;) {
         more = index != last;
         uint32_t next = space->nodes[index].next;
-        while (more && is_hole(&space->nodes[next]))
+        while (more && node_is_hole(&space->nodes[next]))
             next = space->nodes[next].next;
         int result = slide(space, index, compaction);
         if (result < 0)
@@ -172,9 +167,9 @@ int quire_extent_compact(struct quire_extent_space *space,
 static void trial(const struct quire_extent_space *space, struct quire_extent_advice *advice)
 {
     uint64_t end = 0, longest = 0, gap;
-    for (uint32_t i = space->first; i != 0; i = space->nodes[i].next) {
+    for (uint32_t i = space->nodes[0].next; i != 0; i = space->nodes[i].next) {
         const struct extent_node *node = &space->nodes[i];
-        if (is_hole(node))
+        if (node_is_hole(node))
             continue;
         uint64_t to = is_fixed(node) ? node->offset : node_align_up(node, end);
         advice->n_to_move += to < node->offset ? node_length(node) : 0;

@@ -8,7 +8,7 @@
 
 #include "extent/space.h"
 
-#define INDEX_N_LOOKS 4 /* holes of a request's own class, before the next one is taken */
+#define INDEX_N_LOOKS 2 /* holes of a request's own class, before the next one is taken */
 
 void index_insert_tree(struct quire_extent_space *space, uint32_t hole);
 void index_remove_tree(struct quire_extent_space *space, uint32_t hole);
@@ -22,26 +22,29 @@ static inline void list_insert(struct quire_extent_space *space, unsigned class,
     uint32_t head = space->head[class];
     node->left = 0;
     node->right = head;
+    space->nodes[head].left = hole;
     space->head[class] = hole;
-    if (head != 0)
-        space->nodes[head].left = hole;
-    else
-        class_mark(space, class);
+    class_mark(space, class);
 }
 
 static inline void list_remove(struct quire_extent_space *space, unsigned class, uint32_t hole)
 {
     const struct extent_node *node = &space->nodes[hole];
-    if (node->right != 0)
-        space->nodes[node->right].left = node->left;
-    if (node->left != 0) {
-        space->nodes[node->left].right = node->right;
-        return;
-    }
-    space_check(space->head[class] == hole, space, hole, "a hole is not on its list");
-    space->head[class] = node->right;
-    if (node->right == 0)
+    uint32_t left = node->left, right = node->right, *head = &space->head[class];
+    space_check(left != 0 || *head == hole, space, hole, "a hole is not on its list");
+    *(left != 0 ? &space->nodes[left].right : head) = right;
+    space->nodes[right].left = left;
+    if (*head == 0)
         class_unmark(space, class);
+}
+
+static inline void list_move(struct quire_extent_space *space, unsigned from, unsigned to,
+                             uint32_t hole)
+{
+    if (from != to) {
+        list_remove(space, from, hole);
+        list_insert(space, to, hole);
+    }
 }
 
 static inline bool index_is_lists(const struct quire_extent_space *space)
@@ -49,57 +52,63 @@ static inline bool index_is_lists(const struct quire_extent_space *space)
     return __builtin_expect(space->policy == QUIRE_EXTENT_TLSF, 1);
 }
 
-static inline void index_insert(struct quire_extent_space *space, uint32_t hole)
+/* `lists` is index_is_lists(space), which who calls often knows at compile time. */
+
+static inline void index_insert(struct quire_extent_space *space, bool lists, uint32_t hole)
 {
     space->n_holes++;
-    if (index_is_lists(space))
+    if (lists)
         list_insert(space, class_of(node_length(&space->nodes[hole])), hole);
     else
         index_insert_tree(space, hole);
 }
 
-static inline void index_remove(struct quire_extent_space *space, uint32_t hole)
+static inline void index_remove(struct quire_extent_space *space, bool lists, uint32_t hole)
 {
     space->n_holes--;
-    if (index_is_lists(space))
+    if (lists)
         list_remove(space, class_of(node_length(&space->nodes[hole])), hole);
     else
         index_remove_tree(space, hole);
 }
 
-/* The hole gets another place and length, without passing another hole. */
-static inline void index_change(struct quire_extent_space *space, uint32_t hole, uint64_t offset,
-                                uint64_t length)
+static inline void list_change(struct quire_extent_space *space, uint32_t hole, uint64_t offset,
+                               uint64_t length)
 {
     struct extent_node *node = &space->nodes[hole];
-    if (!index_is_lists(space)) {
-        index_change_tree(space, hole, offset, length);
-        return;
-    }
-    unsigned before = class_of(node_length(node)), after = class_of(length);
-    if (before != after)
-        list_remove(space, before, hole);
+    uint64_t length_before = node_length(node);
     node->offset = offset;
     node_set(node, NODE_HOLE, length);
-    if (before != after)
-        list_insert(space, after, hole);
+    if (!class_is_kept(length_before, length))
+        list_move(space, class_of(length_before), class_of(length), hole);
+}
+
+/* The hole gets another place and length, without passing another hole. */
+static inline void index_change(struct quire_extent_space *space, bool lists, uint32_t hole,
+                                uint64_t offset, uint64_t length)
+{
+    if (lists)
+        list_change(space, hole, offset, length);
+    else
+        index_change_tree(space, hole, offset, length);
 }
 
 /*
  * TLSF, alignment 1: a hole for `length` units among a few of the request's own class, or the next
- * class's first; 0: search.c has to look further.
+ * class's first, and its class; 0: search.c has to look further.
  */
-static inline uint32_t index_good_fit(const struct quire_extent_space *space, uint64_t length)
+static inline uint32_t index_good_fit(const struct quire_extent_space *space, uint64_t length,
+                                      unsigned *class)
 {
-    unsigned class = class_of(length), n_looks = INDEX_N_LOOKS;
-    uint32_t hole = space->head[class];
-    for (; hole != 0 && n_looks > 0; n_looks--) {
-        if (node_length(&space->nodes[hole]) >= length)
-            return hole;
-        hole = space->nodes[hole].right;
+    unsigned own = class_of(length), n_looks = INDEX_N_LOOKS;
+    *class = own;
+    for (uint32_t i = space->head[own]; i != 0 && n_looks > 0; n_looks--) {
+        if (node_length(&space->nodes[i]) >= length)
+            return i;
+        i = space->nodes[i].right;
     }
-    class = class_next(space, class + 1);
-    return class < N_CLASSES ? space->head[class] : 0;
+    *class = class_after(space, own);
+    return *class < N_CLASSES ? space->head[*class] : 0;
 }
 
 #endif

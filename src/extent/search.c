@@ -20,8 +20,8 @@
 static uint32_t look(const struct quire_extent_space *space, uint64_t length, uint64_t alignment,
                      unsigned n_looks, uint64_t *place)
 {
-    unsigned class = class_next(space, class_of(length));
-    for (; class < N_CLASSES; class = class_next(space, class + 1)) {
+    unsigned class = class_from(space, class_of(length));
+    for (; class < N_CLASSES; class = class_after(space, class)) {
         for (uint32_t i = space->head[class]; i != 0; i = space->nodes[i].right) {
             if (node_fits(&space->nodes[i], length, alignment, place))
                 return i;
@@ -40,7 +40,7 @@ static uint32_t search_tlsf(const struct quire_extent_space *space, uint64_t len
     if (hole != 0)
         return hole;
     if (enough <= QUIRE_EXTENT_MAX_LENGTH) {
-        unsigned class = class_next(space, class_of(enough) + 1);
+        unsigned class = class_after(space, class_of(enough));
         if (class < N_CLASSES) {
             hole = space->head[class];
             space_check(node_fits(&space->nodes[hole], length, alignment, place), space, hole,
@@ -97,8 +97,8 @@ static uint32_t tree_from(const struct quire_extent_space *space, unsigned class
 static uint32_t search_best(const struct quire_extent_space *space, uint64_t length,
                             uint64_t alignment, uint64_t *place)
 {
-    unsigned class = class_next(space, class_of(length));
-    for (; class < N_CLASSES; class = class_next(space, class + 1)) {
+    unsigned class = class_from(space, class_of(length));
+    for (; class < N_CLASSES; class = class_after(space, class)) {
         uint32_t hole = tree_from(space, class, length, 0);
         while (hole != 0) {
             const struct extent_node *node = &space->nodes[hole];

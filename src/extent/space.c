@@ -24,7 +24,8 @@
  *   4. Every hole is in the index once, where its offset and length say, and nothing else is.
  *      Trees are ordered, balanced, and say the right height and longest hole.
  *   5. n_used, n_extents and n_holes are what the pieces add up to.
- *   6. `packed` is 0 or the extent that ends at packed_end; `finger` is 0 or a touched node.
+ *   6. `packed` is 0 or the extent that ends at packed_end; `finger` is 0 or a touched node,
+ *      where a search by offset begins if it is a piece.
  *
  * No lock. An operation checks all that can fail before it changes anything. Links that contradict
  * each other end the process.
@@ -69,8 +70,6 @@ static uint32_t node_take(struct quire_extent_space *space)
 
 static void node_release(struct quire_extent_space *space, uint32_t index)
 {
-    if (space->finger == index)
-        space->finger = 0;
     node_set(&space->nodes[index], NODE_UNUSED, 0);
     space->nodes[index].next = space->unused;
     space->unused = index;
@@ -82,30 +81,30 @@ static void link_between(struct quire_extent_space *space, uint32_t prev, uint32
     struct extent_node *node = &space->nodes[index];
     node->prev = prev;
     node->next = next;
-    *(prev != 0 ? &space->nodes[prev].next : &space->first) = index;
-    *(next != 0 ? &space->nodes[next].prev : &space->last) = index;
+    space->nodes[prev].next = index;
+    space->nodes[next].prev = index;
 }
 
 static void unlink_piece(struct quire_extent_space *space, uint32_t index)
 {
     const struct extent_node *node = &space->nodes[index];
-    *(node->prev != 0 ? &space->nodes[node->prev].next : &space->first) = node->next;
-    *(node->next != 0 ? &space->nodes[node->next].prev : &space->last) = node->prev;
+    space->nodes[node->prev].next = node->next;
+    space->nodes[node->next].prev = node->prev;
 }
 
 static bool is_hole(const struct quire_extent_space *space, uint32_t index)
 {
-    return index != 0 && node_state(&space->nodes[index]) == NODE_HOLE;
+    return node_is_hole(&space->nodes[index]);
 }
 
 /* The node that a handle names; 0: none. */
 static uint32_t lookup(const struct quire_extent_space *space, quire_extent extent)
 {
     uint32_t index = (uint32_t)extent;
-    if (index == 0 || index >= space->n_touched)
+    if (index >= space->n_touched)
         return 0;
     const struct extent_node *node = &space->nodes[index];
-    return node_state(node) == NODE_EXTENT && node->stamp == extent >> 32 ? index : 0;
+    return (node_state(node) == NODE_EXTENT) & (node->stamp == extent >> 32) ? index : 0;
 }
 
 /* A hole that is linked nowhere yet. */
@@ -115,6 +114,13 @@ static uint32_t new_hole(struct quire_extent_space *space, uint64_t offset, uint
     space->nodes[index].offset = offset;
     node_set(&space->nodes[index], NODE_HOLE, length);
     return index;
+}
+
+static inline void remove_hole(struct quire_extent_space *space, bool lists, uint32_t hole)
+{
+    index_remove(space, lists, hole);
+    unlink_piece(space, hole);
+    node_release(space, hole);
 }
 
 /* Something at or above `offset` may be able to slide now. */
@@ -127,26 +133,24 @@ static void unpack_from(struct quire_extent_space *space, uint64_t offset)
 }
 
 /* [offset, offset + length) between these two pieces holds nothing any more. */
-static void give_room(struct quire_extent_space *space, uint32_t prev, uint32_t next,
-                      uint64_t offset, uint64_t length)
+static inline void give_room(struct quire_extent_space *space, bool lists, uint32_t prev,
+                             uint32_t next, uint64_t offset, uint64_t length)
 {
     unpack_from(space, offset);
     if (is_hole(space, prev)) {
-        struct extent_node *before = &space->nodes[prev];
+        const struct extent_node *before = &space->nodes[prev];
         length += node_length(before);
         if (is_hole(space, next)) {
             length += node_length(&space->nodes[next]);
-            index_remove(space, next);
-            unlink_piece(space, next);
-            node_release(space, next);
+            remove_hole(space, lists, next);
         }
-        index_change(space, prev, before->offset, length);
+        index_change(space, lists, prev, before->offset, length);
     } else if (is_hole(space, next)) {
-        index_change(space, next, offset, length + node_length(&space->nodes[next]));
+        index_change(space, lists, next, offset, length + node_length(&space->nodes[next]));
     } else {
         uint32_t hole = new_hole(space, offset, length);
         link_between(space, prev, hole, next);
-        index_insert(space, hole);
+        index_insert(space, lists, hole);
     }
 }
 
@@ -230,13 +234,14 @@ int quire_extent_allow(struct quire_extent_space *space, uint32_t max_extents, s
 
 int quire_extent_set_length(struct quire_extent_space *space, uint64_t length)
 {
-    uint32_t last = space->last;
+    bool lists = index_is_lists(space);
+    uint32_t last = space->nodes[0].prev;
     if (length > QUIRE_EXTENT_MAX_LENGTH)
         return -EINVAL;
     if (length > space->length) {
         uint64_t offset = space->length;
         space->length = length;
-        give_room(space, last, 0, offset, length - offset);
+        give_room(space, lists, last, 0, offset, length - offset);
         return 0;
     }
     if (length == space->length)
@@ -244,13 +249,11 @@ int quire_extent_set_length(struct quire_extent_space *space, uint64_t length)
     if (!is_hole(space, last) || space->nodes[last].offset > length)
         return -EBUSY;
     space->length = length;
-    if (space->nodes[last].offset < length) {
-        index_change(space, last, space->nodes[last].offset, length - space->nodes[last].offset);
-    } else {
-        index_remove(space, last);
-        unlink_piece(space, last);
-        node_release(space, last);
-    }
+    uint64_t offset = space->nodes[last].offset;
+    if (offset < length)
+        index_change(space, lists, last, offset, length - offset);
+    else
+        remove_hole(space, lists, last);
     return 0;
 }
 
@@ -260,17 +263,16 @@ static quire_extent become_extent(struct quire_extent_space *space, uint32_t ind
                                   uint64_t length, unsigned align_order)
 {
     struct extent_node *node = &space->nodes[index];
-    if (++space->stamp == 0)
-        space->stamp = 1;
+    uint32_t stamp = space->stamp + 1;
+    stamp += stamp == 0;
+    space->stamp = stamp;
     node->offset = offset;
     node_set(node, NODE_EXTENT, length);
-    node->stamp = space->stamp;
-    node->n_pins = 0;
-    node->align_order = (uint8_t)align_order;
+    node->stamp = stamp;
+    node->hold = (struct extent_hold){0, (uint8_t)align_order, 0};
     space->n_extents++;
     space->n_used += length;
-    space->cursor = offset + length;
-    return space_handle(space, index);
+    return (uint64_t)stamp << 32 | index;
 }
 
 /* Makes [offset, offset + length) of a hole an extent. */
@@ -280,33 +282,33 @@ static quire_extent cut(struct quire_extent_space *space, uint32_t hole, uint64_
     struct extent_node *node = &space->nodes[hole];
     uint64_t front = offset - node->offset, back = node_end(node) - offset - length;
     uint32_t extent = hole;
+    bool lists = index_is_lists(space);
+    space->cursor = offset + length;
     if (front == 0 && back == 0) {
-        index_remove(space, hole);
+        index_remove(space, lists, hole);
     } else if (front == 0) {
         extent = node_take(space);
         link_between(space, node->prev, extent, hole);
-        index_change(space, hole, offset + length, back);
+        index_change(space, lists, hole, offset + length, back);
     } else {
         extent = node_take(space);
-        index_change(space, hole, node->offset, front);
+        index_change(space, lists, hole, node->offset, front);
         link_between(space, hole, extent, node->next);
         if (back > 0) {
             uint32_t behind = new_hole(space, offset + length, back);
             link_between(space, extent, behind, space->nodes[extent].next);
-            index_insert(space, behind);
+            index_insert(space, lists, behind);
         }
     }
     return become_extent(space, extent, offset, length, align_order);
 }
 
-/* The default's two hot functions are one piece each: the calls in them cost as much as the work.
- */
-__attribute__((flatten)) int quire_extent_alloc(struct quire_extent_space *space, uint64_t length,
-                                                uint64_t alignment, quire_extent *extent,
-                                                uint64_t *offset)
+/* alloc, but for what it does at once */
+__attribute__((noinline)) static int alloc_searching(struct quire_extent_space *space,
+                                                     uint64_t length, uint64_t alignment,
+                                                     quire_extent *extent, uint64_t *offset)
 {
     uint64_t place;
-    uint32_t hole = 0;
     if (length == 0 || !is_power_of_two(alignment))
         return -EINVAL;
     if (space->n_extents == space->max_extents)
@@ -315,16 +317,64 @@ __attribute__((flatten)) int quire_extent_alloc(struct quire_extent_space *space
      */
     if (alignment > QUIRE_EXTENT_MAX_LENGTH)
         alignment = QUIRE_EXTENT_MAX_LENGTH + 1;
-    if (index_is_lists(space) && alignment == 1 && length <= QUIRE_EXTENT_MAX_LENGTH)
-        hole = index_good_fit(space, length);
-    place = space->nodes[hole].offset;
-    if (hole == 0)
-        hole = search_hole(space, length, alignment, &place);
+    uint32_t hole = search_hole(space, length, alignment, &place);
     if (hole == 0)
         return -ENOMEM;
     *extent = cut(space, hole, place, length, (unsigned)__builtin_ctzll(alignment));
     if (offset != NULL)
         *offset = place;
+    return 0;
+}
+
+/*
+ * This and free are quick where the policy is the default's and nothing is aligned: what a hole
+ * that stays in its list needs comes first, the rest is in functions that they end with, so that
+ * few registers have to be saved for it.
+ */
+
+/* The start of a hole of a class, or all of it, which then leaves its list. */
+__attribute__((noinline)) static int cut_listed(struct quire_extent_space *space, unsigned class,
+                                                uint32_t hole, uint64_t length,
+                                                quire_extent *extent)
+{
+    struct extent_node *node = &space->nodes[hole];
+    uint64_t offset = node->offset, rest = node_length(node) - length;
+    uint32_t index = hole;
+    if (rest > 0) {
+        list_move(space, class, class_of(rest), hole);
+        node->offset = offset + length;
+        node_set(node, NODE_HOLE, rest);
+        index = node_take(space);
+        link_between(space, node->prev, index, hole);
+    } else {
+        list_remove(space, class, hole);
+        space->n_holes--;
+    }
+    *extent = become_extent(space, index, offset, length, 0);
+    return 0;
+}
+
+int quire_extent_alloc(struct quire_extent_space *space, uint64_t length, uint64_t alignment,
+                       quire_extent *extent, uint64_t *offset)
+{
+    unsigned class;
+    if (!index_is_lists(space) || alignment != 1 || length - 1 >= QUIRE_EXTENT_MAX_LENGTH ||
+        space->n_extents == space->max_extents)
+        return alloc_searching(space, length, alignment, extent, offset);
+    uint32_t hole = index_good_fit(space, length, &class);
+    if (hole == 0)
+        return alloc_searching(space, length, alignment, extent, offset);
+    struct extent_node *node = &space->nodes[hole];
+    uint64_t place = node->offset, room = node_length(node), rest = room - length;
+    if (offset != NULL)
+        *offset = place;
+    if (!class_is_kept(room, rest))
+        return cut_listed(space, class, hole, length, extent);
+    uint32_t index = node_take(space);
+    link_between(space, node->prev, index, hole);
+    node->offset = place + length;
+    node_set(node, NODE_HOLE, rest);
+    *extent = become_extent(space, index, place, length, 0);
     return 0;
 }
 
@@ -339,7 +389,8 @@ static uint32_t piece_at(const struct quire_extent_space *space, uint64_t offset
         }
         return index;
     }
-    index = space->finger != 0 ? space->finger : space->first;
+    index = node_state(&space->nodes[space->finger]) != NODE_UNUSED ? space->finger
+                                                                    : space->nodes[0].next;
     while (index != 0 && space->nodes[index].offset > offset)
         index = space->nodes[index].prev;
     while (index != 0 && node_end(&space->nodes[index]) <= offset)
@@ -364,30 +415,80 @@ int quire_extent_alloc_at(struct quire_extent_space *space, uint64_t offset, uin
     return 0;
 }
 
-__attribute__((flatten)) int quire_extent_free(struct quire_extent_space *space,
-                                               quire_extent extent)
+/* The four ways that an extent becomes room, by what its neighbours are. */
+
+__attribute__((noinline)) static int free_alone(struct quire_extent_space *space, uint32_t index)
+{
+    struct extent_node *node = &space->nodes[index];
+    uint64_t length = node_length(node);
+    node_set(node, NODE_HOLE, length);
+    index_insert(space, true, index);
+    return 0;
+}
+
+__attribute__((noinline)) static int free_into_prev(struct quire_extent_space *space,
+                                                    uint32_t index)
+{
+    uint32_t prev = space->nodes[index].prev;
+    const struct extent_node *hole = &space->nodes[prev];
+    uint64_t length = node_length(&space->nodes[index]);
+    unlink_piece(space, index);
+    node_release(space, index);
+    index_change(space, true, prev, hole->offset, node_length(hole) + length);
+    return 0;
+}
+
+__attribute__((noinline)) static int free_into_next(struct quire_extent_space *space,
+                                                    uint32_t index)
+{
+    uint32_t next = space->nodes[index].next;
+    uint64_t offset = space->nodes[index].offset, length = node_length(&space->nodes[index]);
+    unlink_piece(space, index);
+    node_release(space, index);
+    index_change(space, true, next, offset, node_length(&space->nodes[next]) + length);
+    return 0;
+}
+
+__attribute__((noinline)) static int free_into_both(struct quire_extent_space *space,
+                                                    uint32_t index)
+{
+    uint32_t next = space->nodes[index].next;
+    uint64_t length = node_length(&space->nodes[next]);
+    index_remove(space, true, next);
+    node_set_length(&space->nodes[index], node_length(&space->nodes[index]) + length);
+    unlink_piece(space, next);
+    node_release(space, next);
+    return free_into_prev(space, index);
+}
+
+__attribute__((noinline)) static int free_in_trees(struct quire_extent_space *space, uint32_t index)
+{
+    struct extent_node *node = &space->nodes[index];
+    uint32_t prev = node->prev, next = node->next;
+    uint64_t offset = node->offset, length = node_length(node);
+    unlink_piece(space, index);
+    node_release(space, index);
+    give_room(space, false, prev, next, offset, length);
+    return 0;
+}
+
+int quire_extent_free(struct quire_extent_space *space, quire_extent extent)
 {
     uint32_t index = lookup(space, extent);
     if (index == 0)
         return -EINVAL;
-    struct extent_node *node = &space->nodes[index];
-    uint32_t prev = node->prev, next = node->next;
-    uint64_t offset = node->offset, length = node_length(node);
-    space_check((prev != 0 ? space->nodes[prev].next : space->first) == index &&
-                    (next != 0 ? space->nodes[next].prev : space->last) == index,
-                space, index, "its neighbours do not know it");
+    const struct extent_node *node = &space->nodes[index], *prev = &space->nodes[node->prev],
+                             *next = &space->nodes[node->next];
+    space_check((prev->next == index) & (next->prev == index), space, index,
+                "its neighbours do not know it");
     space->n_extents--;
-    space->n_used -= length;
-    if (is_hole(space, prev) || is_hole(space, next)) {
-        unlink_piece(space, index);
-        node_release(space, index);
-        give_room(space, prev, next, offset, length);
-    } else {
-        unpack_from(space, offset);
-        node_set(node, NODE_HOLE, length);
-        index_insert(space, index);
-    }
-    return 0;
+    space->n_used -= node_length(node);
+    unpack_from(space, node->offset);
+    if (!index_is_lists(space))
+        return free_in_trees(space, index);
+    if (node_is_hole(prev))
+        return node_is_hole(next) ? free_into_both(space, index) : free_into_prev(space, index);
+    return node_is_hole(next) ? free_into_next(space, index) : free_alone(space, index);
 }
 
 int quire_extent_resize(struct quire_extent_space *space, quire_extent extent, uint64_t length)
@@ -398,9 +499,10 @@ int quire_extent_resize(struct quire_extent_space *space, quire_extent extent, u
     struct extent_node *node = &space->nodes[index];
     uint64_t before = node_length(node);
     uint32_t next = node->next;
+    bool lists = index_is_lists(space);
     if (length < before) {
         node_set_length(node, length);
-        give_room(space, index, next, node->offset + length, before - length);
+        give_room(space, lists, index, next, node->offset + length, before - length);
     } else if (length > before) {
         uint64_t more = length - before,
                  room = is_hole(space, next) ? node_length(&space->nodes[next]) : 0;
@@ -408,13 +510,10 @@ int quire_extent_resize(struct quire_extent_space *space, quire_extent extent, u
             return -ENOMEM;
         unpack_from(space, node->offset);
         node_set_length(node, length);
-        if (room > more) {
-            index_change(space, next, node->offset + length, room - more);
-        } else {
-            index_remove(space, next);
-            unlink_piece(space, next);
-            node_release(space, next);
-        }
+        if (room > more)
+            index_change(space, lists, next, node->offset + length, room - more);
+        else
+            remove_hole(space, lists, next);
     }
     space->n_used += length - before;
     return 0;
@@ -425,18 +524,18 @@ int quire_extent_pin(struct quire_extent_space *space, quire_extent extent)
     uint32_t index = lookup(space, extent);
     if (index == 0)
         return -EINVAL;
-    if (space->nodes[index].n_pins == UINT16_MAX)
+    if (space->nodes[index].hold.n_pins == UINT16_MAX)
         return -EOVERFLOW;
-    space->nodes[index].n_pins++;
+    space->nodes[index].hold.n_pins++;
     return 0;
 }
 
 int quire_extent_unpin(struct quire_extent_space *space, quire_extent extent)
 {
     uint32_t index = lookup(space, extent);
-    if (index == 0 || space->nodes[index].n_pins == 0)
+    if (index == 0 || space->nodes[index].hold.n_pins == 0)
         return -EINVAL;
-    if (--space->nodes[index].n_pins == 0)
+    if (--space->nodes[index].hold.n_pins == 0)
         unpack_from(space, space->nodes[index].offset);
     return 0;
 }
@@ -448,22 +547,21 @@ void space_slide(struct quire_extent_space *space, uint32_t extent, uint64_t to)
     uint32_t hole = node->prev, next = node->next;
     uint64_t start = space->nodes[hole].offset, room = node->offset - to;
     uint64_t end = to + node_length(node);
+    bool lists = index_is_lists(space);
     node->offset = to;
     if (to > start) { /* a gap that the alignment needs */
-        index_change(space, hole, start, to - start);
-        give_room(space, extent, next, end, room);
+        index_change(space, lists, hole, start, to - start);
+        give_room(space, lists, extent, next, end, room);
         return;
     }
     if (is_hole(space, next)) {
-        index_remove(space, hole);
-        unlink_piece(space, hole);
-        node_release(space, hole);
-        index_change(space, next, end, room + node_length(&space->nodes[next]));
+        remove_hole(space, lists, hole);
+        index_change(space, lists, next, end, room + node_length(&space->nodes[next]));
         return;
     }
     unlink_piece(space, hole);
     link_between(space, extent, hole, next);
-    index_change(space, hole, end, room);
+    index_change(space, lists, hole, end, room);
 }
 
 /* Looking */
@@ -474,8 +572,8 @@ static struct quire_extent_piece describe(const struct quire_extent_space *space
     struct quire_extent_piece piece = {0, node->offset, node_length(node), 1, 0};
     if (node_state(node) == NODE_EXTENT) {
         piece.extent = space_handle(space, index);
-        piece.alignment = (uint64_t)1 << node->align_order;
-        piece.n_pins = node->n_pins;
+        piece.alignment = (uint64_t)1 << node->hold.align_order;
+        piece.n_pins = node->hold.n_pins;
     }
     return piece;
 }
@@ -494,7 +592,7 @@ void quire_extent_each(const struct quire_extent_space *space,
                        bool (*visit)(void *context, const struct quire_extent_piece *piece),
                        void *context)
 {
-    for (uint32_t i = space->first; i != 0; i = space->nodes[i].next) {
+    for (uint32_t i = space->nodes[0].next; i != 0; i = space->nodes[i].next) {
         struct quire_extent_piece piece = describe(space, i);
         if (!visit(context, &piece))
             return;
@@ -527,7 +625,7 @@ void quire_extent_histogram(const struct quire_extent_space *space,
                             uint32_t n_holes[QUIRE_EXTENT_N_SIZES])
 {
     memset(n_holes, 0, QUIRE_EXTENT_N_SIZES * sizeof *n_holes);
-    for (uint32_t i = space->first; i != 0; i = space->nodes[i].next)
+    for (uint32_t i = space->nodes[0].next; i != 0; i = space->nodes[i].next)
         if (node_state(&space->nodes[i]) == NODE_HOLE)
             n_holes[log2_floor(node_length(&space->nodes[i]))]++;
 }

@@ -2,8 +2,10 @@
 /*
  * space: the metadata of an extent space, and what its files share; private to extent/.
  *
- * Everything is a node: an extent, a hole, or unused. Links are indexes of nodes, 0 is none, and
- * node 0 is never used (its height and length read as 0).
+ * Everything is a node: an extent, a hole, or unused. Links are indexes of nodes, 0 is none. Node 0
+ * is neither: its state, height and length read as 0, its `next` and `prev` are the first and the
+ * last piece, and its `left` is written by whoever has no neighbour in a list, and never read. So
+ * links are changed without asking whether there is a neighbour.
  *
  *     struct quire_extent_space | nodes[2 * max_extents + 2] | longest[], FIRST and NEXT only
  *
@@ -31,6 +33,12 @@ enum node_state { NODE_UNUSED, NODE_EXTENT, NODE_HOLE };
 #define NODE_HEIGHT_MASK 0x3fu
 #define NODE_STATE_SHIFT 62
 
+struct extent_hold {
+    uint16_t n_pins;
+    uint8_t align_order;
+    uint8_t unused;
+};
+
 struct extent_node {
     uint64_t offset;
     uint64_t bits;       /* 2: state, 6: height in its tree (a hole in a tree), 56: length */
@@ -41,8 +49,7 @@ struct extent_node {
         };
         struct { /* an extent */
             uint32_t stamp;
-            uint16_t n_pins;
-            uint8_t align_order;
+            struct extent_hold hold;
         };
     };
 };
@@ -57,7 +64,6 @@ struct quire_extent_space {
     uint32_t policy;
     uint32_t max_extents;
     uint32_t n_touched; /* nodes from 0 that were ever used */
-    uint32_t first, last;
     uint32_t unused;
     uint32_t n_extents, n_holes;
     uint32_t stamp;  /* of the extent allocated last */
@@ -91,6 +97,12 @@ static inline uint64_t node_length(const struct extent_node *node)
 static inline enum node_state node_state(const struct extent_node *node)
 {
     return (enum node_state)(node->bits >> NODE_STATE_SHIFT);
+}
+
+/* As quick as can be: a hole's state is the only one with the uppermost bit. Node 0 is none. */
+static inline bool node_is_hole(const struct extent_node *node)
+{
+    return (int64_t)node->bits < 0;
 }
 
 static inline unsigned node_height(const struct extent_node *node)
@@ -155,19 +167,24 @@ static inline bool node_fits(const struct extent_node *hole, uint64_t length, ui
 
 static inline unsigned class_of(uint64_t length)
 {
-    if (length < N_STEPS)
-        return (unsigned)length;
-    unsigned order = 63u - (unsigned)__builtin_clzll(length);
-    return (order - CLASS_BITS) * N_STEPS + (unsigned)(length >> (order - CLASS_BITS));
+    unsigned row = (63u ^ (unsigned)__builtin_clzll(length | N_STEPS)) - CLASS_BITS;
+    return row * N_STEPS + (unsigned)(length >> row);
 }
 
-/* The first class at or after `class` that has holes; N_CLASSES: none. */
-static inline unsigned class_next(const struct quire_extent_space *space, unsigned class)
+/*
+ * Whether two lengths are of one class, without looking for their uppermost bits, which is slow on
+ * many processors: if they differ only in bits below the class's. false: maybe.
+ */
+static inline bool class_is_kept(uint64_t before, uint64_t after)
+{
+    return (before ^ after) << CLASS_BITS <= before / 2;
+}
+
+/* The first class after `class` that has holes; N_CLASSES: none. */
+static inline unsigned class_after(const struct quire_extent_space *space, unsigned class)
 {
     unsigned row = class / N_STEPS;
-    if (row >= N_ROWS)
-        return N_CLASSES;
-    uint32_t steps = space->steps[row] & (UINT32_MAX << class % N_STEPS);
+    uint32_t steps = space->steps[row] & (UINT32_MAX - 1) << class % N_STEPS;
     if (steps == 0) {
         uint64_t rows = space->rows & (UINT64_MAX - 1) << row;
         if (rows == 0)
@@ -176,6 +193,12 @@ static inline unsigned class_next(const struct quire_extent_space *space, unsign
         steps = space->steps[row];
     }
     return row * N_STEPS + (unsigned)__builtin_ctz(steps);
+}
+
+/* The first class at or after `class`. */
+static inline unsigned class_from(const struct quire_extent_space *space, unsigned class)
+{
+    return space->steps[class / N_STEPS] >> class % N_STEPS & 1 ? class : class_after(space, class);
 }
 
 /* The last class before `class` that has holes; N_CLASSES: none. */
@@ -214,7 +237,7 @@ void space_slide(struct quire_extent_space *space, uint32_t extent, uint64_t to)
 /* The least aligned offset at or above `offset` for this extent. */
 static inline uint64_t node_align_up(const struct extent_node *extent, uint64_t offset)
 {
-    uint64_t mask = ((uint64_t)1 << extent->align_order) - 1;
+    uint64_t mask = ((uint64_t)1 << extent->hold.align_order) - 1;
     return (offset + mask) & ~mask;
 }
 

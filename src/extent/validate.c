@@ -47,8 +47,8 @@ static int check_piece(const struct quire_extent_space *space, uint32_t index, u
         return wrong(1, index, "a piece is empty or crosses the end of the space");
     if (state == NODE_HOLE && prev != 0 && node_state(&space->nodes[prev]) == NODE_HOLE)
         return wrong(2, index, "two holes touch");
-    if (state == NODE_EXTENT && (node->stamp == 0 || node->align_order > NODE_LENGTH_BITS ||
-                                 (offset & (((uint64_t)1 << node->align_order) - 1)) != 0))
+    if (state == NODE_EXTENT && (node->stamp == 0 || node->hold.align_order > NODE_LENGTH_BITS ||
+                                 (offset & (((uint64_t)1 << node->hold.align_order) - 1)) != 0))
         return wrong(1, index, "an extent has no stamp or is not aligned as it says");
     return 0;
 }
@@ -57,7 +57,7 @@ static int check_pieces(const struct quire_extent_space *space, struct tally *ta
 {
     uint64_t offset = 0;
     uint32_t prev = 0;
-    for (uint32_t i = space->first; i != 0; i = space->nodes[i].next) {
+    for (uint32_t i = space->nodes[0].next; i != 0; i = space->nodes[i].next) {
         int error = check_piece(space, i, prev, offset);
         if (error)
             return error;
@@ -73,7 +73,7 @@ static int check_pieces(const struct quire_extent_space *space, struct tally *ta
                               offset == space->packed_end;
         prev = i;
     }
-    if (prev != space->last || offset != space->length)
+    if (prev != space->nodes[0].prev || offset != space->length)
         return wrong(1, prev, "the last piece does not end where the space does");
     return 0;
 }
@@ -228,9 +228,7 @@ int quire_extent_validate(const struct quire_extent_space *space)
         error = wrong(5, 0, "a counter is not what the pieces add up to");
     if (error == 0 && (space->packed != 0 ? !tally.packed_seen : space->packed_end != 0))
         error = wrong(6, space->packed, "what was compacted is not where it is said to end");
-    if (error == 0 && space->finger != 0 &&
-        (!is_touched(space, space->finger) ||
-         node_state(&space->nodes[space->finger]) == NODE_UNUSED))
+    if (error == 0 && space->finger != 0 && !is_touched(space, space->finger))
         error = wrong(6, space->finger, "a search would begin nowhere");
     return error;
 }

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What must not be done with an extent space, and metadata that was written over. */
+#include "death.h"
 #include "extent/space.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h> /* wants the headers above */
 
 static _Alignas(QUIRE_EXTENT_ALIGNMENT) unsigned char metadata[32 << 10];
 static struct quire_extent_space *space;
@@ -44,56 +37,24 @@ static void a_handle_that_was_made_up(void **state)
     assert_int_equal(quire_extent_validate(space), 0);
 }
 
-/* What a child says before it ends by a signal. */
-static void assert_ends(void (*damage)(void), void (*use)(void), const char *expected)
-{
-    int ends[2], status;
-    char message[200] = "";
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        prctl(PR_SET_DUMPABLE, 0); /* no core file */
-        signal(SIGILL, SIG_DFL);   /* which cmocka, and sanitizers, handle */
-        signal(SIGTRAP, SIG_DFL);
-        dup2(ends[1], 2);
-        damage();
-        use();
-        _exit(0);
-    }
-    close(ends[1]);
-    assert_true(read(ends[0], message, sizeof message - 1) > 0);
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    assert_string_equal(message, expected);
-}
-
 static void lose_a_neighbour(void)
 {
     space->nodes[(uint32_t)held[1]].prev = 0;
-}
-
-static void free_one(void)
-{
     (void)!quire_extent_free(space, held[1]);
 }
 
 static void forget_a_list(void)
 {
     memset(space->head, 0, sizeof space->head);
-}
-
-static void free_last(void)
-{
     (void)!quire_extent_free(space, held[3]);
 }
 
 static void corrupt_metadata_ends_the_process(void **state)
 {
-    assert_ends(lose_a_neighbour, free_one,
+    assert_dies(lose_a_neighbour,
                 "quire: extent space: metadata is corrupt at node 3: its neighbours do not know "
                 "it\n");
-    assert_ends(forget_a_list, free_last,
+    assert_dies(forget_a_list,
                 "quire: extent space: metadata is corrupt at node 1: a hole is not on its list\n");
 }
 

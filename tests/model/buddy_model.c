@@ -9,19 +9,14 @@
  * QUIRE_TEST_SEED replays a run; QUIRE_TEST_ROUNDS makes it longer.
  */
 #include "base/checked.h"
+#include "model_random.h"
 
 #include <errno.h>
 #include <quire/buddy.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MAX_PAGES 6000 /* of the oracle: pages [offset, offset + MAX_PAGES) */
 #define NOT_IN_USE 0xff
-
-static uint64_t seed, random_state;
-static unsigned round_number, step;
 
 static struct quire_buddy *buddy;
 static struct quire_buddy_zone zones[4];
@@ -35,21 +30,9 @@ static struct {
     bool leaves;    /* goes offline when freed */
 } pages[MAX_PAGES]; /* by page - offset */
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s: not so in round %u, step %u; QUIRE_TEST_SEED=%llu\n",      \
-                    __FILE__, __LINE__, #condition, round_number, step, (unsigned long long)seed); \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-static uint32_t draw(uint32_t below) /* xorshift64* */
+static uint32_t draw32(uint32_t below)
 {
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return (uint32_t)((random_state * 0x2545f4914f6cdd1d) >> 32) % below;
+    return (uint32_t)draw(below);
 }
 
 /* The oracle */
@@ -168,11 +151,11 @@ static uint32_t n_available(const struct quire_buddy_zone *zone)
 
 static struct quire_buddy_request draw_request(void)
 {
-    struct quire_buddy_request request = {.n_zones = draw(config.n_zones + 1),
-                                          .mobility = (uint8_t)draw(QUIRE_BUDDY_N_MOBILITIES),
-                                          .below_min = draw(2)};
+    struct quire_buddy_request request = {.n_zones = draw32(config.n_zones + 1),
+                                          .mobility = (uint8_t)draw32(QUIRE_BUDDY_N_MOBILITIES),
+                                          .below_min = draw32(2)};
     for (unsigned i = 0; i < request.n_zones; i++)
-        request.zone[i] = (uint8_t)draw(config.n_zones);
+        request.zone[i] = (uint8_t)draw32(config.n_zones);
     return request;
 }
 
@@ -221,7 +204,7 @@ static int expect(struct quire_buddy_request request, unsigned order,
 
 static unsigned draw_order(void)
 {
-    return draw(config.max_order + 1) * draw(4) / 3; /* small ones more often */
+    return draw32(config.max_order + 1) * draw32(4) / 3; /* small ones more often */
 }
 
 static void alloc_block(void)
@@ -245,7 +228,7 @@ static void alloc_bulk(void)
     struct quire_buddy_request request = draw_request();
     unsigned order = draw_order();
     quire_page got[20];
-    size_t n = 1 + draw(20);
+    size_t n = 1 + draw32(20);
     size_t n_got = quire_buddy_alloc_bulk(buddy, &request, order, got, n);
     REQUIRE(n_got <= n);
     for (size_t i = 0; i < n_got; i++) {
@@ -254,7 +237,7 @@ static void alloc_bulk(void)
     }
     const struct quire_buddy_zone *zone;
     REQUIRE(n_got == n || expect(request, order, &zone) != 0);
-    if (n_got > 0 && draw(2)) {
+    if (n_got > 0 && draw32(2)) {
         REQUIRE(quire_buddy_free_bulk(buddy, order, got, n_got) == 0);
         for (size_t i = 0; i < n_got; i++)
             unmark(got[i], got[i] + (1u << order));
@@ -265,8 +248,8 @@ static void alloc_bulk(void)
 static void alloc_exact(void)
 {
     struct quire_buddy_request request = draw_request();
-    uint32_t n_pages = 1 + draw(1 + draw(1u << config.max_order));
-    uint32_t align = draw(2) ? 0 : 1u << draw(config.max_order + 1);
+    uint32_t n_pages = 1 + draw32(1 + draw32(1u << config.max_order));
+    uint32_t align = draw32(2) ? 0 : 1u << draw32(config.max_order + 1);
     quire_page page;
     int result = quire_buddy_alloc_exact(buddy, &request, n_pages, align, &page);
     if (align == 0)
@@ -295,20 +278,20 @@ static uint32_t draw_page(void)
 {
     uint32_t page = offset;
     for (unsigned i = 0; i < 8; i++) {
-        const struct quire_buddy_zone *zone = &zones[draw(config.n_zones)];
-        page = zone->first + draw(zone->n_pages);
+        const struct quire_buddy_zone *zone = &zones[draw32(config.n_zones)];
+        page = zone->first + draw32(zone->n_pages);
         if (is_allocated(page))
             return page;
     }
-    return draw(4) == 0 ? draw(UINT32_MAX) : page;
+    return draw32(4) == 0 ? draw32(UINT32_MAX) : page;
 }
 
 static void free_block(void)
 {
     uint32_t page = draw_page();
-    unsigned order = draw(config.max_order + 2);
+    unsigned order = draw32(config.max_order + 2);
     bool in_block = zone_of(page) != NULL && is_allocated(page);
-    if (in_block && draw(8) != 0) { /* else most likely wrong */
+    if (in_block && draw32(8) != 0) { /* else most likely wrong */
         page = pages[page - offset].head;
         order = pages[page - offset].order;
     }
@@ -322,9 +305,9 @@ static void free_block(void)
 /* A range around `page` that is allocated, as long as the draw wants it. */
 static uint32_t draw_length(uint32_t page)
 {
-    uint32_t wanted = 1 + draw(1 + draw(300)), n_pages = 0;
-    if (draw(8) == 0)
-        return draw(16) == 0 ? UINT32_MAX - draw(3) : draw(40);
+    uint32_t wanted = 1 + draw32(1 + draw32(300)), n_pages = 0;
+    if (draw32(8) == 0)
+        return draw32(16) == 0 ? UINT32_MAX - draw32(3) : draw32(40);
     while (n_pages < wanted && all_are(page, (uint64_t)page + n_pages + 1, is_allocated, true))
         n_pages++;
     return n_pages;
@@ -342,7 +325,7 @@ static void free_range(void)
 static void extend(void)
 {
     uint32_t page = draw_page(), n_pages = draw_length(page);
-    uint32_t new_n_pages = draw(64) == 0 ? UINT32_MAX : n_pages + draw(1 + draw(100));
+    uint32_t new_n_pages = draw32(64) == 0 ? UINT32_MAX : n_pages + draw32(1 + draw32(100));
     int expected = 0;
     uint64_t end = (uint64_t)page + n_pages, new_end = (uint64_t)page + new_n_pages;
     if (n_pages == 0 || new_n_pages < n_pages || !all_are(page, end, is_allocated, true))
@@ -356,11 +339,11 @@ static void extend(void)
 
 static void set_aside(void)
 {
-    uint32_t page = draw_page(), n_pages = 1 + draw(1 + draw(200)), n_pending = 0, n_left = 0;
+    uint32_t page = draw_page(), n_pages = 1 + draw32(1 + draw32(200)), n_pending = 0, n_left = 0;
     uint64_t end = (uint64_t)page + n_pages;
     const struct quire_buddy_zone *zone = zone_of(page);
     bool valid = zone != NULL && end <= (uint64_t)zone->first + zone->n_pages;
-    if (draw(2)) {
+    if (draw32(2)) {
         int expected = !valid ? -EINVAL : all_free(page, end) ? 0 : -EBUSY;
         REQUIRE(quire_buddy_reserve(buddy, page, n_pages) == expected);
         if (expected == 0)
@@ -401,9 +384,9 @@ static bool is_aside(uint64_t page)
 
 static void online(void)
 {
-    uint32_t page = draw_page(), n_pages = 0, wanted = 1 + draw(1 + draw(200));
+    uint32_t page = draw_page(), n_pages = 0, wanted = 1 + draw32(1 + draw32(200));
     while (n_pages < wanted && (all_are(page, (uint64_t)page + n_pages + 1, is_aside, true) ||
-                                (n_pages > 0 && draw(64) == 0)))
+                                (n_pages > 0 && draw32(64) == 0)))
         n_pages++;
     bool valid = all_are(page, (uint64_t)page + n_pages, is_aside, true) && n_pages > 0;
     REQUIRE(quire_buddy_online(buddy, page, n_pages) == (valid ? 0 : -EINVAL));
@@ -424,11 +407,11 @@ static void use_cache(void)
     struct quire_buddy_request request = draw_request();
     struct quire_buddy_cache *cache;
     REQUIRE(quire_buddy_cache_bytes() <= sizeof memory);
-    REQUIRE(quire_buddy_cache_init(buddy, &request, draw(3000), memory, &cache) == 0);
-    for (unsigned i = draw(60); i > 0; i--) {
+    REQUIRE(quire_buddy_cache_init(buddy, &request, draw32(3000), memory, &cache) == 0);
+    for (unsigned i = draw32(60); i > 0; i--) {
         uint32_t page = draw_page();
         unsigned order = draw_order();
-        if (draw(2)) {
+        if (draw32(2)) {
             int result = quire_buddy_cache_alloc(cache, order, &page);
             REQUIRE(result == 0 || result == -ENOMEM || result == -EAGAIN);
             REQUIRE(result != 0 || all_free(page, page + (1u << order)));
@@ -437,14 +420,14 @@ static void use_cache(void)
             continue;
         }
         bool valid = zone_of(page) != NULL && is_allocated(page) &&
-                     (draw(8) == 0 || (page = pages[page - offset].head, true)) &&
-                     (draw(8) == 0 || (order = pages[page - offset].order, true)) &&
+                     (draw32(8) == 0 || (page = pages[page - offset].head, true)) &&
+                     (draw32(8) == 0 || (order = pages[page - offset].order, true)) &&
                      pages[page - offset].head == page && pages[page - offset].order == order;
         REQUIRE(quire_buddy_cache_free(cache, page, order) == (valid ? 0 : -EINVAL));
         if (valid)
             unmark(page, page + (1u << order));
     }
-    if (draw(4) == 0)
+    if (draw32(4) == 0)
         REQUIRE(quire_buddy_validate(buddy) == 0);
     quire_buddy_cache_drain(cache);
     REQUIRE(quire_buddy_cache_drain(cache) == 0);
@@ -507,27 +490,27 @@ static void compare(void)
 
 static void draw_marks(unsigned zone)
 {
-    marks[zone].min = draw(1 + draw(zones[zone].n_pages));
-    marks[zone].low = marks[zone].min + draw(1 + draw(zones[zone].n_pages - marks[zone].min));
+    marks[zone].min = draw32(1 + draw32(zones[zone].n_pages));
+    marks[zone].low = marks[zone].min + draw32(1 + draw32(zones[zone].n_pages - marks[zone].min));
     marks[zone].high = marks[zone].low;
     REQUIRE(quire_buddy_set_marks(buddy, zone, &marks[zone]) == 0);
 }
 
 static void draw_config(void)
 {
-    config.max_order = draw(12);
-    config.n_zones = 1 + draw(4);
-    config.form = draw(2) ? QUIRE_BUDDY_LISTS : QUIRE_BUDDY_TREE;
-    config.by_mobility = draw(2);
+    config.max_order = draw32(12);
+    config.n_zones = 1 + draw32(4);
+    config.form = draw32(2) ? QUIRE_BUDDY_LISTS : QUIRE_BUDDY_TREE;
+    config.by_mobility = draw32(2);
     memset(marks, 0, sizeof marks);
-    offset = draw(4) == 0 ? 0 : draw(UINT32_MAX - MAX_PAGES);
-    if (draw(8) == 0)
+    offset = draw32(4) == 0 ? 0 : draw32(UINT32_MAX - MAX_PAGES);
+    if (draw32(8) == 0)
         offset = UINT32_MAX - MAX_PAGES;
-    uint32_t first = offset + draw(20) * draw(2);
+    uint32_t first = offset + draw32(20) * draw32(2);
     for (unsigned i = 0; i < config.n_zones; i++) {
         zones[i].first = first;
-        zones[i].n_pages = 1 + draw(1 + draw(MAX_PAGES / 4 - 20));
-        first += zones[i].n_pages + draw(20) * draw(2);
+        zones[i].n_pages = 1 + draw32(1 + draw32(MAX_PAGES / 4 - 20));
+        first += zones[i].n_pages + draw32(20) * draw32(2);
     }
     memset(pages, NOT_IN_USE, sizeof pages);
 }
@@ -557,15 +540,15 @@ static void run_round(void)
     REQUIRE(metadata != NULL);
     memset(metadata, 0, n_bytes);
     REQUIRE(quire_buddy_init(&config, metadata, n_bytes, &buddy) == 0);
-    for (unsigned i = 0; draw(3) == 0 && i < config.n_zones; i++)
+    for (unsigned i = 0; draw32(3) == 0 && i < config.n_zones; i++)
         draw_marks(i);
     static void (*const operations[])(void) = {
         free_block, free_block, free_range,  free_range,  extend,      extend,     set_aside,
         online,     use_cache,  alloc_block, alloc_block, alloc_exact, alloc_bulk, alloc_block,
     };
-    unsigned n_steps = 100 + draw(1500), eagerness = draw(8);
+    unsigned n_steps = 100 + draw32(1500), eagerness = draw32(8);
     for (step = 0; step < n_steps; step++) {
-        unsigned choice = draw(14 + eagerness);
+        unsigned choice = draw32(14 + eagerness);
         operations[choice < 14 ? choice : 9 + choice % 5]();
         if (step % 64 == 0)
             compare();
@@ -578,12 +561,7 @@ static void run_round(void)
 
 int main(void)
 {
-    const char *text = getenv("QUIRE_TEST_SEED"), *rounds = getenv("QUIRE_TEST_ROUNDS");
-    seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-    printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)seed);
-    fflush(stdout);
-    random_state = seed * 0x9e3779b97f4a7c15 + 1;
-    unsigned n_rounds = rounds ? (unsigned)strtoul(rounds, NULL, 0) : 1500;
+    unsigned n_rounds = draw_from_seed(1500);
     for (round_number = 0; round_number < n_rounds; round_number++)
         run_round();
     return 0;

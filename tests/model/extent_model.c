@@ -7,17 +7,13 @@
  * with what was advised, and its window with the best of all windows. The metadata is moved to
  * another address all the time. QUIRE_TEST_SEED replays a run; QUIRE_TEST_ROUNDS makes it longer.
  */
+#include "model_random.h"
+
 #include <errno.h>
 #include <quire/extent.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MAX_EXTENTS 300u
-
-static uint64_t seed, random_state;
-static unsigned round_number, step;
 
 static struct quire_extent_space *space;
 static struct quire_extent_config config;
@@ -31,23 +27,6 @@ static struct held {
 static unsigned n_held;
 static uint64_t cursor; /* next fit's */
 static quire_extent stale[64];
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s: not so in round %u, step %u; QUIRE_TEST_SEED=%llu\n",      \
-                    __FILE__, __LINE__, #condition, round_number, step, (unsigned long long)seed); \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-static uint64_t draw(uint64_t below) /* xorshift64* */
-{
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return ((random_state * 0x2545f4914f6cdd1d) >> 16) % below;
-}
 
 /* The oracle. Hole i lies before held[i]; hole n_held at the end. */
 
@@ -424,12 +403,7 @@ static void play(enum quire_extent_policy policy)
 
 int main(void)
 {
-    const char *text = getenv("QUIRE_TEST_SEED"), *rounds = getenv("QUIRE_TEST_ROUNDS");
-    seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
-    unsigned n_rounds = rounds ? (unsigned)strtoul(rounds, NULL, 0) : 60;
-    printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)seed);
-    fflush(stdout);
-    random_state = seed * 2 + 1;
+    unsigned n_rounds = draw_from_seed(60);
     for (round_number = 0; round_number < n_rounds; round_number++)
         for (unsigned policy = 0; policy < QUIRE_EXTENT_N_POLICIES; policy++)
             play((enum quire_extent_policy)policy);
