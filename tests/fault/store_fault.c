@@ -20,6 +20,7 @@
 #define ME 1
 
 static struct swap_space *space;
+static struct seal *seal;
 static int fd;
 static struct store *store;
 static struct store_packer *packer;
@@ -31,7 +32,7 @@ static _Alignas(4096) unsigned char scratch[2 * SYS_PAGE_SIZE];
 static struct store_config config(void)
 {
     return (struct store_config){
-        .pool_max_bytes = POOL_BYTES, .swap = space, .swap_fd = fd, .swap_owner = ME};
+        .pool_max_bytes = POOL_BYTES, .swap = space, .swap_fd = fd, .swap_owner = ME, .seal = seal};
 }
 
 static int set_up(void **state)
@@ -52,6 +53,7 @@ static int set_up_all(void **state)
 {
     space = new_space(FILE_BYTES);
     fd = new_swap_file(FILE_BYTES);
+    seal = new_seal(0, NULL);
     packer = new_packer(STORE_CODEC_ZSTD);
     batch = store_batch_new();
     return batch == NULL;
