@@ -24,8 +24,8 @@
  *   B4  after any error all objects are where they were before; the claimed clusters are free
  *   B5  nothing is written but what is sealed, and zeros
  *
- * Errors of the file are remembered: a full disk is tried again after a while, a broken one is
- * written to no more, and what is in it can still be read.
+ * Errors of the file are remembered: what may pass (a full disk, a kernel short of memory) is tried
+ * again after a while, a broken file is written to no more, and what is in it can still be read.
  */
 #include "base/checked.h"
 #include "base/meta.h"
@@ -36,7 +36,8 @@
 #include <string.h>
 
 #define MOST_FRUITLESS 4 /* then gathering waits until something in the file is dropped */
-#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000)
+#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000) /* a full disk */
+#define RETRY_SOON_NS ((uint64_t)50 * 1000 * 1000)  /* what the kernel may have in a moment */
 #define BATCH_BYTES round_up(sizeof(struct store_batch), SYS_PAGE_SIZE)
 
 struct store_batch *store_batch_new(void)
@@ -193,12 +194,17 @@ static int collect_from_file(struct store *store, struct store_batch *batch)
     return n_objects;
 }
 
+static bool may_pass(int error)
+{
+    return error == -ENOSPC || error == -ENOMEM || error == -EAGAIN;
+}
+
 int store_collect(struct store *store, struct store_batch *batch)
 {
     if (store->file.space == NULL)
         return -ENODEV;
     const int error = store_file_error(store);
-    if (error != 0 && (error != -ENOSPC || sys_now_ns() < store->retry_ns))
+    if (error != 0 && (!may_pass(error) || sys_now_ns() < store->retry_ns))
         return error;
     if (store->pool.oldest == POOL_NONE)
         return 0;
@@ -447,12 +453,12 @@ static bool move_within_file(struct store *store, const struct store_batch *batc
 static void remember(struct store *store, int result)
 {
     const int before = store_file_error(store);
-    if (before != 0 && before != -ENOSPC)
+    if (before != 0 && !may_pass(before))
         return; /* broken for good, whatever a batch that was under way then says */
     if (result == -EDQUOT || result == -EFBIG)
         result = -ENOSPC;
-    if (result == -ENOSPC)
-        store->retry_ns = sys_now_ns() + RETRY_NS;
+    if (may_pass(result))
+        store->retry_ns = sys_now_ns() + (result == -ENOSPC ? RETRY_NS : RETRY_SOON_NS);
     atomic_store_explicit(&store->file_error, result, memory_order_relaxed); /* a figure */
 }
 

@@ -10,8 +10,8 @@
  *   associated data      struct seal_place: use, cluster, unit, length
  *
  * The keys are in that page and nowhere else: a cipher's working state, which is made from them
- * anew for each object, is on the stack for as long as a call takes, and the library wipes it. To
- * keep the expanded key would gain 2 % and need memory of each process's own to be locked (ADR
+ * anew for each object, is on the stack for as long as a call takes, and is wiped at its end. To
+ * keep the expanded key would gain some 2 % and need memory of each process's own to be locked (ADR
  * 0012).
  *
  * One mapping that is locked keeps the page from being swapped for all, so only launcher and keeper
@@ -36,6 +36,7 @@
 #include <sys/mman.h>
 
 #define MAGIC 0x6c61655365726975ull
+#define CIPHER_STACK_BYTES 2048
 
 struct seal {
     uint64_t magic;
@@ -201,38 +202,64 @@ unsigned seal_units(const struct seal *seal, const struct seal_place *place,
     return object[SEAL_TAG_BYTES] ^ length_mask(seal, &nonce);
 }
 
+/* What the ciphers may have left of the key where their frames were; deeper ones wipe it. */
+static void wipe_stack(void)
+{
+    sodium_stackzero(CIPHER_STACK_BYTES);
+}
+
+static void encrypt_aes(const struct seal *seal, const struct seal_place *place,
+                        const struct nonce *nonce, unsigned char *object, size_t n_bytes)
+{
+    crypto_aead_aes256gcm_state state;
+    crypto_aead_aes256gcm_beforenm(&state, seal->key);
+    crypto_aead_aes256gcm_encrypt_detached_afternm(
+        object + SEAL_PREFIX_BYTES, object, NULL, object + SEAL_PREFIX_BYTES,
+        n_bytes - SEAL_PREFIX_BYTES, (const unsigned char *)place, sizeof(*place), NULL,
+        nonce->bytes, &state);
+    sodium_memzero(&state, sizeof(state));
+}
+
+static int decrypt_aes(const struct seal *seal, const struct seal_place *place,
+                       const struct nonce *nonce, unsigned char *object, size_t n_bytes)
+{
+    crypto_aead_aes256gcm_state state;
+    crypto_aead_aes256gcm_beforenm(&state, seal->key);
+    const int result = crypto_aead_aes256gcm_decrypt_detached_afternm(
+        object + SEAL_PREFIX_BYTES, NULL, object + SEAL_PREFIX_BYTES, n_bytes - SEAL_PREFIX_BYTES,
+        object, (const unsigned char *)place, sizeof(*place), nonce->bytes, &state);
+    sodium_memzero(&state, sizeof(state));
+    return result;
+}
+
 void seal_encrypt(const struct seal *seal, const struct seal_place *place, unsigned char *object,
                   size_t n_bytes)
 {
     const struct nonce nonce = nonce_of(place);
-    const unsigned char *associated = (const unsigned char *)place;
     unsigned char *text = object + SEAL_PREFIX_BYTES;
     object[SEAL_TAG_BYTES] = (unsigned char)place->n_units ^ length_mask(seal, &nonce);
     if (seal->cipher == SEAL_AES_256_GCM)
-        crypto_aead_aes256gcm_encrypt_detached(text, object, NULL, text,
-                                               n_bytes - SEAL_PREFIX_BYTES, associated,
-                                               sizeof(*place), NULL, nonce.bytes, seal->key);
+        encrypt_aes(seal, place, &nonce, object, n_bytes);
     else
         crypto_aead_chacha20poly1305_ietf_encrypt_detached(
-            text, object, NULL, text, n_bytes - SEAL_PREFIX_BYTES, associated, sizeof(*place), NULL,
-            nonce.bytes, seal->key);
+            text, object, NULL, text, n_bytes - SEAL_PREFIX_BYTES, (const unsigned char *)place,
+            sizeof(*place), NULL, nonce.bytes, seal->key);
+    wipe_stack();
 }
 
 int seal_decrypt(const struct seal *seal, const struct seal_place *place, unsigned char *object,
                  size_t n_bytes)
 {
     const struct nonce nonce = nonce_of(place);
-    const unsigned char *associated = (const unsigned char *)place;
     unsigned char *text = object + SEAL_PREFIX_BYTES;
     int result;
     if (seal->cipher == SEAL_AES_256_GCM)
-        result = crypto_aead_aes256gcm_decrypt_detached(
-            text, NULL, text, n_bytes - SEAL_PREFIX_BYTES, object, associated, sizeof(*place),
-            nonce.bytes, seal->key);
+        result = decrypt_aes(seal, place, &nonce, object, n_bytes);
     else
         result = crypto_aead_chacha20poly1305_ietf_decrypt_detached(
-            text, NULL, text, n_bytes - SEAL_PREFIX_BYTES, object, associated, sizeof(*place),
-            nonce.bytes, seal->key);
+            text, NULL, text, n_bytes - SEAL_PREFIX_BYTES, object, (const unsigned char *)place,
+            sizeof(*place), nonce.bytes, seal->key);
+    wipe_stack();
     /* The one byte that the tag does not cover. */
     const bool fits = (object[SEAL_TAG_BYTES] ^ length_mask(seal, &nonce)) == place->n_units;
     return result == 0 && fits ? 0 : -EBADMSG;

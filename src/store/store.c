@@ -28,6 +28,9 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define READ_TRIES 200 /* where memory is short: for two seconds */
+#define READ_PAUSE_NS 10000000
+
 enum store_tier store_tier(store_ref ref)
 {
     return (enum store_tier)((ref & 3) - 1);
@@ -151,13 +154,25 @@ static int load_ram(const struct store *store, struct store_packer *packer, uint
     return codec_decode(packer, &header, at + 1, capacity - OBJECT_HEADER_BYTES, out);
 }
 
+/* A kernel that has no memory for the reading may have it a moment later; the program waits. */
+static bool read_again(ssize_t n, unsigned *n_tries)
+{
+    if (n == -EINTR)
+        return true;
+    if ((n != -ENOMEM && n != -EAGAIN) || ++*n_tries == READ_TRIES)
+        return false;
+    sys_sleep_ns(READ_PAUSE_NS);
+    return true;
+}
+
 ssize_t store_read_file(const struct store *store, void *to, size_t n_bytes, off_t offset)
 {
     size_t done = 0;
+    unsigned n_tries = 0;
     while (done < n_bytes) {
         const ssize_t n = sys_pread(store->file.fd, (char *)to + done, n_bytes - done,
                                     offset + (off_t)done);
-        if (n == -EINTR)
+        if (n < 0 && read_again(n, &n_tries))
             continue;
         if (n < 0)
             return n;
