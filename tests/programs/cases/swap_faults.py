@@ -12,8 +12,8 @@ import subprocess
 
 from harness import MIB
 
-BUDGET, SIZE_MIB = 12 * MIB, 18
-FITS_MIB = 8
+BUDGET, SIZE_MIB = 8 * MIB, 10
+FITS_MIB = 4
 ALWAYS = 1000000
 
 # name: (what faulty/inject.c is told, MiB of data, what Quire has to say, or None: all goes well)
@@ -30,8 +30,8 @@ FAULTS = {
         f"read 2 20 {errno.ENOMEM}; write 2 1 {errno.ENOMEM}", SIZE_MIB, None),
     "calls that are interrupted": (f"read 2 9 {errno.EINTR}; write 2 9 {errno.EINTR}", SIZE_MIB,
                                    None),
-    "short reads and writes": ("read 1 60 0 0 1; write 1 12 0 0 1", SIZE_MIB, None),
-    "a disk that stalls": ("read 4 1 0 2000; write 3 1 0 2000", SIZE_MIB, None),
+    "short reads and writes": ("read 1 30 0 0 1; write 1 9 0 0 1", SIZE_MIB, None),
+    "a disk that stalls": ("read 4 1 0 1000; write 3 1 0 1000", SIZE_MIB, None),
 }
 
 

@@ -15,7 +15,7 @@ import time
 
 from harness import MIB, PATIENCE_SECONDS
 
-BUDGET = 16 * MIB
+BUDGET = 12 * MIB
 CLUSTER = 64 << 10
 MARKER = b"in-clear-on-the-disk"
 KEY_AT, KEY_BYTES = 12, 48  # within the page that the keeper holds: struct seal
@@ -25,7 +25,7 @@ PROGRAM = f"""
 import hashlib, os, sys
 def fill():
     return [b"".join(os.urandom(3800) + {MARKER!r} * 14 + bytes(16) for _ in range(64))
-            for _ in range(96)]
+            for _ in range(56)]
 def digest(blocks):
     sum = hashlib.sha256()
     for block in blocks:
