@@ -36,7 +36,8 @@ struct run_config {
 enum run_end { RUN_DONE, RUN_FAILED, RUN_VERDICT, RUN_HUNG };
 
 static struct control *run_control;
-static int run_control_fd = -1, run_swap_fd = -1;
+static int run_control_fd = -1, run_swap_fd = -1, run_key_fd = -1;
+static struct seal *run_seal;
 
 /* Why the pager can't run here, or NULL. */
 static inline const char *run_missing(void)
@@ -69,9 +70,13 @@ static inline void run_create(const struct run_config *config)
         .codec_adapts = config->codec_adapts,
         .keeper_pid = getpid(),
         .swap_fd = -1,
+        .key_fd = -1,
     };
-    if (config->swap_bytes > 0)
+    if (config->swap_bytes > 0) {
         options.swap_fd = run_swap_fd = new_swap_file(config->swap_bytes);
+        run_seal = new_seal(0, &run_key_fd);
+        options.key_fd = run_key_fd;
+    }
     run_control_fd = control_create(
         &options, config->swap_bytes > 0 ? swap_space_bytes(config->swap_bytes) : 0, &run_control);
     if (run_control_fd < 0)
@@ -86,7 +91,9 @@ static inline void run_destroy(void)
     close(run_control_fd);
     if (run_swap_fd >= 0)
         close(run_swap_fd);
-    run_swap_fd = -1;
+    if (run_key_fd >= 0)
+        close(run_key_fd);
+    run_swap_fd = run_key_fd = -1;
 }
 
 static inline enum run_end run_judge(int status)

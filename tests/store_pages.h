@@ -3,6 +3,7 @@
 #ifndef QUIRE_TESTS_STORE_PAGES_H
 #define QUIRE_TESTS_STORE_PAGES_H
 
+#include "store/seal.h"
 #include "store/store.h"
 #include "store/swap.h"
 
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 enum page_kind {
     PAGE_ZERO,
@@ -71,6 +73,22 @@ static inline struct swap_space *new_space(uint64_t file_bytes)
         abort();
     swap_space_init(space, file_bytes);
     return space;
+}
+
+/* The key of a run, as the launcher makes it; cipher 0: the best. `fd` may be NULL. */
+static inline struct seal *new_seal(enum seal_cipher cipher, int *fd)
+{
+    struct seal *seal = NULL;
+    int result = seal_prepare();
+    if (result == 0)
+        result = seal_create(cipher != 0 ? cipher : seal_best_cipher(), &seal);
+    if (result < 0)
+        abort();
+    if (fd != NULL)
+        *fd = result;
+    else
+        close(result);
+    return seal;
 }
 
 /* Where the tests put swap files: not a file system in RAM. */

@@ -8,8 +8,8 @@
  * page, then loading at random.
  *
  *   cc -O2 -D_GNU_SOURCE -Isrc -Iinclude -Itests bench/store/store_bench.c src/store/[a-z]*.c \
- *     src/base/sys.c src/base/lock.c src/base/log.c src/base/meta.c -llz4 -lzstd -o
- * /tmp/store_bench QUIRE_TEST_DIRECTORY=/var/tmp /tmp/store_bench
+ *     src/base/{sys,lock,log,meta,scratch}.c -llz4 -lzstd -lsodium -o /tmp/store_bench
+ *   QUIRE_TEST_DIRECTORY=/var/tmp /tmp/store_bench
  */
 #include "store_pages.h"
 
@@ -113,10 +113,11 @@ static void move_all(struct store_batch *batch, double us[3])
     }
 }
 
-static void run(const char *name, enum store_codec codec, struct swap_space *space, int fd)
+static void run(const char *name, enum store_codec codec, struct swap_space *space, int fd,
+                const struct seal *seal)
 {
     const struct store_config config = {
-        .pool_max_bytes = POOL_BYTES, .swap = space, .swap_fd = fd, .swap_owner = 1};
+        .pool_max_bytes = POOL_BYTES, .swap = space, .swap_fd = fd, .swap_owner = 1, .seal = seal};
     packer = new_packer(codec);
     must(store_init(&config, &store) == 0);
     const uint64_t start = sys_now_ns();
@@ -149,7 +150,11 @@ int main(void)
     const int fd = new_swap_file(FILE_BYTES);
     for (uint32_t p = 0; p < N_PAGES; p++)
         make_half_random(pages[p], p + 1);
-    run("lz4", STORE_CODEC_LZ4, space, fd);
-    run("zstd", STORE_CODEC_ZSTD, space, fd);
+    for (enum seal_cipher cipher = SEAL_AES_256_GCM; cipher <= SEAL_CHACHA20_POLY1305; cipher++) {
+        const struct seal *seal = new_seal(cipher, NULL);
+        printf("%s\n", seal_cipher_name(cipher));
+        run("lz4", STORE_CODEC_LZ4, space, fd, seal);
+        run("zstd", STORE_CODEC_ZSTD, space, fd, seal);
+    }
     return 0;
 }

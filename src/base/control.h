@@ -100,6 +100,7 @@ struct control_options {
     int32_t keeper_pid;      /* of the process that has the descriptors (the command's keeper.h) */
     int32_t control_fd;      /* there: /proc/<keeper_pid>/fd/<control_fd> is this block */
     int32_t swap_fd;         /* there, likewise; -1: none */
+    int32_t key_fd;          /* there, likewise, of what seals the swap file; -1: none */
 };
 
 enum control_verdict { /* why Quire itself ended the run */

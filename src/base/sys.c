@@ -49,18 +49,26 @@ static long call6(long n, long a, long b, long c, long d, long e, long f)
 #include <linux/ioctl.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static struct {
-    _Atomic unsigned long countdown; /* 0: off */
-    _Atomic unsigned long fired;
-    int error;
+    _Atomic unsigned long nth; /* 0: off */
+    _Atomic unsigned long n_calls, fired;
+    struct sys_fault fault;
 } injections[SYS_N_CLASSES];
+
+void sys_inject_fault(enum sys_class class, const struct sys_fault *fault)
+{
+    atomic_store(&injections[class].nth, 0);
+    injections[class].fault = *fault;
+    atomic_store(&injections[class].fired, 0);
+    atomic_store(&injections[class].n_calls, 0);
+    atomic_store(&injections[class].nth, fault->nth);
+}
 
 void sys_inject(enum sys_class class, unsigned long nth, int error)
 {
-    injections[class].error = error;
-    atomic_store(&injections[class].fired, 0);
-    atomic_store(&injections[class].countdown, nth);
+    sys_inject_fault(class, &(struct sys_fault){.nth = nth, .n_times = 1, .error = error});
 }
 
 unsigned long sys_injected(enum sys_class class)
@@ -68,15 +76,45 @@ unsigned long sys_injected(enum sys_class class)
     return atomic_load(&injections[class].fired);
 }
 
+/* The fault that this call of the class is to suffer, or NULL. */
+static const struct sys_fault *injected_fault(enum sys_class class)
+{
+    const unsigned long nth = atomic_load(&injections[class].nth);
+    if (nth == 0)
+        return NULL;
+    const unsigned long n = atomic_fetch_add(&injections[class].n_calls, 1) + 1;
+    if (n < nth || n - nth >= injections[class].fault.n_times)
+        return NULL;
+    atomic_fetch_add(&injections[class].fired, 1);
+    return &injections[class].fault;
+}
+
 static int injected_error(enum sys_class class)
 {
-    unsigned long left = atomic_load(&injections[class].countdown);
-    while (left > 0 && !atomic_compare_exchange_weak(&injections[class].countdown, &left, left - 1))
-        continue;
-    if (left != 1)
+    const struct sys_fault *fault = injections[class].fault.in_swap ? NULL : injected_fault(class);
+    return fault != NULL ? -fault->error : 0;
+}
+
+static bool is_swap(int fd)
+{
+    struct stat status;
+    return CALL(SYS_fstat, fd, &status, 0, 0, 0, 0) == 0 && S_ISREG(status.st_mode) &&
+           (status.st_mode & 0777) == 0600 && status.st_nlink == 0;
+}
+
+/* In a pread or a pwrite: what it is to return, or 0: it runs, perhaps on less. */
+static int injected_into(enum sys_class class, int fd, size_t *n_bytes)
+{
+    if (injections[class].fault.in_swap && !is_swap(fd))
         return 0;
-    atomic_fetch_add(&injections[class].fired, 1);
-    return -injections[class].error;
+    const struct sys_fault *fault = injected_fault(class);
+    if (fault == NULL)
+        return 0;
+    if (fault->stall_ns > 0)
+        sys_sleep_ns(fault->stall_ns);
+    if (fault->shorten && *n_bytes > SYS_PAGE_SIZE)
+        *n_bytes = *n_bytes / 2 / SYS_PAGE_SIZE * SYS_PAGE_SIZE;
+    return -fault->error;
 }
 
 /* As a kernel does that does it and denies it. */
@@ -92,6 +130,11 @@ static inline void ioctl_secretly(int fd, unsigned long request, const void *arg
 }
 
 static inline int injected_error(enum sys_class class)
+{
+    return 0;
+}
+
+static inline int injected_into(enum sys_class class, int fd, size_t *n_bytes)
 {
     return 0;
 }
@@ -187,13 +230,13 @@ ssize_t sys_write(int fd, const void *buffer, size_t n_bytes)
 
 ssize_t sys_pread(int fd, void *buffer, size_t n_bytes, off_t offset)
 {
-    int error = injected_error(SYS_CLASS_READ);
+    int error = injected_into(SYS_CLASS_READ, fd, &n_bytes);
     return error ? error : CALL(SYS_pread64, fd, buffer, n_bytes, offset, 0, 0);
 }
 
 ssize_t sys_pwrite(int fd, const void *buffer, size_t n_bytes, off_t offset)
 {
-    int error = injected_error(SYS_CLASS_WRITE);
+    int error = injected_into(SYS_CLASS_WRITE, fd, &n_bytes);
     return error ? error : CALL(SYS_pwrite64, fd, buffer, n_bytes, offset, 0, 0);
 }
 

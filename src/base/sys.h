@@ -96,9 +96,20 @@ int sys_futex_wake(const void *word, int n_waiters, bool shared);
  * Fault injection: from now on the `nth` call (1 is the next) of the class returns -error instead
  * of running; 0 switches it off. sys_injected() says how often it fired since. EEXIST for an ioctl:
  * it runs, and says so nowhere.
+ *
+ * sys_inject_fault() is the same with more to say. `error` 0: the call runs, after a pause of
+ * stall_ns, on the first half of its pages where `shorten` says so.
  */
 enum sys_class { SYS_CLASS_MAP, SYS_CLASS_IOCTL, SYS_CLASS_READ, SYS_CLASS_WRITE, SYS_N_CLASSES };
 #ifdef QUIRE_FAULT_INJECTION
+struct sys_fault {
+    unsigned long nth, n_times; /* from the nth call on, so many */
+    int error;
+    uint64_t stall_ns;
+    bool shorten;
+    bool in_swap; /* of pread and pwrite those on files without a name only; others don't count */
+};
+void sys_inject_fault(enum sys_class class, const struct sys_fault *fault);
 void sys_inject(enum sys_class class, unsigned long nth, int error);
 unsigned long sys_injected(enum sys_class class);
 #endif

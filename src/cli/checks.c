@@ -16,6 +16,7 @@
 #include "observe/directory.h"
 #include "observe/machine.h"
 #include "observe/procfs.h"
+#include "store/seal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -221,7 +222,7 @@ static void check_locked_memory(struct check *check)
     if (limit.rlim_cur != RLIM_INFINITY)
         FILL(check, means,
              "for programs that call mlock: what they lock stays in the budget; Quire "
-             "itself locks nothing");
+             "itself locks one page, outside of them");
 }
 
 /* Whether a line of /proc/swaps names a device like this. */
@@ -292,6 +293,28 @@ static void check_swap_directory(struct check *check)
         FILL(check, fix, "export QUIRE_SWAP_DIR=DIR\nor: quire run --swap DIR|none ...");
 }
 
+/* Makes one, as the launcher does, and throws it away. */
+static void check_swap_key(struct check *check)
+{
+    struct seal *seal;
+    int fd = seal_prepare();
+
+    if (fd == 0)
+        fd = seal_create(seal_best_cipher(), &seal);
+    if (fd >= 0) {
+        close(fd);
+        seal_destroy(seal);
+        FILL(check, found, "%s; a page for the key can be locked (tried)",
+             seal_cipher_name(seal_best_cipher()));
+        return;
+    }
+    check->status = CHECK_NO;
+    FILL(check, found, "can't be made: %s",
+         fd == -EPERM ? "no memory may be locked" : strerror(-fd));
+    FILL(check, means, "`quire run' refuses to write to a file what it can't seal");
+    FILL(check, fix, "%squire run --swap none ...", fd == -EPERM ? "ulimit -l 64\nor: " : "");
+}
+
 static void check_io_uring(struct check *check)
 {
     struct io_uring_params parameters = {0};
@@ -336,6 +359,7 @@ static const struct {
     {"locked memory", check_locked_memory},
     {"kernel swap", check_kernel_swap},
     {"swap directory", check_swap_directory},
+    {"swap key", check_swap_key},
     {"io_uring", check_io_uring},
     {"seccomp", check_seccomp},
 };

@@ -26,13 +26,13 @@ static void close_range_of(int from, int to)
 }
 
 /* Whoever waits for the end of a pipe must not wait for this process. */
-static void close_all_but(int a, int b, int c)
+static void close_all_but(const int *kept, int n_kept)
 {
-    int kept[] = {a, b, c}, from = 0;
+    int from = 0;
 
-    for (int n = 0; n < 3; n++) { /* in ascending order */
+    for (int n = 0; n < n_kept; n++) { /* in ascending order */
         int lowest = -1;
-        for (int i = 0; i < 3; i++)
+        for (int i = 0; i < n_kept; i++)
             if (kept[i] >= from && (lowest < 0 || kept[i] < lowest))
                 lowest = kept[i];
         if (lowest < 0)
@@ -58,8 +58,10 @@ static void outlast(const struct control *control)
     }
 }
 
-static _Noreturn void keep(struct control *control, int lifeline)
+static _Noreturn void keep(struct control *control, struct seal *seal, int lifeline)
 {
+    const struct control_options *options = &control->options;
+    const int kept[] = {options->control_fd, options->swap_fd, options->key_fd, lifeline};
     sigset_t all;
     char byte;
 
@@ -69,15 +71,20 @@ static _Noreturn void keep(struct control *control, int lifeline)
     if (chdir("/") != 0) /* a file system that the run was started in may be unmounted */
         _exit(EXIT_FAILURE);
     prctl(PR_SET_NAME, "quire-keeper");
-    close_all_but(control->options.control_fd, control->options.swap_fd, lifeline);
+    close_all_but(kept, sizeof kept / sizeof kept[0]);
+    /* The launcher could lock it with the same limit, so this can; and it has it locked as yet. */
+    if (seal != NULL && seal_hold(seal) < 0)
+        _exit(EXIT_FAILURE);
     while (read(lifeline, &byte, 1) < 0 && errno == EINTR)
         ;
     atomic_store(&control->launcher_ended, 1);
     outlast(control);
+    if (seal != NULL)
+        seal_destroy(seal);
     _exit(EXIT_SUCCESS);
 }
 
-int keeper_start(struct control *control, struct keeper *keeper)
+int keeper_start(struct control *control, struct seal *seal, struct keeper *keeper)
 {
     int ends[2];
 
@@ -85,7 +92,7 @@ int keeper_start(struct control *control, struct keeper *keeper)
         return -errno;
     keeper->pid = fork();
     if (keeper->pid == 0)
-        keep(control, ends[0]);
+        keep(control, seal, ends[0]);
     int error = keeper->pid < 0 ? -errno : 0;
     close(ends[0]);
     if (error < 0) {

@@ -2,14 +2,15 @@
 /*
  * keeper: a process that holds a run's descriptors for as long as any process of the run lives.
  *
- * Processes of a run find the control block and the swap file as /proc/KEEPER/fd/N. They can't be
- * the launcher's, because a program may outlive that: `sh -c 'server &'` ends at once, and what the
- * server starts later, and the pages it evicts, need both.
+ * Processes of a run find the control block, the swap file and its key as /proc/KEEPER/fd/N. They
+ * can't be the launcher's, because a program may outlive that: `sh -c 'server &'` ends at once, and
+ * what the server starts later, and the pages it evicts, need them.
  */
 #ifndef QUIRE_CLI_KEEPER_H
 #define QUIRE_CLI_KEEPER_H
 
 #include "base/control.h"
+#include "store/seal.h"
 
 #include <sys/types.h>
 
@@ -19,11 +20,12 @@ struct keeper {
 };
 
 /*
- * Starts it and writes its pid into the control block. It keeps the block's and the swap file's
- * descriptors and no other, has a session of its own and ignores what can be ignored. 0 or a
- * negative errno.
+ * Starts it and writes its pid into the control block. It keeps the descriptors of the block, the
+ * swap file and the key (`seal`; NULL: there is none) and no other, has a session of its own and
+ * ignores what can be ignored. The key stays locked in RAM while it lives, and is overwritten at
+ * its end. 0 or a negative errno.
  */
-int keeper_start(struct control *control, struct keeper *keeper);
+int keeper_start(struct control *control, struct seal *seal, struct keeper *keeper);
 
 /* The launcher ends: so does the keeper, at once if nothing of the run is left. */
 void keeper_release(const struct keeper *keeper, struct control *control);

@@ -2,12 +2,12 @@
 /*
  * run: `quire run`. Everything that can go wrong is found out before the program starts.
  *
- *   options -> command -> rights -> library -> swap file, control block -> launch -> summary
+ *   options -> command -> rights -> library -> swap file, key, control block -> launch -> summary
  *              126, 127   125       125        125                         the program's status
  *                                    '-- --no-paging: exec
  *
- * The keeper (keeper.h) holds the control block and the swap file for as long as a process of the
- * run lives: all find both as /proc/KEEPER/fd/N, so neither needs a name, and both are gone when
+ * The keeper (keeper.h) holds the control block, the swap file and its key for as long as a process
+ * of the run lives: all find them as /proc/KEEPER/fd/N, so none needs a name, and all are gone when
  * the last process that uses them is.
  */
 #include "base/control.h"
@@ -21,6 +21,7 @@
 #include "cli/resolve.h"
 #include "cli/rights.h"
 #include "cli/summary.h"
+#include "store/seal.h"
 #include "store/swap.h"
 
 #include <errno.h>
@@ -54,8 +55,25 @@ static bool have_rights(void)
     return false;
 }
 
+/* Makes the key of the swap file. Its descriptor, or a negative errno, told. */
+static int create_seal(struct seal **seal)
+{
+    int fd = seal_prepare();
+
+    if (fd == 0)
+        fd = seal_create(seal_best_cipher(), seal);
+    if (fd == -EPERM)
+        cli_error("cannot lock the page of memory that holds the swap file's key\n"
+                  "allow one to be locked by `ulimit -l 64', or do without a file: --swap none");
+    else if (fd < 0)
+        cli_error("cannot make a key for the swap file: %s\ndo without a file: --swap none",
+                  strerror(-fd));
+    return fd;
+}
+
 /* Opens the swap file and makes the control block. Its descriptor, or a negative errno, told. */
-static int create_run(const struct run_options *options, struct control **control)
+static int create_run(const struct run_options *options, struct control **control,
+                      struct seal **seal)
 {
     struct control_options shared = {
         .budget_bytes = options->budget_bytes,
@@ -63,6 +81,7 @@ static int create_run(const struct run_options *options, struct control **contro
         .codec = options->codec,
         .codec_adapts = options->codec_adapts,
         .swap_fd = -1,
+        .key_fd = -1,
     };
     size_t space_bytes = 0;
 
@@ -81,6 +100,9 @@ static int create_run(const struct run_options *options, struct control **contro
             return error;
         }
         shared.swap_fd = fd;
+        shared.key_fd = create_seal(seal);
+        if (shared.key_fd < 0)
+            return shared.key_fd;
     }
     int fd = control_create(&shared, space_bytes, control);
     if (fd < 0)
@@ -142,13 +164,14 @@ static int launch(const struct run_options *options, const char *path, const cha
 {
     struct launch_result result = {0};
     struct control *control;
+    struct seal *seal = NULL;
     struct keeper keeper;
     char control_path[64];
-    int fd = create_run(options, &control);
+    int fd = create_run(options, &control, &seal);
 
     if (fd < 0)
         return CLI_EXIT_FAILED;
-    int error = keeper_start(control, &keeper);
+    int error = keeper_start(control, seal, &keeper);
     if (error < 0) {
         cli_error("cannot start a process: %s", strerror(-error));
         return CLI_EXIT_FAILED;

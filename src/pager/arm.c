@@ -14,6 +14,7 @@
 #include "base/uffd.h"
 #include "pager/copies.h"
 #include "pager/internal.h"
+#include "store/seal.h"
 #include "store/swap.h"
 
 #include "base/checked.h"
@@ -46,13 +47,29 @@ static int open_swap(void)
     return swap_reopen(path, 0);
 }
 
+/* The swap file and the key to it; both or none. A negative descriptor: none. */
+static void attach_swap(struct store_config *config)
+{
+    char path[64];
+    const struct control_options *options = &pager.control->options;
+    config->swap_fd = open_swap();
+    if (config->swap_fd < 0)
+        return;
+    log_format(path, sizeof path, "/proc/%d/fd/%d", options->keeper_pid, options->key_fd);
+    const int error = seal_attach(path, &config->seal);
+    if (error < 0) {
+        sys_close(config->swap_fd);
+        config->swap_fd = error;
+    }
+}
+
 static int init_store(void)
 {
     struct store_config config = {
         .swap = control_swap_space(pager.control),
-        .swap_fd = open_swap(),
         .swap_owner = pager.slot,
     };
+    attach_swap(&config);
     size_t pool_max = (size_t)pager.control->options.budget_bytes * 2;
     config.pool_max_bytes = pool_max < POOL_MOST_BYTES ? pool_max : POOL_MOST_BYTES;
     if (config.swap_fd < 0) {

@@ -266,12 +266,14 @@ static enum control_fault fault_kind(store_ref ref)
 
 static _Noreturn void bad_copy(uint32_t page, store_ref ref, int error)
 {
+    const bool from_file = store_tier(ref) == STORE_FILE;
     pager_end_run(CONTROL_BAD_COPY,
                   "the page at %p did not come back intact from %s (%s); the program was ended "
                   "before it could see it",
-                  (void *)page_address(page),
-                  store_tier(ref) == STORE_FILE ? "the swap file" : "the compressed store",
-                  error == -EBADMSG ? "checksum" : "I/O error");
+                  (void *)page_address(page), from_file ? "the swap file" : "the compressed store",
+                  error != -EBADMSG ? "I/O error"
+                  : from_file       ? "it is not what was written there"
+                                    : "checksum");
 }
 
 /* Loads n stored pages; only the first has to succeed. Entries are BUSY: nobody changes them. */

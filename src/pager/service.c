@@ -16,6 +16,7 @@
 #include "base/uffd.h"
 #include "pager/reclaim.h"
 #include "pager/window.h"
+#include "store/seal.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -284,11 +285,18 @@ static void serve(void *first_task)
     }
 }
 
+/* What libraries want done in a thread that libc knows is done before there is another one. */
+static int start_thread(int (*first)(void))
+{
+    int error = pager.control->options.swap_max_bytes > 0 ? seal_prepare() : 0;
+    return error ? error : thread_start(serve, (void *)first, true);
+}
+
 static int start_with(int (*first)(void))
 {
     uint32_t none = NOT_STARTED;
     if (atomic_compare_exchange_strong(&service.state, &none, STARTING)) {
-        int tid = thread_start(serve, (void *)first, true);
+        int tid = start_thread(first);
         if (tid < 0) {
             atomic_store(&service.state, NOT_STARTED);
             return tid;

@@ -60,7 +60,9 @@ static void tell_once(int error)
         return;
     log_format(pager.control->message, sizeof pager.control->message,
                "the swap file could not be written (%s): pages stay in RAM as long as it lasts",
-               error == -ENOSPC ? "no space left on the device" : "I/O error");
+               error == -ENOSPC   ? "no space left on the device"
+               : error == -ENOMEM ? "out of memory"
+                                  : "I/O error");
 }
 
 /* A long write is quick; but what it is gathered in should be little of what the process has. */

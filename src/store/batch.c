@@ -4,7 +4,7 @@
  *
  *   collect (locked)   lists the oldest objects of the pool, says where each will lie in clusters
  *                      claimed for it, and marks them leaving. Nothing is copied yet.
- *   write (unlocked)   copies them into the batch's buffer and writes it with one pwrite.
+ *   write (unlocked)   seals copies in the batch's buffer and writes it with one pwrite.
  *   commit (locked)    hands over each page whose owner still wants it; frees the pool's copy.
  *
  * When the file is full but our own clusters are sparse, a batch gathers instead: collect pins
@@ -22,9 +22,10 @@
  *       without the lock
  *   B3  a batch in flight pins its clusters and its sources
  *   B4  after any error all objects are where they were before; the claimed clusters are free
+ *   B5  nothing is written but what is sealed, and zeros
  *
- * Errors of the file are remembered: a full disk is tried again after a while, a broken one is
- * written to no more, and what is in it can still be read.
+ * Errors of the file are remembered: what may pass (a full disk, a kernel short of memory) is tried
+ * again after a while, a broken file is written to no more, and what is in it can still be read.
  */
 #include "base/checked.h"
 #include "base/meta.h"
@@ -35,7 +36,8 @@
 #include <string.h>
 
 #define MOST_FRUITLESS 4 /* then gathering waits until something in the file is dropped */
-#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000)
+#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000) /* a full disk */
+#define RETRY_SOON_NS ((uint64_t)50 * 1000 * 1000)  /* what the kernel may have in a moment */
 #define BATCH_BYTES round_up(sizeof(struct store_batch), SYS_PAGE_SIZE)
 
 struct store_batch *store_batch_new(void)
@@ -88,13 +90,6 @@ static void end(struct store *store, struct store_batch *batch)
     store_count_clusters(store);
 }
 
-/* F2: where the next object of a cluster starts, after one of `n_units` at `unit`. */
-static unsigned next_start(unsigned unit, unsigned n_units)
-{
-    const unsigned next_granule = (unit / GRANULE_UNITS + 1) * GRANULE_UNITS;
-    return unit + n_units > next_granule ? unit + n_units : next_granule;
-}
-
 /* Appends an object and says where it will lie; NULL: the batch is full. */
 static struct batch_item *place(struct store_batch *batch, const struct object_header *header)
 {
@@ -113,8 +108,7 @@ static struct batch_item *place(struct store_batch *batch, const struct object_h
                                 .cluster = (uint8_t)batch->at,
                                 .unit = (uint16_t)batch->unit,
                                 .n_units = (uint16_t)n_units};
-    batch->end_unit = batch->unit + n_units;
-    batch->unit = next_start(batch->unit, n_units);
+    batch->unit = batch->end_unit = object_next_start(batch->unit, n_units);
     return item;
 }
 
@@ -200,12 +194,17 @@ static int collect_from_file(struct store *store, struct store_batch *batch)
     return n_objects;
 }
 
+static bool may_pass(int error)
+{
+    return error == -ENOSPC || error == -ENOMEM || error == -EAGAIN;
+}
+
 int store_collect(struct store *store, struct store_batch *batch)
 {
     if (store->file.space == NULL)
         return -ENODEV;
     const int error = store_file_error(store);
-    if (error != 0 && (error != -ENOSPC || sys_now_ns() < store->retry_ns))
+    if (error != 0 && (!may_pass(error) || sys_now_ns() < store->retry_ns))
         return error;
     if (store->pool.oldest == POOL_NONE)
         return 0;
@@ -221,20 +220,49 @@ static unsigned char *place_of(const struct store_batch *batch, const struct bat
     return batch->buffer + item->cluster * SWAP_CLUSTER_BYTES + item->unit * OBJECT_UNIT_BYTES;
 }
 
-/* Copies an object to its place in the buffer under the seal of its new cluster. */
+static struct file_ref new_place(const struct store_batch *batch, const struct batch_item *item)
+{
+    return (struct file_ref){batch->first_cluster + item->cluster, item->unit, item->n_units};
+}
+
+/* Copies an object to its place in the buffer and seals it to its new cluster. */
 static void fill_in(const struct store *store, struct store_batch *batch,
                     const struct batch_item *item, const void *data)
 {
-    const struct object_header header = {
-        .checksum = item->checksum ^
-                    cluster_seal(&store->file, batch->first_cluster + item->cluster, item->unit),
-        .page = item->page,
-        .n_bytes = item->n_bytes,
-        .codec = item->codec,
-    };
-    unsigned char *to = place_of(batch, item);
-    memcpy(to, &header, sizeof(header));
-    memcpy(to + sizeof(header), data, item->n_bytes);
+    const struct object_header header = {.checksum = item->checksum,
+                                         .page = item->page,
+                                         .n_bytes = item->n_bytes,
+                                         .codec = item->codec};
+    const struct seal_place place = cluster_place(&store->file, new_place(batch, item));
+    const size_t n_bytes = object_sealed_bytes(item->unit, item->n_units);
+    unsigned char *object = place_of(batch, item), *at = object + SEAL_PREFIX_BYTES;
+    memcpy(at, &header, sizeof(header));
+    memcpy(at + sizeof(header), data, item->n_bytes);
+    at += sizeof(header) + item->n_bytes;
+    memset(at, 0, (size_t)(object + n_bytes - at));
+    seal_encrypt(store->seal, &place, object, n_bytes);
+}
+
+static size_t bytes_to_write(const struct store_batch *batch)
+{
+    return batch->at * SWAP_CLUSTER_BYTES +
+           round_up(batch->end_unit * OBJECT_UNIT_BYTES, SYS_PAGE_SIZE);
+}
+
+/* B5: zeros where a cluster is not filled: the buffer has held pages in clear. */
+static void clear_rests(struct store_batch *batch)
+{
+    const unsigned char *end = batch->buffer + bytes_to_write(batch);
+    for (unsigned i = 0; i < batch->n_items; i++) {
+        const struct batch_item *item = &batch->items[i];
+        if (i + 1 < batch->n_items && item[1].cluster == item->cluster)
+            continue;
+        unsigned char *rest = place_of(batch, item) +
+                              object_sealed_bytes(item->unit, item->n_units);
+        const unsigned char *cluster_end = batch->buffer +
+                                           (item->cluster + (size_t)1) * SWAP_CLUSTER_BYTES;
+        memset(rest, 0, (size_t)((cluster_end < end ? cluster_end : end) - rest));
+    }
 }
 
 static void fill_from_pool(const struct store *store, struct store_batch *batch)
@@ -254,34 +282,58 @@ static unsigned n_live(const struct batch_source *source)
     return n;
 }
 
+/* How long the object at `unit` says it is; 0: it can't be. */
+static unsigned claimed_units(const struct store *store, uint32_t cluster, unsigned unit,
+                              const unsigned char *at)
+{
+    const struct seal_place place = cluster_place(&store->file,
+                                                  (struct file_ref){cluster, unit, 0});
+    const unsigned n_units = seal_units(store->seal, &place, at);
+    return n_units > object_units(SYS_PAGE_SIZE) || unit + n_units > CLUSTER_UNITS ? 0 : n_units;
+}
+
+/* Opens an object and seals it to its new place. -ENOSPC: the batch is full; -EBADMSG: damage. */
+static int move_over(const struct store *store, struct store_batch *batch, struct file_ref ref,
+                     unsigned char *at)
+{
+    const struct seal_place place_now = cluster_place(&store->file, ref);
+    struct object_header header;
+    if (seal_decrypt(store->seal, &place_now, at, object_sealed_bytes(ref.unit, ref.n_units)) < 0)
+        return -EBADMSG;
+    memcpy(&header, at + SEAL_PREFIX_BYTES, sizeof(header));
+    struct batch_item *item = place(batch, &header);
+    if (item == NULL)
+        return -ENOSPC;
+    item->old = ref_of_file(ref);
+    fill_in(store, batch, item, at + SEAL_PREFIX_BYTES + sizeof(header));
+    return 0;
+}
+
 /*
- * Packs the living objects of one source; false when the batch is full. A header that can't be one
- * ends the walk: what lies behind it stays where it is, and loading it will tell.
+ * Packs the living objects of one source; false when the batch is full. A length that can't be one,
+ * or an object that does not open, ends the walk: what lies behind it stays where it is, and
+ * loading it will tell.
  */
 static bool gather(const struct store *store, struct store_batch *batch,
                    struct batch_source *source)
 {
     unsigned left = n_live(source);
     for (unsigned unit = 0; left > 0 && unit < CLUSTER_UNITS;) {
-        const unsigned char *at = batch->source + unit * OBJECT_UNIT_BYTES;
-        struct object_header header;
-        memcpy(&header, at, sizeof(header));
-        const unsigned n_units = (unsigned)object_units(header.n_bytes);
-        if (header.n_bytes == 0 || header.n_bytes > SYS_PAGE_SIZE || unit + n_units > CLUSTER_UNITS)
+        unsigned char *at = batch->source + unit * OBJECT_UNIT_BYTES;
+        const struct file_ref ref = {source->cluster, unit,
+                                     claimed_units(store, source->cluster, unit, at)};
+        if (ref.n_units == 0)
             break;
         const unsigned granule = unit / GRANULE_UNITS;
         if ((source->live[granule / 64] >> granule % 64 & 1) != 0) {
-            if (n_units > source->n_units) /* a damaged header */
-                break;
-            header.checksum ^= cluster_seal(&store->file, source->cluster, unit);
-            struct batch_item *item = place(batch, &header);
-            if (item == NULL)
+            const int result = move_over(store, batch, ref, at);
+            if (result == -ENOSPC)
                 return false;
-            item->old = ref_of_file((struct file_ref){source->cluster, unit, n_units});
-            fill_in(store, batch, item, at + sizeof(header));
+            if (result < 0)
+                break;
             left--;
         }
-        unit = next_start(unit, n_units);
+        unit = object_next_start(unit, ref.n_units);
     }
     source->damaged = left > 0;
     return true;
@@ -331,19 +383,14 @@ int store_write(struct store *store, struct store_batch *batch)
         if (error != 0)
             return error;
     }
+    clear_rests(batch);
     const off_t offset = (off_t)batch->first_cluster * (off_t)SWAP_CLUSTER_BYTES;
-    const size_t n_bytes = batch->at * SWAP_CLUSTER_BYTES +
-                           round_up(batch->end_unit * OBJECT_UNIT_BYTES, SYS_PAGE_SIZE);
+    const size_t n_bytes = bytes_to_write(batch);
     const int error = write_all(store, batch->buffer, n_bytes, offset);
     if (error == 0 && !store->direct) /* starts writing back; what is clean by then is dropped */
         (void)sys_fadvise(store->file.fd, 0, offset + (off_t)n_bytes, POSIX_FADV_DONTNEED);
     (void)store_trim(store);
     return error;
-}
-
-static struct file_ref new_place(const struct store_batch *batch, const struct batch_item *item)
-{
-    return (struct file_ref){batch->first_cluster + item->cluster, item->unit, item->n_units};
 }
 
 typedef bool relocate_fn(void *context, uint32_t page, store_ref old, store_ref new);
@@ -406,12 +453,12 @@ static bool move_within_file(struct store *store, const struct store_batch *batc
 static void remember(struct store *store, int result)
 {
     const int before = store_file_error(store);
-    if (before != 0 && before != -ENOSPC)
+    if (before != 0 && !may_pass(before))
         return; /* broken for good, whatever a batch that was under way then says */
     if (result == -EDQUOT || result == -EFBIG)
         result = -ENOSPC;
-    if (result == -ENOSPC)
-        store->retry_ns = sys_now_ns() + RETRY_NS;
+    if (may_pass(result))
+        store->retry_ns = sys_now_ns() + (result == -ENOSPC ? RETRY_NS : RETRY_SOON_NS);
     atomic_store_explicit(&store->file_error, result, memory_order_relaxed); /* a figure */
 }
 

@@ -50,7 +50,6 @@ int clusters_init(struct clusters *clusters, struct swap_space *space, int fd, u
         return -EINVAL;
     swap_release_owner(space, owner);
     clusters->n = swap_n_clusters(space);
-    clusters->serial = sys_now_ns();
     clusters->table = meta_map(table_bytes(clusters) + SYS_PAGE_SIZE);
     if (clusters->table == NULL)
         return -ENOMEM;
@@ -87,25 +86,19 @@ static void charge_entry(struct clusters *clusters, uint32_t cluster)
     }
 }
 
-/* A well-mixed 64-bit number: the finalizer of splitmix64 (Steele, Lea, Flood 2014). */
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 /* A use of the cluster begins: nothing lives in it, and what it held before does not verify. */
 static void begin_use(struct clusters *clusters, uint32_t cluster)
 {
     charge_entry(clusters, cluster);
-    clusters->table[cluster] = (struct cluster){
-        .seal = (uint32_t)mix(++clusters->serial * SWAP_OWNERS + clusters->owner), .n_pins = 1};
+    clusters->table[cluster] = (struct cluster){.use = swap_new_use(clusters->space), .n_pins = 1};
 }
 
-uint64_t cluster_seal(const struct clusters *clusters, uint32_t cluster, uint32_t unit)
+struct seal_place cluster_place(const struct clusters *clusters, struct file_ref ref)
 {
-    return mix(mix((uint64_t)clusters->table[cluster].seal << 32 | cluster) + unit);
+    return (struct seal_place){.use = clusters->table[ref.cluster].use,
+                               .cluster = ref.cluster,
+                               .unit = (uint16_t)ref.unit,
+                               .n_units = (uint16_t)ref.n_units};
 }
 
 static void fill_reserve(struct clusters *clusters)

@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clusters: what this process has in the swap file; private to the store. All functions want the
- * owner's lock, but cluster_seal() and cluster_is_settled().
+ * owner's lock, but cluster_place() and cluster_is_settled().
  */
 #ifndef QUIRE_STORE_CLUSTERS_H
 #define QUIRE_STORE_CLUSTERS_H
 
 #include "store/object.h"
-
-/* At most one object starts in each granule, so that a bit a granule tells the living. */
-#define GRANULE_UNITS 8
-#define CLUSTER_GRANULES (CLUSTER_UNITS / GRANULE_UNITS)
+#include "store/seal.h"
 
 struct cluster {
     uint64_t live[CLUSTER_GRANULES / 64]; /* granules in which a living object starts */
-    uint32_t seal;                        /* of this use of the cluster: see cluster_seal() */
+    uint64_t use;                         /* see swap_new_use() */
     uint16_t n_units;                     /* of the living objects */
     uint8_t n_pins;       /* batches that read or write it; it is not released before they end */
     _Atomic bool settled; /* see cluster_settle() */
 };
-static_assert(sizeof(struct cluster) == 24, "0.04 % of the file's size, in RAM");
+static_assert(sizeof(struct cluster) == 32, "0.05 % of the file's size, in RAM");
 
 struct clusters {
     struct swap_space *space; /* NULL: no file, all else is unused */
@@ -32,7 +29,6 @@ struct clusters {
     struct cluster *table; /* sparse */
     uint64_t *charged;     /* a bit a page of table[]: counted as metadata */
     size_t charged_pages;
-    uint64_t serial; /* of the seals */
 };
 
 /* 0, -EINVAL or -ENOMEM. What `owner` still held in the space, from before an exec, is released. */
@@ -42,7 +38,7 @@ void clusters_deinit(struct clusters *clusters);
 /* Claims up to n_wanted neighbours and pins each once. Their number, or -ENOSPC. */
 int cluster_claim(struct clusters *clusters, unsigned n_wanted, uint32_t *first);
 
-/* Takes the reserve, pinned and sealed anew; SWAP_NONE: there is none. */
+/* Takes the reserve, pinned, for a new use; SWAP_NONE: there is none. */
 uint32_t cluster_take_reserve(struct clusters *clusters);
 
 /* Undoes one pin. A cluster that nothing lives in then is kept as the reserve or released. */
@@ -60,13 +56,13 @@ uint32_t cluster_pin_sparse(struct clusters *clusters);
  * or the disk damaged it. So it is not gathered from, and page numbers in it are not checked.
  */
 void cluster_settle(struct clusters *clusters, uint32_t cluster);
-bool cluster_is_settled(const struct clusters *clusters, uint32_t cluster); /* as cluster_seal() */
+bool cluster_is_settled(const struct clusters *clusters, uint32_t cluster); /* as cluster_place() */
 
 /*
- * What the checksum of the object at `unit` is XORed with in this use of the cluster. Any thread
- * while the cluster is pinned or the object is alive.
+ * What an object is sealed to in this use of the cluster. Any thread while the cluster is pinned or
+ * the object is alive.
  */
-uint64_t cluster_seal(const struct clusters *clusters, uint32_t cluster, uint32_t unit);
+struct seal_place cluster_place(const struct clusters *clusters, struct file_ref ref);
 
 /* In a fork child: owner and descriptor are its own now; pins and reserve were the parent's. */
 void clusters_adopt(struct clusters *clusters, unsigned owner, int fd);

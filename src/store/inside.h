@@ -11,7 +11,7 @@
 
 struct batch_item { /* one object on its way to the file */
     store_ref old;
-    uint64_t checksum; /* unsealed */
+    uint64_t checksum;
     uint32_t page;
     uint16_t n_bytes; /* of data */
     uint8_t codec;
@@ -56,6 +56,7 @@ struct store_figures {
 struct store {
     struct pool pool;
     struct clusters file;
+    const struct seal *seal; /* of what is in the file */
     struct store_figures figures;
     struct store_batch *in_flight;
     unsigned n_fruitless;   /* batches in a row that gathered from the file and gained no cluster */

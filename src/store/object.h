@@ -8,13 +8,17 @@
  *     file          | cluster 29   | first unit 10   | n units 7     | 11 |
  *
  * An object is a header of 16 bytes and its data. In the file an object starts at a multiple of 64
- * bytes (a unit), its state is 0, and its checksum is sealed: XORed with a value that belongs to
- * this use of this cluster and is kept in memory only. So what an earlier use left behind, and what
- * a misdirected write put in the wrong place, does not verify.
+ * bytes (a unit) and is sealed (seal.h): a prefix, then header, data, and zeros up to where the
+ * next object may start, encrypted and authenticated, bound to this use of this cluster. So what an
+ * earlier use left behind, and what a misdirected write put in the wrong place, does not verify.
+ *
+ *   | tag 16 | length 1 | header 16 | data | zeros |
+ *   '---- prefix -------'------ encrypted ---------'
  */
 #ifndef QUIRE_STORE_OBJECT_H
 #define QUIRE_STORE_OBJECT_H
 
+#include "store/seal.h"
 #include "store/store.h"
 #include "store/swap.h"
 
@@ -28,7 +32,7 @@ enum object_state {
 };
 
 struct object_header {
-    uint64_t checksum; /* XXH3 of the original page; in the file sealed */
+    uint64_t checksum; /* XXH3 of the original page */
     uint32_t page;     /* the owner's page number */
     uint16_t n_bytes;  /* of data behind the header */
     uint8_t codec;     /* enum store_codec */
@@ -41,21 +45,40 @@ static_assert(sizeof(struct object_header) == 16, "the header is a format");
 #define OBJECT_UNIT_BYTES ((size_t)64)
 #define CLUSTER_UNITS (SWAP_CLUSTER_BYTES / OBJECT_UNIT_BYTES)
 
+/* At most one object starts in each granule, so that a bit a granule tells the living. */
+#define GRANULE_UNITS 8
+#define CLUSTER_GRANULES (CLUSTER_UNITS / GRANULE_UNITS)
+
 #define REF_SLOT_BITS 9
 #define REF_UNITS_BITS 7
 #define REF_START_BITS 10
 static_assert(CLUSTER_UNITS == 1u << REF_START_BITS, "a unit's number fits its field");
-static_assert(OBJECT_MAX_BYTES / OBJECT_UNIT_BYTES < 1u << REF_UNITS_BITS, "so does a length");
+static_assert((SEAL_PREFIX_BYTES + OBJECT_MAX_BYTES) / OBJECT_UNIT_BYTES < 1u << REF_UNITS_BITS,
+              "so does a length");
 
 struct file_ref {
     uint32_t cluster;
     uint32_t unit;    /* of the cluster: where the header lies */
-    uint32_t n_units; /* of header and data */
+    uint32_t n_units; /* of prefix, header and data */
 };
 
 static inline size_t object_units(size_t n_data_bytes)
 {
-    return (OBJECT_HEADER_BYTES + n_data_bytes + OBJECT_UNIT_BYTES - 1) / OBJECT_UNIT_BYTES;
+    return (SEAL_PREFIX_BYTES + OBJECT_HEADER_BYTES + n_data_bytes + OBJECT_UNIT_BYTES - 1) /
+           OBJECT_UNIT_BYTES;
+}
+
+/* Where the next object of a cluster starts, after one of `n_units` at `unit`: F2. */
+static inline uint32_t object_next_start(uint32_t unit, uint32_t n_units)
+{
+    const uint32_t next_granule = (unit / GRANULE_UNITS + 1) * GRANULE_UNITS;
+    return unit + n_units > next_granule ? unit + n_units : next_granule;
+}
+
+/* Bytes that are sealed with an object: up to there. */
+static inline size_t object_sealed_bytes(uint32_t unit, uint32_t n_units)
+{
+    return (object_next_start(unit, n_units) - unit) * OBJECT_UNIT_BYTES;
 }
 
 static inline store_ref ref_of_pattern(uint32_t pattern)

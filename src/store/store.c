@@ -5,7 +5,8 @@
  *
  *   store_ref -> pattern, in itself
  *             -> slot of the pool (pool.c)     -> header, data -> codec.c -> page
- *             -> place in the file (clusters.c, swap.c) -> header, data -> codec.c -> page
+ *             -> place in the file (clusters.c, swap.c) -> seal.c -> header, data -> codec.c ->
+ * page
  *
  * Bringing a page back trusts nothing that it reads: the reference says how long the object is at
  * most, the header must name the page and a length within, decoding is bounded on both sides, and
@@ -26,6 +27,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+
+#define READ_TRIES 200 /* where memory is short: for two seconds */
+#define READ_PAUSE_NS 10000000
 
 enum store_tier store_tier(store_ref ref)
 {
@@ -66,9 +70,12 @@ static void look_at_file(struct store *store)
 int store_init(const struct store_config *config, struct store **store)
 {
     const size_t n_bytes = round_up(sizeof(struct store), SYS_PAGE_SIZE);
+    if (config->swap != NULL && config->seal == NULL)
+        return -EINVAL;
     struct store *s = meta_map(n_bytes);
     if (s == NULL)
         return -ENOMEM;
+    s->seal = config->seal;
     int error = pool_init(&s->pool, config->pool_max_bytes);
     if (error != 0)
         goto unmap;
@@ -147,13 +154,25 @@ static int load_ram(const struct store *store, struct store_packer *packer, uint
     return codec_decode(packer, &header, at + 1, capacity - OBJECT_HEADER_BYTES, out);
 }
 
+/* A kernel that has no memory for the reading may have it a moment later; the program waits. */
+static bool read_again(ssize_t n, unsigned *n_tries)
+{
+    if (n == -EINTR)
+        return true;
+    if ((n != -ENOMEM && n != -EAGAIN) || ++*n_tries == READ_TRIES)
+        return false;
+    sys_sleep_ns(READ_PAUSE_NS);
+    return true;
+}
+
 ssize_t store_read_file(const struct store *store, void *to, size_t n_bytes, off_t offset)
 {
     size_t done = 0;
+    unsigned n_tries = 0;
     while (done < n_bytes) {
         const ssize_t n = sys_pread(store->file.fd, (char *)to + done, n_bytes - done,
                                     offset + (off_t)done);
-        if (n == -EINTR)
+        if (n < 0 && read_again(n, &n_tries))
             continue;
         if (n < 0)
             return n;
@@ -173,19 +192,22 @@ static bool is_file_ref(const struct store *store, struct file_ref ref)
            ref.unit + ref.n_units <= CLUSTER_UNITS && ref.n_units <= object_units(SYS_PAGE_SIZE);
 }
 
-/* Takes the page out of the object at `at`, a copy of what the file holds there. */
+/* Takes the page out of the object at `at`, a copy of what the file holds there; once. */
 static int open_object(const struct store *store, struct store_packer *packer, struct file_ref ref,
-                       uint32_t page, const unsigned char *at, void *out)
+                       uint32_t page, unsigned char *at, void *out)
 {
     struct object_header header;
+    const struct seal_place place = cluster_place(&store->file, ref);
+    if (seal_decrypt(store->seal, &place, at, object_sealed_bytes(ref.unit, ref.n_units)) < 0)
+        return -EBADMSG;
+    at += SEAL_PREFIX_BYTES;
     memcpy(&header, at, sizeof(header));
     if (header.page != page && !cluster_is_settled(&store->file, ref.cluster))
         return -EBADMSG;
     if (object_units(header.n_bytes) != ref.n_units)
         return -EBADMSG;
-    header.checksum ^= cluster_seal(&store->file, ref.cluster, ref.unit);
     return codec_decode(packer, &header, at + sizeof(header),
-                        ref.n_units * OBJECT_UNIT_BYTES - sizeof(header), out);
+                        ref.n_units * OBJECT_UNIT_BYTES - SEAL_PREFIX_BYTES - sizeof(header), out);
 }
 
 static off_t cluster_offset(uint32_t cluster)
@@ -199,19 +221,18 @@ static int load_file(const struct store *store, struct store_packer *packer, str
     if (!is_file_ref(store, ref))
         return -EBADMSG;
     const size_t begin = ref.unit * OBJECT_UNIT_BYTES;
-    const size_t end = begin + ref.n_units * OBJECT_UNIT_BYTES;
+    const size_t end = begin + object_sealed_bytes(ref.unit, ref.n_units);
     const size_t window = round_down(begin, SYS_PAGE_SIZE);
     const size_t n_bytes = round_up(end, SYS_PAGE_SIZE) - window;
     const off_t offset = cluster_offset(ref.cluster) + (off_t)window;
     if (store_read_file(store, scratch, n_bytes, offset) != (ssize_t)n_bytes)
         return -EIO;
-    return open_object(store, packer, ref, page, (const unsigned char *)scratch + (begin - window),
-                       out);
+    return open_object(store, packer, ref, page, (unsigned char *)scratch + (begin - window), out);
 }
 
 /*
- * What the reader holds may be of an earlier use of the cluster; its seal is another then, so that
- * no object of it opens, and the cluster is read anew.
+ * What the reader holds may be of an earlier use of the cluster, or opened before: then the object
+ * does not open, and the cluster is read anew.
  */
 static int load_through(const struct store *store, struct store_packer *packer, struct file_ref ref,
                         uint32_t page, void *out, struct store_reader *reader)
@@ -219,7 +240,7 @@ static int load_through(const struct store *store, struct store_packer *packer, 
     if (!is_file_ref(store, ref))
         return -EBADMSG;
     const size_t begin = ref.unit * OBJECT_UNIT_BYTES;
-    const size_t end = begin + ref.n_units * OBJECT_UNIT_BYTES;
+    const size_t end = begin + object_sealed_bytes(ref.unit, ref.n_units);
     if (reader->n_bytes >= end && reader->cluster == ref.cluster &&
         open_object(store, packer, ref, page, reader->buffer + begin, out) == 0)
         return 0;

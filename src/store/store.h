@@ -9,7 +9,7 @@
  * A stored page is named by a store_ref of 48 bits that its owner (the pager) keeps; the store
  * keeps the owner's page number in each object's header, so that it can say which page an object
  * belongs to when it moves it to the file. Each object carries a checksum of the page (XXH3, 64
- * bits) that is verified on the way back.
+ * bits) that is verified on the way back. In the file it is encrypted and authenticated (seal.h).
  *
  * Locking: the store has no lock. insert, drop, collect, commit and the fork functions want their
  * caller's one lock ("the owner's lock"). pack and write want none and may run beside anything.
@@ -72,11 +72,13 @@ void store_pack_by(struct store_packer *packer, enum store_codec codec, const vo
                    struct store_packed *packed);
 
 struct swap_space; /* the swap file's clusters, shared by the tree: store/swap.h */
+struct seal;       /* the key of what is in the file: store/seal.h */
 
 struct store_config {
     size_t pool_max_bytes;   /* the most that the RAM pool may ever hold; address space */
     struct swap_space *swap; /* in memory shared by the processes of a run; NULL: no file */
     int swap_fd;             /* this process's descriptor of the file */
+    const struct seal *seal; /* of this run; with a file it has to be there */
     unsigned swap_owner;     /* this process's number in the swap space, 0 to SWAP_OWNERS-1 */
 };
 
@@ -92,7 +94,8 @@ int store_insert(struct store *store, uint32_t page, const struct store_packed *
 /*
  * Brings a page back: SYS_PAGE_SIZE bytes into `out`, through `packer`'s working memory. `scratch`
  * is 2 * SYS_PAGE_SIZE bytes aligned to a page, for the file. 0; -EIO the file could not be
- * read; -EBADMSG the checksum or the owner's page number does not fit. The object stays stored.
+ * read; -EBADMSG it is not what was stored (it does not open, the checksum or the owner's page
+ * number does not fit). The object stays stored.
  */
 int store_load(struct store *store, struct store_packer *packer, store_ref ref, uint32_t page,
                void *out, void *scratch);

@@ -67,6 +67,7 @@ struct swap_space {
     _Atomic uint32_t top;    /* clusters from the start that were ever claimed */
     _Atomic uint64_t hint;   /* version 32, cluster 32: S2 */
     _Atomic int64_t n_idle;  /* free and written; a hint, may drift when processes are killed */
+    _Atomic uint64_t n_uses; /* of clusters, numbered */
     _Atomic uint32_t closed; /* holes can't be punched in this file */
     _Atomic uint32_t busy[SWAP_OWNERS][BUSY_N]; /* cluster + 1, with or without DONE; 0: idle */
     _Atomic uint32_t extent[SWAP_OWNERS];       /* words of bits that may be set: S3 */
@@ -118,6 +119,11 @@ void swap_space_init(struct swap_space *space, uint64_t max_file_bytes)
 uint32_t swap_n_clusters(const struct swap_space *space)
 {
     return space->n_clusters;
+}
+
+uint64_t swap_new_use(struct swap_space *space)
+{
+    return atomic_fetch_add(&space->n_uses, 1) + 1;
 }
 
 static void set_bit(struct swap_space *space, unsigned owner, uint32_t cluster)

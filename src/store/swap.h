@@ -35,6 +35,9 @@ void swap_space_init(struct swap_space *space, uint64_t max_file_bytes);
 
 uint32_t swap_n_clusters(const struct swap_space *space);
 
+/* A number for one use of a cluster, from 1 on: no other in this run, of any process, has it. */
+uint64_t swap_new_use(struct swap_space *space);
+
 /*
  * Claims free clusters for `owner`, low ones first: up to `n_wanted` that follow each other from
  * *cluster on. Returns how many, or -ENOSPC when there is no free cluster.

@@ -236,6 +236,22 @@ class BadArguments(InDirectory):
         self.assertIn(f"cannot put the swap file in {self.directory}: Permission denied",
                       result.stderr)
 
+    @unittest.skipUnless(os.geteuid() == 0, "takes root")
+    def test_a_key_that_cannot_be_locked(self):
+        without = ["setpriv", "--bounding-set", "-ipc_lock", "--inh-caps", "-ipc_lock",
+                   "prlimit", "--memlock=0", QUIRE]
+        for arguments, status, words in (
+                (["run", "true"], 125, "cannot lock the page of memory that holds the swap file's key\n"
+                                       "       allow one to be locked by `ulimit -l 64'"),
+                (["run", "--swap", "none", "true"], 0, ""),
+                (["doctor"], 1, "no memory may be locked")):
+            result = subprocess.run([*without, *arguments], capture_output=True, text=True,
+                                    check=False)
+            self.assertEqual(result.returncode, status, result)
+            self.assertIn(words, result.stderr + result.stdout)
+        one_page = [*without[:-2], "--memlock=4096", QUIRE]
+        self.assertEqual(subprocess.run([*one_page, "run", "true"], check=False).returncode, 0)
+
 
 class ExitStatus(InDirectory):
     def test_the_programs_own(self):
@@ -733,7 +749,8 @@ class Refused(InDirectory):
 
 class Doctor(unittest.TestCase):
     NAMES = ["kernel", "userfaultfd", "move", "library", "memory", "cgroup", "addresses",
-             "mappings", "locked memory", "kernel swap", "swap directory", "io_uring", "seccomp"]
+             "mappings", "locked memory", "kernel swap", "swap directory", "swap key", "io_uring",
+             "seccomp"]
 
     def test_text_and_json_agree(self):
         text, data = call("doctor"), call("doctor", "--json")

@@ -267,6 +267,7 @@ int main(void)
         .swap = space,
         .swap_fd = swap_fd,
         .swap_owner = PARENT_OWNER,
+        .seal = new_seal(0, NULL),
     };
     REQUIRE(store_init(&config, &store) == 0);
     for (unsigned i = 0; i < N_BATCHES; i++)

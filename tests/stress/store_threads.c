@@ -139,8 +139,10 @@ int main(void)
 {
     static struct swap_space *space;
     space = new_space(FILE_BYTES);
-    const struct store_config config = {
-        .pool_max_bytes = 2 * POOL_LIMIT, .swap = space, .swap_fd = new_swap_file(FILE_BYTES)};
+    const struct store_config config = {.pool_max_bytes = 2 * POOL_LIMIT,
+                                        .swap = space,
+                                        .swap_fd = new_swap_file(FILE_BYTES),
+                                        .seal = new_seal(0, NULL)};
     REQUIRE(store_init(&config, &store) == 0);
     pthread_t threads[N_LOADERS + N_CHANGERS + N_WRITERS];
     for (uintptr_t i = 0; i < N_LOADERS + N_CHANGERS + N_WRITERS; i++)

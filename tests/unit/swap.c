@@ -134,6 +134,8 @@ static void two_mappings_are_one_space(void **state)
     assert_int_equal(cluster, 1);
     swap_release(b, ME, 0);
     assert_int_equal(swap_used_bytes(a), SWAP_CLUSTER_BYTES);
+    for (uint64_t use = 1; use < 10; use++) /* K1: counted for all processes together */
+        assert_int_equal(swap_new_use(use % 2 == 0 ? a : b), use);
     munmap(a, n_bytes);
     munmap(b, n_bytes);
 }
