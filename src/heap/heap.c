@@ -138,10 +138,10 @@ static __attribute__((noinline)) void free_slowly(void *object)
 
     if (heap_process.harden != NULL)
         harden_free(&heap_process, object);
-    else if (run_is_small(entry) && (uintptr_t)object % 16 == 0)
-        tcache_overflow(run_code(entry), object);
-    else
+    else if (!run_is_small(entry) || (uintptr_t)object % 16 != 0)
         direct_free(&heap_process, object);
+    else
+        tcache_overflow(tcache_bin(entry, run_owner(&heap_process, page)), object);
 }
 
 void heap_free(void *object)
@@ -194,8 +194,11 @@ void heap_thread_exit(void)
 
 void heap_lock_all(struct heap *heap)
 {
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        central_lock(heap, sclass);
+    if (heap == &heap_process)
+        lock_take(&tcache_lock);
+    for (unsigned owner = 0; owner < central_n_owners(heap); owner++)
+        for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+            (void)central_lock(heap, owner, sclass);
     lock_take(&heap->spans.lock);
     lock_take(&heap->large.lock);
     lock_take(&heap->metadata.lock);
@@ -210,8 +213,11 @@ void heap_unlock_all(struct heap *heap)
     lock_release(&heap->metadata.lock);
     lock_release(&heap->large.lock);
     lock_release(&heap->spans.lock);
-    for (unsigned sclass = CLASS_COUNT; sclass >= 1; sclass--)
-        central_unlock(heap, sclass);
+    for (unsigned owner = central_n_owners(heap); owner-- > 0;)
+        for (unsigned sclass = CLASS_COUNT; sclass >= 1; sclass--)
+            central_unlock(central_of(heap, owner, sclass));
+    if (heap == &heap_process)
+        lock_release(&tcache_lock);
 }
 
 /* In a fork's child, where nobody waits any more. */
@@ -222,20 +228,19 @@ static void reset_all(struct heap *heap)
     lock_reset(&heap->metadata.lock);
     lock_reset(&heap->large.lock);
     lock_reset(&heap->spans.lock);
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        lock_reset(&heap->centrals[sclass].lock);
+    for (unsigned owner = 0; owner < central_n_owners(heap); owner++)
+        for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+            lock_reset(&central_of(heap, owner, sclass)->lock);
 }
 
 void heap_fork_prepare(void)
 {
-    lock_take(&tcache_lock);
     heap_lock_all(&heap_process);
 }
 
 void heap_fork_parent(void)
 {
     heap_unlock_all(&heap_process);
-    lock_release(&tcache_lock);
 }
 
 void heap_fork_child(void)

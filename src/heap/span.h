@@ -25,7 +25,10 @@ size_t span_table_bytes(size_t n_pages);
 int span_init(struct heap *heap, void *table);
 
 /* A span from the source, with no object handed out; NULL when there is no memory. (c) held. */
-struct span *span_new(struct heap *heap, unsigned sclass, enum class_span kind);
+struct span *span_new(struct heap *heap, unsigned owner, unsigned sclass, enum class_span kind);
+
+/* Other lists hold it from now on. (c) of both held. */
+void span_set_owner(struct heap *heap, struct span *span, unsigned owner);
 void span_delete(struct heap *heap,
                  struct span *span); /* (c) held; the span is empty and on no list */
 
@@ -69,6 +72,11 @@ _Atomic uint16_t *span_states(const struct span *span);
 static inline struct span *span_at(const struct heap *heap, uint32_t entry)
 {
     return &heap->spans.spans[run_span(entry)];
+}
+
+static inline unsigned span_owner(const struct span *span)
+{
+    return atomic_load_explicit(&span->owner, memory_order_relaxed);
 }
 
 static inline unsigned span_fill(const struct span *span)
