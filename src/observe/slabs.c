@@ -26,7 +26,8 @@
 
 static int find_layout(int pid, struct quire_slabs_layout *layout)
 {
-    static const char *const libraries[] = {"libquire-preload.so", "libquire.so"};
+    static const char *const libraries[] = {"libquire-preload.so", "libquire-malloc.so",
+                                            "libquire.so"};
     uint64_t base, address;
     int error = -ENOENT;
 

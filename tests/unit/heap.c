@@ -195,7 +195,7 @@ static void owns_what_it_holds(void **state)
 
 static void everything_goes_back(void **state)
 {
-    enum { N = 20000 };
+    enum { N = 40000 };
     static void *objects[N];
     for (size_t i = 0; i < N; i++)
         objects[i] = heap_malloc(i % 3000);
@@ -418,7 +418,7 @@ static void fill_cache(size_t object_bytes)
 
 static void classes_that_a_thread_left_are_given_back(void **state)
 {
-    enum { N = 20000 };
+    enum { N = 40000 };
     static void *others[N];
 
     fill_cache(4096);
