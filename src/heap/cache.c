@@ -17,11 +17,10 @@
  * gets its own back with one lock. So a batch is as large as the thread frees many, and the lines
  * and pages that these objects share with their neighbours are left to their owner.
  *
- * What is idle goes back. Each slow path of a thread looks at one class in turn: a magazine that
- * holds as many objects as at the last look, CLASS_COUNT slow paths ago, is emptied and halved.
- * After a trim by another thread all magazines are emptied, at the next slow path: nobody but the
- * owner can change them. A thread that never takes a slow path again keeps what it has,
- * TCACHE_MAX_BYTES at most.
+ * What is idle goes back. Every VISITS_A_LOOK-th slow path of a thread looks at one class in turn:
+ * a magazine that holds as many objects as at the last look is emptied and halved. After a trim by
+ * another thread all magazines are emptied, at the next slow path: nobody but the owner can change
+ * them. A thread that never takes a slow path again keeps what it has, TCACHE_MAX_BYTES at most.
  *
  * States of a thread: none (tcache_self is `nobody`, whose magazines are all empty and full)
  * --first slow path--> own cache --tcache_exit--> none for ever: what it still does then goes to
@@ -50,6 +49,7 @@
     ((size_t)4 << (level)) /* 8 words at level 1; one of them is slots[0] \
                             */
 
+#define VISITS_A_LOOK 4u   /* slow paths */
 #define WISHES_A_THEFT 16u /* a magazine grows at others' cost at every so manieth wish */
 
 static void *no_object;
@@ -255,12 +255,12 @@ static size_t first_capacity(unsigned bin)
 static bool grow(struct tcache *cache, unsigned bin)
 {
     size_t capacity = cache->capacity[bin], most = class_shapes[tcache_class(bin)].max_cached;
+    if (capacity == most || is_nobody(cache))
+        return false;
     size_t wanted = capacity == 0 ? first_capacity(bin) : capacity * 2 + 1;
 
     if (wanted > most)
         wanted = most;
-    if (wanted <= capacity || is_nobody(cache))
-        return false;
     size_t more_bytes = (wanted - capacity) * bin_size(bin);
     if (capacity > 0 && cache->n_bytes + more_bytes > TCACHE_MAX_BYTES &&
         ++cache->n_wishes % WISHES_A_THEFT != 0)
@@ -307,6 +307,8 @@ static void shed(struct tcache *cache, unsigned keep)
         empty(cache);
         return;
     }
+    if (++cache->n_visits % VISITS_A_LOOK != 0)
+        return;
     unsigned sclass = cache->look = cache->look % CLASS_COUNT + 1;
     shed_idle(cache, sclass, keep);
     shed_idle(cache, sclass + TCACHE_OTHERS, keep);

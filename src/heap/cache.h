@@ -32,6 +32,7 @@ struct tcache {
     unsigned n_wishes;                /* to grow, of magazines when there was no room left */
     unsigned hand;                    /* the bin to be asked next to give up room */
     unsigned look;                    /* the class to be looked at next, whether it is idle */
+    unsigned n_visits;                /* slow paths so far */
     unsigned epoch;                   /* of the last trim that this cache has followed */
     size_t n_bytes;                   /* the sum of capacity * size */
     unsigned long retired_at;         /* under tcache_lock: which is the last one given up */

@@ -264,11 +264,36 @@ static _Noreturn void die_of(const struct heap *heap, uint32_t entry, const void
 }
 
 /* Spans are scattered over the metadata: start fetching the struct of an object soon to come. */
-static void prefetch(const struct heap *heap, const void *object)
+static void prefetch(const struct heap *heap, const struct span_return *batch, const void *object)
 {
+    if (span_return_holds(batch, object))
+        return;
     uint32_t entry = run_entry(heap, run_page(heap, object));
     if (run_is_small(entry))
         __builtin_prefetch(span_at(heap, entry), 1);
+}
+
+static void end_batch(struct central *central, struct span_return *batch)
+{
+    if (batch->span == NULL)
+        return;
+    span_return_end(batch);
+    relist(central, batch->span);
+}
+
+/* Begins the batch of the object's span; false: it is another owner's or class's. */
+static bool begin_batch(struct heap *heap, struct central *central, unsigned owner, unsigned sclass,
+                        const void *object, struct span_return *batch)
+{
+    uint32_t entry = run_entry(heap, run_page(heap, object));
+
+    if (run_code(entry) != sclass || span_owner(span_at(heap, entry)) != owner)
+        return false;
+    end_batch(central, batch);
+    span_return_begin(heap, batch, span_at(heap, entry));
+    if (!span_return_holds(batch, object)) /* in the tail */
+        die_of(heap, entry, object);
+    return true;
 }
 
 struct central *central_lock_holder(struct heap *heap, const void *object, unsigned wanted,
@@ -294,35 +319,27 @@ size_t central_give(struct heap *heap, unsigned owner, unsigned sclass, void **o
 {
     const size_t ahead = 8;
     struct central *central = central_of(heap, owner, sclass);
-    struct span *span = NULL;
-    uint32_t entry = RUN_NONE; /* of `span` */
+    struct span_return batch = {.span = NULL};
     size_t n_others = 0;
 
     for (size_t i = 0; i < n; i++) {
         const void *object = object_address(objects[i]);
-        uint32_t its_entry = run_entry(heap, run_page(heap, object));
-        size_t index;
         if (i + ahead < n)
-            prefetch(heap, objects[i + ahead]);
-        if (its_entry != entry) { /* an entry names the class and the span */
-            if (run_code(its_entry) != sclass || span_owner(span_at(heap, its_entry)) != owner) {
-                objects[n_others++] = objects[i];
-                continue;
-            }
-            if (span != NULL)
-                relist(central, span);
-            entry = its_entry;
-            span = span_at(heap, entry);
+            prefetch(heap, &batch, objects[i + ahead]);
+        if (!span_return_holds(&batch, object) &&
+            !begin_batch(heap, central, owner, sclass, object, &batch)) {
+            objects[n_others++] = objects[i];
+            continue;
         }
-        if (!span_index(heap, span, sclass, object, &index))
-            die_of(heap, entry, object);
-        if (!span_give(span, index))
+        enum span_returned result = span_return_add(&batch, object);
+        if (result == SPAN_NO_OBJECT)
+            die_of(heap, run_entry(heap, run_page(heap, object)), object);
+        if (result == SPAN_NOT_LIVE)
             heap_die(heap, "double free", object);
     }
+    end_batch(central, &batch);
     central->n_live -= n - n_others;
     add_free(central, n - n_others);
-    if (span != NULL)
-        relist(central, span);
     for (; central->n_empty > CENTRAL_EMPTY_KEPT; *released = true)
         drop_empty(heap, central);
     return n_others;

@@ -71,7 +71,7 @@ static void *alloc_small(unsigned sclass)
 }
 
 /* The magazine is empty, or there is none: for a large object, or in a hardened heap. */
-static __attribute__((noinline)) void *malloc_slowly(size_t n_bytes)
+__attribute__((noinline)) void *heap_malloc_slowly(size_t n_bytes)
 {
     bool zeroed;
 
@@ -85,10 +85,10 @@ static __attribute__((noinline)) void *malloc_slowly(size_t n_bytes)
 void *heap_malloc(size_t n_bytes)
 {
     void *object = heap_fast_malloc(n_bytes);
-    return likely(object != NULL) ? object : malloc_slowly(n_bytes);
+    return likely(object != NULL) ? object : heap_malloc_slowly(n_bytes);
 }
 
-/* As malloc_slowly. */
+/* As heap_malloc_slowly. */
 static __attribute__((noinline)) void *calloc_slowly(size_t n_bytes, bool *zeroed)
 {
     if (heap_process.harden != NULL)
@@ -131,7 +131,7 @@ void *heap_memalign(size_t alignment, size_t n_bytes)
 }
 
 /* `object` did not go into a magazine. */
-static __attribute__((noinline)) void free_slowly(void *object)
+__attribute__((noinline)) void heap_free_slowly(void *object)
 {
     size_t page = run_page(&heap_process, object);
     uint32_t entry = page < heap_process.runs.n_pages ? run_entry(&heap_process, page) : RUN_NONE;
@@ -147,7 +147,7 @@ static __attribute__((noinline)) void free_slowly(void *object)
 void heap_free(void *object)
 {
     if (unlikely(!heap_fast_free(object)))
-        free_slowly(object);
+        heap_free_slowly(object);
 }
 
 void *heap_realloc(void *object, size_t n_bytes)

@@ -202,6 +202,40 @@ size_t span_take(const struct heap *heap, struct span *span, void **end, size_t 
     return n;
 }
 
+void span_return_begin(const struct heap *heap, struct span_return *batch, struct span *span)
+{
+    unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_relaxed);
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
+
+    *batch = (struct span_return){
+        .span = span,
+        .base = (uintptr_t)run_address(heap, first),
+        .n_bytes = n_objects * class_size(sclass),
+        .reciprocal = class_shapes[sclass].reciprocal,
+        .size = class_size(sclass),
+        .word = SIZE_MAX,
+    };
+}
+
+void span_return_store(struct span_return *batch)
+{
+    struct span *span = batch->span;
+
+    if (batch->word == SIZE_MAX)
+        return;
+    /* release: invariant 4, for heap_scrub's acquire */
+    atomic_store_explicit(&span->bits[batch->word], batch->bits, memory_order_release);
+    if (batch->word < span->first_word)
+        span->first_word = (uint8_t)batch->word;
+}
+
+void span_return_end(struct span_return *batch)
+{
+    span_return_store(batch);
+    batch->span->n_live = (uint16_t)(batch->span->n_live - batch->n);
+}
+
 bool span_is_live(const struct span *span, size_t index)
 {
     uint64_t bits = atomic_load_explicit(&span->bits[index / 64], memory_order_acquire);
