@@ -5,7 +5,7 @@
 
 #include "heap/central.h"
 
-#define TCACHE_MAX_BYTES (1u << 20) /* what the magazines of one thread may hold, all full */
+#define TCACHE_MAX_BYTES (1u << 21) /* what the magazines of one thread may hold, all full */
 
 /* `top` is the last object put in. slots[0] is NULL, so an empty magazine gives NULL. */
 struct magazine {
