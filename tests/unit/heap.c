@@ -299,6 +299,26 @@ static void scrub_finds_dead_objects(void **state)
     }
 }
 
+/* Some spans end in whole pages that no object reaches. */
+static void scrub_of_a_span_s_tail(void **state)
+{
+    struct heap_class_counts counts;
+    unsigned n_tails = 0;
+
+    for (unsigned i = 0; heap_class_counts(i, &counts); i++) {
+        char *object = heap_malloc(counts.object_bytes); /* the first of its span */
+        heap_class_counts(i, &counts);
+        size_t n_bytes = counts.span_pages * HEAP_SOURCE_PAGE;
+        if (n_bytes - counts.n_objects * counts.object_bytes >= HEAP_SOURCE_PAGE) {
+            assert_int_equal(counts.n_spans, 1);
+            scrub_page(object + n_bytes - HEAP_SOURCE_PAGE, HEAP_SOURCE_PAGE);
+            n_tails++;
+        }
+        heap_free(object);
+    }
+    assert_true(n_tails > 0);
+}
+
 static void scrub_of_a_dead_page(void **state)
 {
     char *object = heap_malloc(4096), *other = heap_malloc(4096);
@@ -518,6 +538,7 @@ int main(void)
         TEST(counts_add_up),
         TEST(metadata_is_a_hundredth),
         TEST(scrub_finds_dead_objects),
+        TEST(scrub_of_a_span_s_tail),
         TEST(scrub_of_a_dead_page),
         TEST(two_threads_small_objects_share_no_page),
         TEST(threads_leave_nothing),
