@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The ways in. Each installs what it lacks (Debian, Ubuntu), builds what it needs, and runs.
 #
-#   make            builds: build/quire, build/libquire.so, build/libquire.a, build/libquire-preload.so
+#   make            builds: build/quire, build/libquire.so, build/libquire.a, build/libquire-preload.so,
+#                   build/libquire-malloc.so
 #   make run        a real program, plainly and in a third of its RAM; or RAM=128M CMD='...'
 #   make test       every test, as CI runs them
 #   make check      format, lint, unit and model tests: a minute
@@ -43,7 +44,7 @@ bench: all
 
 bench-heap: all
 	@scripts/install-deps.sh bench
-	@bench/heap/run.py --quire $(BUILD)/libquire-preload.so --rounds 3
+	@bench/heap/run.py --quire $(BUILD)/libquire-malloc.so --rounds 3
 
 install: all
 	meson configure $(BUILD) -Dprefix=$(PREFIX)

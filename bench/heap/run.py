@@ -301,7 +301,7 @@ def print_summary(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quire", default=str(ROOT / "build" / "libquire-preload.so"))
+    parser.add_argument("--quire", default=str(ROOT / "build" / "libquire-malloc.so"))
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=LIBRARY")
     parser.add_argument("--without", default="", metavar="NAMES", help="leave these out")
     parser.add_argument("--rounds", type=int, default=5)

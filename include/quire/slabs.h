@@ -64,7 +64,7 @@ int quire_slabs_read(int pid, struct quire_slabs *slabs) __attribute__((warn_unu
  * in bytes. A change of meaning changes `version`.
  */
 #define QUIRE_SLABS_MAGIC "QUIRSLAB" /* without its terminator */
-#define QUIRE_SLABS_VERSION 1u
+#define QUIRE_SLABS_VERSION 2u
 
 struct quire_slabs_layout {
     char magic[8];
@@ -91,7 +91,8 @@ struct quire_slabs_layout {
     uint32_t cache_capacity;                   /* uint16_t, an array by class; objects in a
                                                   magazine = capacity - (limit - top) / 8 */
     uint32_t hardened_requests; /* size_t, an array by class, in what is pointed to */
-    uint32_t reserved;
+    uint32_t cache_others;      /* this many magazines, and capacities, after a class's is another
+                                   of it: objects of other threads that wait to be given back */
     const void *hardened;       /* pointer; NULL: not hardened */
     const void *large;          /* two size_t: objects, pages */
     const void *metadata_bytes; /* size_t */

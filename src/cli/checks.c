@@ -105,7 +105,7 @@ static void check_library(struct check *check)
 {
     char path[PATH_MAX], problem[300];
 
-    if (preload_find(path, problem, sizeof problem) == 0) {
+    if (preload_find(PRELOAD_PAGED, path, problem, sizeof problem) == 0) {
         FILL(check, found, "%.290s", path);
         return;
     }

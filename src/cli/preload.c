@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * preload: where the library is.
+ * preload: where the libraries are.
  *
- *   build tree    build/quire            build/libquire-preload.so
- *   installed     PREFIX/bin/quire       PREFIX/LIBDIR/quire/libquire-preload.so
+ *   build tree    build/quire            build/libquire-preload.so, libquire-malloc.so
+ *   installed     PREFIX/bin/quire       PREFIX/LIBDIR/quire/, the same
  *
  * It is looked for beside the executable first, so that a build tree uses its own and a moved
  * installation still works; the directory of the build's configuration comes last.
@@ -21,7 +21,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LIBRARY "libquire-preload.so"
 #ifndef QUIRE_LIBDIR /* absolute, from the build's configuration */
 #define QUIRE_LIBDIR "/usr/local/lib"
 #endif
@@ -69,7 +68,7 @@ bool preload_find_library(const char *name, char *path, size_t n_bytes)
     return find_own_directory(own, sizeof own) && find_library(own, name, path, n_bytes);
 }
 
-int preload_find(char *path, char *problem, size_t n_problem_bytes)
+int preload_find(const char *name, char *path, char *problem, size_t n_problem_bytes)
 {
     char own[PATH_MAX], found[PATH_MAX];
 
@@ -80,11 +79,11 @@ int preload_find(char *path, char *problem, size_t n_problem_bytes)
                  strerror(errno));
         return -1;
     }
-    if (!find_library(own, LIBRARY, found, sizeof found) || realpath(found, path) == NULL) {
+    if (!find_library(own, name, found, sizeof found) || realpath(found, path) == NULL) {
         snprintf(problem, n_problem_bytes,
-                 "cannot find " LIBRARY ", neither in %s nor in " QUIRE_LIBDIR "/quire\n"
+                 "cannot find %s, neither in %s nor in " QUIRE_LIBDIR "/quire\n"
                  "build it (make) or install it (sudo make install)",
-                 own);
+                 name, own);
         return -1;
     }
     if (strpbrk(path, " :\t\n") != NULL) { /* ld.so(8): LD_PRELOAD is split there, without escape */

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* preload: finds libquire-preload.so and puts it into the program's environment. */
+/* preload: finds the library to be preloaded and puts it into the program's environment. */
 #ifndef QUIRE_CLI_PRELOAD_H
 #define QUIRE_CLI_PRELOAD_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#define PRELOAD_PAGED "libquire-preload.so" /* heap, mappings and pager */
+#define PRELOAD_HEAP "libquire-malloc.so"   /* the heap alone */
+
 /* The library's absolute path, in PATH_MAX bytes. 0; or -1, with what is wrong and the way out, a
  * line each. */
-int preload_find(char *path, char *problem, size_t n_problem_bytes);
+int preload_find(const char *name, char *path, char *problem, size_t n_problem_bytes);
 
 /*
  * Puts the library first in LD_PRELOAD, before what the user has there, and the control block's

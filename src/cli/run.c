@@ -203,7 +203,8 @@ int cli_run(int argc, char **argv)
         return status;
     if (!options.no_paging && !have_rights())
         return CLI_EXIT_FAILED;
-    if (preload_find(library, problem, sizeof problem) != 0) {
+    if (preload_find(options.no_paging ? PRELOAD_HEAP : PRELOAD_PAGED, library, problem,
+                     sizeof problem) != 0) {
         cli_error("%s", problem);
         return CLI_EXIT_FAILED;
     }

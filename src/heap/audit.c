@@ -17,6 +17,25 @@
 
 #include <errno.h>
 
+/* Of a class, over all owners. */
+struct totals {
+    size_t n_spans, n_pages, n_live;
+};
+
+static struct totals totals_of(struct heap *heap, unsigned sclass)
+{
+    struct totals totals = {0, 0, 0};
+
+    for (unsigned owner = 0; owner < central_n_owners(heap); owner++) {
+        struct central *central = central_lock(heap, owner, sclass);
+        totals.n_spans += central->n_spans;
+        totals.n_pages += central->n_pages;
+        totals.n_live += central->n_live;
+        central_unlock(central);
+    }
+    return totals;
+}
+
 /* All but what the threads' caches hold. */
 static void count(struct heap *heap, struct heap_counts *counts)
 {
@@ -28,13 +47,25 @@ static void count(struct heap *heap, struct heap_counts *counts)
         .metadata_bytes = metadata_bytes(heap),
     };
     for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
-        const struct central *central = &heap->centrals[sclass];
-        central_lock(heap, sclass);
-        counts->n_small += central->n_live;
-        counts->small_bytes += central->n_live * class_size(sclass);
-        counts->span_bytes += central->n_pages * SYS_PAGE_SIZE;
-        central_unlock(heap, sclass);
+        struct totals totals = totals_of(heap, sclass);
+        counts->n_small += totals.n_live;
+        counts->small_bytes += totals.n_live * class_size(sclass);
+        counts->span_bytes += totals.n_pages * SYS_PAGE_SIZE;
     }
+}
+
+/* tcache_lock held. */
+static size_t cached_bytes_of(const struct tcache *cache)
+{
+    size_t n_bytes = 0;
+
+    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
+        struct central *central = central_lock(&heap_process, cache->owner, sclass);
+        n_bytes += tcache_count(cache, sclass) * class_size(sclass);
+        n_bytes += tcache_count(cache, sclass + TCACHE_OTHERS) * class_size(sclass);
+        central_unlock(central);
+    }
+    return n_bytes;
 }
 
 void heap_count_instance(struct heap *heap, struct heap_counts *counts)
@@ -43,12 +74,8 @@ void heap_count_instance(struct heap *heap, struct heap_counts *counts)
     if (heap != &heap_process)
         return;
     lock_take(&tcache_lock);
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
-        central_lock(heap, sclass);
-        for (struct tcache *cache = tcache_all; cache != NULL; cache = cache->next)
-            counts->cached_bytes += tcache_count(cache, sclass) * class_size(sclass);
-        central_unlock(heap, sclass);
-    }
+    for (struct tcache *cache = tcache_all; cache != NULL; cache = cache->next)
+        counts->cached_bytes += cached_bytes_of(cache);
     lock_release(&tcache_lock);
 }
 
@@ -57,17 +84,16 @@ void heap_counts(struct heap_counts *counts)
     heap_count_instance(&heap_process, counts);
 }
 
-/* How many objects the spans of a class have room for: at most four are of the first kind, since
- * one is only made while there are fewer (central.c), so the pages tell how many are. */
-static size_t room_of(const struct central *central, unsigned sclass)
+/* How many objects the spans of a class have room for: they are of two lengths, so the pages tell
+ * how many there are of each. */
+static size_t room_of(const struct totals *totals, unsigned sclass)
 {
     const struct class_shape *shape = &class_shapes[sclass];
     size_t first = shape->n_pages[CLASS_SPAN_FIRST], later = shape->n_pages[CLASS_SPAN_LATER];
-    size_t n_first = later == first
-                         ? 0
-                         : (central->n_spans * later - central->n_pages) / (later - first);
+    size_t n_first = later == first ? 0
+                                    : (totals->n_spans * later - totals->n_pages) / (later - first);
     return n_first * shape->n_objects[CLASS_SPAN_FIRST] +
-           (central->n_spans - n_first) * shape->n_objects[CLASS_SPAN_LATER];
+           (totals->n_spans - n_first) * shape->n_objects[CLASS_SPAN_LATER];
 }
 
 bool heap_class_counts_of(struct heap *heap, unsigned index, struct heap_class_counts *counts)
@@ -76,16 +102,14 @@ bool heap_class_counts_of(struct heap *heap, unsigned index, struct heap_class_c
 
     if (index >= CLASS_COUNT)
         return false;
-    central_lock(heap, sclass);
-    const struct central *central = &heap->centrals[sclass];
+    struct totals totals = totals_of(heap, sclass);
     *counts = (struct heap_class_counts){
         .object_bytes = class_size(sclass),
-        .n_spans = central->n_spans,
-        .span_pages = central->n_pages,
-        .n_objects = room_of(central, sclass),
-        .n_live = central->n_live,
+        .n_spans = totals.n_spans,
+        .span_pages = totals.n_pages,
+        .n_objects = room_of(&totals, sclass),
+        .n_live = totals.n_live,
     };
-    central_unlock(heap, sclass);
     return true;
 }
 
@@ -96,7 +120,7 @@ bool heap_class_counts(unsigned index, struct heap_class_counts *counts)
 
 /* What the spans themselves say about a class. */
 struct sums {
-    size_t n_spans, n_pages, n_live, n_listed;
+    size_t n_spans, n_pages, n_live, n_free, n_listed;
 };
 
 static bool broken(const char *what, size_t where)
@@ -145,46 +169,72 @@ static bool check_span(const struct heap *heap, size_t number, struct sums *sums
     for (size_t page = first; page < first + span->n_pages; page++)
         if (run_code(run_entry(heap, page)) != sclass || run_span(run_entry(heap, page)) != number)
             return broken("a page does not name its span", page);
+    for (size_t page = first; page < first + span->n_pages; page++)
+        if (run_owner(heap, page) != span_owner(span))
+            return broken("a page does not name its span's owner", page);
+    if (span_owner(span) >= central_n_owners(heap))
+        return broken("a span has no owner", number);
     sums[sclass].n_spans++;
     sums[sclass].n_pages += span->n_pages;
     sums[sclass].n_live += span->n_live;
+    sums[sclass].n_free += n_objects - span->n_live;
     sums[sclass].n_listed += span->fill != SPAN_FULL;
     return true;
 }
 
-static bool check_lists(const struct heap *heap, unsigned sclass, const struct sums *sums)
+/* Adds what the lists hold and say to `listed`. */
+static bool check_lists(struct heap *heap, unsigned owner, unsigned sclass, struct sums *listed)
 {
-    const struct central *central = &heap->centrals[sclass];
-    size_t n = 0, n_empty = 0;
+    const struct central *central = central_of(heap, owner, sclass);
+    size_t n_empty = 0;
 
     for (unsigned fill = 0; fill <= SPAN_EMPTY; fill++) {
         const struct span *previous = NULL;
         for (const struct span *span = central->lists[fill]; span != NULL; span = span->next) {
             if (atomic_load_explicit(&span->sclass, memory_order_relaxed) != sclass)
                 return broken("a span is on another class's list", sclass);
+            if (span_owner(span) != owner)
+                return broken("a span is on another owner's list", sclass);
             if (span->fill != fill || span_fill(span) != fill || span->previous != previous)
                 return broken("a span is on the wrong list", sclass);
-            if (++n > sums->n_listed)
+            if (++listed->n_listed > heap->spans.n_spans)
                 return broken("a list has spans that are none", sclass);
             n_empty += fill == SPAN_EMPTY;
             previous = span;
         }
     }
-    if (n != sums->n_listed || n_empty != central->n_empty)
+    if (n_empty != central->n_empty)
+        return broken("a class miscounts its empty spans", sclass);
+    listed->n_spans += central->n_spans;
+    listed->n_pages += central->n_pages;
+    listed->n_live += central->n_live;
+    listed->n_free += atomic_load_explicit(&central->n_free, memory_order_relaxed);
+    return true;
+}
+
+static bool check_class(struct heap *heap, unsigned sclass, const struct sums *sums)
+{
+    struct sums listed = {0};
+
+    for (unsigned owner = 0; owner < central_n_owners(heap); owner++)
+        if (!check_lists(heap, owner, sclass, &listed))
+            return false;
+    if (listed.n_listed != sums->n_listed)
         return broken("a class has lost a span", sclass);
-    if (sums->n_spans != central->n_spans || sums->n_pages != central->n_pages)
+    if (sums->n_spans != listed.n_spans || sums->n_pages != listed.n_pages)
         return broken("a class miscounts its spans", sclass);
-    if (sums->n_live != central->n_live)
+    if (sums->n_live != listed.n_live || sums->n_free != listed.n_free)
         return broken("a class miscounts its objects", sclass);
     return true;
 }
 
-static bool check_magazine(const struct heap *heap, const struct tcache *cache, unsigned sclass)
+static bool check_magazine(const struct heap *heap, const struct tcache *cache, unsigned bin)
 {
-    size_t n = tcache_count(cache, sclass), index;
-    void **slots = cache->magazines[sclass].limit - cache->capacity[sclass];
+    unsigned sclass = tcache_class(bin);
+    size_t n = tcache_count(cache, bin), index;
+    void **slots = cache->magazines[bin].limit - cache->capacity[bin];
 
-    if (slots[0] != NULL || n > cache->capacity[sclass])
+    if (slots[0] != NULL || n > cache->capacity[bin])
         return broken("a magazine's bounds are wrong", sclass);
     for (size_t i = 1; i <= n; i++) {
         void *object = object_address(slots[i]);
@@ -204,10 +254,12 @@ static bool check_cache(const struct heap *heap, const struct tcache *cache)
 {
     size_t n_bytes = 0;
 
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
-        if (!check_magazine(heap, cache, sclass))
+    for (unsigned bin = 0; bin < TCACHE_N_BINS; bin++) {
+        if (cache->level[bin] == 0)
+            continue;
+        if (!check_magazine(heap, cache, bin))
             return false;
-        n_bytes += cache->capacity[sclass] * class_size(sclass);
+        n_bytes += cache->capacity[bin] * class_size(tcache_class(bin));
     }
     if (n_bytes != cache->n_bytes || n_bytes > TCACHE_MAX_BYTES)
         return broken("a thread's cache miscounts its room", n_bytes);
@@ -235,7 +287,7 @@ static bool check_large(const struct heap *heap)
     return true;
 }
 
-static bool check_all(const struct heap *heap)
+static bool check_all(struct heap *heap)
 {
     struct sums sums[CLASS_COUNT + 1] = {{0}};
 
@@ -243,21 +295,16 @@ static bool check_all(const struct heap *heap)
         if (!check_span(heap, number, sums))
             return false;
     for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        if (!check_lists(heap, sclass, &sums[sclass]))
+        if (!check_class(heap, sclass, &sums[sclass]))
             return false;
     return (heap != &heap_process || check_cache(heap, tcache_self)) && check_large(heap);
 }
 
 int heap_validate_instance(struct heap *heap)
 {
-    bool is_process = heap == &heap_process;
-    if (is_process)
-        lock_take(&tcache_lock);
     heap_lock_all(heap);
     bool valid = check_all(heap);
     heap_unlock_all(heap);
-    if (is_process)
-        lock_release(&tcache_lock);
     if (valid && heap->harden != NULL)
         return harden_validate(heap);
     return valid ? 0 : -EUCLEAN;

@@ -12,11 +12,15 @@
  * class's bound; when all of them together would hold more than TCACHE_MAX_BYTES, the next other
  * magazine in turn is halved for it. So a thread that uses little has little.
  *
- * What is idle goes back. Each slow path of a thread looks at one class in turn: a magazine that
- * holds as many objects as at the last look, CLASS_COUNT slow paths ago, is emptied and halved.
- * After a trim by another thread all magazines are emptied, at the next slow path: nobody but the
- * owner can change them. A thread that never takes a slow path again keeps what it has,
- * TCACHE_MAX_BYTES at most.
+ * There are two for each class: one for objects of the thread's own spans (central.c), which
+ * malloc takes from, and one for those of others' spans, which is emptied as a whole: each owner
+ * gets its own back with one lock. So a batch is as large as the thread frees many, and the lines
+ * and pages that these objects share with their neighbours are left to their owner.
+ *
+ * What is idle goes back. Every VISITS_A_LOOK-th slow path of a thread looks at one class in turn:
+ * a magazine that holds as many objects as at the last look is emptied and halved. After a trim by
+ * another thread all magazines are emptied, at the next slow path: nobody but the owner can change
+ * them. A thread that never takes a slow path again keeps what it has, TCACHE_MAX_BYTES at most.
  *
  * States of a thread: none (tcache_self is `nobody`, whose magazines are all empty and full)
  * --first slow path--> own cache --tcache_exit--> none for ever: what it still does then goes to
@@ -27,9 +31,8 @@
  *   2. n_bytes = the sum of capacity * size, at most TCACHE_MAX_BYTES.
  *   3. A magazine changes by more than one pop or push only under the lock of its class (objects,
  *      limit, capacity) and, where its slots move, tcache_lock too: fork's snapshot falls between.
- *   4. What a thread frees before it ever took an object of the class goes to the central lists: it
- *      is another thread's, and its neighbours, which may share its cache line, most likely too.
- *      Only the first one: then there is a magazine, for all.
+ *   4. An object that malloc gets from here lies in a span that was the thread's own when the
+ *      object was freed or handed out.
  *
  * Locks: tcache_lock for the list of caches, unused blocks of slots, and the place of all slots.
  * Order: tcache_lock, class, span table. Can fail: no metadata memory; then the thread does
@@ -46,12 +49,14 @@
     ((size_t)4 << (level)) /* 8 words at level 1; one of them is slots[0] \
                             */
 
+#define VISITS_A_LOOK 4u   /* slow paths */
 #define WISHES_A_THEFT 16u /* a magazine grows at others' cost at every so manieth wish */
 
 static void *no_object;
 /* Never written: nothing can be pushed to it or popped from it. */
 static const struct tcache nobody = {
-    .magazines = {[0 ... RUN_N_CODES - 1] = {.top = &no_object, .limit = &no_object}},
+    .magazines = {[0 ... TCACHE_N_BINS - 1] = {.top = &no_object, .limit = &no_object}},
+    .owner = OWNER_NEVER,
 };
 
 __thread struct tcache *tcache_self = (struct tcache *)&nobody;
@@ -60,6 +65,7 @@ static __thread bool exited;
 struct lock tcache_lock;
 struct tcache *tcache_all;
 static _Atomic unsigned trim_epoch;       /* rises with each trim */
+static unsigned long n_retired;           /* caches given up so far; under tcache_lock */
 static void **unused_slots[N_LEVELS + 1]; /* under tcache_lock; linked through their first word */
 
 static bool is_nobody(const struct tcache *cache)
@@ -67,14 +73,37 @@ static bool is_nobody(const struct tcache *cache)
     return cache == &nobody;
 }
 
-static void **slots_of(struct tcache *cache, unsigned sclass)
+static void **slots_of(struct tcache *cache, unsigned bin)
 {
-    return cache->magazines[sclass].limit - cache->capacity[sclass];
+    return cache->magazines[bin].limit - cache->capacity[bin];
 }
 
-static void set_top(struct tcache *cache, unsigned sclass, void **top)
+static void set_top(struct tcache *cache, unsigned bin, void **top)
 {
-    atomic_store_explicit(&cache->magazines[sclass].top, top, memory_order_release);
+    atomic_store_explicit(&cache->magazines[bin].top, top, memory_order_release);
+}
+
+static struct tcache *make_cache(void) /* tcache_lock held */
+{
+    struct tcache *cache = metadata_alloc(&heap_process, sizeof(*cache));
+    if (cache == NULL)
+        return NULL;
+    for (unsigned bin = 0; bin < TCACHE_N_BINS; bin++)
+        cache->magazines[bin] = nobody.magazines[bin];
+    cache->owner = central_own();
+    cache->next = tcache_all;
+    tcache_all = cache;
+    return cache;
+}
+
+/* The one that was given up last: its spans are the warmest. */
+static struct tcache *unused_cache(void) /* tcache_lock held */
+{
+    struct tcache *best = NULL;
+    for (struct tcache *cache = tcache_all; cache != NULL; cache = cache->next)
+        if (!cache->used && (best == NULL || cache->retired_at > best->retired_at))
+            best = cache;
+    return best;
 }
 
 /* A cache for this thread; the empty one when it may have none or there is no memory for it. */
@@ -84,21 +113,17 @@ static struct tcache *own(void)
         return tcache_self;
 
     lock_take(&tcache_lock);
-    struct tcache *cache = tcache_all;
-    while (cache != NULL && cache->used)
-        cache = cache->next;
-    if (cache == NULL && (cache = metadata_alloc(&heap_process, sizeof(*cache))) != NULL) {
-        *cache = nobody;
-        cache->number = tcache_all == NULL ? 1 : tcache_all->number % UINT8_MAX + 1;
-        cache->next = tcache_all;
-        tcache_all = cache;
-    }
+    struct tcache *cache = unused_cache();
+    if (cache == NULL)
+        cache = make_cache();
     if (cache != NULL) {
         cache->used = true;
         cache->epoch = atomic_load_explicit(&trim_epoch, memory_order_relaxed);
         tcache_self = cache;
     }
     lock_release(&tcache_lock);
+    if (cache != NULL)
+        central_set_idle(cache->owner, false);
     return tcache_self;
 }
 
@@ -118,32 +143,44 @@ static void give_slots(void **slots, unsigned level) /* tcache_lock held */
     unused_slots[level] = slots;
 }
 
+static size_t bin_size(unsigned bin)
+{
+    return class_size(tcache_class(bin));
+}
+
+/* Of heap_counts, for the capacity; objects of the bin are under it or under their spans' owner's.
+ */
+static struct central *lock_bin(const struct tcache *cache, unsigned bin)
+{
+    return central_lock(&heap_process, cache->owner, tcache_class(bin));
+}
+
 /* Sets a magazine's capacity, which its slots have room for and which holds its n objects. */
-static void set_capacity(struct tcache *cache, unsigned sclass, void **slots, size_t n,
+static void set_capacity(struct tcache *cache, unsigned bin, void **slots, size_t n,
                          size_t capacity)
 {
-    cache->n_bytes -= cache->capacity[sclass] * class_size(sclass);
-    cache->n_bytes += capacity * class_size(sclass);
-    cache->capacity[sclass] = (uint16_t)capacity;
-    cache->magazines[sclass].limit = slots + capacity;
-    set_top(cache, sclass, slots + n);
+    cache->n_bytes -= cache->capacity[bin] * bin_size(bin);
+    cache->n_bytes += capacity * bin_size(bin);
+    cache->capacity[bin] = (uint16_t)capacity;
+    cache->magazines[bin].limit = slots + capacity;
+    set_top(cache, bin, slots + n);
 }
 
 /* Moves the magazine to slots that have room for `capacity` objects. */
-static bool move_slots(struct tcache *cache, unsigned sclass, size_t capacity)
+static bool move_slots(struct tcache *cache, unsigned bin, size_t capacity)
 {
-    unsigned old_level = cache->level[sclass], level = 1;
+    unsigned old_level = cache->level[bin], level = 1;
     while (LEVEL_WORDS(level) - 1 < capacity)
         level++;
 
     lock_take(&tcache_lock);
     void **slots = take_slots(level);
     if (slots != NULL) {
-        size_t n = tcache_count(cache, sclass);
-        void **old = slots_of(cache, sclass);
+        size_t n = tcache_count(cache, bin);
+        void **old = slots_of(cache, bin);
         memcpy(slots + 1, old + 1, n * sizeof(void *));
-        set_capacity(cache, sclass, slots, n, capacity);
-        cache->level[sclass] = (uint8_t)level;
+        set_capacity(cache, bin, slots, n, capacity);
+        cache->level[bin] = (uint8_t)level;
         if (old_level != 0)
             give_slots(old, old_level);
     }
@@ -151,76 +188,114 @@ static bool move_slots(struct tcache *cache, unsigned sclass, size_t capacity)
     return slots != NULL;
 }
 
-/* Gives the n oldest objects of a magazine back; true when pages went back to the source. */
-static bool flush(struct tcache *cache, unsigned sclass, size_t n, size_t capacity)
+/* Of the n oldest objects of a magazine those of the owner's spans; how many are left. Locked. */
+static size_t give_some(struct tcache *cache, unsigned owner, unsigned bin, size_t n,
+                        bool *released)
 {
-    void **slots = slots_of(cache, sclass);
-    size_t left = tcache_count(cache, sclass) - n;
+    void **slots = slots_of(cache, bin);
+    size_t count = tcache_count(cache, bin);
+    size_t left = central_give(&heap_process, owner, tcache_class(bin), slots + 1, n, released);
 
-    central_lock(&heap_process, sclass);
-    bool released = central_give(&heap_process, sclass, slots + 1, n);
-    memmove(slots + 1, slots + 1 + n, left * sizeof(void *));
-    set_capacity(cache, sclass, slots, left, capacity);
-    central_unlock(&heap_process, sclass);
+    memmove(slots + 1 + left, slots + 1 + n, (count - n) * sizeof(void *));
+    set_top(cache, bin, slots + count - (n - left));
+    return left;
+}
+
+/* The n oldest go to whoever owns their spans. */
+static bool give_all(struct tcache *cache, unsigned bin, size_t n)
+{
+    bool released = false;
+    unsigned owner = cache->owner, sclass;
+
+    while (n > 0) {
+        const void *object = object_address(slots_of(cache, bin)[1]);
+        struct central *central = central_lock_holder(&heap_process, object, tcache_class(bin),
+                                                      &owner, &sclass);
+        n = give_some(cache, owner, bin, n, &released);
+        central_unlock(central);
+    }
+    return released;
+}
+
+/* Gives the n oldest objects of a magazine back; true when pages went back to the source. */
+static bool flush(struct tcache *cache, unsigned bin, size_t n, size_t capacity)
+{
+    bool released = give_all(cache, bin, n);
+
+    if (capacity != cache->capacity[bin]) {
+        struct central *central = lock_bin(cache, bin);
+        set_capacity(cache, bin, slots_of(cache, bin), tcache_count(cache, bin), capacity);
+        central_unlock(central);
+    }
     return released;
 }
 
 /* Halves the next other magazine that has room to give. */
 static bool take_room(struct tcache *cache, unsigned keep)
 {
-    for (unsigned i = 0; i < CLASS_COUNT; i++) {
-        unsigned sclass = cache->hand = cache->hand % CLASS_COUNT + 1;
-        size_t capacity = cache->capacity[sclass] / 2, n = tcache_count(cache, sclass);
-        if (sclass == keep || capacity == 0)
+    for (unsigned i = 0; i < TCACHE_N_BINS; i++) {
+        unsigned bin = cache->hand = (cache->hand + 1) % TCACHE_N_BINS;
+        size_t capacity = cache->capacity[bin] / 2, n = tcache_count(cache, bin);
+        if (bin == keep || capacity == 0)
             continue;
-        flush(cache, sclass, n > capacity ? n - capacity : 0, capacity);
+        flush(cache, bin, n > capacity ? n - capacity : 0, capacity);
         return true;
     }
     return false;
 }
 
 /* The large classes are many, and few programs use one of them much. */
-static size_t first_capacity(unsigned sclass)
+static size_t first_capacity(unsigned bin)
 {
-    size_t size = class_size(sclass);
+    size_t size = bin_size(bin);
     return size <= 1024 ? 7 : size <= 8192 ? 3 : 1;
 }
 
 /* Doubles a magazine, if it may be larger and there is memory. */
-static bool grow(struct tcache *cache, unsigned sclass)
+static bool grow(struct tcache *cache, unsigned bin)
 {
-    size_t capacity = cache->capacity[sclass], most = class_shapes[sclass].max_cached;
-    size_t wanted = capacity == 0 ? first_capacity(sclass) : capacity * 2 + 1;
+    size_t capacity = cache->capacity[bin], most = class_shapes[tcache_class(bin)].max_cached;
+    if (capacity == most || is_nobody(cache))
+        return false;
+    size_t wanted = capacity == 0 ? first_capacity(bin) : capacity * 2 + 1;
 
     if (wanted > most)
         wanted = most;
-    if (wanted <= capacity || is_nobody(cache))
-        return false;
-    if (capacity > 0 &&
-        cache->n_bytes + (wanted - capacity) * class_size(sclass) > TCACHE_MAX_BYTES &&
+    size_t more_bytes = (wanted - capacity) * bin_size(bin);
+    if (capacity > 0 && cache->n_bytes + more_bytes > TCACHE_MAX_BYTES &&
         ++cache->n_wishes % WISHES_A_THEFT != 0)
         return false;
-    while (cache->n_bytes + (wanted - capacity) * class_size(sclass) > TCACHE_MAX_BYTES)
-        if (!take_room(cache, sclass))
+    while (cache->n_bytes + more_bytes > TCACHE_MAX_BYTES)
+        if (!take_room(cache, bin))
             return false;
-    if (cache->level[sclass] == 0 || wanted >= LEVEL_WORDS(cache->level[sclass]))
-        return move_slots(cache, sclass, wanted);
-    central_lock(&heap_process, sclass);
-    set_capacity(cache, sclass, slots_of(cache, sclass), tcache_count(cache, sclass), wanted);
-    central_unlock(&heap_process, sclass);
+    if (cache->level[bin] == 0 || wanted >= LEVEL_WORDS(cache->level[bin]))
+        return move_slots(cache, bin, wanted);
+    struct central *central = lock_bin(cache, bin);
+    set_capacity(cache, bin, slots_of(cache, bin), tcache_count(cache, bin), wanted);
+    central_unlock(central);
     return true;
 }
 
 static bool empty(struct tcache *cache)
 {
     bool released = false;
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        if (cache->level[sclass] != 0)
-            released |= flush(cache, sclass, tcache_count(cache, sclass), cache->capacity[sclass]);
+    for (unsigned bin = 0; bin < TCACHE_N_BINS; bin++)
+        if (cache->level[bin] != 0)
+            released |= give_all(cache, bin, tcache_count(cache, bin));
     return released;
 }
 
-/* At a slow path for class `keep`: gives up what this thread does not use. */
+static void shed_idle(struct tcache *cache, unsigned bin, unsigned keep)
+{
+    size_t n = tcache_count(cache, bin);
+    if (n > 0 && n == cache->seen[bin] && bin != keep) {
+        flush(cache, bin, n, cache->capacity[bin] / 2);
+        n = 0;
+    }
+    cache->seen[bin] = (uint16_t)n;
+}
+
+/* At a slow path for bin `keep`: gives up what this thread does not use. */
 static void shed(struct tcache *cache, unsigned keep)
 {
     /* relaxed: nothing is read by it; a trim that is seen later is followed later */
@@ -232,13 +307,11 @@ static void shed(struct tcache *cache, unsigned keep)
         empty(cache);
         return;
     }
+    if (++cache->n_visits % VISITS_A_LOOK != 0)
+        return;
     unsigned sclass = cache->look = cache->look % CLASS_COUNT + 1;
-    size_t n = tcache_count(cache, sclass);
-    if (n > 0 && n == cache->seen[sclass] && sclass != keep) {
-        flush(cache, sclass, n, cache->capacity[sclass] / 2);
-        n = 0;
-    }
-    cache->seen[sclass] = (uint16_t)n;
+    shed_idle(cache, sclass, keep);
+    shed_idle(cache, sclass + TCACHE_OTHERS, keep);
 }
 
 void *tcache_refill(unsigned sclass)
@@ -246,43 +319,39 @@ void *tcache_refill(unsigned sclass)
     struct tcache *cache = own();
 
     shed(cache, sclass);
-
     grow(cache, sclass);
     size_t want = (cache->capacity[sclass] + 1u) / 2;
     if (want == 0)
         return direct_take(&heap_process, sclass);
 
     void **slots = slots_of(cache, sclass);
-    central_lock(&heap_process, sclass);
-    size_t n = central_take(&heap_process, sclass, cache->number, slots + 1 + want, want);
+    struct central *central = central_lock(&heap_process, cache->owner, sclass);
+    size_t n = central_take(&heap_process, cache->owner, sclass, slots + 1 + want, want);
     if (n < want) /* they lie at the end of the room */
         memmove(slots + 1, slots + 1 + want - n, n * sizeof(void *));
     if (n > 0)
         set_top(cache, sclass, slots + n);
-    central_unlock(&heap_process, sclass);
+    central_unlock(central);
     return tcache_pop(sclass);
 }
 
-void tcache_overflow(unsigned sclass, void *object)
+void tcache_overflow(unsigned bin, void *object)
 {
     struct tcache *cache = own();
-    void **top = atomic_load_explicit(&cache->magazines[sclass].top, memory_order_relaxed);
+    void **top = atomic_load_explicit(&cache->magazines[bin].top, memory_order_relaxed);
 
     if (*top == object)
         heap_die(&heap_process, "double free", object);
-    bool is_foreign = cache->level[sclass] == 0;
-    shed(cache, sclass);
-    if (!grow(cache, sclass) || is_foreign) {
-        size_t n = tcache_count(cache, sclass);
-        if (n == 0) { /* no cache at all, or invariant 4 */
-            central_lock(&heap_process, sclass);
-            central_give(&heap_process, sclass, &object, 1);
-            central_unlock(&heap_process, sclass);
+    shed(cache, bin);
+    if (!grow(cache, bin)) {
+        size_t n = tcache_count(cache, bin);
+        if (n == 0) { /* no cache at all */
+            direct_free(&heap_process, object);
             return;
         }
-        flush(cache, sclass, (n + 1) / 2, cache->capacity[sclass]);
+        give_all(cache, bin, bin < TCACHE_OTHERS ? (n + 1) / 2 : n);
     }
-    tcache_push(sclass, object);
+    tcache_push(bin, object);
 }
 
 bool tcache_flush(void)
@@ -296,15 +365,17 @@ bool tcache_flush(void)
 /* An empty cache becomes ready for the next thread: its slots go back, but for nothing lost. */
 static void retire(struct tcache *cache)
 {
+    central_set_idle(cache->owner, true);
     lock_take(&tcache_lock);
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++) {
-        if (cache->level[sclass] == 0)
+    for (unsigned bin = 0; bin < TCACHE_N_BINS; bin++) {
+        if (cache->level[bin] == 0)
             continue;
-        give_slots(slots_of(cache, sclass), cache->level[sclass]);
-        cache->level[sclass] = 0;
-        set_capacity(cache, sclass, &no_object, 0, 0);
+        give_slots(slots_of(cache, bin), cache->level[bin]);
+        cache->level[bin] = 0;
+        set_capacity(cache, bin, &no_object, 0, 0);
     }
     cache->used = false;
+    cache->retired_at = ++n_retired;
     lock_release(&tcache_lock);
 }
 

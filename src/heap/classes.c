@@ -14,10 +14,11 @@
  *      128 the sizes in (2^k, 2^(k+1)] are all multiples of 2^k / 8, so either `a` divides the
  *      step or the rounded request is itself a size. Spans start on page borders, so such objects
  *      are aligned to `a`: heap_memalign needs no class of its own.
- *   3. At most 1/32 of a span is a tail in which no object fits.
+ *   3. At most 1/32 of a span, 1/16 of one of the first, is a tail in which no object fits.
  *
- * A class begins with spans of about 16 KiB, so that a program that needs a few objects of many
- * sizes does not hold much; once it has some, spans of 64 KiB or at least eight objects follow.
+ * A class begins with spans of 16 KiB, or the power of two that fits, so that a program that needs
+ * a few objects of many sizes does not hold much, and that one span fits where another was; once it
+ * has some, spans of 64 KiB or at least eight objects follow.
  */
 #include "heap/classes.h"
 
@@ -53,6 +54,18 @@ static uint16_t pages_for(uint32_t size, uint32_t min_bytes)
     return (uint16_t)(n_bytes >> SYS_PAGE_SHIFT);
 }
 
+/*
+ * The fewest pages, a power of two of them and at least min_bytes, of which size-byte objects fill
+ * all but 1/16: what comes and goes leaves room that the next one fits into.
+ */
+static uint16_t whole_block_for(uint32_t size, uint32_t min_bytes)
+{
+    size_t n_bytes = (size_t)1 << log2_ceil(min_bytes);
+    while (n_bytes % size > n_bytes / 16)
+        n_bytes *= 2;
+    return (uint16_t)(n_bytes >> SYS_PAGE_SHIFT);
+}
+
 static uint32_t max_of(uint32_t a, uint32_t b)
 {
     return a > b ? a : b;
@@ -67,7 +80,8 @@ static void fill_tables(void)
         uint32_t size = size_of(sclass);
         shape->size = size;
         shape->reciprocal = (((uint64_t)1 << 40) + size - 1) / size;
-        shape->n_pages[CLASS_SPAN_FIRST] = pages_for(size, max_of(FIRST_SPAN_BYTES, 2 * size));
+        shape->n_pages[CLASS_SPAN_FIRST] = whole_block_for(size,
+                                                           max_of(FIRST_SPAN_BYTES, 2 * size));
         shape->n_pages[CLASS_SPAN_LATER] = pages_for(size, max_of(LATER_SPAN_BYTES, 8 * size));
         for (unsigned i = 0; i < CLASS_N_SPANS; i++)
             shape->n_objects[i] = (uint16_t)(shape->n_pages[i] * SYS_PAGE_SIZE / size);

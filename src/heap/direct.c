@@ -25,9 +25,9 @@ void *direct_take(struct heap *heap, unsigned sclass)
 {
     void *object = NULL;
 
-    central_lock(heap, sclass);
-    central_take(heap, sclass, 0, &object + 1, 1);
-    central_unlock(heap, sclass);
+    struct central *central = central_lock(heap, OWNER_COMMON, sclass);
+    central_take(heap, OWNER_COMMON, sclass, &object + 1, 1);
+    central_unlock(central);
     return object;
 }
 
@@ -60,10 +60,11 @@ void direct_free(struct heap *heap, void *object)
     uint32_t entry = page < heap->runs.n_pages ? run_entry(heap, page) : RUN_NONE;
 
     if (run_is_small(entry)) {
-        unsigned sclass = run_code(entry);
-        central_lock(heap, sclass);
-        central_give(heap, sclass, &object, 1);
-        central_unlock(heap, sclass);
+        unsigned sclass, owner;
+        bool released = false;
+        struct central *central = central_lock_holder(heap, object, 0, &owner, &sclass);
+        central_give(heap, owner, sclass, &object, 1, &released);
+        central_unlock(central);
     } else if (run_code(entry) == RUN_LARGE) {
         large_free(heap, object);
     } else if (run_code(entry) == RUN_FREED && runs_find(heap, page) == RUN_NONE) {

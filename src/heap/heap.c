@@ -71,7 +71,7 @@ static void *alloc_small(unsigned sclass)
 }
 
 /* The magazine is empty, or there is none: for a large object, or in a hardened heap. */
-static __attribute__((noinline)) void *malloc_slowly(size_t n_bytes)
+__attribute__((noinline)) void *heap_malloc_slowly(size_t n_bytes)
 {
     bool zeroed;
 
@@ -85,10 +85,10 @@ static __attribute__((noinline)) void *malloc_slowly(size_t n_bytes)
 void *heap_malloc(size_t n_bytes)
 {
     void *object = heap_fast_malloc(n_bytes);
-    return likely(object != NULL) ? object : malloc_slowly(n_bytes);
+    return likely(object != NULL) ? object : heap_malloc_slowly(n_bytes);
 }
 
-/* As malloc_slowly. */
+/* As heap_malloc_slowly. */
 static __attribute__((noinline)) void *calloc_slowly(size_t n_bytes, bool *zeroed)
 {
     if (heap_process.harden != NULL)
@@ -131,23 +131,23 @@ void *heap_memalign(size_t alignment, size_t n_bytes)
 }
 
 /* `object` did not go into a magazine. */
-static __attribute__((noinline)) void free_slowly(void *object)
+__attribute__((noinline)) void heap_free_slowly(void *object)
 {
     size_t page = run_page(&heap_process, object);
     uint32_t entry = page < heap_process.runs.n_pages ? run_entry(&heap_process, page) : RUN_NONE;
 
     if (heap_process.harden != NULL)
         harden_free(&heap_process, object);
-    else if (run_is_small(entry) && (uintptr_t)object % 16 == 0)
-        tcache_overflow(run_code(entry), object);
-    else
+    else if (!run_is_small(entry) || (uintptr_t)object % 16 != 0)
         direct_free(&heap_process, object);
+    else
+        tcache_overflow(tcache_bin(entry, run_owner(&heap_process, page)), object);
 }
 
 void heap_free(void *object)
 {
     if (unlikely(!heap_fast_free(object)))
-        free_slowly(object);
+        heap_free_slowly(object);
 }
 
 void *heap_realloc(void *object, size_t n_bytes)
@@ -194,8 +194,11 @@ void heap_thread_exit(void)
 
 void heap_lock_all(struct heap *heap)
 {
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        central_lock(heap, sclass);
+    if (heap == &heap_process)
+        lock_take(&tcache_lock);
+    for (unsigned owner = 0; owner < central_n_owners(heap); owner++)
+        for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+            (void)central_lock(heap, owner, sclass);
     lock_take(&heap->spans.lock);
     lock_take(&heap->large.lock);
     lock_take(&heap->metadata.lock);
@@ -210,8 +213,11 @@ void heap_unlock_all(struct heap *heap)
     lock_release(&heap->metadata.lock);
     lock_release(&heap->large.lock);
     lock_release(&heap->spans.lock);
-    for (unsigned sclass = CLASS_COUNT; sclass >= 1; sclass--)
-        central_unlock(heap, sclass);
+    for (unsigned owner = central_n_owners(heap); owner-- > 0;)
+        for (unsigned sclass = CLASS_COUNT; sclass >= 1; sclass--)
+            central_unlock(central_of(heap, owner, sclass));
+    if (heap == &heap_process)
+        lock_release(&tcache_lock);
 }
 
 /* In a fork's child, where nobody waits any more. */
@@ -222,20 +228,19 @@ static void reset_all(struct heap *heap)
     lock_reset(&heap->metadata.lock);
     lock_reset(&heap->large.lock);
     lock_reset(&heap->spans.lock);
-    for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
-        lock_reset(&heap->centrals[sclass].lock);
+    for (unsigned owner = 0; owner < central_n_owners(heap); owner++)
+        for (unsigned sclass = 1; sclass <= CLASS_COUNT; sclass++)
+            lock_reset(&central_of(heap, owner, sclass)->lock);
 }
 
 void heap_fork_prepare(void)
 {
-    lock_take(&tcache_lock);
     heap_lock_all(&heap_process);
 }
 
 void heap_fork_parent(void)
 {
     heap_unlock_all(&heap_process);
-    lock_release(&tcache_lock);
 }
 
 void heap_fork_child(void)

@@ -71,6 +71,9 @@ void *heap_calloc(size_t n_bytes); /* reads as zeros; does not clear what is kno
 void *heap_memalign(size_t alignment, size_t n_bytes);
 void *heap_realloc(void *object, size_t n_bytes); /* object != NULL, n_bytes > 0 */
 void heap_free(void *object);                     /* object != NULL */
+/* The same for callers whose own fast path (fast.h) has just failed. */
+void *heap_malloc_slowly(size_t n_bytes);
+void heap_free_slowly(void *object);
 size_t heap_usable_size(const void *object);
 bool heap_owns(const void *address); /* lies in the source's range and in a run the heap holds */
 

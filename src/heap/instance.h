@@ -20,6 +20,7 @@ struct runs {
     size_t n_pages;
     _Atomic uint32_t *entries;
     _Atomic uint32_t *covers; /* see runs.c */
+    _Atomic uint8_t *owners;  /* a byte a page of a span: as the span's `owner` */
     _Atomic uint64_t *charged;
     size_t table_bytes, charged_bytes;
     struct heap_source source;
@@ -30,8 +31,9 @@ struct runs {
 #define SPAN_INLINE_WORDS 2
 
 /*
- * (c) the lock of the class; (t) the lock of the span table; (g) written under (c) while the
- * generation is odd, read by heap_scrub without a lock; (k) constant once the span was made
+ * (c) the lock of the class, of the lists that own the span; (t) the lock of the span table; (g)
+ * written under (c) while the generation is odd, read by heap_scrub without a lock; (k) constant
+ * once the span was made
  *
  * n_live = the bits set in `bits` = objects handed out, those in thread caches included
  */
@@ -49,7 +51,7 @@ struct span {
     uint16_t first_fresh;        /* (c) objects from here on were never handed out and are zero */
     uint8_t fill;                /* (c) SPAN_EMPTY, SPAN_FULL or a quarter */
     uint8_t first_word;          /* (c) no object before this word of `bits` is free */
-    uint8_t owner;               /* (c) the cache that refills from it, see central.c; 0: none */
+    _Atomic uint8_t owner;       /* (c) whose lists hold it, see central.c; read without a lock */
 };
 static_assert(sizeof(struct span) == 64, "one cache line, 0.1 % of a span");
 
@@ -63,10 +65,12 @@ struct span_table {
     struct lock lock;
 };
 
-/* Everything is under `lock`. n_live = the sum of the spans' n_live. */
+/* Everything is under `lock`. n_live = the sum of the spans' n_live; n_free = the sum of what else
+ * they have room for, which others read as a hint. */
 struct central {
     struct lock lock;
     uint32_t n_spans, n_empty, n_pages;
+    _Atomic uint32_t n_free;
     size_t n_live;
     struct span *lists[SPAN_N_FILLS + 1]; /* by fill; full spans are on no list */
 } __attribute__((aligned(64)));           /* so that classes share no cache line */
@@ -94,14 +98,14 @@ struct heap {
     struct span_table spans;
     struct large large;
     struct metadata metadata;
-    struct harden *harden; /* NULL: not hardened */
-    struct central centrals[CLASS_COUNT + 1];
+    struct harden *harden;                    /* NULL: not hardened */
+    struct central centrals[CLASS_COUNT + 1]; /* its common lists; threads' own: central.c */
 };
 
 extern struct heap heap_process; /* the process's, which has thread caches */
 
-/* All locks but the threads' caches', in their order. Taken before a fork, they are released in
- * both processes. */
+/* All locks, in their order, the threads' caches' included. Taken before a fork, they are released
+ * in both processes. */
 void heap_lock_all(struct heap *heap);
 void heap_unlock_all(struct heap *heap);
 

@@ -33,6 +33,7 @@ __attribute__((visibility("default"), used)) const struct quire_slabs_layout qui
     .magazine_top = offsetof(struct magazine, top),
     .magazine_limit = offsetof(struct magazine, limit),
     .cache_capacity = offsetof(struct tcache, capacity),
+    .cache_others = TCACHE_OTHERS,
     .hardened_requests = offsetof(struct harden, requested_bytes),
     .hardened = &heap_process.harden,
     .large = &heap_process.large.counts,

@@ -159,6 +159,7 @@ static void forget_class(struct heap *heap, unsigned sclass)
     struct central *central = &heap->centrals[sclass];
     central->n_spans = central->n_empty = central->n_pages = 0;
     central->n_live = 0;
+    atomic_store_explicit(&central->n_free, 0, memory_order_relaxed);
     memset(central->lists, 0, sizeof central->lists);
 }
 

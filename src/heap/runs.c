@@ -6,6 +6,7 @@
  * pages) entries  c:7  c:7  c:7  c:7  -    L:600 -  ...   -  |  -    -
  *            '--- span 7 -----'       '---- a large object of 600 pages ----------'
  *   covers   [0] = none                                 | [1] = page 5
+ *   owners   1    1    1    1                             whose lists hold the span, a byte a page
  *
  * `entries` has 4 bytes for each page of the range, sparse. Every page of a span has an entry, so
  * that free() finds the class with one load. A large object only has one on its first page, so that
@@ -20,7 +21,7 @@
  *      before the source has it back. So an entry of a run that is held does not change, but for
  *      the length of a large object, which is one word.
  *   4. Every page of the tables that may have been written is charged: bit i of `charged` is page i
- *      of entries-then-covers.
+ *      of entries, covers and owners, in this order.
  *
  * Locks: none. The entries of a run are written by whoever owns the run just then.
  */
@@ -72,11 +73,15 @@ static size_t entries_bytes_of(size_t n_pages)
     return round_up(n_pages * sizeof(uint32_t), SYS_PAGE_SIZE);
 }
 
-/* Of entries and covers. */
+static size_t covers_bytes_of(size_t n_pages)
+{
+    return round_up((n_pages / BLOCK_PAGES + 1) * sizeof(uint32_t), SYS_PAGE_SIZE);
+}
+
+/* Of entries, covers and owners. */
 static size_t written_bytes(size_t n_pages)
 {
-    size_t n_blocks = n_pages / BLOCK_PAGES + 1;
-    return entries_bytes_of(n_pages) + round_up(n_blocks * sizeof(uint32_t), SYS_PAGE_SIZE);
+    return entries_bytes_of(n_pages) + covers_bytes_of(n_pages) + round_up(n_pages, SYS_PAGE_SIZE);
 }
 
 static size_t charged_bytes_of(size_t n_pages)
@@ -104,6 +109,8 @@ int runs_init(struct heap *heap, const struct heap_source *source, void *tables)
         .n_pages = n_pages,
         .entries = (_Atomic uint32_t *)(void *)table,
         .covers = (_Atomic uint32_t *)(void *)(table + entries_bytes_of(n_pages)),
+        .owners = (_Atomic uint8_t *)(void *)(table + entries_bytes_of(n_pages) +
+                                              covers_bytes_of(n_pages)),
         .charged = (_Atomic uint64_t *)(void *)(table + written_bytes(n_pages)),
         .source = *source,
     };
@@ -117,12 +124,12 @@ void runs_deinit(struct heap *heap)
     heap->runs = (struct runs){0};
 }
 
-/* Invariant 4, before n words from `word` on are written. */
-static void touch(struct heap *heap, const _Atomic uint32_t *word, size_t n)
+/* Invariant 4, before n_bytes from `from` on are written. */
+static void touch_bytes(struct heap *heap, const void *from, size_t n_bytes)
 {
-    size_t offset = (size_t)((const char *)word - (const char *)heap->runs.entries);
+    size_t offset = (size_t)((const char *)from - (const char *)heap->runs.entries);
     size_t page = offset / SYS_PAGE_SIZE;
-    size_t last = (offset + n * sizeof(uint32_t) - 1) / SYS_PAGE_SIZE;
+    size_t last = (offset + n_bytes - 1) / SYS_PAGE_SIZE;
 
     for (; page <= last; page++) {
         uint64_t bit = (uint64_t)1 << page % 64;
@@ -131,6 +138,11 @@ static void touch(struct heap *heap, const _Atomic uint32_t *word, size_t n)
             (atomic_fetch_or_explicit(bits, bit, memory_order_relaxed) & bit) == 0)
             metadata_charge(heap, SYS_PAGE_SIZE);
     }
+}
+
+static void touch(struct heap *heap, const _Atomic uint32_t *word, size_t n)
+{
+    touch_bytes(heap, (const void *)word, n * sizeof(uint32_t));
 }
 
 static void set_entry(struct heap *heap, size_t page, uint32_t entry)
@@ -143,6 +155,20 @@ void runs_set_span(struct heap *heap, size_t first, size_t n_pages, unsigned scl
     touch(heap, &heap->runs.entries[first], n_pages);
     for (size_t i = 0; i < n_pages; i++)
         set_entry(heap, first + i, (uint32_t)span << RUN_CODE_BITS | sclass);
+}
+
+void runs_set_owner(struct heap *heap, size_t first, size_t n_pages, unsigned owner)
+{
+    bool touched = false;
+    for (size_t i = 0; i < n_pages; i++) {
+        _Atomic uint8_t *place = &heap->runs.owners[first + i];
+        if (atomic_load_explicit(place, memory_order_relaxed) == owner)
+            continue; /* private heaps, which have one owner, never write here */
+        if (!touched)
+            touch_bytes(heap, (const void *)place, n_pages - i);
+        touched = true;
+        atomic_store_explicit(place, (uint8_t)owner, memory_order_relaxed);
+    }
 }
 
 void runs_clear_span(struct heap *heap, size_t first, size_t n_pages)

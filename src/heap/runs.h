@@ -36,6 +36,8 @@ void metadata_charge(struct heap *heap, long n_bytes);
 size_t metadata_bytes(const struct heap *heap);
 
 void runs_set_span(struct heap *heap, size_t first, size_t n_pages, unsigned sclass, size_t span);
+/* Whose lists hold the span of these pages. */
+void runs_set_owner(struct heap *heap, size_t first, size_t n_pages, unsigned owner);
 void runs_clear_span(struct heap *heap, size_t first, size_t n_pages);
 void runs_set_large(struct heap *heap, size_t first, size_t n_pages);
 void runs_resize_large(struct heap *heap, size_t first, size_t old_n_pages, size_t n_pages);
@@ -87,6 +89,12 @@ static inline size_t run_page(const struct heap *heap, const void *address)
 static inline void *run_address(const struct heap *heap, size_t page)
 {
     return (void *)(heap->runs.base + (page << SYS_PAGE_SHIFT));
+}
+
+/* Of a page in a span: whose lists hold it, or held it a moment ago. */
+static inline unsigned run_owner(const struct heap *heap, size_t page)
+{
+    return atomic_load_explicit(&heap->runs.owners[page], memory_order_relaxed);
 }
 
 /* acquire: pairs with the release stores in runs.c, so that the span behind an entry is set up */

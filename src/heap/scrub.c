@@ -62,6 +62,15 @@ static void find_dead(const struct span *span, unsigned sclass, size_t n_objects
     }
 }
 
+/* Of a span of the class; the last ones may be tail from end to end. */
+static size_t most_pages(unsigned sclass)
+{
+    const struct class_shape *shape = &class_shapes[sclass];
+    return shape->n_pages[CLASS_SPAN_FIRST] > shape->n_pages[CLASS_SPAN_LATER]
+               ? shape->n_pages[CLASS_SPAN_FIRST]
+               : shape->n_pages[CLASS_SPAN_LATER];
+}
+
 /* What find_dead says about a span that is one and the same all the while; else false. */
 static bool inspect(const struct heap *heap, uint32_t entry, size_t page, struct dead *dead)
 {
@@ -71,11 +80,9 @@ static bool inspect(const struct heap *heap, uint32_t entry, size_t page, struct
     unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_acquire);
     size_t first = atomic_load_explicit(&span->first_page, memory_order_acquire);
     size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_acquire);
-    size_t n_pages = (n_objects * class_size(sclass) + SYS_PAGE_SIZE - 1) >> SYS_PAGE_SHIFT;
-
     if (generation % 2 != 0 || sclass != run_code(entry) || page < first)
         return false;
-    if (page - first >= n_pages) /* a tail is shorter than a page: not this span's */
+    if (page - first >= most_pages(sclass)) /* not this span's */
         return false;
     find_dead(span, sclass, n_objects, (page - first) << SYS_PAGE_SHIFT, dead);
     /* all loads above acquire, so these are not done before them */

@@ -124,7 +124,16 @@ static void become(struct span *span, unsigned sclass, size_t first_page, size_t
     atomic_store_explicit(&span->generation, generation + 2, memory_order_release);
 }
 
-struct span *span_new(struct heap *heap, unsigned sclass, enum class_span kind)
+void span_set_owner(struct heap *heap, struct span *span, unsigned owner)
+{
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+
+    /* relaxed: whoever acts on it takes the lock of those lists and reads it again */
+    atomic_store_explicit(&span->owner, (uint8_t)owner, memory_order_relaxed);
+    runs_set_owner(heap, first, span->n_pages, owner);
+}
+
+struct span *span_new(struct heap *heap, unsigned owner, unsigned sclass, enum class_span kind)
 {
     const struct class_shape *shape = &class_shapes[sclass];
     bool zeroed = false;
@@ -143,8 +152,8 @@ struct span *span_new(struct heap *heap, unsigned sclass, enum class_span kind)
     span->first_fresh = zeroed ? 0 : shape->n_objects[kind];
     span->first_word = 0;
     span->fill = SPAN_EMPTY;
-    span->owner = 0;
     become(span, sclass, run_page(heap, run), shape->n_objects[kind]);
+    span_set_owner(heap, span, owner);
     runs_set_span(heap, run_page(heap, run), span->n_pages, sclass,
                   (size_t)(span - heap->spans.spans));
     return span;
@@ -191,6 +200,40 @@ size_t span_take(const struct heap *heap, struct span *span, void **end, size_t 
     span->first_word = (uint8_t)word;
     span->n_live = (uint16_t)(span->n_live + n);
     return n;
+}
+
+void span_return_begin(const struct heap *heap, struct span_return *batch, struct span *span)
+{
+    unsigned sclass = atomic_load_explicit(&span->sclass, memory_order_relaxed);
+    size_t first = atomic_load_explicit(&span->first_page, memory_order_relaxed);
+    size_t n_objects = atomic_load_explicit(&span->n_objects, memory_order_relaxed);
+
+    *batch = (struct span_return){
+        .span = span,
+        .base = (uintptr_t)run_address(heap, first),
+        .n_bytes = n_objects * class_size(sclass),
+        .reciprocal = class_shapes[sclass].reciprocal,
+        .size = class_size(sclass),
+        .word = SIZE_MAX,
+    };
+}
+
+void span_return_store(struct span_return *batch)
+{
+    struct span *span = batch->span;
+
+    if (batch->word == SIZE_MAX)
+        return;
+    /* release: invariant 4, for heap_scrub's acquire */
+    atomic_store_explicit(&span->bits[batch->word], batch->bits, memory_order_release);
+    if (batch->word < span->first_word)
+        span->first_word = (uint8_t)batch->word;
+}
+
+void span_return_end(struct span_return *batch)
+{
+    span_return_store(batch);
+    batch->span->n_live = (uint16_t)(batch->span->n_live - batch->n);
 }
 
 bool span_is_live(const struct span *span, size_t index)

@@ -25,7 +25,10 @@ size_t span_table_bytes(size_t n_pages);
 int span_init(struct heap *heap, void *table);
 
 /* A span from the source, with no object handed out; NULL when there is no memory. (c) held. */
-struct span *span_new(struct heap *heap, unsigned sclass, enum class_span kind);
+struct span *span_new(struct heap *heap, unsigned owner, unsigned sclass, enum class_span kind);
+
+/* Other lists hold it from now on. (c) of both held. */
+void span_set_owner(struct heap *heap, struct span *span, unsigned owner);
 void span_delete(struct heap *heap,
                  struct span *span); /* (c) held; the span is empty and on no list */
 
@@ -33,23 +36,6 @@ void span_delete(struct heap *heap,
 size_t span_take(const struct heap *heap, struct span *span, void **end, size_t want);
 
 bool span_is_live(const struct span *span, size_t index);
-
-/* Takes an object back. False: it isn't handed out. (c) */
-static inline bool span_give(struct span *span, size_t index)
-{
-    size_t word = index / 64;
-    uint64_t bits = atomic_load_explicit(&span->bits[word], memory_order_relaxed);
-    uint64_t bit = (uint64_t)1 << index % 64;
-
-    if ((bits & bit) == 0)
-        return false;
-    /* release: span.c's invariant 4, for heap_scrub's acquire */
-    atomic_store_explicit(&span->bits[word], bits & ~bit, memory_order_release);
-    if (word < span->first_word)
-        span->first_word = (uint8_t)word;
-    span->n_live--;
-    return true;
-}
 
 /* The object that begins at exactly `object`; false when none does. */
 static inline bool span_index(const struct heap *heap, const struct span *span, unsigned sclass,
@@ -63,12 +49,62 @@ static inline bool span_index(const struct heap *heap, const struct span *span, 
     return *index < n_objects && *index * class_size(sclass) == offset;
 }
 
+/*
+ * Objects of one span on their way back, (c) held from begin to end: what is the same for all is
+ * looked up once, and a word of the bitmap is written once where they follow each other.
+ */
+struct span_return {
+    struct span *span;
+    uintptr_t base;
+    size_t n_bytes; /* of all objects; 0: no span yet */
+    uint64_t reciprocal, size;
+    uint64_t bits; /* of `word`, as they will be */
+    size_t word, n;
+};
+
+enum span_returned { SPAN_RETURNED, SPAN_NO_OBJECT, SPAN_NOT_LIVE };
+
+void span_return_begin(const struct heap *heap, struct span_return *batch, struct span *span);
+void span_return_end(struct span_return *batch);
+void span_return_store(struct span_return *batch);
+
+static inline bool span_return_holds(const struct span_return *batch, const void *object)
+{
+    return (uintptr_t)object - batch->base < batch->n_bytes;
+}
+
+/* An object that the batch's span holds. */
+static inline enum span_returned span_return_add(struct span_return *batch, const void *object)
+{
+    size_t offset = (uintptr_t)object - batch->base;
+    size_t index = (size_t)((offset * batch->reciprocal) >> 40); /* class_index */
+    uint64_t bit = (uint64_t)1 << index % 64;
+
+    if (index * batch->size != offset)
+        return SPAN_NO_OBJECT;
+    if (index / 64 != batch->word) {
+        span_return_store(batch);
+        batch->word = index / 64;
+        batch->bits = atomic_load_explicit(&batch->span->bits[batch->word], memory_order_relaxed);
+    }
+    if ((batch->bits & bit) == 0)
+        return SPAN_NOT_LIVE;
+    batch->bits &= ~bit;
+    batch->n++;
+    return SPAN_RETURNED;
+}
+
 /* In a hardened heap: a word for each object, behind `bits`; harden.c says what it means. */
 _Atomic uint16_t *span_states(const struct span *span);
 
 static inline struct span *span_at(const struct heap *heap, uint32_t entry)
 {
     return &heap->spans.spans[run_span(entry)];
+}
+
+static inline unsigned span_owner(const struct span *span)
+{
+    return atomic_load_explicit(&span->owner, memory_order_relaxed);
 }
 
 static inline unsigned span_fill(const struct span *span)

@@ -26,7 +26,8 @@
 
 static int find_layout(int pid, struct quire_slabs_layout *layout)
 {
-    static const char *const libraries[] = {"libquire-preload.so", "libquire.so"};
+    static const char *const libraries[] = {"libquire-preload.so", "libquire-malloc.so",
+                                            "libquire.so"};
     uint64_t base, address;
     int error = -ENOENT;
 
@@ -120,30 +121,34 @@ static int read_spans(int pid, const struct quire_slabs_layout *layout, struct q
     return 0;
 }
 
+/* The objects in a magazine; 0 when its words do not fit together. */
+static size_t count_magazine(const struct quire_slabs_layout *layout, const char *cache, size_t i)
+{
+    const char *magazine = cache + layout->cache_magazines + i * layout->magazine_stride;
+    uint64_t top, limit;
+    uint16_t capacity;
+
+    memcpy(&top, magazine + layout->magazine_top, sizeof top);
+    memcpy(&limit, magazine + layout->magazine_limit, sizeof limit);
+    memcpy(&capacity, cache + layout->cache_capacity + i * sizeof capacity, sizeof capacity);
+    uint64_t room = (limit - top) / sizeof(void *);
+    return limit < top || room > capacity ? 0 : capacity - (size_t)room;
+}
+
 static void add_cache(const struct quire_slabs_layout *layout, const char *cache,
                       struct quire_slabs *slabs)
 {
-    for (unsigned sclass = 1; sclass <= layout->n_classes; sclass++) {
-        const char *magazine = cache + layout->cache_magazines + sclass * layout->magazine_stride;
-        struct quire_slabs_class *class = &slabs->classes[sclass - 1];
-        uint64_t top, limit;
-        uint16_t capacity;
-        memcpy(&top, magazine + layout->magazine_top, sizeof top);
-        memcpy(&limit, magazine + layout->magazine_limit, sizeof limit);
-        memcpy(&capacity, cache + layout->cache_capacity + sclass * sizeof capacity,
-               sizeof capacity);
-        uint64_t room = (limit - top) / sizeof(void *);
-        if (limit < top || room > capacity)
-            continue;
-        class->n_cached += capacity - (size_t)room;
-    }
+    for (size_t sclass = 1; sclass <= layout->n_classes; sclass++)
+        slabs->classes[sclass - 1].n_cached += count_magazine(layout, cache, sclass) +
+                                               count_magazine(layout, cache,
+                                                              sclass + layout->cache_others);
     slabs->n_caches++;
 }
 
 static int read_caches(int pid, const struct quire_slabs_layout *layout, struct quire_slabs *slabs)
 {
     _Alignas(16) char cache[MAX_CACHE_BYTES];
-    size_t at, n_classes = layout->n_classes + 1;
+    size_t at, n_classes = (size_t)layout->n_classes + 1 + layout->cache_others;
     int error = read_word(pid, layout->caches, &at);
 
     if (layout->cache_next + sizeof at > layout->cache_bytes || layout->magazine_stride > 64 ||

@@ -101,7 +101,7 @@ static __attribute__((noinline)) void *malloc_slowly(size_t n_bytes)
     if (!is_ready())
         return or_enomem(early_alloc(16, n_bytes));
     note_thread();
-    return or_enomem(heap_malloc(n_bytes));
+    return or_enomem(heap_malloc_slowly(n_bytes));
 }
 
 EXPORT void *malloc(size_t n_bytes)
@@ -115,7 +115,7 @@ static __attribute__((noinline)) void free_slowly(void *object)
     if (object == NULL || early_owns(object))
         return;
     note_thread();
-    heap_free(object); /* keeps errno: it makes its system calls itself */
+    heap_free_slowly(object); /* keeps errno: it makes its system calls itself */
 }
 
 EXPORT void free(void *object)

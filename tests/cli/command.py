@@ -791,7 +791,8 @@ class NoPaging(InDirectory):
                       "import os; print(open('/proc/self/maps').read()); print(os.environ)\n"
                       "print(len(os.listdir('/proc/self/task')), 'threads')")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertIn("libquire-preload.so", result.stdout)
+        self.assertIn("libquire-malloc.so", result.stdout)
+        self.assertNotIn("libquire-preload.so", result.stdout)
         self.assertNotIn("QUIRE_CONTROL", result.stdout)
         self.assertIn("1 threads", result.stdout)
 
@@ -854,12 +855,20 @@ print(most, resident())
                                    "       leave out one of both\n"))
 
     def test_by_hand(self):
-        library = os.path.join(os.path.dirname(QUIRE), "libquire-preload.so")
-        result = subprocess.run(["sh", "-c", "cat /proc/self/maps; sort /dev/null"], text=True,
-                                capture_output=True, env={**os.environ, "LD_PRELOAD": library},
-                                timeout=PATIENCE_SECONDS, check=False)
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertIn("libquire-preload.so", result.stdout)
+        for name in ("libquire-preload.so", "libquire-malloc.so"):
+            library = os.path.join(os.path.dirname(QUIRE), name)
+            result = subprocess.run(["sh", "-c", "cat /proc/self/maps; sort /dev/null"], text=True,
+                                    capture_output=True, env={**os.environ, "LD_PRELOAD": library},
+                                    timeout=PATIENCE_SECONDS, check=False)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertIn(name, result.stdout)
+
+    def test_the_heap_alone_loads_no_codecs(self):
+        """What libquire-malloc.so is for: a small start."""
+        library = os.path.join(os.path.dirname(QUIRE), "libquire-malloc.so")
+        needed = subprocess.run(["readelf", "-d", library], text=True, capture_output=True,
+                                check=True, timeout=PATIENCE_SECONDS).stdout
+        self.assertEqual(re.findall(r"NEEDED.*\[(.*)\]", needed), ["libc.so.6"])
 
 
 class Harden(unittest.TestCase):
@@ -1011,7 +1020,7 @@ sys.stdin.read()
         library = self.path("libquire-preload.so")
         with open(os.path.join(os.path.dirname(QUIRE), "libquire-preload.so"), "rb") as file:
             image = file.read()
-        at = image.index(b"QUIRSLAB\x01\x00\x00\x00")
+        at = image.index(b"QUIRSLAB\x02\x00\x00\x00")
         with open(library, "wb") as file:
             file.write(image[:at + 8] + b"\x63" + image[at + 9:])
         pid = self.start(env={**os.environ, "LD_PRELOAD": library})

@@ -69,6 +69,48 @@ static void double_free_in_two_threads(void)
     heap_thread_exit();
 }
 
+static void *take_in_thread(void *argument)
+{
+    void **object = argument;
+    *object = heap_malloc(40);
+    object[1] = heap_malloc(40); /* which keeps the span */
+    return NULL;
+}
+
+/* In a span of a thread that lives or is gone, no matter: not this one's. */
+static void double_free_at_once_of_another_thread_s(void)
+{
+    pthread_t thread;
+    void *objects[2];
+    pthread_create(&thread, NULL, take_in_thread, objects);
+    pthread_join(thread, NULL);
+    heap_free(heap_malloc(40));
+    heap_free(objects[0]);
+    heap_free(objects[0]);
+}
+
+static void double_free_of_another_thread_s_found_when_the_cache_is_emptied(void)
+{
+    pthread_t thread;
+    void *objects[2];
+    pthread_create(&thread, NULL, take_in_thread, objects);
+    pthread_join(thread, NULL);
+    heap_free(objects[0]);
+    heap_free(objects[1]);
+    heap_free(objects[0]);
+    heap_trim();
+}
+
+static void free_inside_another_thread_s_object(void)
+{
+    pthread_t thread;
+    void *objects[2];
+    pthread_create(&thread, NULL, take_in_thread, objects);
+    pthread_join(thread, NULL);
+    heap_free((char *)objects[0] + 16);
+    heap_trim();
+}
+
 static void free_of_a_local(void)
 {
     int local = 0;
@@ -278,6 +320,9 @@ static const struct {
     CASE(double_free_of_a_span_that_is_gone, "double free"),
     CASE(double_free_large, "double free"),
     CASE(double_free_in_two_threads, "double free"),
+    CASE(double_free_at_once_of_another_thread_s, "double free"),
+    CASE(double_free_of_another_thread_s_found_when_the_cache_is_emptied, "double free"),
+    CASE(free_inside_another_thread_s_object, NEVER),
     CASE(free_of_a_local, NEVER),
     CASE(free_of_no_run, NEVER),
     CASE(free_inside_an_object_by_8, NEVER),

@@ -195,7 +195,7 @@ static void owns_what_it_holds(void **state)
 
 static void everything_goes_back(void **state)
 {
-    enum { N = 20000 };
+    enum { N = 40000 };
     static void *objects[N];
     for (size_t i = 0; i < N; i++)
         objects[i] = heap_malloc(i % 3000);
@@ -297,6 +297,26 @@ static void scrub_finds_dead_objects(void **state)
             heap_free(objects[i]);
         heap_trim();
     }
+}
+
+/* Some spans end in whole pages that no object reaches. */
+static void scrub_of_a_span_s_tail(void **state)
+{
+    struct heap_class_counts counts;
+    unsigned n_tails = 0;
+
+    for (unsigned i = 0; heap_class_counts(i, &counts); i++) {
+        char *object = heap_malloc(counts.object_bytes); /* the first of its span */
+        heap_class_counts(i, &counts);
+        size_t n_bytes = counts.span_pages * HEAP_SOURCE_PAGE;
+        if (n_bytes - counts.n_objects * counts.object_bytes >= HEAP_SOURCE_PAGE) {
+            assert_int_equal(counts.n_spans, 1);
+            scrub_page(object + n_bytes - HEAP_SOURCE_PAGE, HEAP_SOURCE_PAGE);
+            n_tails++;
+        }
+        heap_free(object);
+    }
+    assert_true(n_tails > 0);
 }
 
 static void scrub_of_a_dead_page(void **state)
@@ -418,15 +438,17 @@ static void fill_cache(size_t object_bytes)
 
 static void classes_that_a_thread_left_are_given_back(void **state)
 {
-    enum { N = 20000 };
+    enum { N = 40000 };
     static void *others[N];
 
     fill_cache(4096);
     assert_true(live_of(4096) > 0); /* cached */
-    for (size_t i = 0; i < N; i++)
-        others[i] = heap_malloc(32);
-    for (size_t i = 0; i < N; i++)
-        heap_free(others[i]);
+    for (unsigned round = 0; round < 8; round++) {
+        for (size_t i = 0; i < N; i++)
+            others[i] = heap_malloc(32);
+        for (size_t i = 0; i < N; i++)
+            heap_free(others[i]);
+    }
     assert_int_equal(live_of(4096), 0);
 }
 
@@ -516,6 +538,7 @@ int main(void)
         TEST(counts_add_up),
         TEST(metadata_is_a_hundredth),
         TEST(scrub_finds_dead_objects),
+        TEST(scrub_of_a_span_s_tail),
         TEST(scrub_of_a_dead_page),
         TEST(two_threads_small_objects_share_no_page),
         TEST(threads_leave_nothing),

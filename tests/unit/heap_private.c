@@ -348,9 +348,39 @@ static void the_process_s_heap_gets_caches_back(void **state)
     assert_int_equal(counts.warm_bytes, 0);
 }
 
+/* Of a class that has many spans, the next one's memory comes with one call: all but what is
+ * written to is there. */
+static void spans_of_a_large_class_are_populated(void **state)
+{
+    enum { SPANS = 24, SPAN_BYTES = 64 << 10 };
+    struct quire_heap *heap = make(0);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n_resident = 0, n = 0;
+    unsigned char present[1];
+    char *probe = quire_heap_malloc(heap, 64);
+
+    if (madvise((void *)((uintptr_t)probe / page * page), page, 23 /* MADV_POPULATE_WRITE */) !=
+        0) {
+        quire_heap_delete(heap);
+        skip();
+    }
+    for (size_t i = 0; i < SPANS * SPAN_BYTES / 64; i++) {
+        char *object = quire_heap_malloc(heap, 64); /* never written to */
+        if ((uintptr_t)object % page == 0) {
+            assert_int_equal(mincore(object, page, present), 0);
+            n_resident += present[0] & 1;
+            n++;
+        }
+    }
+    assert_true(n > SPANS * SPAN_BYTES / page / 2);
+    assert_true(n_resident >= 4 * SPAN_BYTES / page);    /* the last spans' */
+    assert_true(n_resident < n - 8 * SPAN_BYTES / page); /* not the first ones' */
+    quire_heap_delete(heap);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spans_of_a_large_class_are_populated),
         cmocka_unit_test(free_all_frees_all),
         cmocka_unit_test(on_the_caller_s_memory),
         cmocka_unit_test(wrong_configurations),

@@ -2,8 +2,10 @@
 /* The heap's source of pages without a pager: what it keeps, what it gives back, what it tells. */
 #include "heap/range.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -183,6 +185,57 @@ static void a_very_large_run_goes_back_at_once(void **state)
     assert_int_equal(resident_pages(run, 40 * MIB_PAGES), 0);
 }
 
+/* Whether the mapping that holds the address is one for which huge pages were asked. */
+static bool asks_for_huge_pages(const void *address)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool inside = false, asked = false;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        uintptr_t from, to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
+            inside = (uintptr_t)address >= from && (uintptr_t)address < to;
+        else if (inside && strncmp(line, "VmFlags:", 8) == 0)
+            asked = strstr(line, " hg") != NULL;
+    }
+    fclose(maps);
+    return asked;
+}
+
+static void only_a_large_heap_has_huge_pages(void **state)
+{
+    bool zeroed;
+    if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0)
+        skip(); /* a kernel without */
+    char *small = take(8 * MIB_PAGES, 1, &zeroed), *more = take(12 * MIB_PAGES, 1, &zeroed);
+    char *large = take(MIB_PAGES, 1, &zeroed); /* beyond 16 MiB */
+    char *sparse = take(64 * MIB_PAGES, 1, &zeroed);
+    assert_false(asks_for_huge_pages(small));
+    assert_false(asks_for_huge_pages(more));
+    assert_true(asks_for_huge_pages(large));
+    assert_false(asks_for_huge_pages(sparse + 32 * MIB_PAGES * PAGE));
+    give(small, 8 * MIB_PAGES);
+    give(more, 12 * MIB_PAGES);
+    give(large, MIB_PAGES);
+    give(sparse, 64 * MIB_PAGES);
+}
+
+static void a_populated_run_has_its_memory(void **state)
+{
+    bool zeroed;
+    char *run = take(16, 1, &zeroed);
+    assert_int_equal(resident_pages(run, 16), 0);
+    if (madvise(run, PAGE, 23 /* MADV_POPULATE_WRITE */) != 0)
+        skip(); /* Linux before 5.14, or a sandbox that hides it */
+    source.populate(&range, run, 16);
+    assert_int_equal(resident_pages(run, 16), 16);
+    for (size_t i = 0; i < 16 * PAGE; i++)
+        assert_int_equal(run[i], 0);
+    give(run, 16);
+}
+
 static void alignment_is_by_address(void **state)
 {
     bool zeroed;
@@ -292,6 +345,8 @@ int main(void)
         TEST(what_is_idle_goes_back),
         TEST(what_is_wanted_again_is_kept),
         TEST(a_very_large_run_goes_back_at_once),
+        TEST(only_a_large_heap_has_huge_pages),
+        TEST(a_populated_run_has_its_memory),
         TEST(alignment_is_by_address),
         TEST(extends_in_place_and_moves_pages),
         TEST(too_much_is_refused),
