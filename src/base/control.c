@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 
 #define MAGIC 0x6c6f7274432e6571ull
-#define VERSION 1
+#define VERSION 2
 #define REAPING UINT32_MAX        /* in a slot's pid: somebody takes its holdings back */
 #define RESERVED (UINT32_MAX - 1) /* taken for a child that is not there yet */
 
@@ -225,6 +225,8 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
     atomic_store(&slot->shares, CONTROL_ALONE);
     atomic_store(&slot->shared, 0);
     atomic_store(&slot->unmanaged_pages, 0);
+    atomic_store(&slot->stored_pages, 0);
+    atomic_store(&slot->arena_base, 0); /* before exec has made a new one */
     forget_left_behind(control);
 }
 
@@ -243,6 +245,19 @@ void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pa
         sum += atomic_load_explicit(&control->slot[i].unmanaged_pages, memory_order_relaxed);
     uint64_t peak = atomic_load(&control->peak_unmanaged_pages);
     while (sum > peak && !atomic_compare_exchange_weak(&control->peak_unmanaged_pages, &peak, sum))
+        continue;
+}
+
+void control_heat(struct control *control, enum control_zone zone, uint32_t page)
+{
+    uint32_t at = page >> CONTROL_HEAT_SHIFT;
+    if (at >= CONTROL_HEAT_COUNTERS)
+        at = CONTROL_HEAT_COUNTERS - 1;
+    atomic_fetch_add_explicit(&control->heat[zone][at], 1, memory_order_relaxed);
+    uint32_t end = atomic_load_explicit(&control->heat_end[zone], memory_order_relaxed);
+    while (end <= at &&
+           !atomic_compare_exchange_weak_explicit(&control->heat_end[zone], &end, at + 1,
+                                                  memory_order_relaxed, memory_order_relaxed))
         continue;
 }
 

@@ -123,6 +123,9 @@ bool pager_admit(struct pager_guard *guard, int64_t n_pages);
 /* L: munlocks what of the range is locked. */
 void pager_forget_locks(uint32_t page, uint32_t n_pages);
 
+/* Who looks from outside finds this process's arena by its slot. */
+void pager_tell_arena(void);
+
 /* Moves the contents of pages to others, whose contents are worthless (runs.c, maps.c). */
 void pager_move_contents(uint32_t from, uint32_t to, uint32_t n_pages);
 

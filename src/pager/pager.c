@@ -63,6 +63,13 @@ static int init_buddy(void)
     return metadata ? quire_buddy_init(&config, metadata, n_bytes, &pager.buddy) : -ENOMEM;
 }
 
+void pager_tell_arena(void)
+{
+    atomic_store(&pager.self->arena_pages, pager.n_pages);
+    atomic_store(&pager.self->heap_pages, pager.heap_pages);
+    atomic_store(&pager.self->arena_base, (uint64_t)(uintptr_t)pager.base);
+}
+
 int pager_init(struct control *control, pager_scrub scrub)
 {
     pager.scrub = scrub;
@@ -81,6 +88,7 @@ int pager_init(struct control *control, pager_scrub scrub)
     pager.control = control;
     pager.slot = (unsigned)slot;
     pager.self = &control->slot[slot];
+    pager_tell_arena();
     return 0;
 }
 
