@@ -226,7 +226,10 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
     atomic_store(&slot->shared, 0);
     atomic_store(&slot->unmanaged_pages, 0);
     atomic_store(&slot->stored_pages, 0);
-    atomic_store(&slot->arena_base, 0); /* before exec has made a new one */
+    for (int zone = 0; zone < CONTROL_N_ZONES; zone++) { /* after exec there are new ones */
+        atomic_store(&slot->zone_base[zone], 0);
+        atomic_store(&slot->zone_end[zone], 0);
+    }
     forget_left_behind(control);
 }
 

@@ -103,9 +103,8 @@ struct control_slot {
     _Atomic int64_t shared;
     _Atomic uint64_t unmanaged_pages; /* RSS that Quire does not manage, when last looked at */
     _Atomic uint64_t stored_pages;    /* of the program, in the store now, the same-filled too */
-    _Atomic uint64_t arena_base;      /* where the arena is in this process; 0: not yet known */
-    _Atomic uint32_t arena_pages;     /* both of its parts */
-    _Atomic uint32_t heap_pages;      /* its first part */
+    _Atomic uint64_t zone_base[CONTROL_N_ZONES]; /* addresses in this process; 0: not yet known */
+    _Atomic uint32_t zone_end[CONTROL_N_ZONES];  /* pages; at and above it nothing was ever used */
     struct control_stats stats;
 };
 

@@ -144,17 +144,17 @@ static void add_range(void *context, uint64_t address, uint64_t n_bytes)
 static void look_at(struct heat *heat, const struct control_slot *slot)
 {
     uint32_t pid = atomic_load(&slot->pid);
-    uint64_t base = atomic_load(&slot->arena_base);
-    uint64_t n_pages = atomic_load(&slot->arena_pages), heap = atomic_load(&slot->heap_pages);
+    int error = 0;
 
-    if (pid == 0 || pid > INT32_MAX || base == 0 || heap > n_pages)
+    if (pid == 0 || pid > INT32_MAX)
         return;
-    struct look look = {heat, CONTROL_ZONE_HEAP, base};
-    int error = residency_scan((pid_t)pid, look.start, heap << SYS_PAGE_SHIFT, add_range, &look);
-    look = (struct look){heat, CONTROL_ZONE_MAPPINGS, base + (heap << SYS_PAGE_SHIFT)};
-    if (error == 0)
-        error = residency_scan((pid_t)pid, look.start, (n_pages - heap) << SYS_PAGE_SHIFT,
-                               add_range, &look);
+    for (int zone = 0; zone < CONTROL_N_ZONES && error == 0; zone++) {
+        struct look look = {heat, (enum control_zone)zone, atomic_load(&slot->zone_base[zone])};
+        uint64_t n_pages = atomic_load(&slot->zone_end[zone]);
+        if (look.start != 0 && n_pages > 0)
+            error = residency_scan((pid_t)pid, look.start, n_pages << SYS_PAGE_SHIFT, add_range,
+                                   &look);
+    }
     if (error != 0 && error != -ENOENT && error != -ESRCH) /* those have ended */
         heat->error = error;
 }

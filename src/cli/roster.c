@@ -66,7 +66,7 @@ static void look_at(struct roster *roster, const struct control_slot *slot, uint
     const struct control_stats *stats = &slot->stats;
     uint32_t pid = atomic_load(&slot->pid);
     uint64_t start_time = atomic_load(&slot->start_time), held = held_pages(slot);
-    bool is_alive = atomic_load(&slot->arena_base) != 0 && sys_kill((int)pid, 0) != -ESRCH;
+    bool is_alive = atomic_load(&slot->zone_base[0]) != 0 && sys_kill((int)pid, 0) != -ESRCH;
 
     if (pid == 0 || pid > INT32_MAX)
         return;

@@ -74,7 +74,7 @@ static void take_gauges(const struct control *control, uint64_t *gauge)
         const struct control_slot *slot = &control->slot[i];
         gauge[SERIES_STORED] += load(&slot->stored_pages);
         gauge[SERIES_UNMANAGED] += load(&slot->unmanaged_pages);
-        gauge[SERIES_PROCESSES] += atomic_load(&slot->arena_base) != 0;
+        gauge[SERIES_PROCESSES] += atomic_load(&slot->zone_base[0]) != 0;
     }
 }
 

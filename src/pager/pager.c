@@ -65,9 +65,10 @@ static int init_buddy(void)
 
 void pager_tell_arena(void)
 {
-    atomic_store(&pager.self->arena_pages, pager.n_pages);
-    atomic_store(&pager.self->heap_pages, pager.heap_pages);
-    atomic_store(&pager.self->arena_base, (uint64_t)(uintptr_t)pager.base);
+    pager_tell_used();
+    atomic_store(&pager.self->zone_base[CONTROL_ZONE_HEAP], (uint64_t)(uintptr_t)pager.base);
+    atomic_store(&pager.self->zone_base[CONTROL_ZONE_MAPPINGS],
+                 (uint64_t)(uintptr_t)page_address(pager.heap_pages));
 }
 
 int pager_init(struct control *control, pager_scrub scrub)
