@@ -13,10 +13,10 @@
 #include "base/control.h"
 #include "base/sys.h"
 #include "cli/cli.h"
-#include "cli/json_file.h"
 #include "cli/keeper.h"
 #include "cli/launch.h"
 #include "cli/options.h"
+#include "cli/out_file.h"
 #include "cli/preload.h"
 #include "cli/resolve.h"
 #include "cli/rights.h"
@@ -205,7 +205,7 @@ int cli_run(int argc, char **argv)
     }
     if (options.no_paging)
         return execute(&options, path, library);
-    int error = options.stats_path != NULL ? json_file_check(options.stats_path) : 0;
+    int error = options.stats_path != NULL ? out_file_check(options.stats_path) : 0;
     if (error < 0) {
         cli_error("cannot write the figures to %s: %s\nname another file by --stats FILE",
                   options.stats_path, strerror(-error));
