@@ -64,8 +64,8 @@ static double step_for(enum chart_unit unit, double most)
 
 static double time_step(double end_s)
 {
-    static const double steps[] = {60,   120,  300,   600,   1200,  1800,
-                                   3600, 7200, 14400, 21600, 43200, 86400};
+    static const double steps[] = {15,   20,   30,   60,    120,   300,   600,  1200,
+                                   1800, 3600, 7200, 14400, 21600, 43200, 86400};
 
     if (end_s <= 60)
         return decimal_step(end_s, MOST_TIME_TICKS);
@@ -75,6 +75,16 @@ static double time_step(double end_s)
     return 86400 * ceil(end_s / 86400 / MOST_TIME_TICKS);
 }
 
+/* A label of the horizontal axis; at the ends it stays within. */
+static void put_x_label(struct html *html, double part, const char *text)
+{
+    html_format(html, "<span%s style=\"left:%.2f%%\">%s</span>",
+                part < 0.03   ? " class=\"first\""
+                : part > 0.96 ? " class=\"last\""
+                              : "",
+                100 * part, text);
+}
+
 void chart_time_axis(struct html *html, const struct report *report)
 {
     double end_s = chart_end_s(report), step = end_s > 0 ? time_step(end_s) : 1;
@@ -82,8 +92,7 @@ void chart_time_axis(struct html *html, const struct report *report)
 
     html_raw(html, "<div class=\"x\">");
     for (unsigned i = 0; end_s > 0 && i * step <= end_s; i++)
-        html_format(html, "<span style=\"left:%.2f%%\">%s</span>", 100 * i * step / end_s,
-                    chart_duration(i * step, text));
+        put_x_label(html, i * step / end_s, chart_duration(i * step, text));
     html_raw(html, "</div>\n");
 }
 
@@ -345,8 +354,7 @@ static void put_latency_axis(struct html *html, const struct span_of_time *span)
     html_raw(html, "<div class=\"x\">");
     for (double ns = 100; log2(ns) <= span->to; ns *= 10)
         if (log2(ns) >= span->from)
-            html_format(html, "<span style=\"left:%.2f%%\">%s</span>", 100 * place(span, ns),
-                        chart_duration(ns / 1e9, text));
+            put_x_label(html, place(span, ns), chart_duration(ns / 1e9, text));
     html_raw(html, "</div>\n");
 }
 
@@ -393,8 +401,8 @@ void chart_latencies(struct html *html, const struct report *report)
 
     chart_begin(
         html, "latency", "How long a fault took",
-        "The share of the faults by service time, from notice to wake-up; both scales of "
-        "time are logarithmic. Half of the faults were faster than p50, one in a hundred was "
+        "The share of the faults by service time, from notice to wake-up; the scale of time "
+        "is logarithmic. Half of the faults were faster than p50, one in a hundred was "
         "slower than p99.");
     for (size_t i = 0; i < report->n_latencies; i++) {
         double n = (double)report->latency_faults[i];

@@ -90,13 +90,19 @@ static void put_exit_card(struct html *html, const struct report *report)
                                         : "the program's own");
 }
 
-static void put_cards(struct html *html, const struct report *report)
+static uint64_t count_faults(const struct report *report)
 {
-    uint64_t n_faults = 0;
-    char more[128];
+    uint64_t sum = 0;
 
     for (int i = 0; i < REPORT_N_FAULTS; i++)
-        n_faults += report->faults[i];
+        sum += report->faults[i];
+    return sum;
+}
+
+static void put_cards(struct html *html, const struct report *report)
+{
+    char more[128];
+
     html_raw(html, "<ul class=\"cards\">\n");
     put_card(html, "budget", "Budget", BYTES(report->budget_bytes), "of RAM, for all of the run");
     snprintf(more, sizeof more, "and %s that Quire does not manage",
@@ -113,7 +119,7 @@ static void put_cards(struct html *html, const struct report *report)
     put_card(html, "waiting", "Waiting for pages", SHARE(words_wait_share(report)), more);
     snprintf(more, sizeof more, "p50 %s, p99 %s", TIME((double)report->p50_ns / 1e9),
              TIME((double)report->p99_ns / 1e9));
-    put_card(html, "faults", "Faults", COUNT(n_faults), more);
+    put_card(html, "faults", "Faults", COUNT(count_faults(report)), more);
     snprintf(more, sizeof more, "swap file: %s at most", BYTES(report->peak_file_bytes));
     put_card(html, "ratio", "Compression",
              report->compression_ratio > 0
@@ -310,6 +316,11 @@ static void put_heat(struct html *html, const struct report *report)
     chart_end(html);
 }
 
+static bool was_paged(const struct report *report)
+{
+    return count_faults(report) > 0 || report->n_evictions > 0;
+}
+
 static void put_pictures(struct html *html, const struct report *report)
 {
     double *room = calloc(report->n_samples * REPORT_N_FAULTS + 1, sizeof *room);
@@ -319,13 +330,18 @@ static void put_pictures(struct html *html, const struct report *report)
         return;
     }
     put_memory(html, report);
-    put_pages(html, report);
-    put_file(html, report);
-    put_faults(html, report, room);
-    put_stall(html, report, room);
-    put_evictions(html, report, room);
-    put_ratio(html, report, room);
-    chart_latencies(html, report);
+    if (was_paged(report)) {
+        put_pages(html, report);
+        put_file(html, report);
+        put_faults(html, report, room);
+        put_stall(html, report, room);
+        put_evictions(html, report, room);
+        put_ratio(html, report, room);
+        chart_latencies(html, report);
+    } else {
+        html_raw(html, "<p class=\"empty\" id=\"unpaged\">Nothing was ever paged, so there are no "
+                       "faults, no waiting and no compression to show.</p>\n");
+    }
     put_heat(html, report);
     free(room);
 }
@@ -335,7 +351,7 @@ static void put_pictures(struct html *html, const struct report *report)
 static void put_process(struct html *html, const struct report_process *process)
 {
     html_format(html, "<tr><td class=\"n\">%" PRIu64 "</td><td><bdi>", process->pid);
-    html_text(html, process->name);
+    html_text(html, process->name[0] != '\0' ? process->name : "–");
     html_format(html,
                 "</bdi></td><td class=\"n\">%s</td><td class=\"n\">%s</td><td class=\"n\">%s</td>"
                 "<td class=\"n\">%s</td><td class=\"n\">%s</td></tr>\n",

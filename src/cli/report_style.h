@@ -36,7 +36,7 @@
     ".y span,.x span{position:absolute;font-size:.72rem;line-height:1;color:var(--soft);"          \
     "white-space:nowrap}.y span{right:100%;margin-right:.4rem;transform:translateY(50%)}"          \
     ".x{position:relative;height:1.3rem;margin-left:4.6rem}.x span{top:.35rem;"                    \
-    "transform:translateX(-50%)}.x span:first-child{transform:none}\n"                             \
+    "transform:translateX(-50%)}.x .first{transform:none}.x .last{transform:translateX(-100%)}\n"                             \
     ".legend{display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;padding:0;margin:.3rem 0 0 4.6rem;"      \
     "list-style:none;font-size:.82rem}.legend i{display:inline-block;width:.8rem;height:.8rem;"    \
     "margin-right:.35rem;vertical-align:-.06rem;background:currentColor}\n"                        \

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 const char *chart_count(double value, char *text)
 {
@@ -22,28 +23,35 @@ const char *chart_count(double value, char *text)
     return text;
 }
 
+/* "2 min 5 s", or "2 min" where the rest is nothing. */
+static void put_two(char *text, double amount, double in_a_whole, const char *whole,
+                    const char *part)
+{
+    int n = snprintf(text, CHART_TEXT_BYTES, "%.0f %s", floor(amount / in_a_whole), whole);
+
+    if (fmod(amount, in_a_whole) >= 1)
+        snprintf(text + n, CHART_TEXT_BYTES - (size_t)n, " %.0f %s",
+                 floor(fmod(amount, in_a_whole)), part);
+}
+
 const char *chart_duration(double seconds, char *text)
 {
-    double rounded = round(seconds);
-
     if (seconds <= 0)
         snprintf(text, CHART_TEXT_BYTES, "0 s");
-    else if (seconds < 1e-6)
-        snprintf(text, CHART_TEXT_BYTES, "%.0f ns", seconds * 1e9);
-    else if (seconds < 1e-3)
+    else if (seconds < 999.5e-9)
+        snprintf(text, CHART_TEXT_BYTES, "%.3g ns", seconds * 1e9);
+    else if (seconds < 999.5e-6)
         snprintf(text, CHART_TEXT_BYTES, "%.3g µs", seconds * 1e6);
-    else if (seconds < 1)
+    else if (seconds < 999.5e-3)
         snprintf(text, CHART_TEXT_BYTES, "%.3g ms", seconds * 1e3);
-    else if (seconds < 60)
+    else if (seconds < 59.95)
         snprintf(text, CHART_TEXT_BYTES, "%.3g s", seconds);
-    else if (rounded < 3600)
-        snprintf(text, CHART_TEXT_BYTES, "%.0f min %.0f s", floor(rounded / 60), fmod(rounded, 60));
-    else if (rounded < 48 * 3600)
-        snprintf(text, CHART_TEXT_BYTES, "%.0f h %.0f min", floor(rounded / 3600),
-                 floor(fmod(rounded, 3600) / 60));
+    else if (seconds < 3599.5)
+        put_two(text, round(seconds), 60, "min", "s");
+    else if (seconds < 24 * 3600 - 30)
+        put_two(text, round(seconds / 60), 60, "h", "min");
     else
-        snprintf(text, CHART_TEXT_BYTES, "%.0f d %.0f h", floor(rounded / 86400),
-                 floor(fmod(rounded, 86400) / 3600));
+        put_two(text, round(seconds / 3600), 24, "d", "h");
     return text;
 }
 
@@ -53,6 +61,8 @@ const char *chart_amount(enum chart_unit unit, double value, char *text)
     case CHART_BYTES:
         return size_format(value < 9e18 ? (uint64_t)value : INT64_MAX, text, CHART_TEXT_BYTES);
     case CHART_PER_SECOND: {
+        if (value <= 0)
+            return strcpy(text, "0");
         char count[CHART_TEXT_BYTES];
         snprintf(text, CHART_TEXT_BYTES, "%.30s/s", chart_count(value, count));
         return text;

@@ -2,8 +2,8 @@
 /*
  * report_words: each function looks at one side of the run and says something, or nothing.
  *
- *   how it ended -> did it fit -> what waiting cost -> where the time went -> what packing gave
- *                                        '-> advice, once it cost something
+ *   how it ended -> did it fit -> what waiting cost, and when -> where faults went
+ *   -> what packing gave -> what was outside -> advice, once it cost something
  *
  * The bounds are judgements, not measurements: below 2 % of its time nobody notices, from half of
  * it on a program does little else.
@@ -99,6 +99,10 @@ static void say_how_it_ended(struct html *html, const struct report *report)
 
 static void say_whether_it_fitted(struct html *html, const struct report *report)
 {
+    if (report->peak_held_bytes == 0) {
+        say(html, PLAIN, "The run was over before it had asked for memory in any amount.");
+        return;
+    }
     if (report->n_evictions == 0) {
         say(html, GOOD,
             "Everything fitted: no page was ever evicted. At most %s of the budget of %s was "
@@ -180,23 +184,6 @@ static void say_when_it_thrashed(struct html *html, const struct report *report)
             TIME(from_s));
 }
 
-static void advise(struct html *html, const struct report *report)
-{
-    double needed = (double)report->peak_needed_bytes * 1.05, budget = (double)report->budget_bytes;
-
-    if (words_wait_share(report) < DEAR && longest_stretch(report, &(double){0}) <= 0)
-        return;
-    if (needed > budget)
-        say(html, PLAIN,
-            "What would help: <code>--ram %lluM</code> and nothing is evicted at all; half-way, "
-            "<code>--ram %lluM</code>, should be far better than now.",
-            mebibytes(needed), mebibytes((needed + budget) / 2));
-    if (faults_of(report, REPORT_FROM_FILE) > count_faults(report) / 10)
-        say(html, PLAIN,
-            "Many pages came back from the swap file: a faster disk for <code>--swap</code>, or "
-            "<code>--codec zstd</code>, which keeps more of them in RAM, would help too.");
-}
-
 static void say_where_faults_went(struct html *html, const struct report *report)
 {
     uint64_t n = count_faults(report), n_file = faults_of(report, REPORT_FROM_FILE);
@@ -246,6 +233,22 @@ static void say_what_is_outside(struct html *html, const struct report *report)
             COUNT(report->n_dropped_dead));
 }
 
+static void advise(struct html *html, const struct report *report)
+{
+    double needed = (double)report->peak_needed_bytes * 1.05, budget = (double)report->budget_bytes;
+
+    if (words_wait_share(report) < DEAR && longest_stretch(report, &(double){0}) <= 0)
+        return;
+    if (needed > budget)
+        say(html, PLAIN,
+            "What would help: with <code>--ram %lluM</code> nothing would be evicted at all; "
+            "<code>--ram %lluM</code>, half-way there, should be far better than now.",
+            mebibytes(needed), mebibytes((needed + budget) / 2));
+    if (faults_of(report, REPORT_FROM_FILE) > count_faults(report) / 10)
+        say(html, PLAIN,
+            "A faster disk for the swap file (<code>--swap DIR</code>) would help too.");
+}
+
 void words_put(struct html *html, const struct report *report)
 {
     html_raw(html, "<ul class=\"words\">\n");
@@ -258,10 +261,10 @@ void words_put(struct html *html, const struct report *report)
         say_whether_it_fitted(html, report);
         say_what_waiting_cost(html, report);
         say_when_it_thrashed(html, report);
-        advise(html, report);
         say_where_faults_went(html, report);
         say_what_packing_gave(html, report);
         say_what_is_outside(html, report);
+        advise(html, report);
     }
     html_raw(html, "</ul>\n");
 }

@@ -41,7 +41,6 @@ struct sampler *sampler_new(const struct control *control)
     if (sampler == NULL)
         return NULL;
     sampler->control = control;
-    sampler->start_ns = sys_now_ns();
     sampler->interval_ns = FIRST_INTERVAL_NS;
     heat_init(&sampler->heat);
     return sampler;
@@ -59,8 +58,11 @@ uint64_t sampler_tick(void *context)
 {
     struct sampler *sampler = context;
     struct series_sample sample;
-    uint64_t begin_ns = sys_now_ns(), at_ns = begin_ns - sampler->start_ns;
+    uint64_t begin_ns = sys_now_ns();
 
+    if (sampler->series.n_samples == 0)
+        sampler->start_ns = begin_ns;
+    uint64_t at_ns = begin_ns - sampler->start_ns;
     series_take(sampler->control, at_ns, &sample);
     heat_take(&sampler->heat, sampler->control);
     roster_take(&sampler->roster, sampler->control, at_ns);

@@ -10,7 +10,7 @@
 
 struct sampler;
 
-/* Starts the clock. NULL: no memory. `control` must outlive it. */
+/* The clock starts with the first tick. NULL: no memory. `control` must outlive it. */
 struct sampler *sampler_new(const struct control *control);
 void sampler_free(struct sampler *sampler); /* NULL is allowed */
 
