@@ -328,6 +328,24 @@ static void read_processes(struct reader *reader, struct report *report)
     }
 }
 
+int report_read(struct report *report, json_t *root, char *message)
+{
+    struct reader reader = {.message = message};
+
+    *report = (struct report){.root = root};
+    check_format(&reader, root);
+    if (reader.error == 0) {
+        read_memory(&reader, report);
+        read_end(&reader, report);
+        read_counts(&reader, report);
+        read_timeline(&reader, report);
+        read_processes(&reader, report);
+    }
+    if (reader.error != 0)
+        report_free(report);
+    return reader.error;
+}
+
 /* The file */
 
 static json_t *parse(struct reader *reader, const char *path)
@@ -366,20 +384,9 @@ static json_t *parse(struct reader *reader, const char *path)
 int report_load(struct report *report, const char *path, char *message)
 {
     struct reader reader = {.message = message};
+    json_t *root = parse(&reader, path);
 
-    *report = (struct report){.root = parse(&reader, path)};
-    if (reader.error == 0)
-        check_format(&reader, report->root);
-    if (reader.error == 0) {
-        read_memory(&reader, report);
-        read_end(&reader, report);
-        read_counts(&reader, report);
-        read_timeline(&reader, report);
-        read_processes(&reader, report);
-    }
-    if (reader.error != 0)
-        report_free(report);
-    return reader.error;
+    return reader.error != 0 ? reader.error : report_read(report, root, message);
 }
 
 void report_free(struct report *report)

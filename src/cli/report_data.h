@@ -70,6 +70,12 @@ struct report {
 };
 
 /*
+ * Checks a value and takes it over; `root` is the report's then, whatever comes of it. 0; -EINVAL
+ * with a message; -ENOMEM. Free it after a success.
+ */
+int report_read(struct report *report, json_t *root, char *message);
+
+/*
  * Reads the file at `path`; "-" is standard input. 0; -EINVAL with a message: it is not what is
  * wanted; another negative errno: it can't be read, or there is no memory. Free it after a success.
  */

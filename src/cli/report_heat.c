@@ -2,7 +2,7 @@
 /*
  * report_heat: address space over time, as a picture of cells.
  *
- *   rows of the file, lowest address at the bottom
+ *   rows of the file, lowest address at the bottom; not those at the ends that were never used
  *   samples -> MOST_COLUMNS columns of equal time; where several fall into one, the highest level
  *
  * Cells of one level that lie side by side are one stroke, and all strokes of a level are one path,
@@ -18,6 +18,7 @@
 #define MOST_LEVELS 36
 
 struct map {
+    size_t first_row; /* of the zone's, that is drawn */
     size_t n_rows, n_columns;
     unsigned char *level; /* n_rows rows of n_columns */
     unsigned highest;
@@ -43,7 +44,7 @@ static void fill_map(struct map *map, const struct report *report, const char *c
         size_t to = column_of(report, map, report->at_s[i]);
         from += from < to && i > 0;
         for (size_t row = 0; row < map->n_rows; row++) {
-            unsigned level = level_of(rows[row][i]);
+            unsigned level = level_of(rows[map->first_row + row][i]);
             unsigned char *cells = map->level + row * map->n_columns;
             for (size_t column = from; column <= to; column++)
                 if (level > cells[column])
@@ -76,16 +77,35 @@ static void put_level(struct html *html, const struct map *map, unsigned level, 
         html_raw(html, "\"/>\n");
 }
 
-static void put_addresses(struct html *html, const struct report_zone *zone)
+static void put_addresses(struct html *html, const struct report_zone *zone, const struct map *map)
 {
     char text[CHART_TEXT_BYTES];
-    double end = (double)zone->row_bytes * (double)zone->n_rows;
+    double row_bytes = (double)zone->row_bytes;
 
     html_raw(html, "<div class=\"y\">");
     for (unsigned i = 0; i <= 2; i++)
         html_format(html, "<span style=\"bottom:%u%%\">%s</span>", 50 * i,
-                    i == 0 ? "0" : chart_amount(CHART_BYTES, end * i / 2, text));
+                    chart_amount(CHART_BYTES,
+                                 row_bytes * ((double)map->first_row + (double)map->n_rows * i / 2),
+                                 text));
     html_raw(html, "</div>");
+}
+
+static bool was_used(const struct report_zone *zone, size_t row)
+{
+    return strspn(zone->resident[row], "0") < strlen(zone->resident[row]) ||
+           strspn(zone->faults[row], "0") < strlen(zone->faults[row]);
+}
+
+static void find_rows(struct map *map, const struct report_zone *zone)
+{
+    size_t end = zone->n_rows;
+
+    while (map->first_row < end && !was_used(zone, map->first_row))
+        map->first_row++;
+    while (end > map->first_row && !was_used(zone, end - 1))
+        end--;
+    map->n_rows = end - map->first_row;
 }
 
 static void put_scale(struct html *html, const struct report_zone *zone, const struct map *map,
@@ -115,7 +135,7 @@ static void put_map(struct html *html, const struct report *report, const struct
                 map->n_rows * 5 < 60    ? 60
                 : map->n_rows * 5 > 240 ? 240
                                         : map->n_rows * 5);
-    put_addresses(html, zone);
+    put_addresses(html, zone, map);
     html_format(html,
                 "<svg viewBox=\"0 0 %zu %zu\" preserveAspectRatio=\"none\" role=\"img\" "
                 "aria-label=\"%s over address and time\" shape-rendering=\"crispEdges\">\n",
@@ -130,8 +150,9 @@ static void put_map(struct html *html, const struct report *report, const struct
 void chart_heat(struct html *html, const struct report *report, const struct report_zone *zone,
                 bool of_faults)
 {
-    struct map map = {.n_rows = zone->n_rows, .n_columns = MOST_COLUMNS};
+    struct map map = {.n_columns = MOST_COLUMNS};
 
+    find_rows(&map, zone);
     if (report->n_samples < map.n_columns)
         map.n_columns = report->n_samples;
     map.level = calloc(map.n_rows * map.n_columns + 1, 1);

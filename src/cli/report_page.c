@@ -15,7 +15,6 @@
 #include "cli/report_page.h"
 
 #include "cli/report_chart.h"
-#include "cli/report_style.h"
 #include "cli/report_words.h"
 
 #include <inttypes.h>
@@ -55,8 +54,10 @@ static void put_head(struct html *html, const struct report *report)
              "<meta name=\"color-scheme\" content=\"light dark\">\n<title>quire run: ");
     const char *name = json_string_value(json_array_get(report->command, 0));
     html_text(html, name != NULL ? name : "");
-    html_raw(html, "</title>\n<style>" REPORT_STYLE "</style>\n</head>\n<body>\n<header>"
-                   "<p class=\"soft\">quire run</p>\n<h1><code>");
+    html_raw(html, "</title>\n<style>");
+    html_raw(html, report_style);
+    html_raw(html,
+             "</style>\n</head>\n<body>\n<header><p class=\"soft\">quire run</p>\n<h1><code>");
     put_command(html, report);
     html_raw(html, "</code></h1>\n<p class=\"soft\">");
     if (report->started != NULL) {
@@ -238,8 +239,8 @@ static void put_stall(struct html *html, const struct report *report, double *ro
         .id = "stall",
         .title = "Waiting for pages",
         .note =
-            "The part of the time that was waited for faults. It is added up over threads: with "
-            "several it may be over 100 %.",
+            "The part of the time that was waited for faults, added up over threads: with several "
+            "it may be over 100 %. A wait counts when it ends, so a long one stands out.",
         .empty = "Nothing was waited for.",
         .unit = CHART_SHARE,
         .is_of_intervals = true,
@@ -294,7 +295,8 @@ static void put_heat(struct html *html, const struct report *report)
 {
     chart_begin(html, "heat", "Address space over time",
                 "Each row is a part of the arena that Quire hands memory out from, the lowest "
-                "address at the bottom; the darker, the more of it was in RAM, or was faulted on. "
+                "address at the bottom; the stronger the colour, the more of it was in RAM, or was "
+                "faulted on. "
                 "Processes lie on top of each other.");
     if (report->n_samples < 2)
         chart_say_empty(html, "The run was too short for a time line.");

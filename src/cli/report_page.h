@@ -6,6 +6,8 @@
 #include "cli/html.h"
 #include "cli/report_data.h"
 
+extern const char report_style[]; /* CSS */
+
 /* Where memory runs out html->failed says so. */
 void report_page(struct html *html, const struct report *report);
 
