@@ -121,11 +121,12 @@ static void put_scale(struct html *html, const struct report_zone *zone, const s
         html_format(html, "%s to %s faults", chart_count(exp2(map->highest - 1), text),
                     chart_count(exp2(map->highest) - 1, (char[CHART_TEXT_BYTES]){""}));
     else
-        html_format(
-            html, "%s of %s",
-            chart_amount(CHART_BYTES, (double)zone->full_bytes * map->highest / 9, text),
-            chart_amount(CHART_BYTES, (double)zone->row_bytes, (char[CHART_TEXT_BYTES]){""}));
-    html_raw(html, " in a cell</li></ul>\n");
+        html_raw(html,
+                 chart_amount(CHART_BYTES, (double)zone->full_bytes * map->highest / 9, text));
+    html_format(html, " in a cell of %s%s</li></ul>\n",
+                chart_amount(CHART_BYTES, (double)zone->row_bytes, text),
+                !of_faults && zone->full_bytes > zone->row_bytes ? ", several processes added up"
+                                                                 : "");
 }
 
 static void put_map(struct html *html, const struct report *report, const struct report_zone *zone,
