@@ -114,7 +114,7 @@ static int by_peak(const void *a, const void *b)
 
 json_t *roster_json(const struct roster *roster)
 {
-    const struct roster_entry *order[ROSTER_MOST];
+    const struct roster_entry *order[ROSTER_MOST] = {NULL};
     json_t *list = json_array();
     int bad = list == NULL;
 

@@ -81,10 +81,9 @@ static void take_gauges(const struct control *control, uint64_t *gauge)
 void series_take(const struct control *control, uint64_t at_ns, struct series_sample *sample)
 {
     struct control_stats totals;
-    uint64_t *counter = sample->counter;
 
-    memset(sample, 0, sizeof *sample);
-    sample->at_ns = at_ns;
+    *sample = (struct series_sample){.at_ns = at_ns};
+    uint64_t *counter = sample->counter;
     take_gauges(control, sample->gauge);
     control_totals(control, &totals);
     for (int kind = 0; kind < CONTROL_N_FAULTS; kind++)
