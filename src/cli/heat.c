@@ -241,11 +241,12 @@ static json_t *rows_json(const struct heat *heat, const struct heat_zone *zone, 
 static json_t *zone_json(const struct heat *heat, enum control_zone which)
 {
     const struct heat_zone *zone = &heat->zone[which];
+    uint64_t row_bytes = (uint64_t)SYS_PAGE_SIZE << zone->row_shift;
+    uint64_t full_bytes = full_pages(heat, zone) << SYS_PAGE_SHIFT;
 
     return json_pack("{s:s, s:I, s:I, s:o, s:o}", "zone",
                      which == CONTROL_ZONE_HEAP ? "heap" : "mappings", "row_bytes",
-                     (json_int_t)((uint64_t)SYS_PAGE_SIZE << zone->row_shift), "full_bytes",
-                     (json_int_t)(full_pages(heat, zone) << SYS_PAGE_SHIFT), "resident",
+                     (json_int_t)row_bytes, "full_bytes", (json_int_t)full_bytes, "resident",
                      rows_json(heat, zone, false), "faults", rows_json(heat, zone, true));
 }
 
