@@ -10,6 +10,7 @@
 #ifndef QUIRE_TESTS_PAGER_AUDIT_H
 #define QUIRE_TESTS_PAGER_AUDIT_H
 
+#include "pager/copies.h"
 #include "pager/internal.h"
 
 #include <fcntl.h>
@@ -20,11 +21,32 @@ struct audit_counts {
     int64_t n_resident, n_dead, n_staged, n_ram, n_file, n_busy;
 };
 
+static inline void audit_ref(store_ref ref, struct audit_counts *counts)
+{
+    counts->n_ram += store_tier(ref) == STORE_RAM;
+    counts->n_file += store_tier(ref) == STORE_FILE;
+}
+
+static inline const char *audit_copy(uint32_t page, page_entry entry, struct audit_counts *counts)
+{
+    if (!(entry & PAGE_KEPT) != (copies_of(page) == 0))
+        return "P6: a mark without a copy, or a copy without a mark";
+    if (!(entry & PAGE_KEPT))
+        return NULL;
+    audit_ref(copies_of(page), counts);
+    return page_state(entry) == PAGE_RESIDENT && entry & PAGE_CLEAN
+               ? NULL
+               : "P6: the copy of a page that may have changed is kept";
+}
+
 static inline const char *audit_entry(uint32_t page, page_entry entry, struct audit_counts *counts)
 {
     uint64_t payload = page_payload(entry);
     counts->n_dead += (entry & PAGE_DEAD) != 0;
     counts->n_busy += (entry & PAGE_BUSY) != 0;
+    const char *wrong = audit_copy(page, entry, counts);
+    if (wrong)
+        return wrong;
     switch (page_state(entry)) {
     case PAGE_EMPTY:
         return entry & (PAGE_BUSY | PAGE_DEAD) ? NULL : "an empty entry with a payload";
@@ -38,8 +60,7 @@ static inline const char *audit_entry(uint32_t page, page_entry entry, struct au
         counts->n_staged++;
         return pager.staging.page[payload] == page ? NULL : "P4: a slot has another page";
     case PAGE_STORED:
-        counts->n_ram += store_tier(payload) == STORE_RAM;
-        counts->n_file += store_tier(payload) == STORE_FILE;
+        audit_ref(payload, counts);
         return NULL;
     }
     return "an entry of no state";

@@ -12,6 +12,7 @@
  */
 #include "base/meta.h"
 #include "base/uffd.h"
+#include "pager/copies.h"
 #include "pager/internal.h"
 #include "store/swap.h"
 
@@ -31,7 +32,8 @@ static int init_queue(void)
     /* Twice what can be resident: at most half of the slots are stale when it is full. */
     uint64_t capacity = (uint64_t)2
                         << log2_ceil((size_t)control_budget(pager.control) + QUEUE_LEAST);
-    return fifo_open(&pager.queue, capacity);
+    int error = fifo_open(&pager.queue, capacity);
+    return error ? error : drop_behind_open(&pager.behind, capacity);
 }
 
 static int open_swap(void)
@@ -71,6 +73,8 @@ static int init_tables(void)
     int error = init_queue();
     if (!error)
         error = staging_init(&pager.staging, 2u << log2_ceil(marks.staging + 256));
+    if (!error)
+        error = copies_init(pager.n_pages);
     if (!error)
         error = init_store();
     if (!error)

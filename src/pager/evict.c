@@ -39,7 +39,7 @@ struct leftovers {          /* of an eviction: what could not be moved */
 
 void evict_requeue(uint32_t page)
 {
-    page_entry kind = table_get(&pager.table, page) & (KINDS | PAGE_RAW);
+    page_entry kind = table_get(&pager.table, page) & (KINDS | PAGE_RAW | PAGE_KEPT);
     pager_make_resident(page);
     if (kind)
         table_set(&pager.table, page, table_get(&pager.table, page) | kind);
@@ -91,6 +91,16 @@ static void add_victim(struct victims *victims, uint32_t page, uint64_t position
     victims->position[at] = position;
 }
 
+/* L. Who is to go next: what a stream left behind, else the oldest. It may have changed. */
+static bool next_oldest(uint32_t *page, uint64_t *position)
+{
+    if (!drop_behind_pop(&pager.behind, (uint64_t)pager.n_resident, page))
+        return fifo_pop(&pager.queue, page, position);
+    page_entry entry = table_get(&pager.table, *page);
+    *position = entry & PAGE_KEPT ? page_payload(entry) : UINT64_MAX;
+    return true;
+}
+
 /*
  * L. Takes the oldest pages out of the queue, in order of address. Pages that arrived together are
  * neighbours as a rule, and leave in one move. True: it has looked at some.
@@ -101,7 +111,7 @@ static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_r
     uint64_t position;
     victims->n = 0;
     while (victims->n < most_pages && n_runs < most_runs && n_looked < MOST_LOOKED &&
-           fifo_pop(&pager.queue, &page, &position)) {
+           next_oldest(&page, &position)) {
         page_entry entry = table_get(&pager.table, page);
         if (page_state(entry) != PAGE_RESIDENT || page_payload(entry) != position ||
             entry & PAGE_BUSY)

@@ -19,6 +19,7 @@
 #include "base/checked.h"
 #include "base/meta.h"
 #include "base/uffd.h"
+#include "pager/copies.h"
 #include "pager/internal.h"
 #include "pager/window.h"
 
@@ -28,6 +29,9 @@
 
 #define TOUCH_WINDOW 32u /* pages at most that a first touch brings in: 128 KiB */
 #define N_ZEROS TOUCH_WINDOW
+#define WINDOW_LEAST 16u   /* a window of loaded pages may be at most so large, or one part in */
+#define WINDOW_SHARE 128   /* so many of the process's part of the budget, up to WINDOW_PAGES */
+#define MOST_SKIPPED 1024u /* pages that are there, in the middle of a stream */
 #define COPY_RETRIES 1000
 #define WAKE_TRIES 3
 #define MOST_STEPS 2 /* of reclaim before a fault */
@@ -84,16 +88,27 @@ static uint32_t install_writable(uint32_t page, const unsigned char *contents, u
     return install(page, contents, n_pages, &protect);
 }
 
+/* L. A page came in that the store has a copy of; `behind`: it should leave soon. */
+static void keep_or_drop(uint32_t page, store_ref ref, bool clean, bool behind)
+{
+    if (clean)
+        table_set(&pager.table, page, table_get(&pager.table, page) | PAGE_CLEAN);
+    if (clean && ((behind && drop_behind_push(&pager.behind, page)) || copies_is_worth(ref)))
+        copies_keep(page, ref);
+    else
+        store_drop(pager.store, ref);
+}
+
 /* L. Pages that could not be installed are what they were before. */
 static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done, bool clean)
 {
+    bool behind = clean && n_done > 1 &&
+                  drop_behind_wanted(&pager.behind, (uint64_t)pager.n_resident);
     for (uint32_t i = 0; i < n_done; i++) {
         page_entry entry = table_get(&pager.table, page + i);
-        if (page_state(entry) == PAGE_STORED)
-            store_drop(pager.store, page_payload(entry));
         pager_make_resident(page + i);
-        if (clean)
-            table_set(&pager.table, page + i, table_get(&pager.table, page + i) | PAGE_CLEAN);
+        if (page_state(entry) == PAGE_STORED)
+            keep_or_drop(page + i, page_payload(entry), clean, behind);
     }
     for (uint32_t i = n_done; i < n_pages; i++)
         table_set(&pager.table, page + i, table_get(&pager.table, page + i) & ~PAGE_BUSY);
@@ -130,6 +145,27 @@ static uint32_t alike(uint32_t page, enum page_state state, uint32_t most)
         n++;
     }
     return n;
+}
+
+/* L. How many pages from `page` on are there, and will not fault when a stream gets to them. */
+static uint32_t n_resident_at(uint32_t page)
+{
+    uint32_t n = 0;
+    while (n < MOST_SKIPPED && page + n < pager.n_pages &&
+           page_state(table_get(&pager.table, page + n)) == PAGE_RESIDENT)
+        n++;
+    return n;
+}
+
+/* A window should be little of what the process can have. */
+static uint32_t most_loaded(void)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    int64_t most = control_budget(pager.control) / marks.n_pagers / WINDOW_SHARE;
+    if (most > WINDOW_PAGES)
+        return WINDOW_PAGES;
+    return most > WINDOW_LEAST ? (uint32_t)most : WINDOW_LEAST;
 }
 
 /* A window is not worth waiting for: take what room there is, and one page in any case. */
@@ -207,7 +243,7 @@ static uint32_t take_back(uint32_t page, uint32_t slot, uint32_t n)
 static struct waiters serve_staged(uint32_t page, page_entry entry)
 {
     uint32_t slot = (uint32_t)page_payload(entry);
-    uint32_t window = readahead_window(&pager.load, page, WINDOW_PAGES);
+    uint32_t window = readahead_window(&pager.load, page, most_loaded());
     uint32_t n = staged_run(page, slot, window);
     uint32_t done = take_back(page, slot, n);
     lock_release(&pager.lock);
@@ -261,10 +297,10 @@ static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages)
 
 static struct waiters serve_stored(uint32_t page, page_entry entry, bool to_read)
 {
-    uint32_t wanted = readahead_window(&pager.load, page, WINDOW_PAGES);
+    uint32_t wanted = readahead_window(&pager.load, page, most_loaded());
     uint32_t n = within_room(alike(page, PAGE_STORED, wanted));
     if (n < wanted)
-        readahead_cut(&pager.load, page, n);
+        readahead_cut(&pager.load, page, n + n_resident_at(page + n));
     make_busy(page, n);
     bool clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n);
     lock_release(&pager.lock);
@@ -288,7 +324,10 @@ static struct waiters serve_stored(uint32_t page, page_entry entry, bool to_read
  */
 static struct waiters serve_resident(uint32_t page)
 {
-    install_writable(page, zeros, 1);
+    bool dropped = true; /* stays so where zeros were installed */
+    install(page, zeros, 1, &dropped);
+    if (dropped)
+        sharing_make_own(page);
     lock_release(&pager.lock);
     return (struct waiters){page, 1};
 }

@@ -13,6 +13,7 @@
  * its mark it is what was copied. So no move is needed, which the kernel does page by page, and
  * pages of read-only memory, which can't be moved at all, can go this way.
  */
+#include "pager/copies.h"
 #include "pager/reclaim.h"
 
 #include <sys/mman.h>
@@ -101,9 +102,10 @@ uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes)
 
 /* Clean pages whose copies are in the store, and whose frames are to be dropped all at once. */
 struct leaving {
+    bool kept; /* their copies never left the store */
     uint32_t n;
     uint32_t from[EVICT_BATCH]; /* among the victims */
-    store_ref ref[EVICT_BATCH]; /* 0: nothing alive is on it */
+    store_ref ref[EVICT_BATCH]; /* not of kept ones; 0: nothing alive is on it */
 };
 
 /* L. What was packed goes into the store beside what is there yet. */
@@ -129,7 +131,8 @@ static uint32_t run_length(const struct victims *victims, const struct leaving *
                            uint32_t at, uint32_t *pages)
 {
     uint32_t n = 0;
-    while (at + n < leaving->n && is_marked(victims, leaving->from[at + n], PAGE_CLEAN)) {
+    const page_entry mark = PAGE_CLEAN | (leaving->kept ? PAGE_KEPT : 0);
+    while (at + n < leaving->n && is_marked(victims, leaving->from[at + n], mark)) {
         pages[n] = victims->page[leaving->from[at + n]];
         if (pages[n] != pages[0] + n)
             break;
@@ -140,7 +143,7 @@ static uint32_t run_length(const struct victims *victims, const struct leaving *
 
 static void stay(const struct victims *victims, const struct leaving *leaving, uint32_t at)
 {
-    if (leaving->ref[at])
+    if (leaving->ref[at] && !leaving->kept)
         store_drop(pager.store, leaving->ref[at]);
     requeue_if_there(victims, leaving->from[at]);
 }
@@ -150,7 +153,7 @@ static void note_gone(const struct leaving *leaving, uint32_t at, const uint32_t
 {
     uint32_t n_dead = 0;
     for (uint32_t i = 0; i < n; i++) {
-        store_ref ref = leaving->ref[at + i];
+        store_ref ref = leaving->kept ? copies_hand_over(pages[i]) : leaving->ref[at + i];
         table_set(&pager.table, pages[i], ref ? page_make(PAGE_STORED, ref) : 0);
         n_dead += ref == 0;
     }
@@ -201,11 +204,24 @@ static uint32_t leave(const struct victims *victims, const struct leaving *leavi
     return n_gone;
 }
 
+/* Those of which the store has a copy yet only need to go. */
+static uint32_t leave_kept(const struct victims *victims)
+{
+    struct leaving leaving = {.kept = true};
+    lock_take(&pager.lock);
+    for (uint32_t at = 0; at < victims->n; at++) {
+        if (is_marked(victims, at, PAGE_CLEAN | PAGE_KEPT))
+            leaving.from[leaving.n++] = at;
+    }
+    lock_release(&pager.lock);
+    return leave(victims, &leaving);
+}
+
 uint32_t pack_clean(const struct victims *victims, size_t pool_limit_bytes)
 {
     struct packing packing;
     struct leaving leaving = {0};
-    uint32_t at = 0;
+    uint32_t n_gone = leave_kept(victims), at = 0;
     while (at < victims->n) {
         lock_take(&pager.lock);
         gather(victims, &at, PAGE_CLEAN, &packing);
@@ -215,7 +231,7 @@ uint32_t pack_clean(const struct victims *victims, size_t pool_limit_bytes)
         insert_clean(victims, &packing, pool_limit_bytes, &leaving);
         lock_release(&pager.lock);
     }
-    uint32_t n_gone = leave(victims, &leaving);
+    n_gone += leave(victims, &leaving);
     lock_take(&pager.lock);
     budget_charge_tables();
     lock_release(&pager.lock);

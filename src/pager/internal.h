@@ -10,6 +10,7 @@
 #include "pager/regions.h"
 #include "pager/staging.h"
 #include "pager/table.h"
+#include "policy/drop_behind.h"
 #include "policy/fifo.h"
 #include "policy/protection.h"
 #include "policy/readahead.h"
@@ -37,6 +38,7 @@ enum pager_state {
  *   P3  a RESIDENT entry's payload is its position in the queue; other slots there are stale
  *   P4  a STAGED entry's payload is a slot whose page is this one
  *   P5  n_busy == entries with PAGE_BUSY
+ *   P6  see copies.h
  */
 struct pager {
     struct control *control;   /* NULL: no paging */
@@ -65,6 +67,7 @@ struct pager {
     struct fifo queue;            /* L: resident pages by arrival */
     struct staging staging;       /* L, but see staging.h */
     struct readahead touch, load; /* L: streams of first touches, of pages from the store */
+    struct drop_behind behind;    /* L: what streams read ahead, with kept copies */
     struct protection protection; /* L: whether what comes in to be read is protected */
     struct store *store;          /* L, but see store.h; exists once armed */
     uint32_t n_busy;              /* L */

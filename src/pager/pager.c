@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/meta.h"
+#include "pager/copies.h"
 #include "pager/internal.h"
 
 #include <errno.h>
@@ -218,7 +219,7 @@ static bool is_queued(void *context, uint32_t page, uint64_t position)
 static void move_in_queue(void *context, uint32_t page, uint64_t position)
 {
     page_entry flags = table_get(&pager.table, page) &
-                       (PAGE_DEAD | PAGE_BUSY | PAGE_SHARED | PAGE_RAW | PAGE_CLEAN);
+                       (PAGE_DEAD | PAGE_BUSY | PAGE_SHARED | PAGE_RAW | PAGE_CLEAN | PAGE_KEPT);
     table_set(&pager.table, page, page_make(PAGE_RESIDENT, position) | flags);
 }
 
@@ -235,6 +236,7 @@ static void forget_page(uint32_t page, page_entry entry)
     case PAGE_EMPTY:
         break;
     case PAGE_RESIDENT:
+        copies_drop(page);
         pager.n_resident--;
         if (entry & PAGE_SHARED)
             pager.self->shared--; /* the frame stays, and who is charged for it is: accounts.c */

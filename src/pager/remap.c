@@ -9,6 +9,7 @@
  */
 #include "base/checked.h"
 #include "base/uffd.h"
+#include "pager/copies.h"
 #include "pager/internal.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ static bool move_entry(uint32_t from, uint32_t to)
         return false;
     if (entry & PAGE_SHARED)
         sharing_make_own(from);
+    copies_drop(from);
     table_set(&pager.table, from, 0);
     switch (page_state(entry)) {
     case PAGE_EMPTY:

@@ -19,6 +19,7 @@
  * Kernels without userfaultfd write protection on this architecture: the looks alone.
  */
 #include "base/uffd.h"
+#include "pager/copies.h"
 #include "pager/internal.h"
 
 static void protect(uint32_t from, uint32_t to, bool on)
@@ -39,14 +40,21 @@ static int unprotect_range(uint32_t from, uint32_t to)
     return 0;
 }
 
+/* L. The page is neither shared nor clean any more, but for `flags`. */
+static void clear_flags(uint32_t page, page_entry flags)
+{
+    copies_drop(page);
+    page_entry entry = table_get(&pager.table, page);
+    if ((entry & (PAGE_SHARED | PAGE_CLEAN)) != flags)
+        table_set(&pager.table, page, (entry & ~(PAGE_SHARED | PAGE_CLEAN)) | flags);
+}
+
 static void set_flags(bool shared)
 {
     uint32_t page = 0;
     while ((page = table_next(&pager.table, page, pager.n_pages)) < pager.n_pages) {
-        page_entry entry = table_get(&pager.table, page);
-        if (page_state(entry) == PAGE_RESIDENT)
-            table_set(&pager.table, page,
-                      (entry & ~(PAGE_SHARED | PAGE_CLEAN)) | (shared ? PAGE_SHARED : 0));
+        if (page_state(table_get(&pager.table, page)) == PAGE_RESIDENT)
+            clear_flags(page, shared ? PAGE_SHARED : 0);
         page++;
     }
 }
@@ -54,11 +62,8 @@ static void set_flags(bool shared)
 static void set_own(uint32_t from, uint32_t to)
 {
     protect(from, to, false);
-    for (uint32_t page = from; page < to; page++) {
-        page_entry entry = table_get(&pager.table, page);
-        if (entry & (PAGE_SHARED | PAGE_CLEAN))
-            table_set(&pager.table, page, entry & ~(PAGE_SHARED | PAGE_CLEAN));
-    }
+    for (uint32_t page = from; page < to; page++)
+        clear_flags(page, 0);
 }
 
 void sharing_protect(uint32_t own_from, uint32_t own_to)
@@ -107,8 +112,7 @@ void sharing_charge_copy(void)
 void sharing_make_own(uint32_t page)
 {
     page_entry entry = table_get(&pager.table, page);
-    if (entry & (PAGE_SHARED | PAGE_CLEAN))
-        table_set(&pager.table, page, entry & ~(PAGE_SHARED | PAGE_CLEAN));
+    clear_flags(page, 0);
     if (entry & PAGE_SHARED) {
         if (sharing_would_copy(page_address(page)))
             sharing_charge_copy();

@@ -55,6 +55,7 @@ enum page_state { PAGE_EMPTY, PAGE_RESIDENT, PAGE_STAGED, PAGE_STORED };
 #define PAGE_RAW ((page_entry)1 << 8) /* RESIDENT: it did not compress when it was last tried */
 #define PAGE_CLEAN \
     ((page_entry)1 << 9) /* RESIDENT: not written to since it came in; writes fault */
+#define PAGE_KEPT ((page_entry)1 << 10) /* CLEAN: the store still has it; copies.h */
 #define PAGE_PAYLOAD_SHIFT 16
 
 #define TABLE_GROUP_SHIFT 4

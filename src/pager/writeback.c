@@ -6,6 +6,7 @@
  * its pages in the pool, is told once, and makes the pool all there is until a write succeeds.
  */
 #include "base/log.h"
+#include "pager/copies.h"
 #include "pager/reclaim.h"
 
 #include <errno.h>
@@ -43,9 +44,13 @@ bool writeback_is_possible(void)
 
 static bool relocate(void *context, uint32_t page, store_ref old, store_ref new)
 {
-    if (page >= pager.n_pages || table_get(&pager.table, page) != page_make(PAGE_STORED, old))
+    page_entry entry = page < pager.n_pages ? table_get(&pager.table, page) : 0;
+    if (entry == page_make(PAGE_STORED, old))
+        table_set(&pager.table, page, page_make(PAGE_STORED, new));
+    else if (entry & PAGE_KEPT && copies_of(page) == old)
+        copies_relocate(page, new);
+    else
         return false; /* gone, or BUSY: a handler is reading the old copy */
-    table_set(&pager.table, page, page_make(PAGE_STORED, new));
     return true;
 }
 
@@ -73,6 +78,8 @@ bool writeback_cluster(void)
     store_batch_limit(work.batch, most_clusters());
     lock_take(&pager.lock);
     int n = store_collect(pager.store, work.batch);
+    if (n == -ENOSPC && copies_drop_file() > 0)
+        n = store_collect(pager.store, work.batch);
     lock_release(&pager.lock);
     work.file_refuses = n < 0;
     if (n <= 0)

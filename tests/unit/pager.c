@@ -10,6 +10,7 @@
 
 #define BUDGET_BYTES ((uint64_t)16 << 20)
 #define BUDGET_PAGES ((uint32_t)(BUDGET_BYTES / SYS_PAGE_SIZE))
+#define FILE_BYTES ((uint64_t)96 << 20)
 #define SECONDS 300 /* until a case has hung; where it gets little of a processor, it takes 100 */
 #define READ_WRITE (PROT_READ | PROT_WRITE)
 
@@ -338,13 +339,96 @@ static void a_process_that_rests_gives_its_buffers_back(void)
     REQUIRE(pager_audit() == NULL);
 }
 
+/* More than half of it in the swap file, all of it read, so that what is resident came from there.
+ */
+static char *map_filed(uint32_t n_pages, uint64_t seed)
+{
+    char *address = map(n_pages);
+    fill(address, n_pages, PAGE_RANDOM, seed);
+    for (unsigned round = 0; round < 2; round++)
+        verify(address, n_pages, PAGE_RANDOM, seed);
+    return address;
+}
+
+/* Pages whose copies are kept in the file. */
+static uint32_t n_kept(const char *address, uint32_t n_pages)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < n_pages; i++) {
+        store_ref ref = copies_of(page_of(address) + i);
+        n += ref != 0 && store_tier(ref) == STORE_FILE;
+    }
+    return n;
+}
+
+static void what_is_unchanged_is_not_written_again(void)
+{
+    const uint32_t n_pages = 3 * BUDGET_PAGES;
+    char *address = map_filed(n_pages, 21);
+    uint64_t before = pager.self->stats.written_pages;
+    REQUIRE(!pager.can_protect || n_kept(address, n_pages) > BUDGET_PAGES / 16);
+    verify(address, n_pages, PAGE_RANDOM, 21);
+    REQUIRE(!pager.can_protect || pager.self->stats.written_pages - before < n_pages / 4);
+    REQUIRE(pager_audit() == NULL);
+}
+
+static void what_is_written_to_is_not_what_the_file_has(void)
+{
+    const uint32_t n_pages = 3 * BUDGET_PAGES;
+    char *address = map_filed(n_pages, 22);
+    for (uint32_t i = n_pages; i-- > 0;) /* from the end, where the resident ones are */
+        address[bytes_of(i)]++;
+    REQUIRE(n_kept(address, n_pages) < BUDGET_PAGES / 16);
+    for (uint32_t i = 0; i < n_pages; i++)
+        address[bytes_of(i)]--;
+    verify(address, n_pages, PAGE_RANDOM, 22);
+    REQUIRE(pager_audit() == NULL);
+}
+
+/* What is read in no order is in use; what is read in order may go when it has been read. */
+static void a_scan_leaves_most_of_the_rest(void)
+{
+    const uint32_t n_pages = BUDGET_PAGES / 8, n_scanned = 2 * BUDGET_PAGES, stride = 7;
+    char *used = map(n_pages), *scanned = map(n_scanned);
+    fill(used, n_pages, PAGE_TINY, 31);
+    fill(scanned, n_scanned, PAGE_TINY, 32);
+    for (uint32_t i = 0; i < stride; i++)
+        for (uint32_t j = i; j < n_pages; j += stride)
+            verify(used + bytes_of(j), 1, PAGE_TINY, 31 + j);
+    verify(scanned, n_scanned, PAGE_TINY, 32);
+    REQUIRE(!pager.can_protect || n_resident(used, n_pages) > n_pages / 2);
+    REQUIRE(pager_audit() == NULL);
+    verify(scanned, n_scanned, PAGE_TINY, 32);
+    REQUIRE(pager_audit() == NULL);
+}
+
+/* As when the file is full: what is kept there makes room, and nothing but that is lost. */
+static void what_is_kept_can_be_given_up(void)
+{
+    const uint32_t n_pages = 3 * BUDGET_PAGES;
+    char *address = map_filed(n_pages, 23);
+    struct pager_guard guard;
+    pager_enter(&guard);
+    uint32_t n_before = n_kept(address, n_pages), n_dropped = copies_drop_file();
+    uint32_t n_after = n_kept(address, n_pages);
+    pager_leave(&guard);
+    REQUIRE(n_dropped == n_before && n_after == 0);
+    REQUIRE(pager_audit() == NULL);
+    verify(address, n_pages, PAGE_RANDOM, 23);
+}
+
 static const struct {
     void (*run)(void);
     const char *name;
+    uint64_t swap_bytes;
 } cases[] = {
-#define CASE(name)  \
-    {               \
-        name, #name \
+#define CASE(name)     \
+    {                  \
+        name, #name, 0 \
+    }
+#define CASE_WITH_FILE(name)    \
+    {                           \
+        name, #name, FILE_BYTES \
     }
     CASE(a_program_within_its_budget_is_not_paged),
     CASE(pages_come_back_after_pressure),
@@ -363,6 +447,10 @@ static const struct {
     CASE(clean_pages_that_were_dropped_unseen_hold_up_nobody),
     CASE(clean_pages_beside_locked_ones_are_not_lost),
     CASE(clean_pages_are_evicted_whatever_their_protection),
+    CASE(a_scan_leaves_most_of_the_rest),
+    CASE_WITH_FILE(what_is_unchanged_is_not_written_again),
+    CASE_WITH_FILE(what_is_written_to_is_not_what_the_file_has),
+    CASE_WITH_FILE(what_is_kept_can_be_given_up),
 };
 #define N_CASES (sizeof cases / sizeof cases[0])
 
@@ -375,7 +463,7 @@ static void body(void *argument)
 
 static bool run_case(unsigned i)
 {
-    const struct run_config config = {BUDGET_BYTES, 0, STORE_CODEC_LZ4, false};
+    const struct run_config config = {BUDGET_BYTES, cases[i].swap_bytes, STORE_CODEC_LZ4, false};
     int status;
     run_create(&config);
     enum run_end end = run_child(body, &i, SECONDS, &status);
