@@ -61,6 +61,20 @@ _quire_slabs()
     esac
 }
 
+_quire_report()
+{
+    case $prev in
+    --output | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    *)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--output --help --usage" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        fi
+        ;;
+    esac
+}
+
 _quire_partition()
 {
     local option=$prev
@@ -82,15 +96,16 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run slabs doctor partition help --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run report slabs doctor partition help --help --version" -- "$cur")
         return
     fi
     case ${COMP_WORDS[1]} in
     run) _quire_run ;;
+    report) _quire_report ;;
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
     partition) _quire_partition ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run slabs doctor partition" -- "$cur") ;;
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run report slabs doctor partition" -- "$cur") ;;
     esac
 }
 

@@ -3,6 +3,7 @@
 
 complete -c quire -f
 complete -c quire -n __fish_use_subcommand -a run -d 'Run a program within a bound of RAM'
+complete -c quire -n __fish_use_subcommand -a report -d 'Make a page of the figures of a run'
 complete -c quire -n __fish_use_subcommand -a slabs -d 'Show the size classes of a heap'
 complete -c quire -n __fish_use_subcommand -a doctor -d 'Tell what this machine allows'
 complete -c quire -n __fish_use_subcommand -a partition -d 'Replay a trace against placement policies'
@@ -22,6 +23,12 @@ complete -c quire -n $run -s q -l quiet -d 'Print no summary'
 complete -c quire -n $run -s h -l help -d 'Show the options'
 complete -c quire -n $run -l usage -d 'Show the options on two lines'
 complete -c quire -n $run -a '(__fish_complete_subcommand --fcs-skip=2)'
+
+set -l report '__fish_seen_subcommand_from report'
+complete -c quire -n $report -s o -l output -r -F -d 'Write the page to this file'
+complete -c quire -n $report -s h -l help -d 'Show the options'
+complete -c quire -n $report -l usage -d 'Show the options on one line'
+complete -c quire -n $report -F
 
 set -l slabs '__fish_seen_subcommand_from slabs'
 complete -c quire -n $slabs -l pid -x -a '(__fish_complete_pids)' -d 'The process to look into'
@@ -47,4 +54,4 @@ complete -c quire -n $partition -s j -l json -d 'Print the figures as JSON'
 complete -c quire -n $partition -s m -l svg -r -F -d 'Draw the memory map over time'
 complete -c quire -n $partition -s h -l help -d 'Show the options'
 complete -c quire -n $partition -l usage -d 'Show the options on a few lines'
-complete -c quire -n '__fish_seen_subcommand_from help' -a 'run slabs doctor partition'
+complete -c quire -n '__fish_seen_subcommand_from help' -a 'run report slabs doctor partition'

@@ -225,6 +225,11 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
     atomic_store(&slot->shares, CONTROL_ALONE);
     atomic_store(&slot->shared, 0);
     atomic_store(&slot->unmanaged_pages, 0);
+    atomic_store(&slot->stored_pages, 0);
+    for (int zone = 0; zone < CONTROL_N_ZONES; zone++) { /* after exec there are new ones */
+        atomic_store(&slot->zone_base[zone], 0);
+        atomic_store(&slot->zone_end[zone], 0);
+    }
     forget_left_behind(control);
 }
 
@@ -243,6 +248,19 @@ void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pa
         sum += atomic_load_explicit(&control->slot[i].unmanaged_pages, memory_order_relaxed);
     uint64_t peak = atomic_load(&control->peak_unmanaged_pages);
     while (sum > peak && !atomic_compare_exchange_weak(&control->peak_unmanaged_pages, &peak, sum))
+        continue;
+}
+
+void control_heat(struct control *control, enum control_zone zone, uint32_t page)
+{
+    uint32_t at = page >> CONTROL_HEAT_SHIFT;
+    if (at >= CONTROL_HEAT_COUNTERS)
+        at = CONTROL_HEAT_COUNTERS - 1;
+    atomic_fetch_add_explicit(&control->heat[zone][at], 1, memory_order_relaxed);
+    uint32_t end = atomic_load_explicit(&control->heat_end[zone], memory_order_relaxed);
+    while (end <= at &&
+           !atomic_compare_exchange_weak_explicit(&control->heat_end[zone], &end, at + 1,
+                                                  memory_order_relaxed, memory_order_relaxed))
         continue;
 }
 

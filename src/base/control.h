@@ -10,6 +10,7 @@
  *   control ── options (written once by the launcher, read-only afterwards)
  *           ── held[kind], peak[kind]        pages, sums over all slots
  *           ── slot[i]: pid, held[kind], statistics, the word its service thread sleeps on
+ *           ── heat[]: faults by where in the arena they were
  *
  * A process may be killed at any instruction, so nothing here is locked; every field is an atomic
  * of its own. Invariant C1: for each kind, held[kind] of the run equals the sum over the slots,
@@ -73,6 +74,18 @@ struct control_stats { /* monotonic counters; atomics, relaxed */
     _Atomic uint64_t latency[CONTROL_N_LATENCY_BUCKETS]; /* faults by duration */
 };
 
+/*
+ * Heat: faults, counted by place. The heap's part of every process's arena and the mappings' part
+ * have half of the counters each, one for CONTROL_HEAT_PAGES pages from the part's start on, so
+ * that processes of one run add up. Relaxed, and they wrap: what counts is the difference from one
+ * look to the next. Memory nobody faults on costs nothing, since what no counter was touched of is
+ * a hole of the memfd: who reads stays below heat_end.
+ */
+enum control_zone { CONTROL_ZONE_HEAP, CONTROL_ZONE_MAPPINGS, CONTROL_N_ZONES };
+#define CONTROL_HEAT_SHIFT 6 /* 256 KiB a counter: 16 KiB of counters for a GiB that is paged */
+#define CONTROL_HEAT_PAGES (1u << CONTROL_HEAT_SHIFT)
+#define CONTROL_HEAT_COUNTERS (1u << 21) /* a zone; 512 GiB. What lies beyond goes to the last */
+
 struct control_slot {
     _Atomic uint32_t pid;        /* 0: free */
     _Atomic uint32_t wake;       /* futex (shared): bumped to wake the service thread */
@@ -89,6 +102,9 @@ struct control_slot {
      */
     _Atomic int64_t shared;
     _Atomic uint64_t unmanaged_pages; /* RSS that Quire does not manage, when last looked at */
+    _Atomic uint64_t stored_pages;    /* of the program, in the store now, the same-filled too */
+    _Atomic uint64_t zone_base[CONTROL_N_ZONES]; /* addresses in this process; 0: not yet known */
+    _Atomic uint32_t zone_end[CONTROL_N_ZONES];  /* pages; at and above it nothing was ever used */
     struct control_stats stats;
 };
 
@@ -136,6 +152,8 @@ struct control {
     _Atomic uint64_t peak_unmanaged_pages; /* the highest sum over the slots */
     struct control_stats ended;            /* of reaped processes */
     struct control_slot slot[CONTROL_SLOTS];
+    _Atomic uint32_t heat_end[CONTROL_N_ZONES]; /* no counter at or above it was ever touched */
+    _Atomic uint32_t heat[CONTROL_N_ZONES][CONTROL_HEAT_COUNTERS];
 };
 
 /*
@@ -186,6 +204,9 @@ void control_leave(struct control *control, unsigned slot);
 
 /* RSS that Quire does not manage, in pages, as `slot` sees it now; keeps the sum's peak. */
 void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pages);
+
+/* A fault was served, of the zone's page `page`. On the fault path: one addition as a rule. */
+void control_heat(struct control *control, enum control_zone zone, uint32_t page);
 
 int64_t control_held(const struct control *control); /* pages that count against the budget */
 static inline int64_t control_budget(const struct control *control)

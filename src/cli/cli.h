@@ -13,6 +13,7 @@ enum cli_exit {
 
 /* Runs with argv[0] = "quire NAME"; returns the exit status. */
 int cli_run(int argc, char **argv);
+int cli_report(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_slabs(int argc, char **argv);
 int cli_partition(int argc, char **argv);

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct launcher {
@@ -39,7 +40,9 @@ struct launcher {
     sigset_t all, original_mask;
     struct sigaction original_chld;
     bool program_stopped;
-    bool continue_wanted; /* a SIGCONT came that the program may not have got */
+    bool continue_wanted;               /* a SIGCONT came that the program may not have got */
+    const struct launch_ticker *ticker; /* NULL: none */
+    uint64_t next_tick_ns;
 };
 
 void launch_reserve_standard_descriptors(void)
@@ -183,6 +186,20 @@ static bool has_ended(struct launcher *launcher, struct launch_result *result)
     return false;
 }
 
+/* The next signal, as sigwaitinfo(2) has it; or 0 when it was time for a tick. */
+static int next_signal(struct launcher *launcher, siginfo_t *info)
+{
+    if (launcher->ticker == NULL)
+        return sigwaitinfo(&launcher->all, info);
+    uint64_t now_ns = sys_now_ns(), left_ns = 0;
+    if (now_ns >= launcher->next_tick_ns)
+        launcher->next_tick_ns = launcher->ticker->tick(launcher->ticker->context);
+    else
+        left_ns = launcher->next_tick_ns - now_ns;
+    struct timespec timeout = {(time_t)(left_ns / 1000000000u), (long)(left_ns % 1000000000u)};
+    return sigtimedwait(&launcher->all, info, &timeout);
+}
+
 static void wait_for_end(struct launcher *launcher, struct launch_result *result)
 {
     siginfo_t info;
@@ -191,9 +208,11 @@ static void wait_for_end(struct launcher *launcher, struct launch_result *result
         if (launcher->continue_wanted && launcher->program_stopped)
             kill(launcher->program, SIGCONT);
         launcher->continue_wanted = false;
-        if (sigwaitinfo(&launcher->all, &info) > 0)
+        if (next_signal(launcher, &info) > 0)
             pass_on(launcher, &info);
     }
+    if (launcher->ticker != NULL)
+        launcher->ticker->tick(launcher->ticker->context);
 }
 
 static int start_program(struct launcher *launcher, const char *path, char **argv, int *exec_error)
@@ -217,9 +236,10 @@ static int start_program(struct launcher *launcher, const char *path, char **arg
     return 0;
 }
 
-int launch_program(const char *path, char **argv, struct launch_result *result)
+int launch_program(const char *path, char **argv, const struct launch_ticker *ticker,
+                   struct launch_result *result)
 {
-    struct launcher launcher = {.program = -1};
+    struct launcher launcher = {.program = -1, .ticker = ticker};
     struct sigaction plain = {.sa_handler = SIG_DFL};
 
     *result = (struct launch_result){.exec_error = 0};

@@ -13,12 +13,19 @@ struct launch_result {
     struct rusage usage; /* of the program and the children it waited for */
 };
 
+struct launch_ticker {               /* what is done now and then while the program runs */
+    uint64_t (*tick)(void *context); /* returns when it wants to be called again, sys_now_ns() */
+    void *context;
+};
+
 /*
  * Runs `path` with the arguments and this process's environment, and blocks until it has ended.
- * Signals that reach this process go on to the program. Returns 0, or a negative errno when no
- * process could be made.
+ * Signals that reach this process go on to the program. `ticker` may be NULL; it is called a first
+ * time as soon as the program runs, and a last time when it has ended. Returns 0, or a negative
+ * errno when no process could be made.
  */
-int launch_program(const char *path, char **argv, struct launch_result *result);
+int launch_program(const char *path, char **argv, const struct launch_ticker *ticker,
+                   struct launch_result *result);
 
 /* Becomes `path`, a shell's script without "#!" included. Returns only where that failed: errno. */
 void launch_execute(const char *path, char **argv);

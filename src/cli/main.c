@@ -26,6 +26,7 @@ static const struct command {
     const char *summary;
 } commands[] = {
     {"run", "quire run", cli_run, "Run a program within a bound of RAM"},
+    {"report", "quire report", cli_report, "Make a page of a run's figures"},
     {"slabs", "quire slabs", cli_slabs, "Show the size classes of a running program's heap"},
     {"doctor", "quire doctor", cli_doctor,
      "Tell what this machine allows, and how to open the rest"},

@@ -13,13 +13,14 @@
 #include "base/control.h"
 #include "base/sys.h"
 #include "cli/cli.h"
-#include "cli/json_file.h"
 #include "cli/keeper.h"
 #include "cli/launch.h"
 #include "cli/options.h"
+#include "cli/out_file.h"
 #include "cli/preload.h"
 #include "cli/resolve.h"
 #include "cli/rights.h"
+#include "cli/sampler.h"
 #include "cli/summary.h"
 #include "store/seal.h"
 #include "store/swap.h"
@@ -120,11 +121,13 @@ static int tell_exec_failed(const char *path, int error)
 
 /* After the program's end: what Quire has to say, and the exit status. */
 static int conclude(const struct run_options *options, const struct control *control,
-                    const struct launch_result *result)
+                    const struct launch_result *result, const struct sampler *sampler)
 {
     struct summary summary = {
         .control = control,
+        .options = options,
         .run = result,
+        .sampler = sampler,
         .exit_status = launch_exit_status(result),
         .swap_directory = options->swap_directory,
     };
@@ -160,6 +163,15 @@ static int execute(const struct run_options *options, const char *path, const ch
     return tell_exec_failed(path, -error);
 }
 
+/* The program, from its start to its end. 0 or a negative errno. */
+static int run_watched(const struct run_options *options, const char *path, struct sampler *sampler,
+                       struct launch_result *result)
+{
+    const struct launch_ticker ticker = {sampler_tick, sampler};
+
+    return launch_program(path, options->command, sampler != NULL ? &ticker : NULL, result);
+}
+
 static int launch(const struct run_options *options, const char *path, const char *library)
 {
     struct launch_result result = {0};
@@ -171,6 +183,11 @@ static int launch(const struct run_options *options, const char *path, const cha
 
     if (fd < 0)
         return CLI_EXIT_FAILED;
+    struct sampler *sampler = options->stats_path != NULL ? sampler_new(control) : NULL;
+    if (options->stats_path != NULL && sampler == NULL) {
+        cli_error("cannot keep a time line for --stats: %s", strerror(ENOMEM));
+        return CLI_EXIT_FAILED;
+    }
     int error = keeper_start(control, seal, &keeper);
     if (error < 0) {
         cli_error("cannot start a process: %s", strerror(-error));
@@ -179,7 +196,7 @@ static int launch(const struct run_options *options, const char *path, const cha
     snprintf(control_path, sizeof control_path, "/proc/%d/fd/%d", (int)keeper.pid, fd);
     error = preload_set_environment(library, control_path, options->harden);
     if (error == 0)
-        error = launch_program(path, options->command, &result);
+        error = run_watched(options, path, sampler, &result);
     keeper_release(&keeper, control);
     if (error < 0) {
         cli_error("cannot start %s: %s", path, strerror(-error));
@@ -187,7 +204,9 @@ static int launch(const struct run_options *options, const char *path, const cha
     }
     if (result.exec_error != 0)
         return tell_exec_failed(path, result.exec_error);
-    return conclude(options, control, &result);
+    int status = conclude(options, control, &result, sampler);
+    sampler_free(sampler);
+    return status;
 }
 
 int cli_run(int argc, char **argv)
@@ -210,7 +229,7 @@ int cli_run(int argc, char **argv)
     }
     if (options.no_paging)
         return execute(&options, path, library);
-    int error = options.stats_path != NULL ? json_file_check(options.stats_path) : 0;
+    int error = options.stats_path != NULL ? out_file_check(options.stats_path) : 0;
     if (error < 0) {
         cli_error("cannot write the figures to %s: %s\nname another file by --stats FILE",
                   options.stats_path, strerror(-error));

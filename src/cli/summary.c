@@ -11,12 +11,17 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/json_file.h"
+#include "cli/json_text.h"
+#include "observe/machine.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 static uint64_t bytes_of(int64_t pages)
 {
@@ -59,9 +64,9 @@ static uint64_t mean_wait_ns(const struct summary *summary)
     return n > 0 ? load(&summary->totals.fault_ns) / n : 0;
 }
 
-static uint64_t p99_wait_ns(const struct summary *summary)
+static uint64_t wait_quantile_ns(const struct summary *summary, unsigned permille)
 {
-    return control_latency_quantile_ns(&summary->totals, 990);
+    return control_latency_quantile_ns(&summary->totals, permille);
 }
 
 /* Bytes of pages packed by what they became; 0: nothing was packed. */
@@ -155,9 +160,9 @@ void summary_print(const struct summary *summary, FILE *to)
             load(&totals->faults[CONTROL_FAULT_FILE]),
             load(&totals->faults[CONTROL_FAULT_SAME_FILLED]),
             load(&totals->faults[CONTROL_FAULT_COPY]), load(&totals->faults[CONTROL_FAULT_WRITE]));
-    fprintf(to, "  waiting     %s for faults in all; mean %s, p99 %s\n",
+    fprintf(to, "  waiting     %s for faults in all; mean %s, p50 %s, p99 %s\n",
             TIME_TEXT(load(&totals->fault_ns)), TIME_TEXT(mean_wait_ns(summary)),
-            TIME_TEXT(p99_wait_ns(summary)));
+            TIME_TEXT(wait_quantile_ns(summary, 500)), TIME_TEXT(wait_quantile_ns(summary, 990)));
     fprintf(to,
             "  pages       %" PRIu64 " evicted, %" PRIu64 " dropped dead, %" PRIu64
             " same-filled, %" PRIu64 " brought in ahead\n",
@@ -182,30 +187,63 @@ static json_t *build_faults(const struct control_stats *totals)
                      json_of(load(&totals->faults[CONTROL_FAULT_WRITE])));
 }
 
-static json_t *build_json(const struct summary *summary)
+/* The faults by how long they took: only the classes that any fell into. */
+static json_t *build_histogram(const struct control_stats *totals)
 {
-    const struct control *control = summary->control;
-    const struct control_stats *totals = &summary->totals;
-    const struct launch_result *run = summary->run;
-    double ratio = compression_ratio(summary);
-    json_t *json = json_object();
-    int bad = 0;
+    json_t *bounds = json_array(), *counts = json_array();
+    int bad = bounds == NULL || counts == NULL;
+
+    for (unsigned i = 0; i < CONTROL_N_LATENCY_BUCKETS; i++) {
+        uint64_t n = load(&totals->latency[i]);
+        if (n == 0)
+            continue;
+        bad |= json_array_append_new(bounds, json_of(control_latency_bound_ns(i)));
+        bad |= json_array_append_new(counts, json_of(n));
+    }
+    json_t *json = bad ? NULL : json_pack("{s:O, s:O}", "upper_ns", bounds, "faults", counts);
+    json_decref(bounds);
+    json_decref(counts);
+    return json;
+}
+
+static json_t *build_fault_wait(const struct summary *summary)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "mean_ns", json_of(mean_wait_ns(summary)),
+                     "p50_ns", json_of(wait_quantile_ns(summary, 500)), "p99_ns",
+                     json_of(wait_quantile_ns(summary, 990)), "total_ns",
+                     json_of(load(&summary->totals.fault_ns)), "histogram",
+                     build_histogram(&summary->totals));
+}
 
 #define SET(key, value) (bad |= json_object_set_new(json, (key), (value)))
-    SET("version", json_string(QUIRE_VERSION));
+
+static int set_memory(const struct summary *summary, json_t *json)
+{
+    const struct control *control = summary->control;
+    double ratio = compression_ratio(summary);
+    int bad = 0;
+
     SET("budget_bytes", json_of(control->options.budget_bytes));
     SET("swap_max_bytes", json_of(control->options.swap_max_bytes));
     SET("peak_held_bytes", json_of(peak_held_bytes(summary)));
+    SET("peak_needed_bytes", json_of(sampler_peak_needed_bytes(summary->sampler)));
     SET("peak_resident_bytes", json_of(peak_bytes(summary, CONTROL_RESIDENT)));
     SET("peak_staged_bytes", json_of(peak_bytes(summary, CONTROL_STAGED)));
     SET("peak_compressed_bytes", json_of(peak_bytes(summary, CONTROL_POOL)));
     SET("peak_metadata_bytes", json_of(peak_bytes(summary, CONTROL_METADATA)));
     SET("peak_file_bytes", json_of(peak_bytes(summary, CONTROL_FILE)));
     SET("compression_ratio", ratio > 0 ? json_real(ratio) : json_null());
+    SET("unmanaged_rss_bytes", json_of(unmanaged_bytes(summary)));
+    return bad;
+}
+
+static int set_counts(const struct summary *summary, json_t *json)
+{
+    const struct control_stats *totals = &summary->totals;
+    int bad = 0;
+
     SET("faults", build_faults(totals));
-    SET("fault_wait",
-        json_pack("{s:o, s:o, s:o}", "mean_ns", json_of(mean_wait_ns(summary)), "p99_ns",
-                  json_of(p99_wait_ns(summary)), "total_ns", json_of(load(&totals->fault_ns))));
+    SET("fault_wait", build_fault_wait(summary));
     SET("evictions", json_of(load(&totals->evictions)));
     SET("dropped_dead_pages", json_of(load(&totals->dropped_dead)));
     SET("scrubbed_bytes", json_of(load(&totals->scrubbed_bytes)));
@@ -214,22 +252,83 @@ static json_t *build_json(const struct summary *summary)
     SET("written_pages", json_of(load(&totals->written_pages)));
     SET("prefetched_pages", json_of(load(&totals->prefetched)));
     SET("waits_for_room", json_of(load(&totals->waits_for_room)));
-    SET("unmanaged_rss_bytes", json_of(unmanaged_bytes(summary)));
-    SET("processes", json_of(load(&control->n_processes)));
+    SET("processes", json_of(load(&summary->control->n_processes)));
+    return bad;
+}
+
+static int set_end(const struct summary *summary, json_t *json)
+{
+    const struct launch_result *run = summary->run;
+    int bad = 0;
+
     SET("wall_seconds", json_real((double)run->wall_ns / 1e9));
     SET("user_seconds", json_real(seconds_of(run->usage.ru_utime)));
     SET("system_seconds", json_real(seconds_of(run->usage.ru_stime)));
     SET("exit_status", json_integer(summary->exit_status));
-    SET("ended_by", atomic_load(&control->verdict) == CONTROL_RUNNING
+    SET("ended_by", atomic_load(&summary->control->verdict) == CONTROL_RUNNING
                         ? json_null()
-                        : json_string(control->message));
-#undef SET
+                        : json_string(summary->control->message));
+    return bad;
+}
+
+static json_t *build_options(const struct summary *summary)
+{
+    const struct run_options *options = summary->options;
+
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:b}", "ram",
+        json_text(options->ram_text != NULL ? options->ram_text : OPTIONS_DEFAULT_RAM), "swap",
+        options->swap_directory != NULL ? json_text(options->swap_directory) : json_null(),
+        "swap_max",
+        options->swap_max_text != NULL ? json_text(options->swap_max_text) : json_null(), "codec",
+        json_text(options->codec_text != NULL ? options->codec_text : "auto"), "harden",
+        options->harden);
+}
+
+static json_t *build_machine(void)
+{
+    struct utsname name;
+
+    return json_pack("{s:o, s:o, s:o}", "memory_bytes", json_of(machine_whole_bytes("")),
+                     "processors", json_integer(sysconf(_SC_NPROCESSORS_ONLN)), "kernel",
+                     json_text(uname(&name) == 0 ? name.release : ""));
+}
+
+/* "2026-11-25T18:30:00Z" */
+static json_t *build_start_time(const struct summary *summary)
+{
+    char text[32];
+    struct tm parts;
+    time_t at = time(NULL) - (time_t)(summary->run->wall_ns / 1000000000u);
+
+    if (gmtime_r(&at, &parts) == NULL || strftime(text, sizeof text, "%FT%TZ", &parts) == 0)
+        return json_null();
+    return json_string(text);
+}
+
+static json_t *build_json(const struct summary *summary)
+{
+    json_t *json = json_object();
+    int bad = 0;
+
+    SET("format", json_string(SUMMARY_FORMAT));
+    SET("format_version", json_integer(SUMMARY_FORMAT_VERSION));
+    SET("version", json_string(QUIRE_VERSION));
+    SET("started", build_start_time(summary));
+    SET("command", json_text_list(summary->options->command));
+    SET("options", build_options(summary));
+    SET("machine", build_machine());
+    bad |= set_memory(summary, json) | set_counts(summary, json) | set_end(summary, json);
+    SET("process_list", sampler_processes(summary->sampler));
+    SET("timeline", sampler_timeline(summary->sampler));
     if (bad) {
         json_decref(json);
         return NULL;
     }
     return json;
 }
+
+#undef SET
 
 int summary_write_json(const struct summary *summary, const char *path)
 {

@@ -5,15 +5,26 @@
 
 #include "base/control.h"
 #include "cli/launch.h"
+#include "cli/options.h"
+#include "cli/sampler.h"
 
 #include <stdio.h>
+
+/*
+ * Of the JSON, as docs/stats.md describes it. The version goes up when a key changes its meaning or
+ * goes; a new key alone does not change it.
+ */
+#define SUMMARY_FORMAT "quire-run"
+#define SUMMARY_FORMAT_VERSION 1
 
 struct summary {
     const struct control *control;
     struct control_stats totals; /* of all processes, living and gone */
+    const struct run_options *options;
     const struct launch_result *run;
-    int exit_status;            /* of `quire run` */
-    const char *swap_directory; /* NULL: none */
+    const struct sampler *sampler; /* NULL: no JSON is written */
+    int exit_status;               /* of `quire run` */
+    const char *swap_directory;    /* NULL: none */
 };
 
 void summary_print(const struct summary *summary, FILE *to);

@@ -140,6 +140,7 @@ void budget_charge_tables(void)
     charge_unshared_pool((int64_t)counts.pool_shared_pages);
     charge_to(CONTROL_POOL, &pager.pool_charged, (int64_t)counts.pool_pages);
     charge_to(CONTROL_FILE, &pager.file_charged, (int64_t)(counts.file_held_bytes >> 12));
+    atomic_store_explicit(&pager.self->stored_pages, pager.table.n_stored, memory_order_relaxed);
 }
 
 bool budget_is_tight(void)

@@ -471,6 +471,10 @@ void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
     uint64_t duration = sys_now_ns() - start;
     control_count(&pager.self->stats.fault_ns, duration);
     control_count(&pager.self->stats.latency[control_latency_bucket(duration)], 1);
+    if (page < pager.heap_pages)
+        control_heat(pager.control, CONTROL_ZONE_HEAP, page);
+    else
+        control_heat(pager.control, CONTROL_ZONE_MAPPINGS, page - pager.heap_pages);
     atomic_fetch_add(n_served, 1);
     wake(waiters);
 }

@@ -182,6 +182,7 @@ static void adopt_slot(void)
     pager.slot = (unsigned)forking.child_slot;
     pager.self = &pager.control->slot[pager.slot];
     control_adopt(pager.control, pager.slot);
+    pager_tell_arena();
     charge_inherited();
 }
 

@@ -50,6 +50,7 @@ struct pager {
     uint32_t n_pages;
     uint32_t heap_pages;       /* the arena's first part is the heap's, the rest the mappings' */
     uint32_t heap_committed;   /* L: heap pages below are readable and writable */
+    uint32_t maps_end;         /* L: pages of the mappings' part below which some was used */
     struct quire_buddy *buddy; /* L */
 
     struct lock pass;
@@ -125,6 +126,18 @@ bool pager_admit(struct pager_guard *guard, int64_t n_pages);
 
 /* L: munlocks what of the range is locked. */
 void pager_forget_locks(uint32_t page, uint32_t n_pages);
+
+/* Who looks from outside finds this process's arena, and what was ever used of it, by its slot. */
+void pager_tell_arena(void);
+static inline void pager_tell_used(void) /* L: heap_committed or maps_end has gone up */
+{
+    if (!pager.self)
+        return;
+    atomic_store_explicit(&pager.self->zone_end[CONTROL_ZONE_HEAP], pager.heap_committed,
+                          memory_order_relaxed);
+    atomic_store_explicit(&pager.self->zone_end[CONTROL_ZONE_MAPPINGS], pager.maps_end,
+                          memory_order_relaxed);
+}
 
 /* Moves the contents of pages to others, whose contents are worthless (runs.c, maps.c). */
 void pager_move_contents(uint32_t from, uint32_t to, uint32_t n_pages);

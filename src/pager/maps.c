@@ -84,6 +84,15 @@ static uint32_t flags_of(int prot)
     return access | ((uint32_t)prot << REGION_PROT_SHIFT & REGION_PROT_MASK);
 }
 
+/* L. */
+static void count_used(uint32_t end)
+{
+    if (end - pager.heap_pages <= pager.maps_end)
+        return;
+    pager.maps_end = end - pager.heap_pages;
+    pager_tell_used();
+}
+
 static void *map_locked(struct pager_guard *guard, uint32_t n_pages, int prot)
 {
     quire_page page;
@@ -96,6 +105,7 @@ static void *map_locked(struct pager_guard *guard, uint32_t n_pages, int prot)
         goto take_back_charge;
     if (flags && sys_mprotect(page_address(page), bytes_of(n_pages), prot) < 0)
         goto clear_region;
+    count_used(page + n_pages);
     return page_address(page);
 
 clear_region:
@@ -322,7 +332,9 @@ static bool grow_in_place(const struct region *region, uint32_t page, uint32_t n
             (void)regions_clear(&pager.regions, more, n_more);
             grown = false;
         }
-        if (!grown)
+        if (grown)
+            count_used(more + n_more);
+        else
             free_pages(more, n_more);
     }
     pager_leave(&guard);

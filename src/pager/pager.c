@@ -64,6 +64,14 @@ static int init_buddy(void)
     return metadata ? quire_buddy_init(&config, metadata, n_bytes, &pager.buddy) : -ENOMEM;
 }
 
+void pager_tell_arena(void)
+{
+    pager_tell_used();
+    atomic_store(&pager.self->zone_base[CONTROL_ZONE_HEAP], (uint64_t)(uintptr_t)pager.base);
+    atomic_store(&pager.self->zone_base[CONTROL_ZONE_MAPPINGS],
+                 (uint64_t)(uintptr_t)page_address(pager.heap_pages));
+}
+
 int pager_init(struct control *control, pager_scrub scrub)
 {
     pager.scrub = scrub;
@@ -82,6 +90,7 @@ int pager_init(struct control *control, pager_scrub scrub)
     pager.control = control;
     pager.slot = (unsigned)slot;
     pager.self = &control->slot[slot];
+    pager_tell_arena();
     return 0;
 }
 

@@ -99,6 +99,7 @@ static bool commit(uint32_t end)
     if (sys_mprotect(page_address(pager.heap_committed), n_bytes, PROT_READ | PROT_WRITE) < 0)
         return false;
     pager.heap_committed = to;
+    pager_tell_used();
     return true;
 }
 

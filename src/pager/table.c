@@ -16,6 +16,7 @@
  *   T4  nothing is used at or above `highest`
  *   T5  charged_bytes == the pages of memory that were ever written to: of groups those below
  *       n_opened; of the index and of n_used those that the flags in n_used tell of
+ *   T6  n_stored == entries whose state is STORED
  *
  * Memory that was touched stays: a table that was large once is used again before it grows.
  */
@@ -148,6 +149,8 @@ void table_set(struct table *table, uint32_t page, page_entry entry)
     if (before == 0)
         word = count_in(table, page);
     *table_entry(table, word, page) = entry;
+    table->n_stored += (page_state(entry) == PAGE_STORED); /* T6 */
+    table->n_stored -= (page_state(before) == PAGE_STORED);
     if (entry == 0)
         count_out(table, page, word);
 }
@@ -184,6 +187,7 @@ struct tally {
     uint32_t n_groups;
     uint64_t numbers; /* the sum of a hash of the groups' numbers: T3 */
     size_t n_pages;   /* of metadata, of the index and of n_used */
+    uint32_t n_stored;
 };
 
 static int wrong(unsigned invariant, uint32_t page, const char *what)
@@ -214,8 +218,11 @@ static int check_group(const struct table *table, uint32_t page, struct tally *t
         return 0;
     if (word >> TABLE_COUNT_BITS >= table->n_opened)
         return wrong(3, page, "its group does not exist");
-    for (uint32_t i = 0; i < TABLE_GROUP_PAGES; i++)
-        n_used += *table_entry(table, word, page + i) != 0;
+    for (uint32_t i = 0; i < TABLE_GROUP_PAGES; i++) {
+        page_entry entry = *table_entry(table, word, page + i);
+        n_used += entry != 0;
+        tally->n_stored += page_state(entry) == PAGE_STORED;
+    }
     if (n_used == 0 || n_used != (word & TABLE_COUNT_MASK))
         return wrong(2, page, "the count of its group is not that of the entries");
     tally_group(tally, word >> TABLE_COUNT_BITS);
@@ -278,6 +285,8 @@ int table_validate(const struct table *table)
         tally_group(&expected, number);
     if (tally.n_groups != expected.n_groups || tally.numbers != expected.numbers)
         return wrong(3, 0, "a group is named twice, or lost");
+    if (tally.n_stored != table->n_stored)
+        return wrong(6, 0, "the count of stored pages is not that of the entries");
     tally.n_pages += ((size_t)table->n_opened + GROUPS_PER_PAGE - 1) / GROUPS_PER_PAGE;
     return tally.n_pages * SYS_PAGE_SIZE == table->charged_bytes
                ? 0

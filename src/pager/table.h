@@ -77,6 +77,7 @@ struct table {
     _Atomic uint32_t *index; /* number << TABLE_COUNT_BITS | count */
     uint16_t *n_used;
     uint32_t n_pages;
+    uint32_t n_stored;    /* entries that are STORED */
     uint32_t highest;     /* no entry was ever set at or above it */
     uint32_t n_opened;    /* groups from the start that were ever used */
     uint32_t free_group;  /* number + 1; 0: there is none */

@@ -88,11 +88,11 @@ class Help(unittest.TestCase):
             result = call(*words)
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.assertTrue(result.stdout.startswith("Usage: quire COMMAND [OPTION...]\n"))
-            for command in ("run", "slabs", "doctor", "partition"):
+            for command in ("run", "report", "slabs", "doctor", "partition"):
                 self.assertRegex(result.stdout, rf"(?m)^  {command} ")
 
     def test_help_of_a_command(self):
-        for command in ("run", "slabs", "doctor", "partition"):
+        for command in ("run", "report", "slabs", "doctor", "partition"):
             ways = [call("help", command), call(command, "--help"), call(command, "-h")]
             self.assertEqual([way.returncode for way in ways], [0, 0, 0])
             self.assertEqual(len({way.stdout for way in ways}), 1)
@@ -132,7 +132,7 @@ class Documented(unittest.TestCase):
     """Every option that --help lists stands in the manual page and in the completions."""
 
     def test_options(self):
-        for command in ("run", "slabs", "doctor", "partition"):
+        for command in ("run", "report", "slabs", "doctor", "partition"):
             options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", call("help", command).stdout
                                      .split("\n\n")[1]))
             self.assertIn("--help", options)
@@ -155,7 +155,7 @@ class Documented(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("man"), "no man here")
     def test_manual_pages_are_clean(self):
-        for page in ("quire", "quire-run", "quire-slabs", "quire-doctor",
+        for page in ("quire", "quire-run", "quire-report", "quire-slabs", "quire-doctor",
                      "quire-partition"):
             result = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z",
                                      f"{ROOT}/man/{page}.1"], capture_output=True, check=True)
@@ -174,6 +174,7 @@ class Documented(unittest.TestCase):
         self.assertIn("python3", complete("quire", "run", "--ram", "1G", "python"))
         self.assertEqual(complete("quire", "doctor", "--j"), ["--json"])
         self.assertEqual(complete("quire", "slabs", "--sort", "f"), ["fill"])
+        self.assertEqual(complete("quire", "report", "--o"), ["--output"])
 
     def test_completions_parse(self):
         for shell, file in (("zsh", "_quire"), ("fish", "quire.fish")):
@@ -502,7 +503,7 @@ class Stats(InDirectory):
         self.assertEqual(set(figures["faults"]),
                          {"first_touch", "staging", "ram", "file", "same_filled", "copy",
                           "first_write"})
-        self.assertEqual(set(figures["fault_wait"]), {"mean_ns", "p99_ns", "total_ns"})
+        self.assertEqual(set(figures["fault_wait"]), {"mean_ns", "p50_ns", "p99_ns", "total_ns", "histogram"})
         for key in ("peak_held_bytes", "peak_resident_bytes", "peak_staged_bytes",
                     "peak_compressed_bytes", "peak_file_bytes", "evictions", "dropped_dead_pages",
                     "same_filled_pages", "unmanaged_rss_bytes", "user_seconds", "system_seconds"):

@@ -170,6 +170,9 @@ static void check_that_damage_is_seen(void)
     table.charged_bytes += SYS_PAGE_SIZE;
     REQUIRE(table_validate(&table) != 0); /* T5 */
     table.charged_bytes -= SYS_PAGE_SIZE;
+    table.n_stored++;
+    REQUIRE(table_validate(&table) != 0); /* T6 */
+    table.n_stored--;
     REQUIRE(table_validate(&table) == 0);
 }
 

@@ -464,6 +464,26 @@ static void quantiles_are_the_buckets_upper_ends(void **state)
     assert_int_equal(control_latency_quantile_ns(&stats, 1000), control_latency_bound_ns(80));
 }
 
+static void heat_counts_faults_by_place(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    struct control *control = run.control;
+    control_heat(control, CONTROL_ZONE_HEAP, 0);
+    control_heat(control, CONTROL_ZONE_HEAP, CONTROL_HEAT_PAGES - 1);
+    assert_int_equal(control->heat_end[CONTROL_ZONE_HEAP], 1);
+    control_heat(control, CONTROL_ZONE_HEAP, 5 * CONTROL_HEAT_PAGES);
+    control_heat(control, CONTROL_ZONE_HEAP, 3 * CONTROL_HEAT_PAGES);
+    assert_int_equal(control->heat[CONTROL_ZONE_HEAP][0], 2);
+    assert_int_equal(control->heat[CONTROL_ZONE_HEAP][5], 1);
+    assert_int_equal(control->heat_end[CONTROL_ZONE_HEAP], 6);
+    assert_int_equal(control->heat_end[CONTROL_ZONE_MAPPINGS], 0);
+    control_heat(control, CONTROL_ZONE_MAPPINGS, UINT32_MAX); /* beyond: the last counter */
+    assert_int_equal(control->heat[CONTROL_ZONE_MAPPINGS][CONTROL_HEAT_COUNTERS - 1], 1);
+    assert_int_equal(control->heat_end[CONTROL_ZONE_MAPPINGS], CONTROL_HEAT_COUNTERS);
+    destroy(&run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +508,7 @@ int main(void)
         cmocka_unit_test(each_duration_lies_in_its_bucket),
         cmocka_unit_test(four_buckets_make_a_power_of_two),
         cmocka_unit_test(quantiles_are_the_buckets_upper_ends),
+        cmocka_unit_test(heat_counts_faults_by_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
