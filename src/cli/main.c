@@ -31,6 +31,7 @@ static const struct command {
      "Tell what this machine allows, and how to open the rest"},
     {"partition", "quire partition", cli_partition,
      "Replay a trace of requests against placement policies"},
+    {"free", "quire free", cli_free, "Show the system's memory, and explain it"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
