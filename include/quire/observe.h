@@ -142,6 +142,31 @@ struct quire_observe_pressure {
 int quire_observe_pressure(struct quire_observe *observe, struct quire_observe_pressure *pressure)
     __attribute__((warn_unused_result));
 
+/* ---- what happened between two samples ---- */
+
+struct quire_observe_rates { /* a second; NaN where a figure is not known */
+    double seconds;          /* between the samples */
+    double minor_faults, major_faults;
+    double swapped_in, swapped_out, read_in, written_out;                        /* bytes */
+    double scanned, reclaimed, scanned_direct, scanned_kswapd, reclaimed_direct; /* pages */
+    double direct_stalls, refaults, compact_stalls, compact_fails;
+    double oom_kills; /* not a second: between the samples */
+    double huge_faults, huge_fallbacks;
+    double interrupts, context_switches;
+    double cpu_user, cpu_system, cpu_idle, cpu_iowait, cpu_steal; /* per cent */
+    double memory_some, memory_full, io_some, io_full, cpu_some;  /* per cent of the time */
+};
+
+/*
+ * The rates from one sample to a later one; `before` and `pressure_before` NULL: since boot.
+ * Counters that went back, as of a machine that was restored, count as 0.
+ */
+void quire_observe_rates(const struct quire_observe_counters *before,
+                         const struct quire_observe_counters *after,
+                         const struct quire_observe_pressure *pressure_before,
+                         const struct quire_observe_pressure *pressure_after,
+                         struct quire_observe_rates *rates);
+
 /* ---- compressed swap, and settings ---- */
 
 struct quire_observe_zram {  /* the sum over the devices */
