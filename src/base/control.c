@@ -91,6 +91,42 @@ int control_attach(const char *path, struct control **control)
     return error;
 }
 
+static bool is_block(int fd)
+{
+    struct {
+        uint64_t magic;
+        uint32_t version, swap_space_offset;
+        uint64_t total_bytes;
+    } header;
+    char last;
+    /* all of it is there: a file that is shorter than it says would end its reader by SIGBUS */
+    return sys_pread(fd, &header, sizeof header, 0) == sizeof header && header.magic == MAGIC &&
+           header.version == VERSION && header.total_bytes >= sizeof(struct control) &&
+           sys_pread(fd, &last, 1, (off_t)sizeof(struct control) - 1) == 1;
+}
+
+int control_view(const char *path, const struct control **result)
+{
+    int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd;
+    int error = is_block(fd) ? 0 : -EPROTO;
+    void *control = NULL;
+    if (error == 0)
+        control = sys_mmap(NULL, sizeof(struct control), PROT_READ, MAP_SHARED, fd, 0);
+    sys_close(fd);
+    if (error == 0 && sys_is_error(control))
+        error = sys_error(control);
+    if (error == 0)
+        *result = control;
+    return error;
+}
+
+void control_unview(const struct control *control)
+{
+    sys_munmap((void *)(uintptr_t)control, sizeof *control);
+}
+
 void *control_swap_space(const struct control *control)
 {
     return control->swap_space_offset ? (char *)(uintptr_t)control + control->swap_space_offset

@@ -168,6 +168,13 @@ int control_create(const struct control_options *options, size_t extra_bytes,
  */
 int control_attach(const char *path, struct control **control);
 
+/*
+ * Maps the block read-only, without what lies behind the slots, for who is outside of the run. Undo
+ * it by control_unview(). Errors as above.
+ */
+int control_view(const char *path, const struct control **control);
+void control_unview(const struct control *control);
+
 /* The memory behind the slots, or NULL. */
 void *control_swap_space(const struct control *control);
 

@@ -32,6 +32,9 @@ static const struct command {
      "Tell what this machine allows, and how to open the rest"},
     {"partition", "quire partition", cli_partition,
      "Replay a trace of requests against placement policies"},
+    {"free", "quire free", cli_free, "Show the system's memory, and explain it"},
+    {"vmstat", "quire vmstat", cli_vmstat, "Show faults, swapping, reclaim and pressure over time"},
+    {"ps", "quire ps", cli_ps, "Show the memory of processes"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

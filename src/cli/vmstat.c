@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmstat: `quire vmstat [DELAY [COUNT]]`. What memory does, line by line; the first line is the
+ * average since boot, as vmstat(8) has it.
+ *
+ * The columns are a table: heading, what it shows, and where that is in a sample or in the rates.
+ * Exit status 0; 1 when it can't be read, 125 for a bad command line.
+ */
+#include "cli/cli.h"
+#include "cli/figures.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define DEFAULT_ROWS 24 /* between headings, where the terminal does not say */
+
+struct vmstat_options {
+    struct figure_options common;
+    uint64_t delay_ms;   /* 0: once */
+    unsigned long count; /* 0: for ever */
+};
+
+struct line { /* all that the columns point into */
+    struct quire_observe_memory memory;
+    struct quire_observe_counters counters;
+    struct quire_observe_pressure pressure;
+    struct quire_observe_rates rates;
+    uint64_t used, cache, swap_used;
+};
+
+enum kind { COUNT, SIZE, RATE, SIZE_RATE, PERCENT, TIMES };
+
+static const struct column {
+    const char *group, *heading, *key;
+    enum kind kind;
+    size_t offset;
+    int width;
+} columns[] = {
+#define OF(group, heading, key, kind, member, width)                    \
+    {                                                                   \
+        group, heading, key, kind, offsetof(struct line, member), width \
+    }
+    OF("procs", "r", "running", COUNT, counters.running, 2),
+    OF("procs", "b", "blocked", COUNT, counters.blocked, 2),
+    OF("memory", "used", "used_bytes", SIZE, used, 5),
+    OF("memory", "free", "free_bytes", SIZE, memory.free, 5),
+    OF("memory", "cache", "cache_bytes", SIZE, cache, 5),
+    OF("memory", "avail", "available_bytes", SIZE, memory.available, 5),
+    OF("memory", "swap", "swap_used_bytes", SIZE, swap_used, 5),
+    OF("swap/s", "in", "swap_in_bytes_a_second", SIZE_RATE, rates.swapped_in, 5),
+    OF("swap/s", "out", "swap_out_bytes_a_second", SIZE_RATE, rates.swapped_out, 5),
+    OF("blocks/s", "in", "block_in_bytes_a_second", SIZE_RATE, rates.read_in, 5),
+    OF("blocks/s", "out", "block_out_bytes_a_second", SIZE_RATE, rates.written_out, 5),
+    OF("faults/s", "minor", "minor_faults_a_second", RATE, rates.minor_faults, 6),
+    OF("faults/s", "major", "major_faults_a_second", RATE, rates.major_faults, 5),
+    OF("reclaim/s", "scan", "scanned_pages_a_second", RATE, rates.scanned, 5),
+    OF("reclaim/s", "freed", "reclaimed_pages_a_second", RATE, rates.reclaimed, 5),
+    OF("reclaim/s", "direct", "direct_scanned_pages_a_second", RATE, rates.scanned_direct, 6),
+    OF("reclaim/s", "stall", "direct_stalls_a_second", RATE, rates.direct_stalls, 5),
+    OF("reclaim/s", "refault", "refaults_a_second", RATE, rates.refaults, 7),
+    OF("other", "compact", "compact_stalls_a_second", RATE, rates.compact_stalls, 7),
+    OF("other", "oom", "oom_kills", TIMES, rates.oom_kills, 3),
+    OF("stalled %", "mem", "memory_some_percent", PERCENT, rates.memory_some, 5),
+    OF("stalled %", "full", "memory_full_percent", PERCENT, rates.memory_full, 5),
+    OF("stalled %", "io", "io_some_percent", PERCENT, rates.io_some, 5),
+    OF("cpu %", "us", "cpu_user_percent", PERCENT, rates.cpu_user, 4),
+    OF("cpu %", "sy", "cpu_system_percent", PERCENT, rates.cpu_system, 4),
+    OF("cpu %", "id", "cpu_idle_percent", PERCENT, rates.cpu_idle, 5),
+    OF("cpu %", "wa", "cpu_iowait_percent", PERCENT, rates.cpu_iowait, 4),
+    OF("cpu %", "st", "cpu_steal_percent", PERCENT, rates.cpu_steal, 4),
+#undef OF
+};
+#define N_COLUMNS (sizeof columns / sizeof columns[0])
+
+static bool is_rate(const struct column *column)
+{
+    return column->kind != COUNT && column->kind != SIZE;
+}
+
+static uint64_t figure_of(const struct line *line, const struct column *column)
+{
+    return *(const uint64_t *)(const void *)((const char *)line + column->offset);
+}
+
+static double rate_of(const struct line *line, const struct column *column)
+{
+    return *(const double *)(const void *)((const char *)line + column->offset);
+}
+
+static const char *cell(const struct line *line, const struct column *column, bool exact,
+                        struct figure_text *text)
+{
+    if (!is_rate(column))
+        return column->kind == SIZE ? figure_short(figure_of(line, column), exact, text)
+                                    : figure_count(figure_of(line, column), text);
+    double rate = rate_of(line, column);
+    if (isnan(rate))
+        return "-";
+    switch (column->kind) {
+    case SIZE_RATE:
+        return figure_short((uint64_t)(rate + 0.5), exact, text);
+    case PERCENT:
+        snprintf(text->buffer, sizeof text->buffer, "%.1f", rate);
+        return text->buffer;
+    case TIMES:
+        snprintf(text->buffer, sizeof text->buffer, "%.0f", rate);
+        return text->buffer;
+    default:
+        return figure_rate(rate, text);
+    }
+}
+
+/* "-----memory-----" over the columns of a group. */
+static void print_groups(int extra)
+{
+    for (size_t first = 0, end; first < N_COLUMNS; first = end) {
+        int width = -1, n = (int)strlen(columns[first].group);
+        for (end = first; end < N_COLUMNS && columns[end].group == columns[first].group; end++)
+            width += columns[end].width + 1 + (columns[end].kind == SIZE ? extra : 0);
+        int left = width > n ? (width - n) / 2 : 0, right = width > n ? width - n - left : 0;
+        static const char dashes[] = "----------------------------------------------------------"
+                                     "----------------------------------------------------------";
+        printf("%s%.*s%.*s%.*s", first > 0 ? " " : "", left, dashes, width < n ? width : n,
+               columns[first].group, right, dashes);
+    }
+    putchar('\n');
+}
+
+static void print_headings(bool exact)
+{
+    int extra = exact ? 9 : 0;
+
+    print_groups(extra);
+    for (size_t i = 0; i < N_COLUMNS; i++)
+        printf("%s%*s", i > 0 ? " " : "", columns[i].width + (columns[i].kind == SIZE ? extra : 0),
+               columns[i].heading);
+    putchar('\n');
+}
+
+static void print_line(const struct line *line, bool exact)
+{
+    for (size_t i = 0; i < N_COLUMNS; i++)
+        printf("%s%*s", i > 0 ? " " : "",
+               columns[i].width + (exact && columns[i].kind == SIZE ? 9 : 0),
+               cell(line, &columns[i], exact, FIGURE));
+    putchar('\n');
+}
+
+static bool print_json(const struct line *line, bool is_since_boot)
+{
+    json_t *json = json_pack("{s:s, s:b, s:f}", "schema", "quire.vmstat/1", "since_boot",
+                             is_since_boot, "seconds", line->rates.seconds);
+
+    for (size_t i = 0; i < N_COLUMNS; i++) {
+        const struct column *column = &columns[i];
+        double rate = is_rate(column) ? rate_of(line, column) : 0;
+        json_object_set_new(json, column->key,
+                            !is_rate(column) ? figure_json(figure_of(line, column))
+                            : isnan(rate)    ? json_null()
+                                             : json_real(rate));
+    }
+    return figures_print_json(json, true);
+}
+
+static int read_line(struct quire_observe *observe, const struct line *before, struct line *line)
+{
+    int error = quire_observe_memory(observe, &line->memory);
+
+    if (error == 0)
+        error = quire_observe_counters(observe, &line->counters);
+    if (error == 0)
+        error = quire_observe_pressure(observe, &line->pressure);
+    if (error < 0)
+        return error;
+    quire_observe_rates(before != NULL ? &before->counters : NULL, &line->counters,
+                        before != NULL ? &before->pressure : NULL, &line->pressure, &line->rates);
+    line->used = quire_observe_used(&line->memory);
+    line->cache = quire_observe_cache(&line->memory);
+    line->swap_used = quire_observe_known(line->memory.swap_free)
+                          ? line->memory.swap_total - line->memory.swap_free
+                          : line->memory.swap_free;
+    return 0;
+}
+
+static unsigned terminal_rows(void)
+{
+    struct winsize size;
+
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row < 4)
+        return DEFAULT_ROWS;
+    return size.ws_row - 3u;
+}
+
+static int run(struct quire_observe *observe, const struct vmstat_options *options)
+{
+    struct line lines[2];
+    uint64_t n = 0;
+
+    for (;; n++) {
+        struct line *line = &lines[n % 2];
+        int error = read_line(observe, n > 0 ? &lines[(n + 1) % 2] : NULL, line);
+        if (error < 0)
+            return figures_failed(observe, error);
+        if (options->common.as_json) {
+            if (!print_json(line, n == 0))
+                return CLI_EXIT_FAILED;
+        } else {
+            if (n % terminal_rows() == 0)
+                print_headings(options->common.exact);
+            print_line(line, options->common.exact);
+        }
+        fflush(stdout);
+        if (options->delay_ms == 0 || (options->count > 0 && n + 1 >= options->count) ||
+            ferror(stdout) || !figures_sleep_ms(options->delay_ms))
+            return EXIT_SUCCESS;
+    }
+}
+
+static const struct argp_option option_list[] = {
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
+    {0},
+};
+
+static const char documentation[] =
+    "Show run queue, memory, swapping, block I/O, faults, reclaim, compaction, OOM kills, and how "
+    "much time was lost waiting for memory. The first line is the average since boot; then comes a "
+    "line every DELAY seconds, COUNT lines in all."
+    "\v"
+    "Sizes are bytes, in K, M and G; all rates are a second. r and b: processes that run, that "
+    "wait "
+    "for I/O. faults: minor ones need no device, major ones do. reclaim: pages looked at, freed, "
+    "looked at by those who needed them themselves (direct), how often that made an allocation "
+    "wait "
+    "(stall), and pages that came back soon after they were dropped (refault). stalled: the part "
+    "of the time that some, or all (full), processes waited.\n"
+    "\n"
+    "Examples:\n"
+    "  quire vmstat\n"
+    "  quire vmstat 1        a line a second, until ^C\n"
+    "  quire vmstat 0.5 10 --json\n"
+    "\n"
+    "Exit status:\n"
+    "  0    the figures were printed\n"
+    "  1    they can't be read; a message says why\n"
+    "  125  the command line can't be understood";
+
+static void parse_argument(const char *argument, struct argp_state *state)
+{
+    struct vmstat_options *options = state->input;
+    char *end;
+
+    if (state->arg_num == 0) {
+        options->delay_ms = figures_parse_seconds(argument);
+        if (options->delay_ms == 0)
+            argp_error(state, "'%s' is no delay: a number of seconds, from 0.001 to 86400",
+                       argument);
+    } else if (state->arg_num == 1) {
+        errno = 0;
+        options->count = strtoul(argument, &end, 10);
+        if (errno != 0 || *argument < '0' || *argument > '9' || *end != '\0' || options->count == 0)
+            argp_error(state, "'%s' is no count: a whole number above 0", argument);
+    } else {
+        argp_error(state, "'%s': `quire vmstat' takes a delay and a count, no more", argument);
+    }
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct vmstat_options *options = state->input;
+
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->common;
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        return 0;
+    case ARGP_KEY_ARG:
+        parse_argument(argument, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int cli_vmstat(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&figures_argp, 0, NULL, 0}, {0}};
+    static const struct argp parser = {.options = option_list,
+                                       .parser = parse_option,
+                                       .args_doc = "[DELAY [COUNT]]",
+                                       .doc = documentation,
+                                       .children = children};
+    struct vmstat_options options = {.delay_ms = 0};
+
+    argp_err_exit_status = CLI_EXIT_FAILED;
+    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
+        return CLI_EXIT_FAILED;
+    struct quire_observe *observe = figures_open(&options.common);
+    if (observe == NULL)
+        return EXIT_FAILURE;
+    figures_catch_signals();
+    int status = run(observe, &options);
+    quire_observe_close(observe);
+    return status;
+}

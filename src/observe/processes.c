@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * processes: all processes, sample after sample.
+ *
+ *   /proc ── readdir ── numbers, sorted ──┐
+ *                                         merge by pid ── process_read ── list, rates
+ *   tracked: what the last sample knew ───┘                    '-- tracked of the next sample
+ *
+ * Invariants
+ *   T1  tracked is sorted by pid, each pid once
+ *   T2  the descriptors kept are at most max_kept: half of what the process may have open
+ *
+ * A command is read again when the process's name changes, and every COMMAND_EVERY samples because
+ * a program may change its arguments.
+ */
+#include "observe/processes.h"
+
+#include "base/sys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define COMMAND_EVERY 16
+
+struct process_table {
+    struct tracked *tracked, *next; /* the last sample's, the one to come */
+    size_t n_tracked, tracked_room, n_next, next_room;
+    struct quire_observe_process *list;
+    size_t list_room;
+    int *pids;
+    size_t pids_room, n_pids;
+    size_t n_kept, max_kept;
+    unsigned n_samples;
+};
+
+static void forget(struct process_table *table, struct tracked *tracked)
+{
+    if (tracked->stat_fd >= 0) {
+        sys_close(tracked->stat_fd);
+        table->n_kept--;
+    }
+    free(tracked->command);
+}
+
+void processes_free(struct process_table *table)
+{
+    if (table == NULL)
+        return;
+    for (size_t i = 0; i < table->n_tracked; i++)
+        forget(table, &table->tracked[i]);
+    free(table->tracked);
+    free(table->next);
+    free(table->list);
+    free(table->pids);
+    free(table);
+}
+
+static struct process_table *table_of(struct quire_observe *observe)
+{
+    struct rlimit limit;
+
+    if (observe->processes == NULL) {
+        observe->processes = calloc(1, sizeof *observe->processes);
+        if (observe->processes == NULL)
+            return NULL;
+    }
+    /* looked at each time: the caller may have raised it */
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        observe->processes->max_kept = limit.rlim_cur > (rlim_t)1 << 20 ? (size_t)1 << 19
+                                                                        : limit.rlim_cur / 2;
+    return observe->processes;
+}
+
+static int parse_pid(const char *name)
+{
+    long pid = 0;
+
+    for (; *name >= '0' && *name <= '9'; name++) {
+        pid = pid * 10 + (*name - '0');
+        if (pid > INT_MAX)
+            return 0;
+    }
+    return *name == '\0' ? (int)pid : 0;
+}
+
+static int compare_pids(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static int list_pids(struct quire_observe *observe, struct process_table *table)
+{
+    int fd = sys_openat(observe->root_fd, "proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+    bool is_sorted = true;
+
+    if (directory == NULL) {
+        if (fd >= 0)
+            sys_close(fd);
+        return source_failed(observe, "proc", fd >= 0 ? -ENOMEM : fd);
+    }
+    table->n_pids = 0;
+    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        int pid = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? parse_pid(entry->d_name) : 0;
+        if (pid == 0)
+            continue;
+        if (!source_grow(&table->pids, &table->pids_room, table->n_pids + 1, sizeof(int))) {
+            closedir(directory);
+            return -ENOMEM;
+        }
+        is_sorted = is_sorted && (table->n_pids == 0 || table->pids[table->n_pids - 1] < pid);
+        table->pids[table->n_pids++] = pid;
+    }
+    closedir(directory);
+    if (!is_sorted) /* the kernel lists them in order; other file systems do not */
+        qsort(table->pids, table->n_pids, sizeof(int), compare_pids);
+    return 0;
+}
+
+/* Uptime in ms, or 0: what lives on has then no rate. */
+static uint64_t uptime_ms(struct quire_observe *observe)
+{
+    if (source_read_raw(observe, observe->root_fd, "proc/uptime") < 0)
+        return 0;
+    return (uint64_t)(strtod(observe->buffer, NULL) * 1000);
+}
+
+static double rate(uint64_t now, uint64_t then, double seconds)
+{
+    return seconds > 0 && quire_observe_known(now) && now >= then ? (double)(now - then) / seconds
+                                                                  : 0;
+}
+
+/* Since the sample before, else since the start of the process. */
+static void settle_rates(struct tracked *tracked, uint64_t now_ns, uint64_t uptime,
+                         struct quire_observe_process *process)
+{
+    if (tracked->at_ns != 0 && tracked->start_ms == process->start_ms) {
+        double seconds = (double)(now_ns - tracked->at_ns) / 1e9;
+        process->minor_rate = rate(process->minor_faults, tracked->minor_faults, seconds);
+        process->major_rate = rate(process->major_faults, tracked->major_faults, seconds);
+    } else if (uptime > process->start_ms) {
+        double seconds = (double)(uptime - process->start_ms) / 1e3;
+        process->minor_rate = rate(process->minor_faults, 0, seconds);
+        process->major_rate = rate(process->major_faults, 0, seconds);
+    }
+    tracked->start_ms = process->start_ms;
+    tracked->minor_faults = process->minor_faults;
+    tracked->major_faults = process->major_faults;
+    tracked->at_ns = now_ns;
+}
+
+static bool is_denied(const struct quire_observe_process *process)
+{
+    return process->rss == QUIRE_OBSERVE_DENIED || process->pss == QUIRE_OBSERVE_DENIED ||
+           process->swap == QUIRE_OBSERVE_DENIED || process->io_read_calls == QUIRE_OBSERVE_DENIED;
+}
+
+/* Takes the process over into the next sample's tracked. False: no memory. */
+static bool follow(struct process_table *table, const struct tracked *tracked)
+{
+    if (!source_grow(&table->next, &table->next_room, table->n_next + 1, sizeof *table->next))
+        return false;
+    table->next[table->n_next++] = *tracked;
+    return true;
+}
+
+static int sample_one(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
+                      uint64_t uptime, struct quire_observe_processes *processes)
+{
+    struct process_table *table = observe->processes;
+    bool was_kept = tracked->stat_fd >= 0;
+
+    if (!source_grow(&table->list, &table->list_room, processes->n + 1, sizeof *table->list))
+        return -ENOMEM;
+    if ((unsigned)tracked->pid % COMMAND_EVERY == table->n_samples % COMMAND_EVERY)
+        tracked->name[0] = '\0';
+    struct quire_observe_process *process = &table->list[processes->n];
+    int error = process_read(observe, tracked, parts, table->n_kept < table->max_kept, process);
+    table->n_kept += (size_t)(tracked->stat_fd >= 0) - (size_t)was_kept;
+    if (error < 0)
+        return error;
+    settle_rates(tracked, processes->at_ns, uptime, process);
+    processes->n_denied += is_denied(process);
+    processes->n++;
+    return 0;
+}
+
+static int sample_all(struct quire_observe *observe, unsigned parts,
+                      struct quire_observe_processes *processes)
+{
+    struct process_table *table = observe->processes;
+    uint64_t uptime = uptime_ms(observe);
+    size_t old = 0;
+    int error = 0;
+
+    for (size_t i = 0; i < table->n_pids; i++) {
+        struct tracked tracked = {.pid = table->pids[i], .stat_fd = -1};
+        while (old < table->n_tracked && table->tracked[old].pid < tracked.pid)
+            forget(table, &table->tracked[old++]);
+        if (old < table->n_tracked && table->tracked[old].pid == tracked.pid)
+            tracked = table->tracked[old++];
+        if (error == 0)
+            error = sample_one(observe, &tracked, parts, uptime, processes);
+        if (error == 0 && !follow(table, &tracked))
+            error = -ENOMEM;
+        if (error == -ESRCH)
+            processes->n_vanished++;
+        if (error < 0)
+            forget(table, &tracked);
+        error = error == -ESRCH ? 0 : error;
+    }
+    while (old < table->n_tracked)
+        forget(table, &table->tracked[old++]);
+    return error;
+}
+
+static void swap_tracked(struct process_table *table)
+{
+    struct tracked *spare = table->tracked;
+    size_t spare_room = table->tracked_room;
+
+    table->tracked = table->next;
+    table->tracked_room = table->next_room;
+    table->n_tracked = table->n_next;
+    table->next = spare;
+    table->next_room = spare_room;
+    table->n_next = 0;
+    table->n_samples++;
+}
+
+int quire_observe_processes(struct quire_observe *observe, unsigned parts,
+                            struct quire_observe_processes *processes)
+{
+    struct process_table *table = table_of(observe);
+
+    *processes = (struct quire_observe_processes){.at_ns = sys_now_ns()};
+    if (table == NULL)
+        return -ENOMEM;
+    int error = list_pids(observe, table);
+    if (error < 0)
+        return error;
+    error = sample_all(observe, parts, processes);
+    swap_tracked(table);
+    processes->list = table->list;
+    if (error == 0 && (parts & QUIRE_OBSERVE_RUNS))
+        runs_take(observe, table->list, processes->n);
+    return error;
+}
+
+int quire_observe_process(struct quire_observe *observe, int pid, unsigned parts,
+                          struct quire_observe_process *process)
+{
+    struct process_table *table = table_of(observe);
+    struct tracked tracked = {.pid = pid, .stat_fd = -1};
+
+    if (table == NULL)
+        return -ENOMEM;
+    if (pid <= 0)
+        return -ESRCH;
+    int error = process_read(observe, &tracked, parts, false, process);
+    if (error == 0)
+        settle_rates(&tracked, sys_now_ns(), uptime_ms(observe), process);
+    /* the command goes to a tracked process, or to one of its own, so that it outlives this call */
+    if (table->n_tracked == 0 && error == 0 && tracked.command != NULL &&
+        source_grow(&table->tracked, &table->tracked_room, 1, sizeof tracked)) {
+        table->tracked[table->n_tracked++] = tracked;
+        return 0;
+    }
+    for (size_t i = 0; error == 0 && i < table->n_tracked && tracked.command != NULL; i++) {
+        if (table->tracked[i].pid != pid && i + 1 < table->n_tracked)
+            continue;
+        free(table->tracked[i].command);
+        table->tracked[i].command = tracked.command;
+        table->tracked[i].name[0] = '\0'; /* to be read anew */
+        return 0;
+    }
+    free(tracked.command);
+    return error;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* processes: what an observer remembers of processes between samples. Private to src/observe. */
+#ifndef QUIRE_OBSERVE_PROCESSES_H
+#define QUIRE_OBSERVE_PROCESSES_H
+
+#include "observe/source.h"
+
+#define PROCESS_NO_ADJUST INT64_MIN
+
+struct tracked { /* one process, from sample to sample */
+    int pid;
+    int stat_fd; /* of /proc/PID/stat, -1: not kept */
+    bool is_seen;
+    uint64_t start_ms; /* tells a reused pid */
+    uint64_t minor_faults, major_faults, at_ns;
+    char *command; /* or NULL */
+    char name[64]; /* that the command was read under */
+};
+
+void processes_free(struct process_table *table);
+
+/*
+ * Reads one process. `tracked` is what is known of it, of whom stat_fd and command are renewed;
+ * `may_keep`: stat_fd may stay open. 0; -ESRCH: it has ended; -EBADMSG or another error with a
+ * message.
+ */
+int process_read(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
+                 bool may_keep, struct quire_observe_process *process);
+
+/* Fills in the columns of `quire run`; where there is no run, costs nothing. */
+void runs_take(struct quire_observe *observe, struct quire_observe_process *list, size_t n);
+
+#endif
