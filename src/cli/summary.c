@@ -11,6 +11,8 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/json_file.h"
+#include "policy/policy.h"
+#include "policy/prefetch.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -92,6 +94,14 @@ static const char *format_time(uint64_t ns, char *buffer, size_t n_bytes)
     return buffer;
 }
 
+/* An estimate from samples, see policy/prefetch.h. */
+static uint64_t prefetch_hits(const struct control_stats *totals)
+{
+    uint64_t n = load(&totals->prefetch_hits), all = load(&totals->prefetched);
+
+    return n < all ? n : all;
+}
+
 struct text { /* one formatted amount; as many as a line has can live side by side */
     char buffer[32];
 };
@@ -160,9 +170,9 @@ void summary_print(const struct summary *summary, FILE *to)
             TIME_TEXT(p99_wait_ns(summary)));
     fprintf(to,
             "  pages       %" PRIu64 " evicted, %" PRIu64 " dropped dead, %" PRIu64
-            " same-filled, %" PRIu64 " brought in ahead\n",
+            " same-filled, %" PRIu64 " brought in ahead (%" PRIu64 " of them used)\n",
             load(&totals->evictions), load(&totals->dropped_dead), load(&totals->same_filled),
-            load(&totals->prefetched));
+            load(&totals->prefetched), prefetch_hits(totals));
 }
 
 static json_t *json_of(uint64_t value)
@@ -213,6 +223,9 @@ static json_t *build_json(const struct summary *summary)
     SET("compressed_pages", json_of(load(&totals->stored_pages)));
     SET("written_pages", json_of(load(&totals->written_pages)));
     SET("prefetched_pages", json_of(load(&totals->prefetched)));
+    SET("prefetch_hits", json_of(prefetch_hits(totals)));
+    SET("policy", json_string(policy_name((enum policy_kind)control->options.policy)));
+    SET("prefetch", json_string(prefetch_name((enum prefetch_kind)control->options.prefetch)));
     SET("waits_for_room", json_of(load(&totals->waits_for_room)));
     SET("unmanaged_rss_bytes", json_of(unmanaged_bytes(summary)));
     SET("processes", json_of(load(&control->n_processes)));

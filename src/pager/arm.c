@@ -24,16 +24,7 @@
 #include <sys/mman.h>
 
 #define FEATURES ((uint64_t)UFFD_FEATURE_MOVE | UFFD_FEATURE_THREAD_ID)
-#define QUEUE_LEAST 4096
 #define POOL_MOST_BYTES ((size_t)1 << 40)
-
-static int init_queue(void)
-{
-    /* Twice what can be resident: at most half of the slots are stale when it is full. */
-    uint64_t capacity = (uint64_t)2
-                        << log2_ceil((size_t)control_budget(pager.control) + QUEUE_LEAST);
-    return fifo_open(&pager.queue, capacity);
-}
 
 static int open_swap(void)
 {
@@ -69,7 +60,7 @@ static int init_tables(void)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    int error = init_queue();
+    int error = pager_open_policy();
     if (!error)
         error = staging_init(&pager.staging, 2u << log2_ceil(marks.staging + 256));
     if (!error)
@@ -146,7 +137,7 @@ static bool is_foreign(uint32_t page)
 /* L. A present page is resident from now on. */
 static void take_over(uint32_t page, page_entry flags, uint64_t map)
 {
-    pager_make_resident(page);
+    pager_make_resident(page, POLICY_FIRST);
     if (pager.sees_writes && !(map & PAGEMAP_EXCLUSIVE))
         flags |= PAGE_SHARED;
     table_set(&pager.table, page, table_get(&pager.table, page) | flags);
