@@ -26,6 +26,12 @@
 #define FEATURES ((uint64_t)UFFD_FEATURE_MOVE | UFFD_FEATURE_THREAD_ID)
 #define POOL_MOST_BYTES ((size_t)1 << 40)
 
+static int init_queues(void)
+{
+    int error = pager_open_policy();
+    return error ? error : drop_behind_open(&pager.behind, (uint64_t)control_budget(pager.control));
+}
+
 static int open_swap(void)
 {
     char path[64];
@@ -60,7 +66,7 @@ static int init_tables(void)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    int error = pager_open_policy();
+    int error = init_queues();
     if (!error)
         error = staging_init(&pager.staging, 2u << log2_ceil(marks.staging + 256));
     if (!error)

@@ -11,7 +11,8 @@
  * is RESIDENT and CLEAN then, so the copy is what the page holds.
  *
  * Copies in the swap file are kept as long as the file has room, those that need no memory always.
- * One in RAM takes room that would serve a page better.
+ * One in RAM takes room that would serve a page better, unless the page is to leave at once: what
+ * a stream read ahead (policy/drop_behind.h).
  *
  * All of it under the pager's lock.
  */

@@ -91,6 +91,21 @@ static void add_victim(struct victims *victims, uint32_t page, uint64_t position
     victims->position[at] = position;
 }
 
+/* L. Who is to go next: what a stream left behind, else whom the policy names. */
+static bool next_victim(uint32_t *page, uint64_t *position)
+{
+    if (!drop_behind_pop(&pager.behind, (uint64_t)pager.n_resident, page))
+        return policy_next(&pager.policy, page, position);
+    page_entry entry = table_get(&pager.table, *page);
+    if (!(entry & PAGE_KEPT)) { /* it has changed, or gone */
+        *position = UINT64_MAX;
+        return true;
+    }
+    *position = page_payload(entry);
+    policy_remove(&pager.policy, *page, *position);
+    return true;
+}
+
 /*
  * L. Takes victims out of the policy's queues, in order of address. Pages that arrived together are
  * neighbours as a rule, and leave in one move. True: it has looked at some.
@@ -101,11 +116,11 @@ static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_r
     uint64_t position;
     victims->n = 0;
     while (victims->n < most_pages && n_runs < most_runs && n_looked < MOST_LOOKED &&
-           policy_next(&pager.policy, &page, &position)) {
+           next_victim(&page, &position)) {
         page_entry entry = table_get(&pager.table, page);
         if (page_state(entry) != PAGE_RESIDENT || page_payload(entry) != position ||
             entry & PAGE_BUSY)
-            continue; /* it is not there: can't be */
+            continue; /* it is none any more */
         n_looked++;
         if (pass_over(page, entry))
             continue;

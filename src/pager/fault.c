@@ -29,6 +29,9 @@
 
 #define TOUCH_WINDOW 32u /* pages at most that a first touch brings in: 128 KiB */
 #define N_ZEROS TOUCH_WINDOW
+#define WINDOW_LEAST 16u   /* a window of loaded pages may be at most so large, or one part in */
+#define WINDOW_SHARE 128   /* so many of the process's part of the budget, up to WINDOW_PAGES */
+#define MOST_SKIPPED 1024u /* pages that are there, in the middle of a stream */
 #define COPY_RETRIES 1000
 #define WAKE_TRIES 3
 #define MOST_STEPS 2 /* of reclaim before a fault */
@@ -45,6 +48,13 @@ struct served {
     uint32_t page, end; /* all of it lies in [page, end) */
     uint32_t n_pages;   /* from the one that was missed on */
     uint32_t n_others;
+};
+
+/* How pages come in. */
+struct coming {
+    enum policy_arrival first; /* the first of them; the others come beside */
+    bool clean;                /* writes to them will fault */
+    bool in_stream;            /* read ahead of a thread that runs through them */
 };
 
 static void count_fault(enum control_fault kind, uint32_t n_pages)
@@ -107,20 +117,27 @@ static enum policy_arrival arrival_of(page_entry entry, uint32_t i, enum policy_
     return i == 0 ? first : POLICY_BESIDE;
 }
 
-/* L. Pages that could not be installed are what they were before. */
-static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done, bool clean,
-                   enum policy_arrival first)
+/* L. A page came in that the store has a copy of; `behind`: it should leave soon. */
+static void keep_or_drop(uint32_t page, store_ref ref, bool clean, bool behind)
 {
+    if (clean)
+        table_set(&pager.table, page, table_get(&pager.table, page) | PAGE_CLEAN);
+    if (clean && ((behind && drop_behind_push(&pager.behind, page)) || copies_is_worth(ref)))
+        copies_keep(page, ref);
+    else
+        store_drop(pager.store, ref);
+}
+
+/* L. Pages that could not be installed are what they were before. */
+static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done, const struct coming *coming)
+{
+    bool behind = coming->clean && coming->in_stream && n_done > 1 &&
+                  drop_behind_wanted(&pager.behind, (uint64_t)pager.n_resident);
     for (uint32_t i = 0; i < n_done; i++) {
         page_entry entry = table_get(&pager.table, page + i);
-        store_ref ref = page_state(entry) == PAGE_STORED ? page_payload(entry) : 0;
-        pager_make_resident(page + i, arrival_of(entry, i, first));
-        if (clean)
-            table_set(&pager.table, page + i, table_get(&pager.table, page + i) | PAGE_CLEAN);
-        if (ref && clean && copies_is_worth(ref))
-            copies_keep(page + i, ref);
-        else if (ref)
-            store_drop(pager.store, ref);
+        pager_make_resident(page + i, arrival_of(entry, i, coming->first));
+        if (page_state(entry) == PAGE_STORED)
+            keep_or_drop(page + i, page_payload(entry), coming->clean, behind);
     }
     for (uint32_t i = n_done; i < n_pages; i++)
         table_set(&pager.table, page + i, table_get(&pager.table, page + i) & ~PAGE_BUSY);
@@ -159,6 +176,27 @@ static uint32_t alike(uint32_t page, enum page_state state, uint32_t most)
     return n;
 }
 
+/* L. How many pages from `page` on are there, and will not fault when a stream gets to them. */
+static uint32_t n_resident_at(uint32_t page)
+{
+    uint32_t n = 0;
+    while (n < MOST_SKIPPED && page + n < pager.n_pages &&
+           page_state(table_get(&pager.table, page + n)) == PAGE_RESIDENT)
+        n++;
+    return n;
+}
+
+/* A window should be little of what the process can have. */
+static uint32_t most_loaded(void)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    int64_t most = control_budget(pager.control) / marks.n_pagers / WINDOW_SHARE;
+    if (most > WINDOW_PAGES)
+        return WINDOW_PAGES;
+    return most > WINDOW_LEAST ? (uint32_t)most : WINDOW_LEAST;
+}
+
 /* A window is not worth waiting for: take what room there is, and one page in any case. */
 static uint32_t within_room(uint32_t n_pages)
 {
@@ -176,12 +214,12 @@ static struct waiters serve_first_touch(uint32_t page)
     uint64_t n_used = readahead_used(&pager.touch);
     uint32_t n = within_room(alike(page, PAGE_EMPTY, window));
     if (n < window)
-        readahead_cut(&pager.touch, page, n);
+        readahead_cut(&pager.touch, page, n, 0);
     make_busy(page, n);
     lock_release(&pager.lock);
     uint32_t done = install_writable(page, zeros, n);
     lock_take(&pager.lock);
-    finish(page, n, done, false, POLICY_FIRST);
+    finish(page, n, done, &(struct coming){.first = POLICY_FIRST});
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_FIRST_TOUCH, done);
     count_hits(n_used);
@@ -238,7 +276,7 @@ static uint32_t take_back(uint32_t page, uint32_t slot, uint32_t n)
 static void plan(struct served *served, uint32_t page)
 {
     *served = (struct served){.page = page, .end = page + 1};
-    prefetch_plan(&pager.prefetch, page, WINDOW_PAGES, &served->plan);
+    prefetch_plan(&pager.prefetch, page, most_loaded(), &served->plan);
 }
 
 /* L. The fault has been served; returns how many pages of earlier ones are known to be used. */
@@ -247,7 +285,11 @@ static uint64_t note_served(struct served *served, uint32_t page)
     const uint32_t watch = served->plan.watch;
     bool absent = watch < pager.n_pages &&
                   page_state(table_get(&pager.table, watch)) == PAGE_STORED;
-    prefetch_done(&pager.prefetch, &served->plan, page, served->n_pages, served->n_others, absent);
+    uint32_t n_there = served->n_pages < served->plan.n_pages
+                           ? n_resident_at(page + served->n_pages)
+                           : 0;
+    prefetch_done(&pager.prefetch, &served->plan, page, served->n_pages, served->n_others, n_there,
+                  absent);
     uint64_t n_used = pager.prefetch.n_used;
     pager.prefetch.n_used = 0;
     return n_used;
@@ -315,18 +357,17 @@ static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages, boo
 }
 
 /* L. Brings n stored pages in; lets go of the lock meanwhile. How many came, from the first on. */
-static uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read,
-                             enum policy_arrival first)
+static uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read, struct coming coming)
 {
     make_busy(page, n_pages);
-    bool clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n_pages);
+    coming.clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n_pages);
     lock_release(&pager.lock);
     struct window *window = window_take();
-    uint32_t loaded = load(window, page, n_pages, first == POLICY_FETCHED);
-    uint32_t done = install(page, window->pages.memory, loaded, &clean);
+    uint32_t loaded = load(window, page, n_pages, coming.first == POLICY_FETCHED);
+    uint32_t done = install(page, window->pages.memory, loaded, &coming.clean);
     window_give(window);
     lock_take(&pager.lock);
-    finish(page, n_pages, done, clean, first);
+    finish(page, n_pages, done, &coming);
     return done;
 }
 
@@ -351,7 +392,7 @@ static void bring_others(struct served *served, bool to_read)
         uint32_t n = alike(page, PAGE_STORED, end - page);
         if (budget_room() < (int64_t)n + marks.urgent)
             return;
-        served->n_others += bring_stored(page, n, to_read, POLICY_BESIDE);
+        served->n_others += bring_stored(page, n, to_read, (struct coming){.first = POLICY_BESIDE});
         if (page < served->page)
             served->page = page;
         if (page + n > served->end)
@@ -365,7 +406,8 @@ static struct waiters serve_stored(uint32_t page, page_entry entry, bool to_read
     plan(&served, page);
     uint32_t n = within_room(alike(page, PAGE_STORED, served.plan.n_pages));
     served.end = page + n;
-    uint32_t done = bring_stored(page, n, to_read, POLICY_FETCHED);
+    const struct coming coming = {.first = POLICY_FETCHED, .in_stream = served.plan.is_stream};
+    uint32_t done = bring_stored(page, n, to_read, coming);
     served.n_pages = done > 0 ? done : 1;
     if (done > 0)
         bring_others(&served, to_read);
@@ -497,7 +539,7 @@ static void bring_in(uint32_t page)
     }
     uint32_t done = install_writable(page, contents, 1);
     window_give(window);
-    finish(page, 1, done, false, POLICY_FETCHED);
+    finish(page, 1, done, &(struct coming){.first = POLICY_FETCHED});
 }
 
 bool fault_serve_forker(const struct fault *fault)

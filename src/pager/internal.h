@@ -10,6 +10,7 @@
 #include "pager/regions.h"
 #include "pager/staging.h"
 #include "pager/table.h"
+#include "policy/drop_behind.h"
 #include "policy/policy.h"
 #include "policy/prefetch.h"
 #include "policy/protection.h"
@@ -70,6 +71,7 @@ struct pager {
     struct staging staging;       /* L, but see staging.h */
     struct readahead touch;       /* L: streams of first touches */
     struct prefetch prefetch;     /* L: what comes in along with a page from the store */
+    struct drop_behind behind;    /* L: what streams read ahead, with kept copies */
     struct protection protection; /* L: whether what comes in to be read is protected */
     struct store *store;          /* L, but see store.h; exists once armed */
     uint32_t n_busy;              /* L */

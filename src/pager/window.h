@@ -19,7 +19,7 @@
 #include "base/scratch.h"
 #include "store/store.h"
 
-#define WINDOW_PAGES 16u /* at most that are loaded at once */
+#define WINDOW_PAGES 64u /* at most that are loaded at once */
 #define N_WINDOWS 6      /* of threads that load: handlers.c, and the service thread */
 
 struct window {

@@ -9,11 +9,11 @@
  *   gclock    all ----------> queue
  *   bimodal   1 block in 32 -> queue,  the rest -> entrance, of which the oldest go first
  *
- * Two samples of the pages, each with a sixteenth of what is held for itself, are ruled by one of
- * the two each, whatever the rest does. They lie side by side in pairs, so that both are of the
+ * Two samples of the pages, each with one part in 32 of what is held for itself, are ruled by one
+ * of the two each, whatever the rest does. They lie side by side in pairs, so that both are of the
  * same kind, and the one in which fewer pages had to be brought in rules the rest.
  *
- *   | ... | g | b | ......... | b | g | ........ |     pairs of 16 pages, one in eight
+ *   | ... | g | b | ......... | b | g | ........ |     pairs of 16 pages, one in 16
  *
  * With less than DUEL_LEAST pages a sample says too little, and it is gclock alone. What is in a
  * sample's queue then goes first.
@@ -27,14 +27,18 @@ enum { QUEUE, ENTRANCE, G_QUEUE, B_QUEUE, B_ENTRANCE, N_QUEUES };
 enum { BY_GCLOCK, BIMODAL, UNDECIDED };
 
 #define PAIR_SHIFT 5   /* pages */
-#define PAIRS 8u       /* one in so many is a sample */
-#define DUEL_SHARE 16u /* of what is held, for each */
-#define DUEL_LEAST 2048u
+#define PAIRS 16u      /* one in so many is a sample */
+#define DUEL_SHARE 32u /* of what is held, for each */
+#define DUEL_LEAST 4096u
 #define BLOCK_SHIFT 4 /* pages that enter together: what is read ahead stays together */
 #define LUCKY_SHARE 32u
+#define ENTRANCE_SHARE 64u /* what stays in the entrance: what is read ahead is to be used first \
+                            */
 #define ENTRANCE_MOST 128u
-#define LEAD_MOST 96 /* pages that the bimodal entrance missed less */
-#define LEAD_WINS 48 /* then it rules; below 0 it does no more */
+#define COST_GCLOCK 4 /* of a miss; so the bimodal entrance has to be better by a fifth */
+#define COST_BIMODAL 5
+#define LEAD_MOST (96 * COST_GCLOCK) /* of the bimodal entrance */
+#define LEAD_WINS (48 * COST_GCLOCK) /* then it rules; below 0 it does no more */
 
 static_assert(N_QUEUES <= POLICY_QUEUES, "so many queues");
 
@@ -75,15 +79,25 @@ static bool is_lucky(struct policy *policy, uint32_t page)
  */
 static void note_miss(struct policy *policy, unsigned side)
 {
-    int32_t *lead = &policy->duel.lead;
-    if (side == BY_GCLOCK && *lead < LEAD_MOST)
-        ++*lead;
-    else if (side == BIMODAL && *lead > -LEAD_MOST)
-        --*lead;
-    if (*lead <= 0)
+    int32_t lead = policy->duel.lead + (side == BY_GCLOCK ? COST_GCLOCK : -COST_BIMODAL);
+    if (lead > LEAD_MOST)
+        lead = LEAD_MOST;
+    if (lead < -LEAD_MOST)
+        lead = -LEAD_MOST;
+    policy->duel.lead = lead;
+    if (lead <= 0)
         policy->duel.winner = BY_GCLOCK;
-    else if (*lead >= LEAD_WINS)
+    else if (lead >= LEAD_WINS)
         policy->duel.winner = BIMODAL;
+}
+
+/* How many pages stay in an entrance while others wait there to go. */
+static uint64_t entrance_least(const struct policy *policy, unsigned entrance)
+{
+    uint64_t least = policy->n_held / ENTRANCE_SHARE;
+    if (entrance == B_ENTRANCE || least < POLICY_YOUNGEST)
+        return POLICY_YOUNGEST;
+    return least < ENTRANCE_MOST ? least : ENTRANCE_MOST;
 }
 
 /* Who has waited while there was room for all is let in. */
@@ -93,7 +107,7 @@ static void enter(struct policy *policy, unsigned queue, unsigned entrance, uint
     uint32_t oldest;
     policy_place place;
     gclock_push(policy, entrance, page, arrival);
-    if (policy->queue[entrance].n_live > ENTRANCE_MOST &&
+    if (policy->queue[entrance].n_live > 2 * entrance_least(policy, entrance) + POLICY_YOUNGEST &&
         policy_pop(policy, entrance, &oldest, &place))
         policy_push(policy, queue, oldest, get_mark(policy, oldest));
 }
@@ -116,7 +130,8 @@ static void insert(struct policy *policy, uint32_t page, enum policy_arrival arr
 static bool take(struct policy *policy, unsigned queue, unsigned entrance, uint32_t *page,
                  policy_place *place)
 {
-    if (policy_either(policy, entrance, queue) == entrance)
+    const uint64_t n_waiting = policy->queue[entrance].n_live;
+    if (n_waiting > entrance_least(policy, entrance) || n_waiting > policy->queue[queue].n_live)
         return policy_pop(policy, entrance, page, place);
     return gclock_pop(policy, queue, page, place);
 }

@@ -179,6 +179,7 @@ static void plan_stride(struct prefetch *prefetch, struct prefetch_plan *plan, u
         return;
     plan->by_stride = true;
     if (stride == 1) {
+        plan->is_stream = true;
         plan->n_pages = prefetch->vote.n_ahead + 1 < most ? prefetch->vote.n_ahead + 1 : most;
         return;
     }
@@ -203,6 +204,7 @@ void prefetch_plan(struct prefetch *prefetch, uint32_t page, uint32_t most,
     look_for_watched(prefetch, page);
     if (prefetch->kind == PREFETCH_ADAPTIVE)
         plan->n_pages = readahead_window(&prefetch->streams, page, most);
+    plan->is_stream = plan->n_pages > 1;
     if (prefetch->kind != PREFETCH_CLUSTERS)
         note_distance(prefetch, page);
     if (prefetch->kind != PREFETCH_CLUSTERS && is_alone(plan))
@@ -213,10 +215,10 @@ void prefetch_plan(struct prefetch *prefetch, uint32_t page, uint32_t most,
 }
 
 void prefetch_done(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t page,
-                   uint32_t n_pages, uint32_t n_others, bool absent)
+                   uint32_t n_pages, uint32_t n_others, uint32_t n_there, bool absent)
 {
     if (prefetch->kind == PREFETCH_ADAPTIVE) {
-        readahead_cut(&prefetch->streams, page, n_pages);
+        readahead_cut(&prefetch->streams, page, n_pages, n_there);
         prefetch->n_used += readahead_used(&prefetch->streams);
     }
     if (absent && plan->watch != NONE)

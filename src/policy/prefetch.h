@@ -50,6 +50,7 @@ struct prefetch_plan {
     } run[PREFETCH_RUNS];
     uint32_t watch; /* left out of them, to be watched if it is absent; UINT32_MAX: none */
     bool by_stride;
+    bool is_stream; /* the n_pages are read ahead of a thread that runs through them */
 };
 
 struct prefetch {
@@ -80,11 +81,11 @@ void prefetch_plan(struct prefetch *prefetch, uint32_t page, uint32_t most,
                    struct prefetch_plan *plan);
 
 /*
- * What came of the plan: n_pages from the page on, and n_others. `absent`: the page to be watched
- * is.
+ * What came of the plan: n_pages from the page on, behind which n_there were there already, and
+ * n_others. `absent`: the page to be watched is.
  */
 void prefetch_done(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t page,
-                   uint32_t n_pages, uint32_t n_others, bool absent);
+                   uint32_t n_pages, uint32_t n_others, uint32_t n_there, bool absent);
 
 /* Names as on the command line. -1: there is none. */
 int prefetch_find(const char *name);

@@ -2,9 +2,8 @@
 /* readahead: see readahead.h. */
 #include "policy/readahead.h"
 
-/* A thread that runs through memory may find a page there already, a known stream many. */
+/* A thread that runs through memory may find a page there already. */
 #define SLACK 1
-#define SKIPPED_MOST 64
 
 static uint32_t confirm(struct readahead *readahead, unsigned i, uint32_t page, uint32_t most)
 {
@@ -21,19 +20,13 @@ static uint32_t confirm(struct readahead *readahead, unsigned i, uint32_t page, 
     return window;
 }
 
-static bool goes_on(const struct readahead *readahead, unsigned i, uint32_t page)
-{
-    uint32_t next = readahead->stream[i].next;
-    bool is_known = readahead->stream[i].hits > READAHEAD_PATIENCE;
-    return next != 0 && page >= next && page - next <= (is_known ? SKIPPED_MOST : SLACK);
-}
-
 uint32_t readahead_window(struct readahead *readahead, uint32_t page, uint32_t most)
 {
     unsigned oldest = 0;
     readahead->clock++;
     for (unsigned i = 0; i < READAHEAD_STREAMS; i++) {
-        if (goes_on(readahead, i, page))
+        uint32_t next = readahead->stream[i].next;
+        if (next != 0 && page >= next && page - next <= SLACK)
             return confirm(readahead, i, page, most);
         if (readahead->stream[i].used < readahead->stream[oldest].used)
             oldest = i;
@@ -45,12 +38,12 @@ uint32_t readahead_window(struct readahead *readahead, uint32_t page, uint32_t m
     return 1;
 }
 
-void readahead_cut(struct readahead *readahead, uint32_t page, uint32_t n_pages)
+void readahead_cut(struct readahead *readahead, uint32_t page, uint32_t n_pages, uint32_t n_there)
 {
     for (unsigned i = 0; i < READAHEAD_STREAMS; i++) {
         if (readahead->stream[i].used != readahead->clock)
             continue;
-        readahead->stream[i].next = page + n_pages;
+        readahead->stream[i].next = page + n_pages + n_there;
         readahead->stream[i].n_beside = n_pages - 1;
     }
 }

@@ -6,7 +6,7 @@
  * READAHEAD_PATIENCE confirmations in a row its window doubles with each one, up to the most. Any
  * other fault starts a stream with one page in place of the least recently used. So random access
  * never reads ahead, nor do objects that happen to lie on two neighbouring pages, and a scan pays
- * one fault a window. A stream that has been confirmed goes on behind pages that are there already.
+ * one fault a window.
  * Source: the on-demand readahead of W. Fengguang et al., "On the Design of a New Linux Readahead
  * Framework" (2008), reduced to what a fault tells. Not thread-safe.
  */
@@ -34,8 +34,11 @@ struct readahead {
 /* A fault on `page`: the number of pages, 1 to `most`, to bring in from there on. */
 uint32_t readahead_window(struct readahead *readahead, uint32_t page, uint32_t most);
 
-/* Fewer were brought in than the window said: the stream goes on behind `page + n_pages`. */
-void readahead_cut(struct readahead *readahead, uint32_t page, uint32_t n_pages);
+/*
+ * So many were brought in, perhaps fewer than the window said; n_there behind them are there
+ * already, and the stream goes on behind those.
+ */
+void readahead_cut(struct readahead *readahead, uint32_t page, uint32_t n_pages, uint32_t n_there);
 
 /* How many pages that were brought in ahead were used, since this was last asked. */
 uint32_t readahead_used(struct readahead *readahead);

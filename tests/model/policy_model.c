@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define N_PAGES 8192u
-#define MOST_HELD 3000u
+#define N_PAGES 12288u
+#define MOST_HELD 5000u
 #define N_STEPS 40000u
 #define MOST_PASSED 16
 #define YOUNGEST 32u
@@ -343,9 +343,9 @@ static uint32_t scatter(uint32_t x)
 static enum side side_of(uint32_t page)
 {
     uint32_t h = scatter(page / 32 + 1);
-    if (h % 8 != 0)
+    if (h % 16 != 0)
         return MOST;
-    return (h / 8 + page / 16) % 2 ? BIMODAL : BY_GCLOCK;
+    return (h / 16 + page / 16) % 2 ? BIMODAL : BY_GCLOCK;
 }
 
 static bool draw_luck(uint32_t page)
@@ -358,34 +358,41 @@ static bool draw_luck(uint32_t page)
     return naive.lucky;
 }
 
+static uint32_t stay_at(uint32_t entrance)
+{
+    uint32_t n = entrance == 4 ? 32 : n_held() / 64;
+    return n < 32 ? 32 : n > 128 ? 128 : n;
+}
+
 static void adaptive_in(uint32_t page, enum policy_arrival how)
 {
-    enum side side = n_held() < 2048 ? MOST : side_of(page);
-    bool missed = how != POLICY_FIRST && how != POLICY_AGAIN;
-    if (missed && side == BY_GCLOCK && naive.lead < 96)
-        naive.lead++;
-    if (missed && side == BIMODAL && naive.lead > -96)
-        naive.lead--;
-    if (missed && side != MOST && (naive.lead <= 0 || naive.lead >= 48))
+    enum side side = n_held() < 4096 ? MOST : side_of(page);
+    bool missed = how != POLICY_FIRST && how != POLICY_AGAIN && side != MOST;
+    if (missed && side == BY_GCLOCK)
+        naive.lead = naive.lead + 4 > 384 ? 384 : naive.lead + 4;
+    if (missed && side == BIMODAL)
+        naive.lead = naive.lead - 5 < -384 ? -384 : naive.lead - 5;
+    if (missed && (naive.lead <= 0 || naive.lead >= 192))
         naive.bimodal = naive.lead > 0;
+    bool by_entrance = n_held() >= 4096 && how != POLICY_AGAIN &&
+                       (side == BIMODAL || (side == MOST && naive.bimodal)) && !draw_luck(page);
     level_page(page, how);
     uint32_t queue = side == MOST ? 0 : side == BY_GCLOCK ? 2 : 3;
-    bool by_entrance = n_held() >= 2048 && how != POLICY_AGAIN &&
-                       (side == BIMODAL || (side == MOST && naive.bimodal)) && !draw_luck(page);
     append(by_entrance ? queue + 1 : queue, page);
-    if (by_entrance && naive.list[queue + 1].n > 128)
+    if (by_entrance && naive.list[queue + 1].n > 2 * stay_at(queue + 1) + 32)
         append(queue, take_at(&naive.list[queue + 1], 0));
 }
 
 static uint32_t out_of_either(uint32_t queue)
 {
-    return either(queue + 1, queue) == queue ? gclock_out_of(queue)
-                                             : take_at(&naive.list[queue + 1], 0);
+    uint32_t n = naive.list[queue + 1].n;
+    return n > stay_at(queue + 1) || n > naive.list[queue].n ? take_at(&naive.list[queue + 1], 0)
+                                                             : gclock_out_of(queue);
 }
 
 static uint32_t adaptive_out(void)
 {
-    uint32_t part = n_held() < 2048 ? 0 : n_held() / 16;
+    uint32_t part = n_held() < 4096 ? 0 : n_held() / 32;
     if (naive.list[2].n > part)
         return gclock_out_of(2);
     return out_of_either(naive.list[3].n + naive.list[4].n > part ? 3 : 0);

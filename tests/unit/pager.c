@@ -350,11 +350,14 @@ static char *map_filed(uint32_t n_pages, uint64_t seed)
     return address;
 }
 
+/* Pages whose copies are kept in the file. */
 static uint32_t n_kept(const char *address, uint32_t n_pages)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < n_pages; i++)
-        n += (table_get(&pager.table, page_of(address) + i) & PAGE_KEPT) != 0;
+    for (uint32_t i = 0; i < n_pages; i++) {
+        store_ref ref = copies_of(page_of(address) + i);
+        n += ref != 0 && store_tier(ref) == STORE_FILE;
+    }
     return n;
 }
 
@@ -379,6 +382,23 @@ static void what_is_written_to_is_not_what_the_file_has(void)
     for (uint32_t i = 0; i < n_pages; i++)
         address[bytes_of(i)]--;
     verify(address, n_pages, PAGE_RANDOM, 22);
+    REQUIRE(pager_audit() == NULL);
+}
+
+/* What is read in no order is in use; what is read in order may go when it has been read. */
+static void a_scan_leaves_most_of_the_rest(void)
+{
+    const uint32_t n_pages = BUDGET_PAGES / 8, n_scanned = 2 * BUDGET_PAGES, stride = 7;
+    char *used = map(n_pages), *scanned = map(n_scanned);
+    fill(used, n_pages, PAGE_TINY, 31);
+    fill(scanned, n_scanned, PAGE_TINY, 32);
+    for (uint32_t i = 0; i < stride; i++)
+        for (uint32_t j = i; j < n_pages; j += stride)
+            verify(used + bytes_of(j), 1, PAGE_TINY, 31 + j);
+    verify(scanned, n_scanned, PAGE_TINY, 32);
+    REQUIRE(!pager.can_protect || n_resident(used, n_pages) > n_pages / 2);
+    REQUIRE(pager_audit() == NULL);
+    verify(scanned, n_scanned, PAGE_TINY, 32);
     REQUIRE(pager_audit() == NULL);
 }
 
@@ -427,6 +447,7 @@ static const struct {
     CASE(clean_pages_that_were_dropped_unseen_hold_up_nobody),
     CASE(clean_pages_beside_locked_ones_are_not_lost),
     CASE(clean_pages_are_evicted_whatever_their_protection),
+    CASE(a_scan_leaves_most_of_the_rest),
     CASE_WITH_FILE(what_is_unchanged_is_not_written_again),
     CASE_WITH_FILE(what_is_written_to_is_not_what_the_file_has),
     CASE_WITH_FILE(what_is_kept_can_be_given_up),

@@ -336,12 +336,19 @@ static void a_page_that_is_there_already_does_not_end_a_scan(void **state)
     assert_int_equal(scan(&readahead, &page, 6, 32), 8);
     page++;
     assert_int_equal(scan(&readahead, &page, 1, 32), 16);
-    page += 64; /* many, of a stream that is known */
-    assert_int_equal(scan(&readahead, &page, 1, 32), 32);
-    page += 65;
+    page += 10;
     assert_int_equal(scan(&readahead, &page, 1, 32), 1);
-    page += 2; /* but not of one that is new */
-    assert_int_equal(scan(&readahead, &page, 1, 32), 1);
+}
+
+static void a_stream_goes_on_behind_what_is_there(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page = 100;
+    assert_int_equal(scan(&readahead, &page, 6, 32), 8);
+    readahead_cut(&readahead, page - 8, 5, 500);
+    page += 500 - 3;
+    assert_int_equal(scan(&readahead, &page, 1, 32), 16);
+    assert_int_equal(readahead_used(&readahead), 1 + 3 + 4);
 }
 
 static void what_a_stream_ran_through_was_used(void **state)
@@ -351,7 +358,7 @@ static void what_a_stream_ran_through_was_used(void **state)
     scan(&readahead, &page, 6, 32); /* windows of 2, 4, 8 */
     assert_int_equal(readahead_used(&readahead), 1 + 3);
     assert_int_equal(readahead_used(&readahead), 0);
-    readahead_cut(&readahead, page - 8, 3);
+    readahead_cut(&readahead, page - 8, 3, 0);
     page -= 5;
     scan(&readahead, &page, 1, 32);
     assert_int_equal(readahead_used(&readahead), 2);
@@ -366,7 +373,7 @@ static void a_stream_goes_on_where_it_was_cut(void **state)
     assert_int_equal(scan(&readahead, &page, 6, 32), 8);
     uint32_t first = page;
     assert_int_equal(readahead_window(&readahead, first, 32), 16);
-    readahead_cut(&readahead, first, 3);
+    readahead_cut(&readahead, first, 3, 0);
     assert_int_equal(readahead_window(&readahead, first + 3, 32), 32);
 }
 
@@ -376,7 +383,7 @@ static void cutting_leaves_other_streams_alone(void **state)
     uint32_t one = 100, other = 90000;
     assert_int_equal(scan(&readahead, &one, 6, 32), 8);
     assert_int_equal(scan(&readahead, &other, 1, 32), 1);
-    readahead_cut(&readahead, other - 1, 1);
+    readahead_cut(&readahead, other - 1, 1, 0);
     assert_int_equal(scan(&readahead, &one, 1, 32), 16);
 }
 
@@ -501,6 +508,7 @@ int main(void)
         cmocka_unit_test(interleaved_scans_are_told_apart),
         cmocka_unit_test(one_stream_too_many_replaces_the_least_recently_used),
         cmocka_unit_test(a_page_that_is_there_already_does_not_end_a_scan),
+        cmocka_unit_test(a_stream_goes_on_behind_what_is_there),
         cmocka_unit_test(what_a_stream_ran_through_was_used),
         cmocka_unit_test(a_stream_goes_on_where_it_was_cut),
         cmocka_unit_test(cutting_leaves_other_streams_alone),

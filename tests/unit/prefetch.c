@@ -47,7 +47,7 @@ static bool refer(uint32_t page, unsigned *n_beside)
         }
     }
     bool absent = plan.watch < N_PAGES && !is_held[plan.watch];
-    prefetch_done(&prefetch, &plan, page, n, n_others, absent);
+    prefetch_done(&prefetch, &plan, page, n, n_others, 0, absent);
     *n_beside += n - 1 + n_others;
     return true;
 }
@@ -55,6 +55,14 @@ static bool refer(uint32_t page, unsigned *n_beside)
 static uint32_t random_page(uint32_t i)
 {
     return (i * 2654435761u) >> 16;
+}
+
+/* With no distance that comes twice. */
+static uint32_t mixed_page(uint32_t i)
+{
+    uint32_t x = (i + 1) * 2654435761u;
+    x = (x ^ x >> 15) * 2246822519u;
+    return (x ^ x >> 13) % N_PAGES;
 }
 
 static void none_brings_nothing_along(void **state)
@@ -128,7 +136,7 @@ static void a_stride_that_ends_is_forgotten(void **state)
         refer(i * 7, &n_beside);
     n_beside = 0;
     for (uint32_t i = 0; i < 2000; i++)
-        refer(random_page(i + 1), &n_beside);
+        refer(mixed_page(i), &n_beside);
     assert_in_range(n_beside, 0, 60);
 }
 
@@ -137,8 +145,9 @@ static void random_access_brings_nothing_along(void **state)
     unsigned n_beside = 0;
     begin(PREFETCH_ADAPTIVE);
     for (uint32_t i = 0; i < 20000; i++) {
-        refer(random_page(i * 7 + 1), &n_beside);
-        is_held[random_page(i * 11 + 5)] = false;
+        uint32_t page = mixed_page(i);
+        is_held[page] = false;
+        refer(page, &n_beside);
     }
     assert_in_range(n_beside, 0, 400);
     assert_false(prefetch.watch.pays);
