@@ -9,11 +9,11 @@
  *   gclock    all ----------> queue
  *   bimodal   1 block in 32 -> queue,  the rest -> entrance, of which the oldest go first
  *
- * Two samples of the pages, each with one part in 32 of what is held for itself, are ruled by one
+ * Two samples of the pages, each with one part in 64 of what is held for itself, are ruled by one
  * of the two each, whatever the rest does. They lie side by side in pairs, so that both are of the
  * same kind, and the one in which fewer pages had to be brought in rules the rest.
  *
- *   | ... | g | b | ......... | b | g | ........ |     pairs of 16 pages, one in 16
+ *   | ... | g | b | ......... | b | g | ........ |     pairs of 16 pages, one in 32
  *
  * With less than DUEL_LEAST pages a sample says too little, and it is gclock alone. What is in a
  * sample's queue then goes first.
@@ -27,13 +27,14 @@ enum { QUEUE, ENTRANCE, G_QUEUE, B_QUEUE, B_ENTRANCE, N_QUEUES };
 enum { BY_GCLOCK, BIMODAL, UNDECIDED };
 
 #define PAIR_SHIFT 5   /* pages */
-#define PAIRS 16u      /* one in so many is a sample */
-#define DUEL_SHARE 32u /* of what is held, for each */
-#define DUEL_LEAST 4096u
+#define PAIRS 32u      /* one in so many is a sample */
+#define DUEL_SHARE 64u /* of what is held, for each */
+#define DUEL_LEAST 8192u
 #define BLOCK_SHIFT 4 /* pages that enter together: what is read ahead stays together */
 #define LUCKY_SHARE 32u
-#define ENTRANCE_SHARE 64u /* what stays in the entrance: what is read ahead is to be used first \
-                            */
+#define ENTRANCE_SHARE                                                        \
+    64u /* what stays in the entrance: what is read ahead is to be used first \
+         */
 #define ENTRANCE_MOST 128u
 #define COST_GCLOCK 4 /* of a miss; so the bimodal entrance has to be better by a fifth */
 #define COST_BIMODAL 5

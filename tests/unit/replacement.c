@@ -174,7 +174,7 @@ static void sieve_leaves_what_was_seen_where_it_is(void **state)
 /* In a loop over more than is held, of 100 references so many are faults in the end. */
 static unsigned faults_in_a_loop(enum policy_kind kind)
 {
-    const uint32_t n_loop = 16384;
+    const uint32_t n_loop = 32768;
     unsigned n = 0;
     begin(kind, n_loop / 2);
     for (uint32_t i = 0; i < 24 * n_loop; i++) {
@@ -194,13 +194,13 @@ static void adaptive_keeps_a_part_of_a_loop(void **state)
 /* After that, other pages are used that would all fit: they must get in. */
 static void adaptive_changes_its_mind(void **state)
 {
-    const uint32_t n_loop = 16384, n_hot = 4096;
+    const uint32_t n_loop = 32768, n_hot = 8192;
     unsigned n = 0;
     begin(POLICY_ADAPTIVE, n_loop / 2);
     for (uint32_t i = 0; i < 16 * n_loop; i++)
         refer(i % n_loop);
     for (uint32_t i = 0; i < 16 * n_hot; i++) {
-        bool fault = refer(20000 + i % n_hot);
+        bool fault = refer(40000 + i % n_hot);
         n += i >= 8 * n_hot && fault;
     }
     end();
