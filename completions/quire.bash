@@ -8,7 +8,7 @@ _quire_run()
     # COMMAND is the first word that is neither an option nor an option's value
     for ((i = 2; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --ram | --swap | --swap-max | --codec | --stats)
+        --ram | --swap | --swap-max | --codec | --policy | --prefetch | --stats)
             # "--ram=1G" is three words to bash
             [[ ${COMP_WORDS[i + 1]} == "=" ]] && ((i++))
             ((i++))
@@ -35,11 +35,13 @@ _quire_run()
     --swap-max) mapfile -t COMPREPLY < <(compgen -W "1G 4G 16G 64G" -- "$cur") ;;
     --swap) mapfile -t COMPREPLY < <(compgen -W none -- "$cur"; compgen -d -- "$cur") ;;
     --codec) mapfile -t COMPREPLY < <(compgen -W "auto lz4 zstd none" -- "$cur") ;;
+    --policy) mapfile -t COMPREPLY < <(compgen -W "adaptive fifo clock gclock 2q s3-fifo sieve working-set" -- "$cur") ;;
+    --prefetch) mapfile -t COMPREPLY < <(compgen -W "adaptive none cluster stride" -- "$cur") ;;
     --stats) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W "--ram --swap --swap-max --codec --stats --no-paging --harden --quiet
-                --help --usage --" -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W "--ram --swap --swap-max --codec --policy --prefetch --stats --no-paging --harden
+                --quiet --help --usage --" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -c -- "$cur")
         fi

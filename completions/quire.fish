@@ -16,6 +16,8 @@ complete -c quire -n $run -l ram -x -a '25% 50% 75% 256M 512M 1G 2G 4G' -d 'Hold
 complete -c quire -n $run -l swap -x -a 'none (__fish_complete_directories)' -d 'Where the swap file goes'
 complete -c quire -n $run -l swap-max -x -a '1G 4G 16G 64G' -d 'Let the swap file grow to this size'
 complete -c quire -n $run -l codec -x -a 'auto lz4 zstd none' -d 'How evicted pages are compressed'
+complete -c quire -n $run -l policy -x -a 'adaptive fifo clock gclock 2q s3-fifo sieve working-set' -d 'The rule for what to evict'
+complete -c quire -n $run -l prefetch -x -a 'adaptive none cluster stride' -d 'What comes in along with a missed page'
 complete -c quire -n $run -l stats -r -F -d 'Write the figures as JSON'
 complete -c quire -n $run -l no-paging -d 'The heap alone, no budget'
 complete -c quire -n $run -l harden -d 'Guards behind objects, freed ones held back'

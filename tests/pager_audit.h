@@ -52,9 +52,8 @@ static inline const char *audit_entry(uint32_t page, page_entry entry, struct au
         return entry & (PAGE_BUSY | PAGE_DEAD) ? NULL : "an empty entry with a payload";
     case PAGE_RESIDENT:
         counts->n_resident++;
-        if (payload < pager.queue.tail || payload >= pager.queue.head ||
-            pager.queue.ring[payload & (pager.queue.capacity - 1)] != page)
-            return "P3: a resident page is not at its place in the queue";
+        if (!policy_has(&pager.policy, page, payload))
+            return "P3: a resident page is not at its place in the policy's queues";
         return NULL;
     case PAGE_STAGED:
         counts->n_staged++;
@@ -187,11 +186,13 @@ static inline const char *audit_all(void)
         wrong = "the buddy system is not valid";
     if (wrong || !is_armed())
         return wrong;
-    if (fifo_validate(&pager.queue) != 0)
-        return "the queue is not valid";
+    if (policy_validate(&pager.policy) != 0)
+        return "the policy's queues are not valid";
     wrong = audit_table(&counts);
     if (!wrong && counts.n_resident != pager.n_resident)
         wrong = "P2: n_resident is not the number of resident entries";
+    if (!wrong && (int64_t)pager.policy.n_held != pager.n_resident)
+        wrong = "P3: other pages are in the policy's queues";
     if (!wrong && (counts.n_dead != pager.n_dead || counts.n_busy != pager.n_busy))
         wrong = "n_dead or n_busy (P5) is not what the table says";
     if (!wrong)

@@ -18,6 +18,8 @@
 #include "base/control.h"
 #include "base/uffd.h"
 #include "pager/pager.h"
+#include "policy/policy.h"
+#include "policy/prefetch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -31,6 +33,8 @@ struct run_config {
     uint64_t budget_bytes, swap_bytes; /* swap_bytes 0: no file */
     enum store_codec codec;
     bool codec_adapts;
+    enum policy_kind policy;
+    enum prefetch_kind prefetch;
 };
 
 enum run_end { RUN_DONE, RUN_FAILED, RUN_VERDICT, RUN_HUNG };
@@ -68,6 +72,8 @@ static inline void run_create(const struct run_config *config)
         .swap_max_bytes = config->swap_bytes,
         .codec = config->codec,
         .codec_adapts = config->codec_adapts,
+        .policy = (uint32_t)config->policy,
+        .prefetch = (uint32_t)config->prefetch,
         .keeper_pid = getpid(),
         .swap_fd = -1,
         .key_fd = -1,

@@ -62,6 +62,7 @@ enum control_sharing {
 struct control_stats { /* monotonic counters; atomics, relaxed */
     _Atomic uint64_t faults[CONTROL_N_FAULTS];
     _Atomic uint64_t prefetched;     /* pages brought in beside a fault, unasked */
+    _Atomic uint64_t prefetch_hits;  /* of these, so many were used, as far as can be told */
     _Atomic uint64_t evictions;      /* pages moved to staging */
     _Atomic uint64_t dropped_dead;   /* pages that were free memory when their turn came */
     _Atomic uint64_t scrubbed_bytes; /* dead bytes that read as zeros before compression */
@@ -113,6 +114,8 @@ struct control_options {
     uint64_t swap_max_bytes; /* 0: no swap file */
     uint32_t codec;          /* enum store_codec: the densest that is used */
     uint32_t codec_adapts;   /* pages are packed by that or by LZ4, as it pays */
+    uint32_t policy;         /* enum policy_kind */
+    uint32_t prefetch;       /* enum prefetch_kind */
     int32_t keeper_pid;      /* of the process that has the descriptors (the command's keeper.h) */
     int32_t control_fd;      /* there: /proc/<keeper_pid>/fd/<control_fd> is this block */
     int32_t swap_fd;         /* there, likewise; -1: none */

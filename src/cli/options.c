@@ -13,6 +13,8 @@
 #include "cli/cli.h"
 #include "observe/directory.h"
 #include "observe/machine.h"
+#include "policy/policy.h"
+#include "policy/prefetch.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -24,7 +26,20 @@
 #define DEFAULT_SWAP_MAX_BYTES ((uint64_t)64 << 30)
 #define MIN_SWAP_BYTES ((uint64_t)16 << 20) /* less than this is a full disk, not a swap file */
 
-enum { KEY_RAM = 256, KEY_SWAP, KEY_SWAP_MAX, KEY_CODEC, KEY_STATS, KEY_NO_PAGING, KEY_HARDEN };
+#define POLICIES "adaptive|fifo|clock|gclock|2q|s3-fifo|sieve|working-set"
+#define PREFETCHES "adaptive|none|cluster|stride"
+
+enum {
+    KEY_RAM = 256,
+    KEY_SWAP,
+    KEY_SWAP_MAX,
+    KEY_CODEC,
+    KEY_POLICY,
+    KEY_PREFETCH,
+    KEY_STATS,
+    KEY_NO_PAGING,
+    KEY_HARDEN
+};
 
 static const struct argp_option option_list[] = {
     {"ram", KEY_RAM, "SIZE|PERCENT", 0,
@@ -43,6 +58,14 @@ static const struct argp_option option_list[] = {
     {"codec", KEY_CODEC, "auto|lz4|zstd|none", 0,
      "Compress evicted pages by this: fast, small, not at all, or whichever of the first two pays "
      "for these pages (default: " DEFAULT_CODEC ")",
+     0},
+    {"policy", KEY_POLICY, POLICIES, 0,
+     "Choose what to evict by this rule; adaptive tries two on a part of the pages each and takes "
+     "the one that misses less (default: adaptive)",
+     0},
+    {"prefetch", KEY_PREFETCH, PREFETCHES, 0,
+     "What to bring in along with a page that was missed: its neighbours, the next at the same "
+     "distance, nothing, or what pays (default: adaptive)",
      0},
     {"stats", KEY_STATS, "FILE", 0, "Write the summary's figures to FILE as JSON", 0},
     {"no-paging", KEY_NO_PAGING, NULL, 0,
@@ -103,6 +126,16 @@ static int parse_codec(const char *name, struct run_options *options)
     return -EINVAL;
 }
 
+static error_t parse_kind(int kind, uint32_t *into, const char *option, char *name,
+                          const char *names, const char **text, struct argp_state *state)
+{
+    if (kind < 0)
+        argp_error(state, "--%s %s: it is one of %s", option, name, names);
+    *into = (uint32_t)kind;
+    *text = name;
+    return 0;
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct run_options *options = state->input;
@@ -122,6 +155,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
             argp_error(state, "--codec %s: it is auto, lz4, zstd or none", argument);
         options->codec_text = argument;
         return 0;
+    case KEY_POLICY:
+        return parse_kind(policy_find(argument), &options->policy, "policy", argument, POLICIES,
+                          &options->policy_text, state);
+    case KEY_PREFETCH:
+        return parse_kind(prefetch_find(argument), &options->prefetch, "prefetch", argument,
+                          PREFETCHES, &options->prefetch_text, state);
     case KEY_STATS:
         options->stats_path = argument;
         return 0;
@@ -279,10 +318,9 @@ static bool settle_no_paging(const struct run_options *options)
 {
     const struct {
         const char *name, *text;
-    } others[] = {{"--ram", options->ram_text},
-                  {"--swap", options->swap_text},
-                  {"--swap-max", options->swap_max_text},
-                  {"--codec", options->codec_text},
+    } others[] = {{"--ram", options->ram_text},           {"--swap", options->swap_text},
+                  {"--swap-max", options->swap_max_text}, {"--codec", options->codec_text},
+                  {"--policy", options->policy_text},     {"--prefetch", options->prefetch_text},
                   {"--stats", options->stats_path}};
 
     for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++) {

@@ -14,6 +14,8 @@ struct run_options {
     uint64_t swap_max_bytes;    /* 0: no swap file */
     enum store_codec codec;
     bool codec_adapts;      /* or LZ4, as it pays */
+    uint32_t policy;        /* enum policy_kind */
+    uint32_t prefetch;      /* enum prefetch_kind */
     const char *stats_path; /* NULL: none */
     bool quiet;
     bool no_paging; /* the heap alone */
@@ -21,7 +23,7 @@ struct run_options {
     char **command; /* COMMAND and its arguments, terminated by NULL */
 
     /* as they stand on the command line; NULL: not given */
-    const char *ram_text, *swap_text, *swap_max_text, *codec_text;
+    const char *ram_text, *swap_text, *swap_max_text, *codec_text, *policy_text, *prefetch_text;
 };
 
 /*

@@ -81,6 +81,8 @@ static int create_run(const struct run_options *options, struct control **contro
         .swap_max_bytes = options->swap_max_bytes,
         .codec = options->codec,
         .codec_adapts = options->codec_adapts,
+        .policy = options->policy,
+        .prefetch = options->prefetch,
         .swap_fd = -1,
         .key_fd = -1,
     };

@@ -13,6 +13,8 @@
 #include "cli/json_file.h"
 #include "cli/json_text.h"
 #include "observe/machine.h"
+#include "policy/policy.h"
+#include "policy/prefetch.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -97,6 +99,14 @@ static const char *format_time(uint64_t ns, char *buffer, size_t n_bytes)
     return buffer;
 }
 
+/* An estimate from samples, see policy/prefetch.h. */
+static uint64_t prefetch_hits(const struct control_stats *totals)
+{
+    uint64_t n = load(&totals->prefetch_hits), all = load(&totals->prefetched);
+
+    return n < all ? n : all;
+}
+
 struct text { /* one formatted amount; as many as a line has can live side by side */
     char buffer[32];
 };
@@ -165,9 +175,9 @@ void summary_print(const struct summary *summary, FILE *to)
             TIME_TEXT(wait_quantile_ns(summary, 500)), TIME_TEXT(wait_quantile_ns(summary, 990)));
     fprintf(to,
             "  pages       %" PRIu64 " evicted, %" PRIu64 " dropped dead, %" PRIu64
-            " same-filled, %" PRIu64 " brought in ahead\n",
+            " same-filled, %" PRIu64 " brought in ahead (%" PRIu64 " of them used)\n",
             load(&totals->evictions), load(&totals->dropped_dead), load(&totals->same_filled),
-            load(&totals->prefetched));
+            load(&totals->prefetched), prefetch_hits(totals));
 }
 
 static json_t *json_of(uint64_t value)
@@ -251,6 +261,7 @@ static int set_counts(const struct summary *summary, json_t *json)
     SET("compressed_pages", json_of(load(&totals->stored_pages)));
     SET("written_pages", json_of(load(&totals->written_pages)));
     SET("prefetched_pages", json_of(load(&totals->prefetched)));
+    SET("prefetch_hits", json_of(prefetch_hits(totals)));
     SET("waits_for_room", json_of(load(&totals->waits_for_room)));
     SET("processes", json_of(load(&summary->control->n_processes)));
     return bad;
@@ -274,9 +285,12 @@ static int set_end(const struct summary *summary, json_t *json)
 static json_t *build_options(const struct summary *summary)
 {
     const struct run_options *options = summary->options;
+    const struct control_options *settled = &summary->control->options;
 
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:b}", "ram",
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:b}", "policy",
+        policy_name((enum policy_kind)settled->policy), "prefetch",
+        prefetch_name((enum prefetch_kind)settled->prefetch), "ram",
         json_text(options->ram_text != NULL ? options->ram_text : OPTIONS_DEFAULT_RAM), "swap",
         options->swap_directory != NULL ? json_text(options->swap_directory) : json_null(),
         "swap_max",

@@ -25,16 +25,12 @@
 #include <sys/mman.h>
 
 #define FEATURES ((uint64_t)UFFD_FEATURE_MOVE | UFFD_FEATURE_THREAD_ID)
-#define QUEUE_LEAST 4096
 #define POOL_MOST_BYTES ((size_t)1 << 40)
 
-static int init_queue(void)
+static int init_queues(void)
 {
-    /* Twice what can be resident: at most half of the slots are stale when it is full. */
-    uint64_t capacity = (uint64_t)2
-                        << log2_ceil((size_t)control_budget(pager.control) + QUEUE_LEAST);
-    int error = fifo_open(&pager.queue, capacity);
-    return error ? error : drop_behind_open(&pager.behind, capacity);
+    int error = pager_open_policy();
+    return error ? error : drop_behind_open(&pager.behind, (uint64_t)control_budget(pager.control));
 }
 
 static int open_swap(void)
@@ -87,7 +83,7 @@ static int init_tables(void)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    int error = init_queue();
+    int error = init_queues();
     if (!error)
         error = staging_init(&pager.staging, 2u << log2_ceil(marks.staging + 256));
     if (!error)
@@ -164,7 +160,7 @@ static bool is_foreign(uint32_t page)
 /* L. A present page is resident from now on. */
 static void take_over(uint32_t page, page_entry flags, uint64_t map)
 {
-    pager_make_resident(page);
+    pager_make_resident(page, POLICY_FIRST);
     if (pager.sees_writes && !(map & PAGEMAP_EXCLUSIVE))
         flags |= PAGE_SHARED;
     table_set(&pager.table, page, table_get(&pager.table, page) | flags);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * evict: takes the oldest pages from the program.
+ * evict: takes pages from the program, those that the policy names (policy/policy.h).
  *
- *   queue --oldest--> choose ---UFFDIO_MOVE---> staging
+ *   policy --victims-> choose ---UFFDIO_MOVE---> staging
  *                       |  |
  *                       |  '--- shared with a fork's other side: straight into the store (pack.c)
  *                       '------ free memory: dropped unread
@@ -40,7 +40,7 @@ struct leftovers {          /* of an eviction: what could not be moved */
 void evict_requeue(uint32_t page)
 {
     page_entry kind = table_get(&pager.table, page) & (KINDS | PAGE_RAW | PAGE_KEPT);
-    pager_make_resident(page);
+    pager_make_resident(page, POLICY_AGAIN);
     if (kind)
         table_set(&pager.table, page, table_get(&pager.table, page) | kind);
 }
@@ -91,18 +91,23 @@ static void add_victim(struct victims *victims, uint32_t page, uint64_t position
     victims->position[at] = position;
 }
 
-/* L. Who is to go next: what a stream left behind, else the oldest. It may have changed. */
-static bool next_oldest(uint32_t *page, uint64_t *position)
+/* L. Who is to go next: what a stream left behind, else whom the policy names. */
+static bool next_victim(uint32_t *page, uint64_t *position)
 {
     if (!drop_behind_pop(&pager.behind, (uint64_t)pager.n_resident, page))
-        return fifo_pop(&pager.queue, page, position);
+        return policy_next(&pager.policy, page, position);
     page_entry entry = table_get(&pager.table, *page);
-    *position = entry & PAGE_KEPT ? page_payload(entry) : UINT64_MAX;
+    if (!(entry & PAGE_KEPT)) { /* it has changed, or gone */
+        *position = UINT64_MAX;
+        return true;
+    }
+    *position = page_payload(entry);
+    policy_remove(&pager.policy, *page, *position);
     return true;
 }
 
 /*
- * L. Takes the oldest pages out of the queue, in order of address. Pages that arrived together are
+ * L. Takes victims out of the policy's queues, in order of address. Pages that arrived together are
  * neighbours as a rule, and leave in one move. True: it has looked at some.
  */
 static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_runs)
@@ -111,11 +116,11 @@ static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_r
     uint64_t position;
     victims->n = 0;
     while (victims->n < most_pages && n_runs < most_runs && n_looked < MOST_LOOKED &&
-           next_oldest(&page, &position)) {
+           next_victim(&page, &position)) {
         page_entry entry = table_get(&pager.table, page);
         if (page_state(entry) != PAGE_RESIDENT || page_payload(entry) != position ||
             entry & PAGE_BUSY)
-            continue; /* a stale slot */
+            continue; /* it is none any more */
         n_looked++;
         if (pass_over(page, entry))
             continue;
@@ -157,6 +162,7 @@ static void stage(uint32_t page, uint32_t n_pages)
 {
     uint32_t slot = staging_slot(&pager.staging, pager.staging.head);
     for (uint32_t i = 0; i < n_pages; i++) {
+        pager_note_eviction(page + i);
         pager.staging.page[slot + i] = page + i;
         table_set(&pager.table, page + i, page_make(PAGE_STAGED, slot + i));
     }

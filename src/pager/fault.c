@@ -42,11 +42,32 @@ struct waiters { /* who is to be woken when a fault has been served */
     uint32_t page, n_pages;
 };
 
+/* What came in with a fault on pages from the store and staging. */
+struct served {
+    struct prefetch_plan plan;
+    uint32_t page, end; /* all of it lies in [page, end) */
+    uint32_t n_pages;   /* from the one that was missed on */
+    uint32_t n_others;
+};
+
+/* How pages come in. */
+struct coming {
+    enum policy_arrival first; /* the first of them; the others come beside */
+    bool clean;                /* writes to them will fault */
+    bool in_stream;            /* read ahead of a thread that runs through them */
+};
+
 static void count_fault(enum control_fault kind, uint32_t n_pages)
 {
     control_count(&pager.self->stats.faults[kind], 1);
     if (n_pages > 1)
         control_count(&pager.self->stats.prefetched, n_pages - 1);
+}
+
+static void count_hits(uint64_t n_pages)
+{
+    if (n_pages > 0)
+        control_count(&pager.self->stats.prefetch_hits, n_pages);
 }
 
 /*
@@ -88,6 +109,14 @@ static uint32_t install_writable(uint32_t page, const unsigned char *contents, u
     return install(page, contents, n_pages, &protect);
 }
 
+/* How the i-th page of those that came with a fault came in. */
+static enum policy_arrival arrival_of(page_entry entry, uint32_t i, enum policy_arrival first)
+{
+    if (page_state(entry) == PAGE_EMPTY)
+        return POLICY_FIRST;
+    return i == 0 ? first : POLICY_BESIDE;
+}
+
 /* L. A page came in that the store has a copy of; `behind`: it should leave soon. */
 static void keep_or_drop(uint32_t page, store_ref ref, bool clean, bool behind)
 {
@@ -100,15 +129,15 @@ static void keep_or_drop(uint32_t page, store_ref ref, bool clean, bool behind)
 }
 
 /* L. Pages that could not be installed are what they were before. */
-static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done, bool clean)
+static void finish(uint32_t page, uint32_t n_pages, uint32_t n_done, const struct coming *coming)
 {
-    bool behind = clean && n_done > 1 &&
+    bool behind = coming->clean && coming->in_stream && n_done > 1 &&
                   drop_behind_wanted(&pager.behind, (uint64_t)pager.n_resident);
     for (uint32_t i = 0; i < n_done; i++) {
         page_entry entry = table_get(&pager.table, page + i);
-        pager_make_resident(page + i);
+        pager_make_resident(page + i, arrival_of(entry, i, coming->first));
         if (page_state(entry) == PAGE_STORED)
-            keep_or_drop(page + i, page_payload(entry), clean, behind);
+            keep_or_drop(page + i, page_payload(entry), coming->clean, behind);
     }
     for (uint32_t i = n_done; i < n_pages; i++)
         table_set(&pager.table, page + i, table_get(&pager.table, page + i) & ~PAGE_BUSY);
@@ -180,17 +209,20 @@ static uint32_t within_room(uint32_t n_pages)
 /* Locked on entry, unlocked on return, as in all of the functions that serve. */
 static struct waiters serve_first_touch(uint32_t page)
 {
-    uint32_t window = readahead_window(&pager.touch, page, TOUCH_WINDOW);
+    const bool alone = pager.prefetch.kind == PREFETCH_NONE;
+    uint32_t window = readahead_window(&pager.touch, page, alone ? 1 : TOUCH_WINDOW);
+    uint64_t n_used = readahead_used(&pager.touch);
     uint32_t n = within_room(alike(page, PAGE_EMPTY, window));
     if (n < window)
-        readahead_cut(&pager.touch, page, n);
+        readahead_cut(&pager.touch, page, n, 0);
     make_busy(page, n);
     lock_release(&pager.lock);
     uint32_t done = install_writable(page, zeros, n);
     lock_take(&pager.lock);
-    finish(page, n, done, false);
+    finish(page, n, done, &(struct coming){.first = POLICY_FIRST});
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_FIRST_TOUCH, done);
+    count_hits(n_used);
     return (struct waiters){page, n};
 }
 
@@ -230,7 +262,7 @@ static uint32_t take_back(uint32_t page, uint32_t slot, uint32_t n)
         pager_forget(page, page + 1); /* not mapped any more */
     for (uint32_t i = 0; i < done; i++) {
         pager.staging.page[slot + i] = STAGING_HOLE;
-        pager_make_resident(page + i);
+        pager_make_resident(page + i, i == 0 ? POLICY_TAKEN_BACK : POLICY_BESIDE);
     }
     pager.staging.n_pages -= done;
     pager.n_resident += done;
@@ -240,15 +272,41 @@ static uint32_t take_back(uint32_t page, uint32_t slot, uint32_t n)
     return done;
 }
 
+/* L. What comes in along with the page? */
+static void plan(struct served *served, uint32_t page)
+{
+    *served = (struct served){.page = page, .end = page + 1};
+    prefetch_plan(&pager.prefetch, page, most_loaded(), &served->plan);
+}
+
+/* L. The fault has been served; returns how many pages of earlier ones are known to be used. */
+static uint64_t note_served(struct served *served, uint32_t page)
+{
+    const uint32_t watch = served->plan.watch;
+    bool absent = watch < pager.n_pages &&
+                  page_state(table_get(&pager.table, watch)) == PAGE_STORED;
+    uint32_t n_there = served->n_pages < served->plan.n_pages
+                           ? n_resident_at(page + served->n_pages)
+                           : 0;
+    prefetch_done(&pager.prefetch, &served->plan, page, served->n_pages, served->n_others, n_there,
+                  absent);
+    uint64_t n_used = pager.prefetch.n_used;
+    pager.prefetch.n_used = 0;
+    return n_used;
+}
+
 static struct waiters serve_staged(uint32_t page, page_entry entry)
 {
     uint32_t slot = (uint32_t)page_payload(entry);
-    uint32_t window = readahead_window(&pager.load, page, most_loaded());
-    uint32_t n = staged_run(page, slot, window);
-    uint32_t done = take_back(page, slot, n);
+    struct served served;
+    plan(&served, page);
+    served.n_pages = staged_run(page, slot, served.plan.n_pages);
+    uint64_t n_used = note_served(&served, page);
+    uint32_t done = take_back(page, slot, served.n_pages);
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_STAGING, done);
-    return (struct waiters){page, n};
+    count_hits(n_used);
+    return (struct waiters){page, served.n_pages};
 }
 
 static enum control_fault fault_kind(store_ref ref)
@@ -276,8 +334,11 @@ static _Noreturn void bad_copy(uint32_t page, store_ref ref, int error)
                                     : "checksum");
 }
 
-/* Loads n stored pages; only the first has to succeed. Entries are BUSY: nobody changes them. */
-static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages)
+/*
+ * Loads n stored pages, until one is not intact; the first one has to be, if it was asked for.
+ * Entries are BUSY: nobody changes them.
+ */
+static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages, bool asked_for)
 {
     unsigned char *out = window->pages.memory;
     for (uint32_t i = 0; i < n_pages; i++, out += SYS_PAGE_SIZE) {
@@ -289,7 +350,7 @@ static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages)
                                        &window->reader);
         else
             error = store_load(pager.store, window->loader, ref, page, out, out + SYS_PAGE_SIZE);
-        if (error && i > 0)
+        if (error && (i > 0 || !asked_for))
             return i;
         if (error)
             bad_copy(page, ref, error);
@@ -297,27 +358,69 @@ static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages)
     return n_pages;
 }
 
-static struct waiters serve_stored(uint32_t page, page_entry entry, bool to_read)
+/* L. Brings n stored pages in; lets go of the lock meanwhile. How many came, from the first on. */
+static uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read, struct coming coming)
 {
-    uint32_t wanted = readahead_window(&pager.load, page, most_loaded());
-    uint32_t n = within_room(alike(page, PAGE_STORED, wanted));
-    if (n < wanted)
-        readahead_cut(&pager.load, page, n + n_resident_at(page + n));
-    make_busy(page, n);
-    bool clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n);
+    make_busy(page, n_pages);
+    coming.clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n_pages);
     lock_release(&pager.lock);
     struct window *window = window_take();
-    uint32_t loaded = load(window, page, n);
-    uint32_t done = install(page, window->pages.memory, loaded, &clean);
+    uint32_t loaded = load(window, page, n_pages, coming.first == POLICY_FETCHED);
+    uint32_t done = install(page, window->pages.memory, loaded, &coming.clean);
     window_give(window);
     lock_take(&pager.lock);
-    finish(page, n, done, clean);
+    finish(page, n_pages, done, &coming);
+    return done;
+}
+
+/* L. A page that lies within some part of the arena that is in use, and is stored. */
+static bool is_stored(uint32_t page)
+{
+    page_entry entry = page < pager.n_pages ? table_get(&pager.table, page) : 0;
+    return page_state(entry) == PAGE_STORED && !(entry & (PAGE_BUSY | PAGE_DEAD));
+}
+
+/* L. Nobody asked for these: they come in as long as there is more room than faults need. */
+static void bring_others(struct served *served, bool to_read)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    for (uint32_t i = 0; i < served->plan.n_runs; i++) {
+        uint32_t page = served->plan.run[i].first, end = page + served->plan.run[i].n_pages;
+        while (page < end && !is_stored(page))
+            page++;
+        if (page == end)
+            continue;
+        uint32_t n = alike(page, PAGE_STORED, end - page);
+        if (budget_room() < (int64_t)n + marks.urgent)
+            return;
+        served->n_others += bring_stored(page, n, to_read, (struct coming){.first = POLICY_BESIDE});
+        if (page < served->page)
+            served->page = page;
+        if (page + n > served->end)
+            served->end = page + n;
+    }
+}
+
+static struct waiters serve_stored(uint32_t page, page_entry entry, bool to_read)
+{
+    struct served served;
+    plan(&served, page);
+    uint32_t n = within_room(alike(page, PAGE_STORED, served.plan.n_pages));
+    served.end = page + n;
+    const struct coming coming = {.first = POLICY_FETCHED, .in_stream = served.plan.is_stream};
+    uint32_t done = bring_stored(page, n, to_read, coming);
+    served.n_pages = done > 0 ? done : 1;
+    if (done > 0)
+        bring_others(&served, to_read);
+    uint64_t n_used = note_served(&served, page);
     budget_charge_tables();
     if (done == 0) /* not mapped any more: then nobody wants it */
         pager_forget(page, page + 1);
     lock_release(&pager.lock);
-    count_fault(fault_kind(page_payload(entry)), done);
-    return (struct waiters){page, n};
+    count_fault(fault_kind(page_payload(entry)), done + served.n_others);
+    count_hits(n_used);
+    return (struct waiters){served.page, served.end - served.page};
 }
 
 /*
@@ -379,8 +482,10 @@ static struct waiters serve_write(uint32_t page)
         lock_release(&pager.lock);
         return (struct waiters){page, 0};
     }
-    if (entry & PAGE_CLEAN)
+    if (entry & PAGE_CLEAN) {
         protection_failed(&pager.protection);
+        policy_touch(&pager.policy, page, page_payload(entry));
+    }
     sharing_make_own(page);
     lock_release(&pager.lock);
     count_fault(entry & PAGE_CLEAN ? CONTROL_FAULT_WRITE : CONTROL_FAULT_COPY, 1);
@@ -431,12 +536,12 @@ static void bring_in(uint32_t page)
     struct window *window = window_take();
     const unsigned char *contents = zeros;
     if (page_state(entry) == PAGE_STORED) {
-        load(window, page, 1);
+        load(window, page, 1, true);
         contents = window->pages.memory;
     }
     uint32_t done = install_writable(page, contents, 1);
     window_give(window);
-    finish(page, 1, done, false);
+    finish(page, 1, done, &(struct coming){.first = POLICY_FETCHED});
 }
 
 bool fault_serve_forker(const struct fault *fault)

@@ -72,6 +72,7 @@ static bool keep_shared(const struct victims *victims, const struct packing *pac
         requeue_if_there(victims, packing->from[i]);
         return false;
     }
+    pager_note_eviction(page);
     table_set(&pager.table, page, page_make(PAGE_STORED, ref));
     sys_madvise(page_address(page), SYS_PAGE_SIZE, MADV_DONTNEED);
     pager.n_resident--;
@@ -154,6 +155,7 @@ static void note_gone(const struct leaving *leaving, uint32_t at, const uint32_t
     uint32_t n_dead = 0;
     for (uint32_t i = 0; i < n; i++) {
         store_ref ref = leaving->kept ? copies_hand_over(pages[i]) : leaving->ref[at + i];
+        pager_note_eviction(pages[i]);
         table_set(&pager.table, pages[i], ref ? page_make(PAGE_STORED, ref) : 0);
         n_dead += ref == 0;
     }

@@ -11,7 +11,8 @@
 #include "pager/staging.h"
 #include "pager/table.h"
 #include "policy/drop_behind.h"
-#include "policy/fifo.h"
+#include "policy/policy.h"
+#include "policy/prefetch.h"
 #include "policy/protection.h"
 #include "policy/readahead.h"
 #include "store/store.h"
@@ -19,6 +20,8 @@
 #include <quire/buddy.h>
 
 #define STACK_ROOM ((size_t)16 << 10) /* what the code under the lock may use of a stack */
+
+#define POLICY_LEAST_ROOM 4096 /* pages that may be resident over the budget */
 
 #define PAGEMAP_PRESENT ((uint64_t)3 << 62)   /* or in the kernel's own swap */
 #define PAGEMAP_EXCLUSIVE ((uint64_t)1 << 56) /* of /proc/PID/pagemap: mapped once */
@@ -35,7 +38,8 @@ enum pager_state {
  * Invariants, while nobody holds the lock:
  *   P1  unarmed: charged == pages handed out + dead pages (entries are 0 or DEAD)
  *   P2  armed: charged == n_resident - self->shared, n_resident == RESIDENT entries
- *   P3  a RESIDENT entry's payload is its position in the queue; other slots there are stale
+ *   P3  a RESIDENT entry's payload is its place in the policy's queues, where no other pages are
+ *       but victims on their way out
  *   P4  a STAGED entry's payload is a slot whose page is this one
  *   P5  n_busy == entries with PAGE_BUSY
  *   P6  see copies.h
@@ -64,9 +68,10 @@ struct pager {
 
     struct table table;           /* L */
     struct regions regions;       /* L: the mappings */
-    struct fifo queue;            /* L: resident pages by arrival */
+    struct policy policy;         /* L: resident pages, and which of them goes next */
     struct staging staging;       /* L, but see staging.h */
-    struct readahead touch, load; /* L: streams of first touches, of pages from the store */
+    struct readahead touch;       /* L: streams of first touches */
+    struct prefetch prefetch;     /* L: what comes in along with a page from the store */
     struct drop_behind behind;    /* L: what streams read ahead, with kept copies */
     struct protection protection; /* L: whether what comes in to be read is protected */
     struct store *store;          /* L, but see store.h; exists once armed */
@@ -305,7 +310,10 @@ void reclaim_range(uint32_t page, uint32_t n_pages); /* evicts what is resident 
 /* remap.c; service thread */
 void move_pages(uint32_t from, uint32_t to, uint32_t n_pages);
 
-/* L: a page came in: into the queue, counted. Keeps flags other than BUSY out. */
-void pager_make_resident(uint32_t page);
+/* L: a page came in, or stays: it gets a place in the policy's queues. Its flags are gone. */
+void pager_make_resident(uint32_t page, enum policy_arrival arrival);
+int pager_open_policy(void); /* 0 or -ENOMEM */
+/* L: a RESIDENT page is about to be evicted: the policy notes it. */
+void pager_note_eviction(uint32_t page);
 
 #endif

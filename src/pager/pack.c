@@ -63,7 +63,7 @@ static bool put_back(uint32_t page, uint32_t slot)
         return false;
     pager.staging.page[slot] = STAGING_HOLE;
     pager.staging.n_pages--;
-    pager_make_resident(page);
+    pager_make_resident(page, POLICY_AGAIN);
     table_set(&pager.table, page, table_get(&pager.table, page) | PAGE_RAW);
     pager.n_raw_to_pass_over += RAW_PATIENCE;
     pager.n_resident++;

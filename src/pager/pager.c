@@ -210,24 +210,46 @@ void pager_busy_done(uint32_t n_pages)
         sys_futex_wake(&pager.busy_turn, INT32_MAX, false);
 }
 
-static bool is_queued(void *context, uint32_t page, uint64_t position)
+static policy_mark get_mark(void *context, uint32_t page)
+{
+    (void)context;
+    return table_mark(&pager.table, page);
+}
+
+static void set_mark(void *context, uint32_t page, policy_mark mark)
+{
+    (void)context;
+    table_set_mark(&pager.table, page, mark);
+}
+
+static void set_place(void *context, uint32_t page, policy_place place)
+{
+    (void)context;
+    page_entry flags = table_get(&pager.table, page) & PAGE_FLAGS_MASK;
+    table_set(&pager.table, page, page_make(PAGE_RESIDENT, place) | flags);
+}
+
+int pager_open_policy(void)
+{
+    static const struct policy_owner owner = {get_mark, set_mark, set_place, NULL};
+    const struct control_options *options = &pager.control->options;
+    prefetch_init(&pager.prefetch, (enum prefetch_kind)options->prefetch);
+    return policy_open(&pager.policy, (enum policy_kind)options->policy,
+                       (uint64_t)control_budget(pager.control) + POLICY_LEAST_ROOM, &owner);
+}
+
+void pager_make_resident(uint32_t page, enum policy_arrival arrival)
 {
     page_entry entry = table_get(&pager.table, page);
-    return page_state(entry) == PAGE_RESIDENT && page_payload(entry) == position;
+    if (page_state(entry) == PAGE_RESIDENT)
+        policy_remove(&pager.policy, page, page_payload(entry));
+    table_set(&pager.table, page, page_make(PAGE_RESIDENT, 0));
+    policy_insert(&pager.policy, page, arrival);
 }
 
-static void move_in_queue(void *context, uint32_t page, uint64_t position)
+void pager_note_eviction(uint32_t page)
 {
-    page_entry flags = table_get(&pager.table, page) &
-                       (PAGE_DEAD | PAGE_BUSY | PAGE_SHARED | PAGE_RAW | PAGE_CLEAN | PAGE_KEPT);
-    table_set(&pager.table, page, page_make(PAGE_RESIDENT, position) | flags);
-}
-
-void pager_make_resident(uint32_t page)
-{
-    if (fifo_is_full(&pager.queue) || fifo_is_stale(&pager.queue, (uint64_t)pager.n_resident))
-        fifo_compact(&pager.queue, is_queued, move_in_queue, NULL);
-    table_set(&pager.table, page, page_make(PAGE_RESIDENT, fifo_push(&pager.queue, page)));
+    policy_evicted(&pager.policy, page, page_payload(table_get(&pager.table, page)));
 }
 
 static void forget_page(uint32_t page, page_entry entry)
@@ -236,6 +258,7 @@ static void forget_page(uint32_t page, page_entry entry)
     case PAGE_EMPTY:
         break;
     case PAGE_RESIDENT:
+        policy_remove(&pager.policy, page, page_payload(entry));
         copies_drop(page);
         pager.n_resident--;
         if (entry & PAGE_SHARED)

@@ -49,13 +49,15 @@ static bool move_entry(uint32_t from, uint32_t to)
     if (entry & PAGE_SHARED)
         sharing_make_own(from);
     copies_drop(from);
+    if (page_state(entry) == PAGE_RESIDENT)
+        policy_remove(&pager.policy, from, page_payload(entry));
     table_set(&pager.table, from, 0);
     switch (page_state(entry)) {
     case PAGE_EMPTY:
         break;
     case PAGE_RESIDENT:
         move_resident(from, to);
-        pager_make_resident(to);
+        pager_make_resident(to, POLICY_FIRST);
         break;
     case PAGE_STAGED: /* not PACKING any more: what is being packed has the old page's number */
         pager.staging.page[page_payload(entry)] = to;

@@ -38,6 +38,9 @@
 #define CHUNKS_PER_INDEX_PAGE (uint32_t)(SYS_PAGE_SIZE / sizeof(uint32_t) / GROUPS_PER_CHUNK)
 #define CHUNKS_PER_COUNTS_PAGE (uint32_t)(SYS_PAGE_SIZE / sizeof(uint16_t))
 
+static_assert(PAGE_MARK_SHIFT + POLICY_MARK_BITS <= PAGE_PAYLOAD_SHIFT &&
+                  PAGE_PAYLOAD_SHIFT + POLICY_PLACE_BITS <= 64,
+              "a policy's mark and place fit");
 static_assert(TABLE_CHUNK_PAGES <= TABLE_USED_MASK, "n_used holds a full chunk");
 static_assert(TABLE_GROUP_PAGES <= TABLE_COUNT_MASK, "a word holds the count of a full group");
 static_assert(((TABLE_MOST_PAGES >> TABLE_GROUP_SHIFT) - 1) << TABLE_COUNT_BITS >>
@@ -148,7 +151,8 @@ void table_set(struct table *table, uint32_t page, page_entry entry)
         return;
     if (before == 0)
         word = count_in(table, page);
-    *table_entry(table, word, page) = entry;
+    page_entry *at = table_entry(table, word, page);
+    *at = entry == 0 ? 0 : (*at & PAGE_MARK_MASK) | entry;
     table->n_stored += (page_state(entry) == PAGE_STORED); /* T6 */
     table->n_stored -= (page_state(before) == PAGE_STORED);
     if (entry == 0)

@@ -2,14 +2,14 @@
 /*
  * table: one word for each page of the arena, saying where its contents are.
  *
- *   63                                16 15        4 3    0
- *  +------------------------------------+-----------+------+
- *  | payload                            | flags     | state|
- *  +------------------------------------+-----------+------+
+ *   63                      16 15     10 9        2 1    0
+ *  +--------------------------+---------+----------+------+
+ *  | payload                  | mark    | flags    | state|
+ *  +--------------------------+---------+----------+------+
  *
  *   state      payload           the page's contents are
  *   EMPTY      -                 zeros, nowhere
- *   RESIDENT   fifo position     mapped in the program
+ *   RESIDENT   policy_place      mapped in the program
  *   STAGED     staging slot      in the staging area, unmapped from the program
  *   STORED     store_ref         in the store
  *
@@ -19,6 +19,9 @@
  *        |                        |  '--------------------------'                    |
  *        |                        '--------- fault: load and copy -------------------'
  *        '---------- discard (munmap, MADV_DONTNEED, free memory's turn), from any state
+ *
+ * The mark is what the replacement policy remembers of the page, resident or not. It stays when the
+ * entry is set, and is gone when that becomes 0.
  *
  * Entries stand in groups of 16 pages, which exist as long as one of them is not 0. So sparse data
  * costs little: 8 bytes a page where it is dense, 132 for a page that is alone.
@@ -36,6 +39,8 @@
 #ifndef QUIRE_PAGER_TABLE_H
 #define QUIRE_PAGER_TABLE_H
 
+#include "policy/policy.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,17 +50,20 @@ typedef uint64_t page_entry;
 
 enum page_state { PAGE_EMPTY, PAGE_RESIDENT, PAGE_STAGED, PAGE_STORED };
 
-#define PAGE_STATE_MASK ((page_entry)0xf)
-#define PAGE_BUSY ((page_entry)1 << 4) /* a fault brings it in; only that fault may change it */
+#define PAGE_STATE_MASK ((page_entry)0x3)
+#define PAGE_BUSY ((page_entry)1 << 2) /* a fault brings it in; only that fault may change it */
 #define PAGE_PACKING \
-    ((page_entry)1 << 5) /* STAGED: its copy is being packed; dropped when taken back */
-#define PAGE_DEAD ((page_entry)1 << 6) /* free memory: the contents are worthless */
+    ((page_entry)1 << 3) /* STAGED: its copy is being packed; dropped when taken back */
+#define PAGE_DEAD ((page_entry)1 << 4) /* free memory: the contents are worthless */
 #define PAGE_SHARED \
-    ((page_entry)1 << 7) /* RESIDENT: a fork's other side may have the frame too; writes fault */
-#define PAGE_RAW ((page_entry)1 << 8) /* RESIDENT: it did not compress when it was last tried */
+    ((page_entry)1 << 5) /* RESIDENT: a fork's other side may have the frame too; writes fault */
+#define PAGE_RAW ((page_entry)1 << 6) /* RESIDENT: it did not compress when it was last tried */
 #define PAGE_CLEAN \
-    ((page_entry)1 << 9) /* RESIDENT: not written to since it came in; writes fault */
-#define PAGE_KEPT ((page_entry)1 << 10) /* CLEAN: the store still has it; copies.h */
+    ((page_entry)1 << 7)               /* RESIDENT: not written to since it came in; writes fault */
+#define PAGE_KEPT ((page_entry)1 << 8) /* CLEAN: the store still has it; copies.h */
+#define PAGE_FLAGS_MASK ((page_entry)0x3fc)
+#define PAGE_MARK_SHIFT 10 /* the policy's: no part of what entries are set and got by */
+#define PAGE_MARK_MASK ((((page_entry)1 << POLICY_MARK_BITS) - 1) << PAGE_MARK_SHIFT)
 #define PAGE_PAYLOAD_SHIFT 16
 
 #define TABLE_GROUP_SHIFT 4
@@ -121,7 +129,21 @@ static inline page_entry *table_entry(const struct table *table, uint32_t word, 
 static inline page_entry table_get(const struct table *table, uint32_t page)
 {
     uint32_t word = table_chunk_used(table, page) ? table_word(table, page) : 0;
-    return word != 0 ? *table_entry(table, word, page) : 0;
+    return word != 0 ? *table_entry(table, word, page) & ~PAGE_MARK_MASK : 0;
+}
+
+static inline policy_mark table_mark(const struct table *table, uint32_t page)
+{
+    uint32_t word = table_chunk_used(table, page) ? table_word(table, page) : 0;
+    page_entry entry = word != 0 ? *table_entry(table, word, page) : 0;
+    return (policy_mark)((entry & PAGE_MARK_MASK) >> PAGE_MARK_SHIFT);
+}
+
+/* The page's entry is not 0. */
+static inline void table_set_mark(struct table *table, uint32_t page, policy_mark mark)
+{
+    page_entry *entry = table_entry(table, table_word(table, page), page);
+    *entry = (*entry & ~PAGE_MARK_MASK) | (page_entry)mark << PAGE_MARK_SHIFT;
 }
 
 /*
@@ -130,10 +152,10 @@ static inline page_entry table_get(const struct table *table, uint32_t page)
  */
 static inline page_entry table_get_busy(const struct table *table, uint32_t page)
 {
-    return *table_entry(table, table_word(table, page), page);
+    return *table_entry(table, table_word(table, page), page) & ~PAGE_MARK_MASK;
 }
 
-/* Can't fail, and allocates nothing: see above. */
+/* Can't fail, and allocates nothing: see above. The mark bits of `entry` are 0. */
 void table_set(struct table *table, uint32_t page, page_entry entry);
 
 /* The first page in [page, end) whose entry is not 0, or `end`. */

@@ -9,6 +9,7 @@
  *   F1  tail <= head <= tail + capacity
  *   F2  n_held == pages of the ring with slots from the start of the tail's page up to the head. No
  *       other page of it has memory
+ *   F3  n_live == slots from tail to head that are no holes
  */
 #include "policy/fifo.h"
 
@@ -94,36 +95,53 @@ static void give_back(struct fifo *fifo, uint64_t from, uint64_t to)
 
 uint64_t fifo_push(struct fifo *fifo, uint32_t page)
 {
-    assert(!fifo_is_full(fifo)); /* F1 */
-    fifo->ring[fifo->head & (fifo->capacity - 1)] = page;
+    assert(!fifo_is_full(fifo) && page != FIFO_HOLE); /* F1 */
+    *fifo_slot(fifo, fifo->head) = page;
+    fifo->n_live++;
     if (fifo->head++ % FIFO_LEAST_OWN == 0 && fifo->is_own)
         charge(fifo);
     return fifo->head - 1;
 }
 
-bool fifo_pop(struct fifo *fifo, uint32_t *page, uint64_t *position)
+static uint32_t pop_slot(struct fifo *fifo)
 {
-    if (fifo->head == fifo->tail)
-        return false;
-    *position = fifo->tail;
-    *page = fifo->ring[fifo->tail & (fifo->capacity - 1)];
-    fifo->tail++;
+    uint32_t page = *fifo_slot(fifo, fifo->tail++);
     if (fifo->tail % FIFO_LEAST_OWN == 0 && fifo->is_own)
         give_back(fifo, first_page(fifo) - 1, first_page(fifo));
+    return page;
+}
+
+bool fifo_pop(struct fifo *fifo, uint32_t *page, uint64_t *position)
+{
+    do {
+        if (fifo->head == fifo->tail)
+            return false;
+        *position = fifo->tail;
+        *page = pop_slot(fifo);
+    } while (*page == FIFO_HOLE);
+    fifo->n_live--;
     return true;
 }
 
-void fifo_compact(struct fifo *fifo,
-                  bool (*is_live)(void *context, uint32_t page, uint64_t position),
-                  void (*moved)(void *context, uint32_t page, uint64_t position), void *context)
+bool fifo_remove(struct fifo *fifo, uint32_t page, uint64_t position)
 {
-    /* Live slots are pushed again behind a moving end; the slots read are always ahead of it. */
+    if (!fifo_has(fifo, page, position))
+        return false;
+    *fifo_slot(fifo, position) = FIFO_HOLE;
+    fifo->n_live--;
+    return true;
+}
+
+void fifo_compact(struct fifo *fifo, void (*moved)(void *context, uint32_t page, uint64_t position),
+                  void *context)
+{
+    /* Pages are pushed again behind a moving end; the slots read are always ahead of it. */
     uint64_t end = fifo->tail, before = fifo->head;
     for (uint64_t at = fifo->tail; at != fifo->head; at++) {
-        uint32_t page = fifo->ring[at & (fifo->capacity - 1)];
-        if (!is_live(context, page, at))
+        uint32_t page = *fifo_slot(fifo, at);
+        if (page == FIFO_HOLE)
             continue;
-        fifo->ring[end & (fifo->capacity - 1)] = page;
+        *fifo_slot(fifo, end) = page;
         if (end != at)
             moved(context, page, end);
         end++;
@@ -136,10 +154,15 @@ void fifo_compact(struct fifo *fifo,
 int fifo_validate(const struct fifo *fifo)
 {
     const char *wrong = NULL;
+    uint64_t n_live = 0;
+    for (uint64_t at = fifo->tail; at < fifo->head; at++)
+        n_live += *fifo_slot(fifo, at) != FIFO_HOLE;
     if (fifo->head < fifo->tail || fifo->head - fifo->tail > fifo->capacity)
         wrong = "F1: the head is not within a ring's length of the tail";
     else if (fifo->n_held != (fifo->is_own ? pages_to_hold(fifo) : 0))
         wrong = "F2: the ring's memory is not charged rightly";
+    else if (n_live != fifo->n_live)
+        wrong = "F3: the count of pages is not that of the slots";
     if (wrong)
         log_error("fifo: %s", wrong);
     return wrong ? -EUCLEAN : 0;

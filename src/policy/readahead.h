@@ -13,6 +13,7 @@
 #ifndef QUIRE_POLICY_READAHEAD_H
 #define QUIRE_POLICY_READAHEAD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define READAHEAD_STREAMS 8
@@ -20,18 +21,26 @@
 
 struct readahead {
     struct {
-        uint32_t next;   /* the page at which the stream would go on */
-        uint32_t window; /* pages brought in last time */
-        uint32_t hits;   /* confirmations in a row */
-        uint64_t used;   /* when, on the clock below */
+        uint32_t next;     /* the page at which the stream would go on */
+        uint32_t window;   /* pages brought in last time */
+        uint32_t hits;     /* confirmations in a row */
+        uint32_t n_beside; /* of these pages, those that were not asked for */
+        uint64_t used;     /* when, on the clock below */
     } stream[READAHEAD_STREAMS];
     uint64_t clock;
+    uint32_t n_used; /* pages that streams ran through, of what was not asked for */
 };
 
 /* A fault on `page`: the number of pages, 1 to `most`, to bring in from there on. */
 uint32_t readahead_window(struct readahead *readahead, uint32_t page, uint32_t most);
 
-/* Fewer were brought in than the window said: the stream goes on behind `page + n_pages`. */
-void readahead_cut(struct readahead *readahead, uint32_t page, uint32_t n_pages);
+/*
+ * So many were brought in, perhaps fewer than the window said; n_there behind them are there
+ * already, and the stream goes on behind those.
+ */
+void readahead_cut(struct readahead *readahead, uint32_t page, uint32_t n_pages, uint32_t n_there);
+
+/* How many pages that were brought in ahead were used, since this was last asked. */
+uint32_t readahead_used(struct readahead *readahead);
 
 #endif

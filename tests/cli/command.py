@@ -171,6 +171,8 @@ class Documented(unittest.TestCase):
         self.assertEqual(complete("quire", "run", "--sw"), ["--swap", "--swap-max"])
         self.assertEqual(complete("quire", "run", "--codec", "z"), ["zstd"])
         self.assertEqual(complete("quire", "run", "--codec", "=", "l"), ["lz4"])
+        self.assertEqual(complete("quire", "run", "--policy", "s"), ["s3-fifo", "sieve"])
+        self.assertEqual(complete("quire", "run", "--prefetch", "=", "c"), ["cluster"])
         self.assertIn("python3", complete("quire", "run", "--ram", "1G", "python"))
         self.assertEqual(complete("quire", "doctor", "--j"), ["--json"])
         self.assertEqual(complete("quire", "slabs", "--sort", "f"), ["fill"])
@@ -193,6 +195,9 @@ class BadArguments(InDirectory):
                          "quire run: unrecognized option '--bogus'\nTry `quire run --help' or "
                          "`quire run --usage' for more information.\n")
         self.assertIn("--codec lzma: it is auto, lz4, zstd or none", self.refused("--codec", "lzma"))
+        self.assertIn("--policy lru: it is one of adaptive|fifo|", self.refused("--policy", "lru"))
+        self.assertIn("--prefetch all: it is one of adaptive|none|",
+                      self.refused("--prefetch", "all"))
         self.assertIn("there is no COMMAND to run", call("run").stderr)
         self.assertEqual(call("run").returncode, 125)
         self.assertEqual(call("run", "--quiet", "--").returncode, 125)
@@ -525,6 +530,20 @@ class Stats(InDirectory):
         # Nearer to LZ4's: a slow start may leave the pool short of room, and some pages to zstd.
         self.assertLess(ratio("auto", noise), (ratio("lz4", noise) + ratio("zstd", noise)) / 2)
 
+    def test_every_rule_that_is_offered(self):
+        """What --help names is there, and the figures tell which it was and what it gave."""
+        text = call("run", "--help").stdout
+        for option in ("policy", "prefetch"):
+            names = re.search(rf"--{option}=([a-z0-9|-]+)", text).group(1).split("|")
+            self.assertGreater(len(names), 3)
+            self.assertEqual(names[0], self.figures("true")["options"][option])
+            for name in names:
+                figures = self.figures("--ram", "8M", f"--{option}", name, "python3", "-c",
+                                       "x = bytearray(12 << 20); print(sum(x[::4096]))")
+                self.assertEqual((figures["exit_status"], figures["options"][option]), (0, name))
+                self.assertGreater(figures["evictions"], 0)
+                self.assertLessEqual(figures["prefetch_hits"], figures["prefetched_pages"])
+
     def test_a_signals_status(self):
         self.assertEqual(self.figures("sh", "-c", "kill -9 $$")["exit_status"], 137)
 
@@ -849,7 +868,8 @@ print(most, resident())
 
     def test_paging_s_options_contradict(self):
         for option in (["--ram", "1G"], ["--swap", "none"], ["--swap-max", "1G"],
-                       ["--codec", "lz4"], ["--stats", "x"]):
+                       ["--codec", "lz4"], ["--policy", "fifo"], ["--prefetch", "none"],
+                       ["--stats", "x"]):
             result = call("run", "--no-paging", *option, "true")
             self.assertEqual((result.returncode, result.stderr),
                              (125, f"quire: {' '.join(option)} has no meaning with --no-paging\n"

@@ -211,7 +211,7 @@ static void refused_access(void *unused)
 
 static bool run_refused_access(void)
 {
-    const struct run_config config = {BUDGET_BYTES, 0, STORE_CODEC_LZ4, false};
+    const struct run_config config = {.budget_bytes = BUDGET_BYTES, .codec = STORE_CODEC_LZ4};
     int status;
     run_create(&config);
     bool good = run_child(refused_access, NULL, SECONDS, &status) == RUN_DONE;
@@ -229,7 +229,8 @@ static struct {
 static bool run_one(bool *met)
 {
     const uint64_t swap_bytes = attempt.failure->file ? SWAP_BYTES : 0;
-    const struct run_config config = {BUDGET_BYTES, swap_bytes, STORE_CODEC_LZ4, false};
+    const struct run_config config = {
+        .budget_bytes = BUDGET_BYTES, .swap_bytes = swap_bytes, .codec = STORE_CODEC_LZ4};
     int status;
     *shared = (struct shared){0};
     run_create(&config);

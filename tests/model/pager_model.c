@@ -3,7 +3,8 @@
  * The pager against an oracle in ordinary memory that knows what each page was made of.
  *
  * Workers, each with mappings and heap runs of its own, map, unmap, move, protect, advise, write
- * and read at random, several times more memory than the budget, for each kind of store. Every page
+ * and read at random, several times more memory than the budget, for each kind of store and each
+ * policy. Every page
  * that is read is compared to the byte. Now and then the process forks, and the child verifies all
  * that the forking worker has. pager_audit() recomputes the pager's own figures on the way.
  * QUIRE_TEST_SEED replays a run with one worker; with several, the operations but not their
@@ -57,36 +58,44 @@ static const struct variant {
     bool forks;
     uint8_t weights[PAGE_KINDS]; /* zero, pattern, tiny, text, half, random; of 100 */
 } variants[] = {
-    {"lz4 in RAM", {BUDGET_BYTES, 0, STORE_CODEC_LZ4, false}, 1, false, {10, 40, 41, 6, 2, 1}},
+    {"lz4 in RAM",
+     {BUDGET_BYTES, 0, STORE_CODEC_LZ4, false, POLICY_ADAPTIVE, PREFETCH_ADAPTIVE},
+     1,
+     false,
+     {10, 40, 41, 6, 2, 1}},
     {"lz4 and a file",
-     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_LZ4, false},
+     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_LZ4, false, POLICY_GCLOCK, PREFETCH_CLUSTERS},
      1,
      true,
      {8, 10, 16, 22, 22, 22}},
     {"zstd and a file",
-     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_ZSTD, false},
+     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_ZSTD, false, POLICY_S3_FIFO, PREFETCH_STRIDES},
      1,
      false,
      {8, 10, 16, 22, 22, 22}},
     {"lz4 or zstd, and a file",
-     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_ZSTD, true},
+     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_ZSTD, true, POLICY_SIEVE, PREFETCH_CLUSTERS},
      1,
      true,
      {8, 10, 16, 22, 22, 22}},
-    {"raw in RAM", {BUDGET_BYTES, 0, STORE_CODEC_NONE, false}, 1, false, {20, 76, 1, 1, 1, 1}},
+    {"raw in RAM",
+     {BUDGET_BYTES, 0, STORE_CODEC_NONE, false, POLICY_FIFO, PREFETCH_NONE},
+     1,
+     false,
+     {20, 76, 1, 1, 1, 1}},
     {"raw and a file",
-     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_NONE, false},
+     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_NONE, false, POLICY_2Q, PREFETCH_ADAPTIVE},
      1,
      true,
      {8, 10, 16, 22, 22, 22}},
     /* No forks: in RAM alone copies may leave no room, and that takes long to tell. */
     {"lz4 in RAM, two workers",
-     {BUDGET_BYTES, 0, STORE_CODEC_LZ4, false},
+     {BUDGET_BYTES, 0, STORE_CODEC_LZ4, false, POLICY_WORKING_SET, PREFETCH_STRIDES},
      2,
      false,
      {10, 40, 41, 6, 2, 1}},
     {"lz4 and a file, three workers",
-     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_LZ4, false},
+     {BUDGET_BYTES, SWAP_BYTES, STORE_CODEC_LZ4, false, POLICY_CLOCK, PREFETCH_CLUSTERS},
      3,
      false,
      {8, 10, 16, 22, 22, 22}},
@@ -719,9 +728,11 @@ static bool run_variant(void)
     run_create(&variant->run);
     enum run_end end = run_child(body, NULL, SECONDS, &status);
     control_totals(run_control, &totals);
-    printf("%s: %u pages verified, %llu evicted, %llu stored, %llu written, faults %llu %llu %llu "
+    printf("%s, %s, prefetch %s: %u pages verified, %llu evicted, %llu stored, %llu written, "
+           "faults %llu %llu %llu "
            "%llu %llu, peak %lld of %lld, %u forks, %u moved, %u audits, %u refused; left: %s\n",
-           variant->name, seen->verified, (unsigned long long)totals.evictions,
+           variant->name, policy_name(variant->run.policy), prefetch_name(variant->run.prefetch),
+           seen->verified, (unsigned long long)totals.evictions,
            (unsigned long long)totals.stored_pages, (unsigned long long)totals.written_pages,
            (unsigned long long)totals.faults[0], (unsigned long long)totals.faults[1],
            (unsigned long long)totals.faults[2], (unsigned long long)totals.faults[3],

@@ -2,7 +2,8 @@
 /*
  * The pager's table against an array: random set, get and next, in bursts that fill and empty
  * chunks, and in sparse patterns where groups come and go. table_validate() recomputes the
- * invariants on the way, and is itself tried on damage. QUIRE_TEST_SEED replays a run.
+ * invariants on the way, and is itself tried on damage. Marks stay as long as an entry is not 0.
+ * QUIRE_TEST_SEED replays a run.
  */
 #include "store_pages.h"
 
@@ -19,6 +20,7 @@
 static uint64_t seed, random_state;
 static struct table table;
 static page_entry oracle[N_PAGES];
+static policy_mark marks[N_PAGES];
 static uint8_t in_group[N_PAGES / TABLE_GROUP_PAGES + 1]; /* entries that are not 0 */
 static uint32_t n_groups, most_groups;                    /* that exist, that did at a time */
 
@@ -46,6 +48,16 @@ static void set(uint32_t page, page_entry entry)
         most_groups = n_groups;
     table_set(&table, page, entry);
     oracle[page] = entry;
+    if (entry == 0)
+        marks[page] = 0;
+}
+
+static void set_mark(uint32_t page)
+{
+    if (oracle[page] == 0)
+        return;
+    marks[page] = (policy_mark)draw(1u << POLICY_MARK_BITS);
+    table_set_mark(&table, page, marks[page]);
 }
 
 static page_entry draw_some_entry(void)
@@ -115,6 +127,7 @@ static void check_all(size_t before)
         unsigned n_used = 0;
         for (uint32_t i = first; i < first + TABLE_CHUNK_PAGES && i < N_PAGES; i++) {
             REQUIRE(table_get(&table, i) == oracle[i]);
+            REQUIRE(table_mark(&table, i) == marks[i]);
             REQUIRE(oracle[i] == 0 || table_get_busy(&table, i) == oracle[i]);
             n_used += oracle[i] != 0;
         }
@@ -137,7 +150,7 @@ static void check_that_groups_stay(void)
         if (i != page && (i / 1000 % 2 || (i >= kept && i < kept + TABLE_GROUP_PAGES)))
             set(i, draw_entry());
     REQUIRE(table_entry(&table, table_word(&table, page), page) == where);
-    REQUIRE(*where == oracle[page]);
+    REQUIRE((*where & ~PAGE_MARK_MASK) == oracle[page]);
 }
 
 /* One damage at a time, undone again: the table must be found not to be valid. */
@@ -199,7 +212,9 @@ static void step(void)
     else
         set(draw(N_PAGES), draw_entry());
     uint32_t page = draw(N_PAGES);
-    REQUIRE(table_get(&table, page) == oracle[page]);
+    set_mark(page);
+    page = draw(N_PAGES);
+    REQUIRE(table_get(&table, page) == oracle[page] && table_mark(&table, page) == marks[page]);
     if (draw(20) == 0)
         check_next();
 }

@@ -33,7 +33,10 @@ import run as single  # noqa: E402
 
 COMPACT = "/proc/sys/vm/compact_memory"
 SHARES = (2, 3, 3, 4, 5)  # of the memory that a program needs: one part in so many is its budget
-EXTRAS = ((), ("--codec", "lz4"), ("--codec", "zstd"), ("--codec", "none"))
+EXTRAS = ((), ("--codec", "lz4"), ("--codec", "zstd"), ("--codec", "none"),
+          ("--policy", "fifo"), ("--policy", "gclock"), ("--policy", "2q", "--prefetch", "cluster"),
+          ("--policy", "s3-fifo", "--prefetch", "none"), ("--policy", "sieve"),
+          ("--policy", "working-set", "--prefetch", "stride"), ("--policy", "clock"))
 # They are about one setting, or about being out of room, and say themselves what they want.
 AS_THEY_ARE = {"out_of_room", "large", "endings"}
 

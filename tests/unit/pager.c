@@ -463,7 +463,8 @@ static void body(void *argument)
 
 static bool run_case(unsigned i)
 {
-    const struct run_config config = {BUDGET_BYTES, cases[i].swap_bytes, STORE_CODEC_LZ4, false};
+    const struct run_config config = {
+        .budget_bytes = BUDGET_BYTES, .swap_bytes = cases[i].swap_bytes, .codec = STORE_CODEC_LZ4};
     int status;
     run_create(&config);
     enum run_end end = run_child(body, &i, SECONDS, &status);

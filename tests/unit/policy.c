@@ -37,14 +37,9 @@ static void push(struct fifo *fifo, uint32_t page)
     positions[page] = fifo_push(fifo, page);
 }
 
-static bool is_live(void *context, uint32_t page, uint64_t position)
-{
-    ++*(unsigned *)context;
-    return positions[page] == position;
-}
-
 static void moved(void *context, uint32_t page, uint64_t position)
 {
+    ++*(unsigned *)context;
     positions[page] = position;
 }
 
@@ -95,33 +90,41 @@ static void a_full_queue_says_so(void **state)
     assert_false(fifo_is_full(&fifo));
 }
 
-static void a_slot_whose_page_was_pushed_again_is_stale(void **state)
+static void a_page_leaves_from_the_middle(void **state)
 {
     struct fifo fifo;
     uint32_t page;
     uint64_t position;
     new_fifo(&fifo);
-    push(&fifo, 7);
-    push(&fifo, 8);
-    push(&fifo, 7);
-    assert_true(fifo_pop(&fifo, &page, &position));
-    assert_int_equal(page, 7);
-    assert_int_not_equal(position, positions[7]);
-    assert_pops(&fifo, 8);
-    assert_pops(&fifo, 7);
+    for (uint32_t i = 1; i < 5; i++)
+        push(&fifo, i);
+    assert_true(fifo_has(&fifo, 3, positions[3]));
+    assert_false(fifo_remove(&fifo, 2, positions[3])); /* another one is there */
+    assert_true(fifo_remove(&fifo, 3, positions[3]));
+    assert_false(fifo_remove(&fifo, 3, positions[3]));
+    assert_false(fifo_has(&fifo, 3, positions[3]));
+    assert_int_equal(fifo.n_live, 3);
+    assert_pops(&fifo, 1);
+    assert_false(fifo_remove(&fifo, 1, positions[1])); /* it is out already */
+    assert_pops(&fifo, 2);
+    assert_pops(&fifo, 4);
+    assert_false(fifo_pop(&fifo, &page, &position));
+    assert_int_equal(fifo_validate(&fifo), 0);
 }
 
-static void compacting_drops_stale_slots_and_keeps_the_order(void **state)
+static void compacting_closes_holes_and_keeps_the_order(void **state)
 {
     struct fifo fifo;
-    unsigned n_asked = 0;
+    unsigned n_moved = 0;
     new_fifo(&fifo);
     for (uint32_t i = 0; i < CAPACITY; i++)
-        push(&fifo, i % 5); /* 3 and 4 stay where they were; 0, 1 and 2 came again */
-    fifo_compact(&fifo, is_live, moved, &n_asked);
-    assert_int_equal(n_asked, CAPACITY);
+        push(&fifo, i);
+    for (uint32_t i = 1; i < 4; i++)
+        fifo_remove(&fifo, i, positions[i]);
+    fifo_compact(&fifo, moved, &n_moved);
+    assert_int_equal(n_moved, 4); /* the first stays where it is */
     assert_int_equal(fifo.head - fifo.tail, 5);
-    static const uint32_t order[] = {3, 4, 0, 1, 2};
+    static const uint32_t order[] = {0, 4, 5, 6, 7};
     for (unsigned i = 0; i < 5; i++)
         assert_pops(&fifo, order[i]);
 }
@@ -129,7 +132,7 @@ static void compacting_drops_stale_slots_and_keeps_the_order(void **state)
 static void compacting_works_around_the_ring_s_end(void **state)
 {
     struct fifo fifo;
-    unsigned n_asked = 0;
+    unsigned n_moved = 0;
     new_fifo(&fifo);
     for (uint32_t i = 0; i < CAPACITY - 2; i++) {
         push(&fifo, i);
@@ -137,8 +140,10 @@ static void compacting_works_around_the_ring_s_end(void **state)
     }
     for (uint32_t i = 20; i < 20 + CAPACITY; i++)
         push(&fifo, i);
-    positions[21] = positions[24] = positions[26] = 0; /* forgotten by their owner */
-    fifo_compact(&fifo, is_live, moved, &n_asked);
+    static const uint32_t gone[] = {21, 24, 26};
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(fifo_remove(&fifo, gone[i], positions[gone[i]]));
+    fifo_compact(&fifo, moved, &n_moved);
     for (uint32_t i = 20; i < 20 + CAPACITY; i++)
         if (i != 21 && i != 24 && i != 26)
             assert_pops(&fifo, i);
@@ -211,12 +216,6 @@ static void a_ring_of_its_own_holds_what_is_between_tail_and_head(void **state)
     assert_int_equal(meta_bytes(), before);
 }
 
-static bool is_one_in_ten(void *context, uint32_t page, uint64_t position)
-{
-    assert_int_equal(page, (uint32_t)position * 7);
-    return page % 10 == 0;
-}
-
 static void note_nothing(void *context, uint32_t page, uint64_t position)
 {
 }
@@ -225,17 +224,19 @@ static void compacting_gives_memory_back(void **state)
 {
     struct fifo fifo;
     size_t before = meta_bytes();
-    const uint32_t n_live = OWN_CAPACITY / 10 + 1; /* from the slot at 1500 on */
+    const uint32_t n_live = OWN_CAPACITY / 10;
     assert_int_equal(fifo_open(&fifo, OWN_CAPACITY), 0);
     push_many(&fifo, 1500);
     pop_many(&fifo, 1500);
-    assert_false(fifo_is_stale(&fifo, 0));
+    assert_false(fifo_is_stale(&fifo));
     push_many(&fifo, OWN_CAPACITY);
-    assert_true(fifo_is_stale(&fifo, n_live));
+    for (uint64_t at = fifo.tail; at < fifo.tail + OWN_CAPACITY - n_live; at++)
+        assert_true(fifo_remove(&fifo, (uint32_t)at * 7, at));
+    assert_true(fifo_is_stale(&fifo));
     assert_holds(&fifo, before, 4);
-    fifo_compact(&fifo, is_one_in_ten, note_nothing, NULL);
+    fifo_compact(&fifo, note_nothing, NULL);
     assert_int_equal(fifo.head - fifo.tail, n_live);
-    assert_false(fifo_is_stale(&fifo, n_live));
+    assert_false(fifo_is_stale(&fifo));
     assert_holds(&fifo, before, 1);
     fifo_close(&fifo);
     assert_int_equal(meta_bytes(), before);
@@ -244,11 +245,12 @@ static void compacting_gives_memory_back(void **state)
 static void compacting_a_queue_of_live_pages_changes_nothing(void **state)
 {
     struct fifo fifo;
-    unsigned n_asked = 0;
+    unsigned n_moved = 0;
     new_fifo(&fifo);
     for (uint32_t i = 0; i < CAPACITY; i++)
         push(&fifo, i);
-    fifo_compact(&fifo, is_live, moved, &n_asked);
+    fifo_compact(&fifo, moved, &n_moved);
+    assert_int_equal(n_moved, 0);
     assert_true(fifo_is_full(&fifo));
     for (uint32_t i = 0; i < CAPACITY; i++)
         assert_pops(&fifo, i);
@@ -338,6 +340,32 @@ static void a_page_that_is_there_already_does_not_end_a_scan(void **state)
     assert_int_equal(scan(&readahead, &page, 1, 32), 1);
 }
 
+static void a_stream_goes_on_behind_what_is_there(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page = 100;
+    assert_int_equal(scan(&readahead, &page, 6, 32), 8);
+    readahead_cut(&readahead, page - 8, 5, 500);
+    page += 500 - 3;
+    assert_int_equal(scan(&readahead, &page, 1, 32), 16);
+    assert_int_equal(readahead_used(&readahead), 1 + 3 + 4);
+}
+
+static void what_a_stream_ran_through_was_used(void **state)
+{
+    struct readahead readahead = {0};
+    uint32_t page = 100;
+    scan(&readahead, &page, 6, 32); /* windows of 2, 4, 8 */
+    assert_int_equal(readahead_used(&readahead), 1 + 3);
+    assert_int_equal(readahead_used(&readahead), 0);
+    readahead_cut(&readahead, page - 8, 3, 0);
+    page -= 5;
+    scan(&readahead, &page, 1, 32);
+    assert_int_equal(readahead_used(&readahead), 2);
+    readahead_window(&readahead, 900000, 32); /* nobody has come to the end of the last */
+    assert_int_equal(readahead_used(&readahead), 0);
+}
+
 static void a_stream_goes_on_where_it_was_cut(void **state)
 {
     struct readahead readahead = {0};
@@ -345,7 +373,7 @@ static void a_stream_goes_on_where_it_was_cut(void **state)
     assert_int_equal(scan(&readahead, &page, 6, 32), 8);
     uint32_t first = page;
     assert_int_equal(readahead_window(&readahead, first, 32), 16);
-    readahead_cut(&readahead, first, 3);
+    readahead_cut(&readahead, first, 3, 0);
     assert_int_equal(readahead_window(&readahead, first + 3, 32), 32);
 }
 
@@ -355,7 +383,7 @@ static void cutting_leaves_other_streams_alone(void **state)
     uint32_t one = 100, other = 90000;
     assert_int_equal(scan(&readahead, &one, 6, 32), 8);
     assert_int_equal(scan(&readahead, &other, 1, 32), 1);
-    readahead_cut(&readahead, other - 1, 1);
+    readahead_cut(&readahead, other - 1, 1, 0);
     assert_int_equal(scan(&readahead, &one, 1, 32), 16);
 }
 
@@ -467,8 +495,8 @@ int main(void)
         cmocka_unit_test(pages_leave_in_the_order_of_their_arrival),
         cmocka_unit_test(positions_grow_beyond_the_capacity),
         cmocka_unit_test(a_full_queue_says_so),
-        cmocka_unit_test(a_slot_whose_page_was_pushed_again_is_stale),
-        cmocka_unit_test(compacting_drops_stale_slots_and_keeps_the_order),
+        cmocka_unit_test(a_page_leaves_from_the_middle),
+        cmocka_unit_test(compacting_closes_holes_and_keeps_the_order),
         cmocka_unit_test(compacting_works_around_the_ring_s_end),
         cmocka_unit_test(compacting_a_queue_of_live_pages_changes_nothing),
         cmocka_unit_test(a_ring_of_its_own_holds_what_is_between_tail_and_head),
@@ -480,6 +508,8 @@ int main(void)
         cmocka_unit_test(interleaved_scans_are_told_apart),
         cmocka_unit_test(one_stream_too_many_replaces_the_least_recently_used),
         cmocka_unit_test(a_page_that_is_there_already_does_not_end_a_scan),
+        cmocka_unit_test(a_stream_goes_on_behind_what_is_there),
+        cmocka_unit_test(what_a_stream_ran_through_was_used),
         cmocka_unit_test(a_stream_goes_on_where_it_was_cut),
         cmocka_unit_test(cutting_leaves_other_streams_alone),
         cmocka_unit_test(pages_that_are_only_read_are_protected),

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * prefetch: which pages come in along with one that was missed.
+ *
+ *   none      it alone
+ *   cluster   its neighbours, of a block of PREFETCH_CLUSTER: they went together, and are likely to
+ *             lie side by side in the store
+ *   stride    where most of the last faults were the same number of pages apart: the next ones
+ *   adaptive  where a stream runs from page to page: its next pages, ever more (readahead.h); else
+ *             where there is a stride, that; else the neighbours, as long as that pays
+ *
+ * Nobody sees whether a page that came along was used. But who runs through a window faults right
+ * behind it; and of some blocks, one in PREFETCH_SAMPLE, a page is left out and watched: if it is
+ * missed soon, the others were used as well. That costs nothing where nothing came along, so it is
+ * also how the neighbours are tried again while they don't pay.
+ *
+ * Sources: H. Al Maruf, M. Chowdhury, "Effectively Prefetching Remote Memory with Leap", ATC 2020,
+ * for the majority vote (R. Boyer, J. Moore, "MJRTY", 1991) over ever longer parts of the history.
+ * Not thread-safe.
+ */
+#ifndef QUIRE_POLICY_PREFETCH_H
+#define QUIRE_POLICY_PREFETCH_H
+
+#include "policy/readahead.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PREFETCH_CLUSTER 8u /* pages */
+#define PREFETCH_STRIDE 8u  /* steps ahead at most */
+#define PREFETCH_SAMPLE 16u
+#define PREFETCH_WATCHED 32u
+#define PREFETCH_HISTORY 32u /* a power of two */
+
+enum prefetch_kind {
+    PREFETCH_ADAPTIVE, /* 0: the default */
+    PREFETCH_NONE,
+    PREFETCH_CLUSTERS,
+    PREFETCH_STRIDES,
+    PREFETCH_N_KINDS,
+};
+
+#define PREFETCH_RUNS PREFETCH_STRIDE
+
+struct prefetch_plan {
+    uint32_t n_pages; /* from the page that was missed on: at least 1 */
+    uint32_t n_runs;  /* others */
+    struct {
+        uint32_t first, n_pages;
+    } run[PREFETCH_RUNS];
+    uint32_t watch; /* left out of them, to be watched if it is absent; UINT32_MAX: none */
+    bool by_stride;
+    bool is_stream; /* the n_pages are read ahead of a thread that runs through them */
+};
+
+struct prefetch {
+    enum prefetch_kind kind;
+    struct readahead streams;
+    struct {                                /* majority vote */
+        int32_t distance[PREFETCH_HISTORY]; /* between faults */
+        uint32_t n, last;                   /* the last page that was touched, it seems */
+        int32_t found;                      /* the majority's; 0: none */
+        uint32_t n_ahead;   /* steps; doubles each time the next fault is where it should be */
+        uint32_t expected;  /* there; UINT32_MAX: nothing was brought in */
+        uint32_t n_brought; /* at the last fault */
+    } vote;
+    struct { /* what was left out */
+        uint32_t page[PREFETCH_WATCHED], n_brought[PREFETCH_WATCHED], next;
+        uint32_t n_faults; /* to sample by */
+        uint32_t rate;     /* how many were missed soon, in 1/1024; an average */
+        bool pays;
+    } watch;
+    uint64_t n_used; /* pages that came along and were used, as far as can be told */
+};
+
+/* UINT32_MAX is no page. */
+void prefetch_init(struct prefetch *prefetch, enum prefetch_kind kind);
+
+/* The page was missed: what to bring in, up to `most` pages from it on. */
+void prefetch_plan(struct prefetch *prefetch, uint32_t page, uint32_t most,
+                   struct prefetch_plan *plan);
+
+/*
+ * What came of the plan: n_pages from the page on, behind which n_there were there already, and
+ * n_others. `absent`: the page to be watched is.
+ */
+void prefetch_done(struct prefetch *prefetch, const struct prefetch_plan *plan, uint32_t page,
+                   uint32_t n_pages, uint32_t n_others, uint32_t n_there, bool absent);
+
+/* Names as on the command line. -1: there is none. */
+int prefetch_find(const char *name);
+const char *prefetch_name(enum prefetch_kind kind);
+
+#endif
