@@ -57,15 +57,17 @@ struct nonce {
     unsigned char bytes[crypto_aead_aes256gcm_NPUBBYTES];
 };
 
-static bool is_prepared;
+static _Atomic bool is_prepared; /* relaxed: the library has a lock of its own */
 
 /* Once: a fork's child must not ask again, since the library's lock may have been another thread's
  * at that moment. */
 int seal_prepare(void)
 {
-    if (!is_prepared && sodium_init() < 0)
+    if (atomic_load_explicit(&is_prepared, memory_order_relaxed))
+        return 0;
+    if (sodium_init() < 0)
         return -EIO;
-    is_prepared = true;
+    atomic_store_explicit(&is_prepared, true, memory_order_relaxed);
     return 0;
 }
 

@@ -7,7 +7,8 @@
  * exactly its size as well. In the test suite this runs by itself on damaged real objects; under
  * libFuzzer:
  *   clang -g -O1 -fsanitize=fuzzer,address -DQUIRE_LIBFUZZER -D_GNU_SOURCE -Isrc -Itests \
- *     tests/fuzz/store_object.c src/store/[a-z]*.c src/base/{sys,lock,log,meta}.c -llz4 -lzstd -lsodium
+ *     tests/fuzz/store_object.c src/store/[a-z]*.c src/base/{sys,lock,log,meta}.c \
+ *     -llz4 -lzstd -lsodium
  */
 #include "store/codec.h"
 #include "store/inside.h"
