@@ -104,7 +104,7 @@ static uint32_t lookup(const struct quire_extent_space *space, quire_extent exte
     if (index >= space->n_touched)
         return 0;
     const struct extent_node *node = &space->nodes[index];
-    return (node_state(node) == NODE_EXTENT) & (node->stamp == extent >> 32) ? index : 0;
+    return node_state(node) == NODE_EXTENT && node->stamp == extent >> 32 ? index : 0;
 }
 
 /* A hole that is linked nowhere yet. */
