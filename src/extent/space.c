@@ -97,16 +97,6 @@ static bool is_hole(const struct quire_extent_space *space, uint32_t index)
     return node_is_hole(&space->nodes[index]);
 }
 
-/* The node that a handle names; 0: none. */
-static uint32_t lookup(const struct quire_extent_space *space, quire_extent extent)
-{
-    uint32_t index = (uint32_t)extent;
-    if (index >= space->n_touched)
-        return 0;
-    const struct extent_node *node = &space->nodes[index];
-    return (node_state(node) == NODE_EXTENT) & (node->stamp == extent >> 32) ? index : 0;
-}
-
 /* A hole that is linked nowhere yet. */
 static uint32_t new_hole(struct quire_extent_space *space, uint64_t offset, uint64_t length)
 {
@@ -474,7 +464,7 @@ __attribute__((noinline)) static int free_in_trees(struct quire_extent_space *sp
 
 int quire_extent_free(struct quire_extent_space *space, quire_extent extent)
 {
-    uint32_t index = lookup(space, extent);
+    uint32_t index = space_lookup(space, extent);
     if (index == 0)
         return -EINVAL;
     const struct extent_node *node = &space->nodes[index], *prev = &space->nodes[node->prev],
@@ -493,7 +483,7 @@ int quire_extent_free(struct quire_extent_space *space, quire_extent extent)
 
 int quire_extent_resize(struct quire_extent_space *space, quire_extent extent, uint64_t length)
 {
-    uint32_t index = lookup(space, extent);
+    uint32_t index = space_lookup(space, extent);
     if (index == 0 || length == 0)
         return -EINVAL;
     struct extent_node *node = &space->nodes[index];
@@ -521,7 +511,7 @@ int quire_extent_resize(struct quire_extent_space *space, quire_extent extent, u
 
 int quire_extent_pin(struct quire_extent_space *space, quire_extent extent)
 {
-    uint32_t index = lookup(space, extent);
+    uint32_t index = space_lookup(space, extent);
     if (index == 0)
         return -EINVAL;
     if (space->nodes[index].hold.n_pins == UINT16_MAX)
@@ -532,7 +522,7 @@ int quire_extent_pin(struct quire_extent_space *space, quire_extent extent)
 
 int quire_extent_unpin(struct quire_extent_space *space, quire_extent extent)
 {
-    uint32_t index = lookup(space, extent);
+    uint32_t index = space_lookup(space, extent);
     if (index == 0 || space->nodes[index].hold.n_pins == 0)
         return -EINVAL;
     if (--space->nodes[index].hold.n_pins == 0)
@@ -562,70 +552,4 @@ void space_slide(struct quire_extent_space *space, uint32_t extent, uint64_t to)
     unlink_piece(space, hole);
     link_between(space, extent, hole, next);
     index_change(space, lists, hole, end, room);
-}
-
-/* Looking */
-
-static struct quire_extent_piece describe(const struct quire_extent_space *space, uint32_t index)
-{
-    const struct extent_node *node = &space->nodes[index];
-    struct quire_extent_piece piece = {0, node->offset, node_length(node), 1, 0};
-    if (node_state(node) == NODE_EXTENT) {
-        piece.extent = space_handle(space, index);
-        piece.alignment = (uint64_t)1 << node->hold.align_order;
-        piece.n_pins = node->hold.n_pins;
-    }
-    return piece;
-}
-
-int quire_extent_find(const struct quire_extent_space *space, quire_extent extent,
-                      struct quire_extent_piece *piece)
-{
-    uint32_t index = lookup(space, extent);
-    if (index == 0)
-        return -EINVAL;
-    *piece = describe(space, index);
-    return 0;
-}
-
-void quire_extent_each(const struct quire_extent_space *space,
-                       bool (*visit)(void *context, const struct quire_extent_piece *piece),
-                       void *context)
-{
-    for (uint32_t i = space->nodes[0].next; i != 0; i = space->nodes[i].next) {
-        struct quire_extent_piece piece = describe(space, i);
-        if (!visit(context, &piece))
-            return;
-    }
-}
-
-void quire_extent_stats(const struct quire_extent_space *space, struct quire_extent_stats *stats)
-{
-    size_t node_bytes = sizeof space->nodes[0];
-    if (space_is_by_offset(space))
-        node_bytes += sizeof(uint64_t);
-    *stats = (struct quire_extent_stats){
-        .length = space->length,
-        .n_used = space->n_used,
-        .n_free = space->length - space->n_used,
-        .largest = index_longest(space),
-        .n_extents = space->n_extents,
-        .n_holes = space->n_holes,
-        .max_extents = space->max_extents,
-        .metadata_bytes = sizeof *space + space->n_touched * node_bytes,
-    };
-}
-
-double quire_extent_fragmentation(const struct quire_extent_stats *stats)
-{
-    return stats->n_free == 0 ? 0 : 1 - (double)stats->largest / (double)stats->n_free;
-}
-
-void quire_extent_histogram(const struct quire_extent_space *space,
-                            uint32_t n_holes[QUIRE_EXTENT_N_SIZES])
-{
-    memset(n_holes, 0, QUIRE_EXTENT_N_SIZES * sizeof *n_holes);
-    for (uint32_t i = space->nodes[0].next; i != 0; i = space->nodes[i].next)
-        if (node_state(&space->nodes[i]) == NODE_HOLE)
-            n_holes[log2_floor(node_length(&space->nodes[i]))]++;
 }

@@ -143,6 +143,16 @@ static inline quire_extent space_handle(const struct quire_extent_space *space, 
     return (uint64_t)space->nodes[index].stamp << 32 | index;
 }
 
+/* The node that a handle names; 0: none. */
+static inline uint32_t space_lookup(const struct quire_extent_space *space, quire_extent extent)
+{
+    uint32_t index = (uint32_t)extent;
+    if (index >= space->n_touched)
+        return 0;
+    const struct extent_node *node = &space->nodes[index];
+    return node_state(node) == NODE_EXTENT && node->stamp == extent >> 32 ? index : 0;
+}
+
 /* Ends the process if the metadata contradicts itself. */
 void space_corrupt(const struct quire_extent_space *space, uint32_t index, const char *what)
     __attribute__((noreturn, cold));
