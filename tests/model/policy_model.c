@@ -458,11 +458,14 @@ static void evict_one(void)
     }
 }
 
+enum { UNIFORM, SKEWED, LOOP, SCANS, N_PATTERNS };
+static unsigned pattern; /* of references: see draw_page() */
+
 static enum policy_arrival draw_arrival(uint32_t page)
 {
     if (pages[page].state == NEVER)
         return POLICY_FIRST;
-    uint32_t at = draw(10);
+    uint32_t at = draw(pattern == LOOP ? 6 : 10);
     return at < 6 ? POLICY_FETCHED : at < 8 ? POLICY_TAKEN_BACK : POLICY_BESIDE;
 }
 
@@ -502,31 +505,31 @@ static void lose_one(void)
     forget(page);
 }
 
-static uint32_t draw_page(unsigned pattern, unsigned step)
+static uint32_t draw_page(unsigned step)
 {
     switch (pattern) {
-    case 0:
+    case UNIFORM:
         return draw(n_pages);
-    case 1: /* small numbers far more often */
+    case SKEWED: /* small numbers far more often */
         return draw(1 + draw(1 + draw(n_pages)));
-    case 2:
-        return step % (most_held * 5 / 4);
+    case LOOP:
+        return step % (2 * most_held);
     default:
         return step % 3 == 0 ? step / 3 % n_pages : draw(most_held / 3);
     }
 }
 
-static void run_pattern(unsigned pattern)
+static void run_pattern(void)
 {
     const unsigned n_steps = models[m].kind == POLICY_ADAPTIVE ? 4 * N_STEPS : N_STEPS;
     uint32_t most = most_held;
     for (unsigned i = 0; i < n_steps; i++, at_step++) {
-        if (i % (n_steps / 4) == n_steps / 4 - 1) /* little, some, and as much as there is */
+        if (i > n_steps / 2 && i % (n_steps / 12) == 0) /* little, some, and as much as there is */
             most = draw(3) == 0 ? 1 + draw(200) : draw(2) == 0 ? 1 + draw(most_held) : most_held;
-        refer(draw_page(pattern, i), most);
-        if (draw(20) == 0)
+        refer(draw_page(i), most);
+        if (pattern != LOOP && draw(20) == 0)
             see_use(draw(n_pages));
-        if (i % 4000 == 3999) /* more in a row than are passed over at a time */
+        if (pattern != LOOP && i % 4000 == 3999) /* more in a row than are passed over at a time */
             for (uint32_t page = 0; page < n_pages; page++)
                 see_use(page);
         if (draw(50) == 0)
@@ -544,11 +547,11 @@ static void run_model(void)
     n_pages = duels ? N_PAGES : FEW_PAGES;
     most_held = duels ? MOST_HELD : FEW_HELD;
     REQUIRE(policy_find(models[m].name) == (int)models[m].kind);
-    for (unsigned pattern = 0; pattern < 4; pattern++) {
+    for (pattern = 0; pattern < N_PATTERNS; pattern++) {
         memset(pages, 0, sizeof pages);
         memset(&naive, 0, sizeof naive);
         REQUIRE(policy_open(&policy, models[m].kind, most_held, &owner) == 0);
-        run_pattern(pattern);
+        run_pattern();
         charged = meta_bytes() - before;
         while (n_held() > 0)
             evict_one();

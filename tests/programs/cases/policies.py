@@ -5,12 +5,12 @@ PROGRAM = r"""
 import hashlib, os, random, threading
 
 random.seed(3)
-index = {i: (str(i) * 40, [i, i + 1]) for i in range(25_000)}
+index = {i: (str(i) * 40, [i, i + 1]) for i in range(52_000)}
 digests = {}
 
 def look(seed):
     rng, digest = random.Random(seed), hashlib.sha256()
-    for _ in range(2_500):
+    for _ in range(600):
         text, pair = index[int(rng.random() ** 3 * len(index))]
         digest.update(f"{text[:20]}{pair}".encode())
     digests[seed] = digest.hexdigest()
@@ -23,7 +23,7 @@ for thread in threads:
 child = os.fork()
 if child == 0:
     look(2)
-    os._exit(digests[2] != "" and sum(pair[0] for _, pair in index.values()) % 97)
+    os._exit(digests[2] != "")
 print(sorted(digests.items()), os.waitpid(child, 0)[1] >> 8)
 print(hashlib.sha256("".join(text for text, _ in index.values()).encode()).hexdigest())
 """
