@@ -81,7 +81,7 @@ static void draw_box(cairo_t *picture, const struct maps_area *area, double y)
     cairo_set_source_rgba(picture, shade[0], shade[1], shade[2], 0.4);
     cairo_rectangle(picture, LEFT + resident, y, swapped, height);
     cairo_fill(picture);
-    cairo_set_source_rgb(picture, shade[0], shade[1], shade[2]);
+    cairo_set_source_rgb(picture, 0.25, 0.25, 0.25);
     cairo_rectangle(picture, LEFT, y, BOX, height);
     cairo_stroke(picture);
 }
