@@ -110,7 +110,7 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run slabs doctor partition free vmstat ps maps zones
+        mapfile -t COMPREPLY < <(compgen -W "run slabs doctor partition free vmstat ps maps time zones
             help --help --version" -- "$cur")
         return
     fi
@@ -124,9 +124,18 @@ _quire()
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
         --count --full --list" ;;
     maps) _quire_maps ;;
+    time)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--json --help --usage --" -- "$cur")
+        elif declare -F _command_offset >/dev/null; then
+            _command_offset 2
+        else
+            mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
+        fi
+        ;;
     zones) _quire_figures "--types" ;;
     help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run slabs doctor partition free vmstat ps
-        maps zones" -- "$cur") ;;
+        maps time zones" -- "$cur") ;;
     esac
 }
 

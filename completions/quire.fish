@@ -10,6 +10,7 @@ complete -c quire -n __fish_use_subcommand -a free -d 'Show the memory of the sy
 complete -c quire -n __fish_use_subcommand -a vmstat -d 'Show faults, swapping, reclaim and pressure'
 complete -c quire -n __fish_use_subcommand -a ps -d 'Show the memory of processes'
 complete -c quire -n __fish_use_subcommand -a maps -d 'Show the address space of a process'
+complete -c quire -n __fish_use_subcommand -a time -d 'Tell what a command costs'
 complete -c quire -n __fish_use_subcommand -a zones -d 'Show the zones of the kernel'
 complete -c quire -n __fish_use_subcommand -a help -d 'Show the help of a command'
 complete -c quire -n __fish_use_subcommand -s h -l help -d 'Show the list of commands'
@@ -67,6 +68,12 @@ complete -c quire -n '__fish_seen_subcommand_from maps' -x -a '(__fish_complete_
 complete -c quire -n '__fish_seen_subcommand_from maps' -s a -l all -d 'Each mapping on a line of its own'
 complete -c quire -n '__fish_seen_subcommand_from maps' -l svg -r -F -d 'Draw it into this file'
 
+set -l time '__fish_seen_subcommand_from time'
+complete -c quire -n $time -s j -l json -r -F -d 'Write the figures as JSON'
+complete -c quire -n $time -s h -l help -d 'Show the options'
+complete -c quire -n $time -l usage -d 'Show the options on a few lines'
+complete -c quire -n $time -a '(__fish_complete_subcommand --fcs-skip=2)'
+
 set -l ps '__fish_seen_subcommand_from ps'
 complete -c quire -n $ps -s o -l columns -x -d 'Show these columns'
 complete -c quire -n $ps -s s -l sort -x -d 'Order by'
@@ -81,4 +88,4 @@ complete -c quire -n $ps -s n -l count -x -d 'With --watch: how often'
 complete -c quire -n $ps -l full -d 'Do not cut lines'
 complete -c quire -n $ps -l list -d 'List the columns'
 
-complete -c quire -n '__fish_seen_subcommand_from help' -a 'run slabs doctor partition free vmstat ps maps zones'
+complete -c quire -n '__fish_seen_subcommand_from help' -a 'run slabs doctor partition free vmstat ps maps time zones'

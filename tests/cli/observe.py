@@ -20,7 +20,7 @@ QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 MACHINES = os.path.join(ROOT, "tests/observe/machines")
 NUMA, ZRAM, CGROUP1 = (os.path.join(MACHINES, name) for name in
                        ("4.15-numa", "6.1-zram-cgroup2", "6.18-cgroup1"))
-COMMANDS = ("free", "vmstat", "ps", "maps", "zones")
+COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones")
 NOBODY = 65534
 PATIENCE_SECONDS = 300
 
@@ -66,7 +66,7 @@ class Documented(unittest.TestCase):
         for command in COMMANDS:
             options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*",
                                      output("help", command).split("\n\n")[1]))
-            self.assertLessEqual({"--json", "--bytes", "--root", "--help"}, options)
+            self.assertLessEqual({"--json", "--help"}, options)
             manual = read(f"{ROOT}/man/quire-{command}.1").replace("\\-", "-")
             for option in options:
                 self.assertIn(option, manual)
@@ -368,6 +368,52 @@ class Zones(unittest.TestCase):
                          (11025, 11025, 525))
         self.assertIn("all: 155 caches, 70825 of 71369 objects active",
                       output("slabs", "--kernel", "--root", ZRAM))
+
+
+class Time(unittest.TestCase):
+    TREE = ("import subprocess, sys\nkeep = b'x' * (24 << 20)\n"
+            "held = \"import time; keep = b'x' * (24 << 20); time.sleep(1)\"\n"
+            "subprocess.run([sys.executable, '-c', held])\nsys.exit(7)")
+
+    def test_a_tree(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "figures.json")
+            result = call("time", "--json", path, "--", sys.executable, "-c", self.TREE)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (7, "", ""))
+            cost = json.loads(read(path))
+        self.assertEqual((cost["schema"], cost["exit_status"]), ("quire.time/1", 7))
+        self.assertGreater(cost["peak_pss_bytes"], 48 << 20) # both at once
+        self.assertGreater(cost["peak_rss_bytes"], cost["largest_process_rss_bytes"])
+        self.assertGreaterEqual(cost["peak_processes"], 2)
+        self.assertGreater(cost["minor_faults"], 24) # in pages of 2 MiB at worst
+        self.assertGreaterEqual(cost["wall_seconds"], 1)
+        manual = read(f"{ROOT}/man/quire-time.1")
+        self.assertEqual({key for key in keys_of(cost) - {"version"} if key not in manual}, set())
+
+    @unittest.skipUnless(os.path.exists("/usr/bin/time"), "no time(1) here")
+    def test_beside_time(self):
+        program = [sys.executable, "-S", "-c", "keep = b'x' * (64 << 20)"]
+        theirs = subprocess.run(["/usr/bin/time", "-f", "%M", *program], capture_output=True,
+                                text=True, check=True).stderr
+        with tempfile.NamedTemporaryFile() as file:
+            self.assertEqual(call("time", "-j", file.name, *program).returncode, 0)
+            ours = json.loads(read(file.name))
+        self.assertLess(abs(ours["largest_process_rss_bytes"] // 1024 - int(theirs)), 4096)
+
+    def test_text(self):
+        result = call("time", "sh", "-c", "echo out; exit 3")
+        self.assertEqual((result.returncode, result.stdout), (3, "out\n"))
+        self.assertRegex(result.stderr, r"(?s)^quire: exit status 3 after \S+ s: user .*\n  memory "
+                                        r".*\n  faults .*\n  files .*\n  meanwhile .*\n$")
+
+    def test_how_it_ends(self):
+        self.assertEqual(call("time", "sh", "-c", "kill -TERM $$").returncode, 128 + 15)
+        self.assertEqual(call("time", "no-such-command-here").returncode, 127)
+        self.assertEqual(call("time", "/dev/null").returncode, 126)
+        self.assertEqual(call("time").returncode, 125)
+        result = call("time", "-j", "/nonexistent/x", "true")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("name another file by --json FILE", result.stderr)
 
 
 class Refusals(unittest.TestCase):
