@@ -58,7 +58,7 @@ _quire_slabs()
             -- "$cur")
         ;;
     *)
-        mapfile -t COMPREPLY < <(compgen -W "--pid --sort --all --json --help --usage" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "--pid --kernel --root --sort --all --json --help --usage" -- "$cur")
         ;;
     esac
 }
@@ -93,12 +93,41 @@ _quire_partition()
     esac
 }
 
+# --root takes a directory with each of these; $1: the command's own options
+_quire_figures()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    --svg) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --columns | --sort | --filter | -o | -s | -f)
+        mapfile -t COMPREPLY < <(compgen -W "$(quire ps --list 2>/dev/null | cut -d ' ' -f 1)" \
+            -- "$cur")
+        ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -W "$1 --json --bytes --root --help --usage" -- "$cur")
+        ;;
+    esac
+}
+
+_quire_maps()
+{
+    if [[ $cur != -* && $prev != "=" && $prev != --root && $prev != --svg ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur")
+    else
+        _quire_figures "--all --svg"
+    fi
+}
+
 _quire()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run report slabs doctor partition help --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run report slabs doctor partition free vmstat ps maps time zones
+            help --help --version" -- "$cur")
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -107,7 +136,23 @@ _quire()
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
     partition) _quire_partition ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run report slabs doctor partition" -- "$cur") ;;
+    free) _quire_figures "--explain" ;;
+    vmstat) _quire_figures "" ;;
+    ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
+        --count --full --list" ;;
+    maps) _quire_maps ;;
+    time)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--json --help --usage --" -- "$cur")
+        elif declare -F _command_offset >/dev/null; then
+            _command_offset 2
+        else
+            mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
+        fi
+        ;;
+    zones) _quire_figures "--types" ;;
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run report slabs doctor partition free vmstat ps
+        maps time zones" -- "$cur") ;;
     esac
 }
 

@@ -34,6 +34,9 @@ static const struct command {
      "Replay a trace of requests against placement policies"},
     {"free", "quire free", cli_free, "Show the system's memory, and explain it"},
     {"vmstat", "quire vmstat", cli_vmstat, "Show faults, swapping, reclaim and pressure over time"},
+    {"time", "quire time", cli_time, "Tell what a command costs of time and memory"},
+    {"zones", "quire zones", cli_zones, "Show the kernel's zones and their fragmentation"},
+    {"maps", "quire maps", cli_maps, "Show the address space of a process"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -19,27 +19,43 @@
 typedef int write_memory_map(const char *path, const char *title,
                              const struct replay_policy *policies,
                              const struct replay_result *results, unsigned n);
+typedef int write_maps(const char *path, const char *title, const struct maps_area *areas,
+                       size_t n);
 
-bool picture_memory_map(const char *path, const char *title, const struct replay_policy *policies,
-                        const struct replay_result *results, unsigned n)
+/* A function of the library; NULL with a message. It stays loaded: cairo keeps caches. */
+static void *find(const char *function)
 {
     char library[PATH_MAX];
     if (!preload_find_library(LIBRARY, library, sizeof library)) {
         cli_error("cannot draw: there is no " LIBRARY " beside quire or where it is installed\n"
                   "build it (make) or install it (sudo make install)");
-        return false;
+        return NULL;
     }
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-    void *symbol = handle != NULL ? dlsym(handle, "memory_map_write") : NULL;
-    if (symbol == NULL) {
+    void *symbol = handle != NULL ? dlsym(handle, function) : NULL;
+    if (symbol == NULL)
         cli_error("cannot draw: %s", dlerror());
-        return false;
-    }
-    write_memory_map *draw = (write_memory_map *)symbol; /* stays loaded: cairo keeps caches */
-    int error = draw(path, title, policies, results, n);
+    return symbol;
+}
+
+static bool tell(const char *path, int error)
+{
     if (error == -ENOMEM)
         cli_error("cannot write the picture %s: out of memory", path);
     else if (error != 0)
         cli_error("cannot write the picture %s; is there such a directory, and room?", path);
     return error == 0;
+}
+
+bool picture_memory_map(const char *path, const char *title, const struct replay_policy *policies,
+                        const struct replay_result *results, unsigned n)
+{
+    write_memory_map *draw = (write_memory_map *)find("memory_map_write");
+    return draw != NULL && tell(path, draw(path, title, policies, results, n));
+}
+
+bool picture_maps(const char *path, const char *title, const struct maps_area *areas, size_t n)
+{
+    write_maps *draw = (write_maps *)find("maps_picture_write");
+    return draw != NULL && tell(path, draw(path, title, areas, n));
 }

@@ -4,10 +4,14 @@
 #ifndef QUIRE_CLI_PICTURE_H
 #define QUIRE_CLI_PICTURE_H
 
+#include "cli/maps_picture.h"
 #include "cli/replay.h"
 
 /* As memory_map_write(). False with a message: it could not be done. */
 bool picture_memory_map(const char *path, const char *title, const struct replay_policy *policies,
                         const struct replay_result *results, unsigned n);
+
+/* As maps_picture_write(), likewise. */
+bool picture_maps(const char *path, const char *title, const struct maps_area *areas, size_t n);
 
 #endif

@@ -60,7 +60,7 @@ static bool grow(void *array, size_t *room, size_t n, size_t element_bytes)
         return false;
     memcpy(array, &grown, sizeof grown);
     *room = n * 2;
-    return true;
+    return true; /* cppcheck-suppress memleak ; it is the array's */
 }
 
 static int compare_pid(const void *key, const void *row)

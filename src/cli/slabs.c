@@ -7,6 +7,7 @@
  */
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/kernel_slabs.h"
 #include "observe/procfs.h"
 
 #include <quire/slabs.h>
@@ -19,11 +20,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_PID = 256 };
+enum { KEY_PID = 256, KEY_KERNEL, KEY_ROOT };
 
 struct slabs_options {
     int pid;
-    bool as_json, all;
+    bool as_json, all, kernel;
+    const char *root; /* of a recorded kernel; NULL: this machine */
     const struct sort_key *sort;
 };
 
@@ -203,6 +205,8 @@ static bool print_json(const struct quire_slabs *slabs, const struct slabs_optio
 
 static const struct argp_option option_list[] = {
     {"pid", KEY_PID, "PID", 0, "The process to look into", 0},
+    {"kernel", KEY_KERNEL, NULL, 0, "The kernel's slab caches in place of a process's heap", 0},
+    {"root", KEY_ROOT, "DIR", 0, "With --kernel: read DIR/proc in place of /proc", 0},
     {"sort", 's', "KEY", 0,
      "Order by size (the default), active, objects, cached, spans, bytes, fill or waste, the most "
      "first but for size",
@@ -229,6 +233,7 @@ static const char documentation[] =
     "Examples:\n"
     "  quire slabs --pid 1234 --sort waste\n"
     "  quire slabs --pid $(pidof server) --json\n"
+    "  sudo quire slabs --kernel --sort bytes\n"
     "\n"
     "Exit status:\n"
     "  0    the figures were printed\n"
@@ -252,6 +257,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->pid = parse_pid(argument);
         if (options->pid == 0)
             argp_error(state, "--pid %s: that is no process id", argument);
+        return 0;
+    case KEY_KERNEL:
+        options->kernel = true;
+        return 0;
+    case KEY_ROOT:
+        options->root = argument;
         return 0;
     case 's':
         options->sort = NULL;
@@ -277,8 +288,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         argp_error(state, "'%s': `quire slabs' takes the process by --pid PID", argument);
         return 0;
     case ARGP_KEY_END:
-        if (options->pid == 0)
-            argp_error(state, "which process? give --pid PID");
+        if (options->kernel && options->pid != 0)
+            argp_error(state, "--pid and --kernel: leave out one of both");
+        if (options->pid == 0 && !options->kernel)
+            argp_error(state, "which process? give --pid PID, or --kernel");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -331,6 +344,8 @@ int cli_slabs(int argc, char **argv)
     argp_err_exit_status = CLI_EXIT_FAILED;
     if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
         return CLI_EXIT_FAILED;
+    if (options.kernel)
+        return kernel_slabs_show(options.root, options.sort->name, options.all, options.as_json);
     int error = quire_slabs_read(options.pid, &slabs);
     if (error < 0)
         return tell(options.pid, error);

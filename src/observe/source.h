@@ -27,7 +27,7 @@ struct quire_observe {
 
     /* The file that was read last, and how far it has been handed out. */
     char path[512]; /* longer ones are cut in messages only */
-    char *buffer; /* terminated */
+    char *buffer;   /* terminated */
     size_t buffer_bytes, n_bytes;
     char *at, *line;
     unsigned line_number;

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a look at the system's and the processes' memory costs: processor time a sample, with 1,000
+idle processes beside, of the `quire` command and of the well-known tools, in turns.
+
+Usage: run.py --quire QUIRE [--processes N] [--rounds N] [--json FILE]
+
+Peers that are not installed are left out (procps: ps, top, free, vmstat; atop; smem). A watching
+command's sample is the difference between many of its samples and one.
+"""
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+
+SAMPLES = 20 # of a watching command
+
+
+def cpu_ms(command):
+    """Processor time of a command and its children."""
+    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[
+        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)])
+    _, status, usage = os.wait4(pid, 0)
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)}: status {status}")
+    return 1000 * (usage.ru_utime + usage.ru_stime)
+
+
+def rows(quire):
+    """(subject, who, command, command of many samples or None, goal in ms or None)
+
+    The goals are those of a quiet reference machine, where ps took 44 ms, atop -R 330 and free 1.5; on
+    another, or a busy one, the ratio to the peer is what holds.
+    """
+    def watching(*arguments):
+        start = [quire, "ps", *arguments, "--watch=0.05", "-n"]
+        return [*start, "1"], [*start, str(SAMPLES + 1)]
+    rss = ["-o", "pid,rss,minor,major"]
+    shares = ["-o", "pid,pss,uss"]
+    return [
+        ("RSS and faults", "quire ps", [quire, "ps", *rss], None, 10),
+        ("RSS and faults", "quire ps --watch", *watching(*rss), 10),
+        ("RSS and faults", "ps", ["ps", "-eo", "pid,rss,min_flt,maj_flt"], None, None),
+        ("RSS and faults", "top", ["top", "-b", "-n", "1"], None, None),
+        ("RSS and faults", "atop", ["atop", "-m", "1", "1"], None, None),
+        ("PSS and USS", "quire ps", [quire, "ps", *shares], None, 60),
+        ("PSS and USS", "quire ps --watch", *watching(*shares), 60),
+        ("PSS and USS", "atop -R", ["atop", "-R", "-m", "1", "1"], None, None),
+        ("PSS and USS", "smem", ["smem", "-c", "pid pss uss"], None, None),
+        ("everything", "quire ps", [quire, "ps"], None, None),
+        ("the system", "quire free", [quire, "free"], None, 1.5),
+        ("the system", "free", ["free"], None, None),
+        ("the system", "quire vmstat", [quire, "vmstat"], None, 2),
+        ("the system", "vmstat", ["vmstat"], None, None),
+    ]
+
+
+def measure(subjects, rounds):
+    times = {index: [] for index in range(len(subjects))}
+    for _ in range(rounds):
+        for index, (_, _, once, many, _) in enumerate(subjects):
+            ms = cpu_ms(once)
+            if many is not None:
+                ms = max(0, cpu_ms(many) - ms) / SAMPLES
+            times[index].append(ms)
+    return [statistics.median(times[index]) for index in range(len(subjects))]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--quire", required=True)
+    parser.add_argument("--processes", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    subjects = [row for row in rows(os.path.abspath(options.quire)) if shutil.which(row[2][0])]
+    idle = [subprocess.Popen(["sleep", "1000"]) for _ in range(options.processes)]
+    try:
+        medians = measure(subjects, options.rounds)
+    finally:
+        for process in idle:
+            process.kill()
+        for process in idle:
+            process.wait()
+    print(f"processor time a sample, {options.processes} idle processes beside, "
+          f"median of {options.rounds}")
+    results = []
+    peers = {"RSS and faults": "ps", "PSS and USS": "atop -R", "the system": "free"}
+    cost = {row[1]: ms for row, ms in zip(subjects, medians) if row[1] in peers.values()}
+    for (subject, who, _, _, goal), ms in zip(subjects, medians):
+        print(f"{subject:<15} {who:<17} {ms:8.2f} ms"
+              + (f"   goal {goal} ms: {'met' if ms <= goal else 'missed'}" if goal else "")
+              + (f"; {ms / cost[peers[subject]]:.2f} of {peers[subject]}"
+                 if goal and peers[subject] in cost else ""))
+        results.append({"subject": subject, "who": who, "cpu_ms": ms, "goal_ms": goal})
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

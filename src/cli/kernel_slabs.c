@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel_slabs: see kernel_slabs.h. The columns are those of slabs.c; the kernel tells of no caches
+ * of free objects and of no requests, so these are absent. */
+#include "cli/kernel_slabs.h"
+
+#include "cli/cli.h"
+#include "cli/figures.h"
+#include "cli/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_BYTES 4096
+
+static uint64_t n_pages(const struct quire_observe_slab *slab)
+{
+    return slab->slabs * slab->pages_a_slab;
+}
+
+static uint64_t held(const struct quire_observe_slab *slab)
+{
+    return n_pages(slab) * PAGE_BYTES;
+}
+
+static uint64_t idle(const struct quire_observe_slab *slab)
+{
+    uint64_t active = slab->active_objects * slab->object_bytes;
+
+    return held(slab) > active ? held(slab) - active : 0;
+}
+
+static uint64_t tails(const struct quire_observe_slab *slab)
+{
+    uint64_t used = slab->slabs * slab->objects_a_slab * slab->object_bytes;
+
+    return held(slab) > used ? held(slab) - used : 0;
+}
+
+static double fill(const struct quire_observe_slab *slab)
+{
+    return slab->objects > 0 ? 100.0 * (double)slab->active_objects / (double)slab->objects : 0;
+}
+
+static double value_of(const struct quire_observe_slab *slab, const char *key)
+{
+    if (strcmp(key, "active") == 0)
+        return (double)slab->active_objects;
+    if (strcmp(key, "objects") == 0)
+        return (double)slab->objects;
+    if (strcmp(key, "spans") == 0)
+        return (double)slab->slabs;
+    if (strcmp(key, "bytes") == 0)
+        return (double)held(slab);
+    if (strcmp(key, "fill") == 0)
+        return fill(slab);
+    if (strcmp(key, "waste") == 0)
+        return (double)idle(slab);
+    return strcmp(key, "size") == 0 ? -(double)slab->object_bytes : 0; /* size rises */
+}
+
+static const char *sort_key; /* qsort(3) has no context */
+
+static int compare(const void *a, const void *b)
+{
+    double x = value_of(a, sort_key), y = value_of(b, sort_key);
+
+    if (x > y || x < y)
+        return x > y ? -1 : 1;
+    return strcmp(((const struct quire_observe_slab *)a)->name,
+                  ((const struct quire_observe_slab *)b)->name);
+}
+
+static bool print_text(const struct quire_observe_slabs *slabs, bool all)
+{
+    static const char *const headings[] = {"class", "size",  "active", "cached", "objects", "fill%",
+                                           "slabs", "pages", "held",   "waste",  "tails"};
+    struct table table = {.n_columns = 11, .left = 1};
+    struct figure_text percent;
+    uint64_t sums[4] = {0};
+
+    for (unsigned i = 0; i < 11; i++)
+        table_add(&table, headings[i]);
+    for (size_t i = 0; i < slabs->n_caches; i++) {
+        const struct quire_observe_slab *slab = &slabs->caches[i];
+        sums[0] += held(slab), sums[1] += idle(slab), sums[2] += slab->active_objects;
+        sums[3] += slab->objects;
+        if (slab->slabs == 0 && !all)
+            continue;
+        snprintf(percent.buffer, sizeof percent.buffer, "%.1f", fill(slab));
+        table_add(&table, slab->name);
+        table_add(&table, figure_count(slab->object_bytes, FIGURE));
+        table_add(&table, figure_count(slab->active_objects, FIGURE));
+        table_add(&table, "-");
+        table_add(&table, figure_count(slab->objects, FIGURE));
+        table_add(&table, percent.buffer);
+        table_add(&table, figure_count(slab->slabs, FIGURE));
+        table_add(&table, figure_count(n_pages(slab), FIGURE));
+        table_add(&table, figure_size(held(slab), FIGURE));
+        table_add(&table, figure_size(idle(slab), FIGURE));
+        table_add(&table, figure_size(tails(slab), FIGURE));
+    }
+    bool good = table_print(&table, 0);
+    table_free(&table);
+    printf("all: %zu caches, %s of %s objects active, held %s, waste %s\n", slabs->n_caches,
+           figure_count(sums[2], FIGURE), figure_count(sums[3], FIGURE),
+           figure_size(sums[0], FIGURE), figure_size(sums[1], FIGURE));
+    return good;
+}
+
+static bool print_json(const struct quire_observe_slabs *slabs, bool all)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < slabs->n_caches; i++) {
+        const struct quire_observe_slab *slab = &slabs->caches[i];
+        if (slab->slabs == 0 && !all)
+            continue;
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+                      slab->name, "object_bytes", figure_json(slab->object_bytes), "active_objects",
+                      figure_json(slab->active_objects), "cached_objects", json_null(), "objects",
+                      figure_json(slab->objects), "fill_percent", fill(slab), "spans",
+                      figure_json(slab->slabs), "pages", figure_json(n_pages(slab)), "held_bytes",
+                      figure_json(held(slab)), "waste_bytes", figure_json(idle(slab)), "tail_bytes",
+                      figure_json(tails(slab)), "requested_bytes", json_null()));
+    }
+    return figures_print_json(json_pack("{s:s, s:s, s:i, s:o}", "schema", "quire.slabs/1",
+                                        "version", QUIRE_VERSION, "page_bytes", PAGE_BYTES,
+                                        "classes", list),
+                              false);
+}
+
+int kernel_slabs_show(const char *root, const char *sort, bool all, bool as_json)
+{
+    struct quire_observe *observe = figures_open(&(struct figure_options){.root = root});
+    struct quire_observe_slabs slabs;
+
+    if (observe == NULL)
+        return EXIT_FAILURE;
+    int error = quire_observe_slabs(observe, &slabs), status = EXIT_SUCCESS;
+    if (error < 0) {
+        status = figures_failed(observe, error);
+    } else {
+        sort_key = sort;
+        qsort(slabs.caches, slabs.n_caches, sizeof *slabs.caches, compare);
+        if (!(as_json ? print_json(&slabs, all) : print_text(&slabs, all)))
+            status = CLI_EXIT_FAILED;
+    }
+    quire_observe_close(observe);
+    return status;
+}

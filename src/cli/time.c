@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * time: `quire time -- COMMAND`. What a command and all below it cost of time and memory.
+ *
+ *   launcher ── COMMAND ── its children ...
+ *      '-- a thread: samples the tree's RSS and PSS while it runs
+ *
+ * Time, faults and switches are the kernel's sums of the processes that were waited for; peaks of
+ * the tree are the highest sample, so a peak shorter than the distance between samples can be
+ * missed (the largest process's own is exact). Looking at a large tree takes a while: the distance
+ * grows so that it takes at most a fiftieth of a processor. Stalls are the system's while the
+ * command ran.
+ *
+ * Exit status: the command's own, as with `quire run`.
+ */
+#include "cli/cli.h"
+#include "cli/figures.h"
+#include "cli/json_file.h"
+#include "cli/launch.h"
+#include "cli/resolve.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIRST_MS 10
+#define MOST_MS 1000
+#define MAX_DEPTH 64
+
+struct time_options {
+    const char *json_path;
+    char **command;
+};
+
+struct sampler {
+    struct quire_observe *observe;
+    int self;
+    atomic_bool ended;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    /* the thread's until it has been joined */
+    uint64_t peak_rss, peak_pss, n_peak_processes, n_samples;
+};
+
+struct system_sample {
+    struct quire_observe_counters counters;
+    struct quire_observe_pressure pressure;
+    struct quire_observe_process self; /* its io counts children that were waited for */
+    bool is_good;
+};
+
+static void read_system(struct quire_observe *observe, struct system_sample *sample)
+{
+    sample->is_good = quire_observe_counters(observe, &sample->counters) == 0 &&
+                      quire_observe_pressure(observe, &sample->pressure) == 0 &&
+                      quire_observe_process(observe, (int)getpid(), QUIRE_OBSERVE_IO,
+                                            &sample->self) == 0;
+}
+
+static const struct quire_observe_process *find(const struct quire_observe_processes *processes,
+                                                int pid)
+{
+    size_t low = 0, high = processes->n;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (processes->list[middle].pid < pid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < processes->n && processes->list[low].pid == pid ? &processes->list[low] : NULL;
+}
+
+static bool is_below(const struct quire_observe_processes *processes,
+                     const struct quire_observe_process *process, int ancestor)
+{
+    for (unsigned depth = 0; process != NULL && depth < MAX_DEPTH; depth++) {
+        if (process->parent == ancestor)
+            return true;
+        process = find(processes, process->parent);
+    }
+    return false;
+}
+
+/* RSS comes with the list; PSS is read of the tree alone. */
+static void take_sample(struct sampler *sampler)
+{
+    struct quire_observe_processes processes;
+    struct quire_observe_process one;
+    uint64_t rss = 0, pss = 0, n = 0;
+    int pids[256];
+
+    if (quire_observe_processes(sampler->observe, QUIRE_OBSERVE_STAT, &processes) < 0)
+        return;
+    for (size_t i = 0; i < processes.n; i++) {
+        const struct quire_observe_process *process = &processes.list[i];
+        if (!is_below(&processes, process, sampler->self))
+            continue;
+        rss += quire_observe_known(process->rss) ? process->rss : 0;
+        if (n < sizeof pids / sizeof pids[0])
+            pids[n] = process->pid;
+        n++;
+    }
+    for (uint64_t i = 0; i < n && i < sizeof pids / sizeof pids[0]; i++)
+        if (quire_observe_process(sampler->observe, pids[i], QUIRE_OBSERVE_SHARES, &one) == 0 &&
+            quire_observe_known(one.pss))
+            pss += one.pss;
+    sampler->n_samples += n > 0;
+    sampler->peak_rss = rss > sampler->peak_rss ? rss : sampler->peak_rss;
+    sampler->peak_pss = pss > sampler->peak_pss ? pss : sampler->peak_pss;
+    sampler->n_peak_processes = n > sampler->n_peak_processes ? n : sampler->n_peak_processes;
+}
+
+static uint64_t thread_ns(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void *sample_until_end(void *context)
+{
+    struct sampler *sampler = context;
+    uint64_t wait_ms = FIRST_MS;
+
+    pthread_mutex_lock(&sampler->lock);
+    while (!atomic_load(&sampler->ended)) {
+        struct timespec until;
+        uint64_t start_ns = thread_ns();
+        take_sample(sampler);
+        wait_ms = (thread_ns() - start_ns) / 1000000 * 50;
+        wait_ms = wait_ms < FIRST_MS ? FIRST_MS : wait_ms > MOST_MS ? MOST_MS : wait_ms;
+        clock_gettime(CLOCK_REALTIME, &until);
+        uint64_t ns = (uint64_t)until.tv_nsec + wait_ms * 1000000;
+        until.tv_sec += (time_t)(ns / 1000000000);
+        until.tv_nsec = (long)(ns % 1000000000);
+        pthread_cond_timedwait(&sampler->wake, &sampler->lock, &until);
+    }
+    pthread_mutex_unlock(&sampler->lock);
+    return NULL;
+}
+
+static double seconds_of(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+static uint64_t delta(uint64_t before, uint64_t after)
+{
+    if (!quire_observe_known(before) || !quire_observe_known(after))
+        return quire_observe_known(before) ? after : before;
+    return after > before ? after - before : 0;
+}
+
+struct report {
+    const struct launch_result *run;
+    const struct sampler *sampler;
+    int exit_status;
+    bool is_good; /* the rest is known */
+    uint64_t read_calls, read_device, written_device, swapped_in, swapped_out;
+    uint64_t memory_some_us, memory_full_us, io_some_us, io_full_us;
+};
+
+static void fill_in(struct report *report, const struct system_sample *before,
+                    const struct system_sample *after)
+{
+    report->is_good = before->is_good && after->is_good;
+    if (!report->is_good)
+        return;
+    report->read_calls = delta(before->self.io_read_calls, after->self.io_read_calls);
+    report->read_device = delta(before->self.io_read_device, after->self.io_read_device);
+    report->written_device = delta(before->self.io_written_device, after->self.io_written_device);
+    report->swapped_in = delta(before->counters.swapped_in, after->counters.swapped_in);
+    report->swapped_out = delta(before->counters.swapped_out, after->counters.swapped_out);
+    report->memory_some_us = delta(before->pressure.memory_some.total_us,
+                                   after->pressure.memory_some.total_us);
+    report->memory_full_us = delta(before->pressure.memory_full.total_us,
+                                   after->pressure.memory_full.total_us);
+    report->io_some_us = delta(before->pressure.io_some.total_us, after->pressure.io_some.total_us);
+    report->io_full_us = delta(before->pressure.io_full.total_us, after->pressure.io_full.total_us);
+}
+
+static const char *seconds_text(uint64_t us, struct figure_text *text)
+{
+    if (!quire_observe_known(us))
+        return figure_count(us, text);
+    snprintf(text->buffer, sizeof text->buffer, "%.3f s", (double)us / 1e6);
+    return text->buffer;
+}
+
+static void print_text(const struct report *report, FILE *to)
+{
+    const struct rusage *usage = &report->run->usage;
+    double wall = (double)report->run->wall_ns / 1e9;
+    double busy = seconds_of(usage->ru_utime) + seconds_of(usage->ru_stime);
+
+    fprintf(to,
+            "quire: exit status %d after %.3f s: user %.3f s, system %.3f s, %.0f %% of a "
+            "processor\n",
+            report->exit_status, wall, seconds_of(usage->ru_utime), seconds_of(usage->ru_stime),
+            wall > 0 ? 100 * busy / wall : 0);
+    fprintf(to,
+            "  memory      largest process %s; all together at once %s PSS, %s RSS in %s "
+            "processes (%s samples)\n",
+            figure_size((uint64_t)usage->ru_maxrss * 1024, FIGURE),
+            figure_size(report->sampler->peak_pss, FIGURE),
+            figure_size(report->sampler->peak_rss, FIGURE),
+            figure_count(report->sampler->n_peak_processes, FIGURE),
+            figure_count(report->sampler->n_samples, FIGURE));
+    fprintf(to, "  faults      %ld minor, %ld major; switches: %ld waiting, %ld preempted\n",
+            usage->ru_minflt, usage->ru_majflt, usage->ru_nvcsw, usage->ru_nivcsw);
+    if (!report->is_good)
+        return;
+    fprintf(to, "  files       %s read by calls, %s of it from devices; %s written to devices\n",
+            figure_size(report->read_calls, FIGURE), figure_size(report->read_device, FIGURE),
+            figure_size(report->written_device, FIGURE));
+    fprintf(to,
+            "  meanwhile   the system swapped in %s, out %s; waited for memory: some %s, all "
+            "%s; for I/O: some %s, all %s\n",
+            figure_size(report->swapped_in, FIGURE), figure_size(report->swapped_out, FIGURE),
+            seconds_text(report->memory_some_us, FIGURE),
+            seconds_text(report->memory_full_us, FIGURE), seconds_text(report->io_some_us, FIGURE),
+            seconds_text(report->io_full_us, FIGURE));
+}
+
+static json_t *build_json(const struct report *report)
+{
+    const struct rusage *usage = &report->run->usage;
+    json_t *json = json_pack(
+        "{s:s, s:s, s:i, s:f, s:f, s:f, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}", "schema",
+        "quire.time/1", "version", QUIRE_VERSION, "exit_status", report->exit_status,
+        "wall_seconds", (double)report->run->wall_ns / 1e9, "user_seconds",
+        seconds_of(usage->ru_utime), "system_seconds", seconds_of(usage->ru_stime),
+        "largest_process_rss_bytes", (json_int_t)usage->ru_maxrss * 1024, "peak_pss_bytes",
+        figure_json(report->sampler->peak_pss), "peak_rss_bytes",
+        figure_json(report->sampler->peak_rss), "peak_processes",
+        figure_json(report->sampler->n_peak_processes), "samples",
+        figure_json(report->sampler->n_samples), "minor_faults", (json_int_t)usage->ru_minflt,
+        "major_faults", (json_int_t)usage->ru_majflt, "voluntary_switches",
+        (json_int_t)usage->ru_nvcsw, "involuntary_switches", (json_int_t)usage->ru_nivcsw);
+    const struct {
+        const char *key;
+        uint64_t figure;
+    } more[] = {{"read_bytes", report->read_calls},
+                {"read_device_bytes", report->read_device},
+                {"written_device_bytes", report->written_device},
+                {"system_swapped_in_bytes", report->swapped_in},
+                {"system_swapped_out_bytes", report->swapped_out},
+                {"system_memory_some_us", report->memory_some_us},
+                {"system_memory_full_us", report->memory_full_us},
+                {"system_io_some_us", report->io_some_us},
+                {"system_io_full_us", report->io_full_us}};
+
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
+        json_object_set_new(json, more[i].key,
+                            report->is_good ? figure_json(more[i].figure) : json_null());
+    return json;
+}
+
+static int tell(const struct report *report, const struct time_options *options)
+{
+    if (options->json_path == NULL) {
+        print_text(report, stderr);
+        return report->exit_status;
+    }
+    json_t *json = build_json(report);
+    int error = json_file_write(json, options->json_path);
+    json_decref(json);
+    if (error == 0)
+        return report->exit_status;
+    cli_error("cannot write the figures to %s: %s", options->json_path, strerror(-error));
+    return report->exit_status == EXIT_SUCCESS ? CLI_EXIT_FAILED : report->exit_status;
+}
+
+/* The thread starts with all signals blocked: they are the launcher's. */
+static bool start_sampler(struct sampler *sampler, pthread_t *thread)
+{
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    bool good = pthread_create(thread, NULL, sample_until_end, sampler) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return good;
+}
+
+static void stop_sampler(struct sampler *sampler, pthread_t thread)
+{
+    pthread_mutex_lock(&sampler->lock);
+    atomic_store(&sampler->ended, true);
+    pthread_cond_signal(&sampler->wake);
+    pthread_mutex_unlock(&sampler->lock);
+    pthread_join(thread, NULL);
+}
+
+static int measure(const struct time_options *options, const char *path,
+                   struct quire_observe *observe)
+{
+    struct sampler sampler = {
+        .self = (int)getpid(), .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+    struct launch_result result;
+    struct system_sample before, after;
+    pthread_t thread;
+
+    if (quire_observe_open("", &sampler.observe) < 0) {
+        cli_error("cannot read /proc");
+        return CLI_EXIT_FAILED;
+    }
+    read_system(observe, &before);
+    bool samples = start_sampler(&sampler, &thread);
+    int error = launch_program(path, options->command, &result);
+    read_system(observe, &after);
+    if (samples)
+        stop_sampler(&sampler, thread);
+    quire_observe_close(sampler.observe);
+    if (error < 0) {
+        cli_error("cannot start %s: %s", path, strerror(-error));
+        return CLI_EXIT_FAILED;
+    }
+    if (result.exec_error != 0) {
+        cli_error("cannot run %s: %s", path, strerror(result.exec_error));
+        return result.exec_error == ENOENT || result.exec_error == ENOTDIR
+                   ? CLI_EXIT_NOT_FOUND
+                   : CLI_EXIT_NOT_EXECUTABLE;
+    }
+    struct report report = {
+        .run = &result, .sampler = &sampler, .exit_status = launch_exit_status(&result)};
+    fill_in(&report, &before, &after);
+    return tell(&report, options);
+}
+
+static const struct argp_option option_list[] = {
+    {"json", 'j', "FILE", 0, "Write the figures as JSON to FILE, and print none", 0},
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
+    {0},
+};
+
+static const char documentation[] =
+    "Run COMMAND and tell what it and all processes below it cost: time, the peak of their memory "
+    "together, faults, what was read and written, and how long the system waited for memory and "
+    "I/O "
+    "meanwhile."
+    "\v"
+    "The figures go to standard error. PSS counts a page that several share once in all. Peaks of "
+    "all together are the highest of samples.\n"
+    "\n"
+    "Examples:\n"
+    "  quire time -- make -j8\n"
+    "  quire time --json figures.json ./solver input\n"
+    "\n"
+    "Exit status: that of COMMAND, or\n"
+    "  125    Quire itself failed\n"
+    "  126    COMMAND can't be executed\n"
+    "  127    COMMAND was not found\n"
+    "  128+N  COMMAND was ended by signal N";
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct time_options *options = state->input;
+
+    switch (key) {
+    case 'j':
+        options->json_path = argument;
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        return 0;
+    case ARGP_KEY_ARG: /* the rest is the command's */
+        options->command = state->argv + state->next - 1;
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "there is no COMMAND to run");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int cli_time(int argc, char **argv)
+{
+    static const struct argp parser = {.options = option_list,
+                                       .parser = parse_option,
+                                       .args_doc = "[--] COMMAND [ARG...]",
+                                       .doc = documentation};
+    struct time_options options = {.json_path = NULL};
+    char path[PATH_MAX];
+
+    argp_err_exit_status = CLI_EXIT_FAILED;
+    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
+        return CLI_EXIT_FAILED;
+    int status = resolve_command(options.command[0], path, sizeof path);
+    if (status != 0)
+        return status;
+    int error = options.json_path != NULL ? json_file_check(options.json_path) : 0;
+    if (error < 0) {
+        cli_error("cannot write the figures to %s: %s\nname another file by --json FILE",
+                  options.json_path, strerror(-error));
+        return CLI_EXIT_FAILED;
+    }
+    struct quire_observe *observe = figures_open(&(struct figure_options){.root = NULL});
+    if (observe == NULL)
+        return CLI_EXIT_FAILED;
+    status = measure(&options, path, observe);
+    quire_observe_close(observe);
+    return status;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * zones: `quire zones`. The kernel's buddy system: per zone the watermarks, the free blocks by
+ * order and how fragmented they are; with --types by mobility as well.
+ *
+ * Exit status 0; 1 when it can't be read, 125 for a bad command line.
+ */
+#include "cli/cli.h"
+#include "cli/figures.h"
+#include "cli/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_BYTES 4096
+
+struct zones_options {
+    struct figure_options common;
+    bool types;
+};
+
+static const char *zone_size(uint64_t n_pages, bool exact, struct figure_text *text)
+{
+    return figure_short(quire_observe_known(n_pages) ? n_pages * PAGE_BYTES : n_pages, exact, text);
+}
+
+/* How the free pages stand to the watermarks. */
+static const char *state_of(const struct quire_observe_zone *zone)
+{
+    if (!quire_observe_known(zone->free_pages) || !quire_observe_known(zone->min_pages))
+        return "-";
+    if (zone->free_pages < zone->min_pages)
+        return "below min";
+    if (zone->free_pages < zone->low_pages)
+        return "below low";
+    return zone->free_pages < zone->high_pages ? "below high" : "ok";
+}
+
+static bool print_watermarks(const struct quire_observe_zones *zones, bool exact)
+{
+    static const char *const headings[] = {"node", "zone", "managed", "free",      "min",
+                                           "low",  "high", "boost",   "watermarks"};
+    struct table table = {.n_columns = 9, .left = 1 << 1 | 1 << 8};
+
+    for (unsigned i = 0; i < 9; i++)
+        table_add(&table, headings[i]);
+    for (unsigned i = 0; i < zones->n_zones; i++) {
+        const struct quire_observe_zone *zone = &zones->zones[i];
+        const uint64_t figures[] = {zone->managed_pages, zone->free_pages, zone->min_pages,
+                                    zone->low_pages,     zone->high_pages, zone->boost_pages};
+        table_add(&table, figure_count(zone->node, FIGURE));
+        table_add(&table, zone->name);
+        for (unsigned k = 0; k < 6; k++)
+            table_add(&table, zone_size(figures[k], exact, FIGURE));
+        table_add(&table, state_of(zone));
+    }
+    bool good = table_print(&table, 0);
+    table_free(&table);
+    return good;
+}
+
+static void add_orders(struct table *table, unsigned n_orders)
+{
+    char name[24];
+
+    for (unsigned order = 0; order < n_orders; order++) {
+        snprintf(name, sizeof name, "%u", order);
+        table_add(table, name);
+    }
+}
+
+static void add_blocks(struct table *table, const uint64_t *blocks, unsigned n_orders)
+{
+    for (unsigned order = 0; order < n_orders; order++)
+        table_add(table, figure_count(blocks[order], FIGURE));
+}
+
+typedef int index_of(const struct quire_observe_zone *zone, unsigned n_orders, unsigned order);
+
+static void add_index(struct table *table, const struct quire_observe_zones *zones,
+                      const struct quire_observe_zone *zone, index_of *index)
+{
+    char cell[24];
+
+    for (unsigned order = 0; order < zones->n_orders; order++) {
+        int thousandths = index(zone, zones->n_orders, order);
+        snprintf(cell, sizeof cell, "%.3f", thousandths / 1000.0);
+        table_add(table, thousandths == -1000 ? "." : cell);
+    }
+}
+
+static void add_zone(struct table *table, const struct quire_observe_zone *zone, const char *what)
+{
+    table_add(table, figure_count(zone->node, FIGURE));
+    table_add(table, zone->name);
+    table_add(table, what);
+}
+
+static bool print_orders(const struct quire_observe_zones *zones, bool types)
+{
+    struct table table = {.n_columns = zones->n_orders + 3, .left = 1 << 1 | 1 << 2};
+
+    table_add(&table, "node");
+    table_add(&table, "zone");
+    table_add(&table, "order");
+    add_orders(&table, zones->n_orders);
+    for (unsigned i = 0; i < zones->n_zones; i++) {
+        const struct quire_observe_zone *zone = &zones->zones[i];
+        add_zone(&table, zone, "free blocks");
+        add_blocks(&table, zone->free_blocks, zones->n_orders);
+        for (unsigned type = 0; types && type < zones->n_types; type++) {
+            add_zone(&table, zone, zones->type_names[type]);
+            add_blocks(&table, zone->free_blocks_of[type], zones->n_orders);
+        }
+        add_zone(&table, zone, "unusable");
+        add_index(&table, zones, zone, quire_observe_unusable_index);
+        add_zone(&table, zone, "fragmented");
+        add_index(&table, zones, zone, quire_observe_fragmentation_index);
+    }
+    bool good = table_print(&table, 0);
+    table_free(&table);
+    return good;
+}
+
+static bool types_denied(const struct quire_observe_zones *zones)
+{
+    return zones->n_zones > 0 && zones->zones[0].page_blocks_of[0] == QUIRE_OBSERVE_DENIED;
+}
+
+static bool print_text(const struct quire_observe_zones *zones, const struct zones_options *options)
+{
+    if (!print_watermarks(zones, options->common.exact))
+        return false;
+    putchar('\n');
+    if (!print_orders(zones, options->types))
+        return false;
+    if (options->types && zones->n_types == 0)
+        printf("by mobility: %s\n",
+               types_denied(zones) ? "denied; root sees it" : "this kernel does not say");
+    return true;
+}
+
+static json_t *list_json(const uint64_t *figures, unsigned n)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < n; i++)
+        json_array_append_new(list, figure_json(figures[i]));
+    return list;
+}
+
+static json_t *index_json(const struct quire_observe_zones *zones,
+                          const struct quire_observe_zone *zone, index_of *index)
+{
+    json_t *list = json_array();
+
+    for (unsigned order = 0; order < zones->n_orders; order++)
+        json_array_append_new(list, json_real(index(zone, zones->n_orders, order) / 1000.0));
+    return list;
+}
+
+static json_t *zone_json(const struct quire_observe_zones *zones,
+                         const struct quire_observe_zone *zone)
+{
+    json_t *types = types_denied(zones) ? json_string("denied") : json_object();
+
+    for (unsigned type = 0; type < zones->n_types; type++)
+        json_object_set_new(types, zones->type_names[type],
+                            json_pack("{s:o, s:o}", "free_blocks",
+                                      list_json(zone->free_blocks_of[type], zones->n_orders),
+                                      "page_blocks", figure_json(zone->page_blocks_of[type])));
+    return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "node",
+                     (int)zone->node, "zone", zone->name, "managed_pages",
+                     figure_json(zone->managed_pages), "free_pages", figure_json(zone->free_pages),
+                     "min_pages", figure_json(zone->min_pages), "low_pages",
+                     figure_json(zone->low_pages), "high_pages", figure_json(zone->high_pages),
+                     "boost_pages", figure_json(zone->boost_pages), "free_blocks",
+                     list_json(zone->free_blocks, zones->n_orders), "unusable_index",
+                     index_json(zones, zone, quire_observe_unusable_index), "fragmentation_index",
+                     index_json(zones, zone, quire_observe_fragmentation_index), "mobility", types);
+}
+
+static bool print_json(const struct quire_observe_zones *zones)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < zones->n_zones; i++)
+        json_array_append_new(list, zone_json(zones, &zones->zones[i]));
+    return figures_print_json(json_pack("{s:s, s:s, s:i, s:o, s:o}", "schema", "quire.zones/1",
+                                        "version", QUIRE_VERSION, "page_bytes", PAGE_BYTES,
+                                        "page_block_pages", figure_json(zones->block_pages),
+                                        "zones", list),
+                              false);
+}
+
+static const struct argp_option option_list[] = {
+    {"types", 't', NULL, 0, "The free blocks by mobility, too (root's since Linux 5.7)", 0},
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
+    {0},
+};
+
+static const char documentation[] =
+    "Show the zones of the kernel's buddy system: their watermarks, their free blocks of 2^order "
+    "pages, and for each order how fragmented they are."
+    "\v"
+    "unusable: the part of the free pages that lies in blocks too small for this order, 0 to 1. "
+    "fragmented: why an allocation of this order would fail: towards 0 for lack of memory, towards "
+    "1 for fragmentation; a dot where it would succeed.\n"
+    "\n"
+    "Examples:\n"
+    "  quire zones\n"
+    "  sudo quire zones --types\n"
+    "  quire zones --json | jq '.zones[].unusable_index[9]'\n"
+    "\n"
+    "Exit status:\n"
+    "  0    the zones were printed\n"
+    "  1    they can't be read; a message says why\n"
+    "  125  the command line can't be understood";
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct zones_options *options = state->input;
+
+    switch (key) {
+    case 't':
+        options->types = true;
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->common;
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "'%s': `quire zones' takes no arguments", argument);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int cli_zones(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{&figures_argp, 0, NULL, 0}, {0}};
+    static const struct argp parser = {
+        .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
+    struct zones_options options = {.types = false};
+    struct quire_observe_zones zones;
+
+    argp_err_exit_status = CLI_EXIT_FAILED;
+    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
+        return CLI_EXIT_FAILED;
+    struct quire_observe *observe = figures_open(&options.common);
+    if (observe == NULL)
+        return EXIT_FAILURE;
+    int error = quire_observe_zones(observe, &zones), status = EXIT_SUCCESS;
+    if (error < 0)
+        status = figures_failed(observe, error);
+    else if (!(options.common.as_json ? print_json(&zones) : print_text(&zones, &options)))
+        status = CLI_EXIT_FAILED;
+    quire_observe_close(observe);
+    return status;
+}

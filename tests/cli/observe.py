@@ -1,0 +1,481 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`quire free`, `vmstat`, `ps`, `maps`, `zones` and `slabs --kernel` as a user meets them: on recorded
+machines exactly, on this one beside the well-known tools.
+
+Usage: observe.py QUIRE SOURCE_ROOT [unittest's arguments]
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import xml.etree.ElementTree
+
+QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
+MACHINES = os.path.join(ROOT, "tests/observe/machines")
+NUMA, ZRAM, CGROUP1 = (os.path.join(MACHINES, name) for name in
+                       ("4.15-numa", "6.1-zram-cgroup2", "6.18-cgroup1"))
+COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones")
+NOBODY = 65534
+PATIENCE_SECONDS = 300
+
+
+def call(*arguments, **options):
+    return subprocess.run([QUIRE, *arguments], capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL, timeout=PATIENCE_SECONDS, **options)
+
+
+def output(*arguments, **options):
+    result = call(*arguments, **options)
+    if result.returncode != 0 or result.stderr:
+        raise AssertionError(result)
+    return result.stdout
+
+
+def figures(*arguments, **options):
+    return json.loads(output(*arguments, "--json", **options))
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def keys_of(value):
+    if isinstance(value, dict):
+        return set(value).union(*(keys_of(each) for each in value.values()))
+    return set().union(*(keys_of(each) for each in value)) if isinstance(value, list) else set()
+
+
+class Documented(unittest.TestCase):
+    def test_help(self):
+        overview = output("--help")
+        for command in COMMANDS:
+            ways = [output("help", command), output(command, "--help"), output(command, "-h")]
+            self.assertEqual(len(set(ways)), 1)
+            self.assertTrue(ways[0].startswith(f"Usage: quire {command} [OPTION...]"))
+            self.assertIn("Exit status:", ways[0])
+            self.assertRegex(overview, rf"(?m)^  {command} ")
+
+    def test_options(self):
+        for command in COMMANDS:
+            options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*",
+                                     output("help", command).split("\n\n")[1]))
+            self.assertLessEqual({"--json", "--help"}, options)
+            manual = read(f"{ROOT}/man/quire-{command}.1").replace("\\-", "-")
+            for option in options:
+                self.assertIn(option, manual)
+                for shell, word in (("quire.bash", option), ("_quire", option),
+                                    ("quire.fish", "-l " + option[2:])):
+                    self.assertIn(word, read(f"{ROOT}/completions/{shell}"), shell)
+
+    def test_every_key_of_the_json(self):
+        for command, arguments in (("free", ["free", "--explain"]), ("vmstat", ["vmstat"]),
+                                   ("maps", ["maps", "268"]), ("zones", ["zones"])):
+            manual = read(f"{ROOT}/man/quire-{command}.1")
+            types = {"Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA", "Isolate",
+                     "version"}
+            self.assertEqual({key for key in keys_of(figures(*arguments, "--root", ZRAM)) - types
+                              if key not in manual}, set(), command)
+
+    def test_every_column(self):
+        manual = read(f"{ROOT}/man/quire-ps.1")
+        for line in output("ps", "--list").splitlines():
+            name, heading = line.split()[:2]
+            self.assertIn(f".BR {name} \" [\" {heading} ]".replace("-", "\\-"), manual)
+
+    @unittest.skipUnless(shutil.which("man"), "no man here")
+    def test_manual_pages_are_clean(self):
+        for command in COMMANDS:
+            result = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z",
+                                     f"{ROOT}/man/quire-{command}.1"], capture_output=True,
+                                    check=True)
+            self.assertEqual(result.stderr, b"")
+
+
+FREE = """\
+           total      used      free    shared buffers     cache available
+memory 468.8 MiB 295.9 MiB 172.3 MiB 183.4 MiB 4.0 KiB 193.1 MiB 172.9 MiB
+swap   256.0 MiB       0 B 256.0 MiB                         0 B
+huge pages  0 of 2.0 MiB, 0 free, 0 reserved
+            transparent (never): anonymous 0 B, shared 0 B, files 0 B
+slab        reclaimable 9.6 MiB, unreclaimable 9.7 MiB
+zswap       -
+zram        1 of 256.0 MiB, stores 4.0 KiB compressed to 73 B, takes 12.0 KiB of RAM (0.3 : 1)
+pressure    memory some 0.00 full 0.00, io some 0.00 full 0.00, cpu some 0.58  (% of the last 10 s)
+limit       268.5 MiB of 280.0 MiB used, in /sys/fs/cgroup/job
+"""
+
+
+class Free(unittest.TestCase):
+    def test_a_recorded_machine(self):
+        lines = [line.rstrip() for line in output("free", "--root", ZRAM).splitlines()]
+        self.assertEqual(lines, FREE.splitlines())
+
+    def test_explanations_add_up(self):
+        for machine in (NUMA, ZRAM, CGROUP1):
+            memory = figures("free", "--explain", "--root", machine)
+            for one in memory["explain"]:
+                known = [term for term in one["terms"] if term["bytes"] is not None]
+                if one["terms"][0]["bytes"] is None: # of later kernels
+                    self.assertIsNone(one["bytes"])
+                    continue
+                self.assertEqual(one["bytes"],
+                                 sum(term["sign"] * term["bytes"] for term in known), one)
+                for term in known: # each is a field of /proc/meminfo, as it stands there
+                    self.assertRegex(read(f"{machine}/proc/meminfo"),
+                                     rf"(?m)^{term['field']}: +{term['bytes'] // 1024} kB$")
+            by_name = {one["figure"]: one["bytes"] for one in memory["explain"]}
+            self.assertEqual(by_name["used"], memory["memory"]["used_bytes"])
+            self.assertEqual(by_name["cache"], memory["memory"]["cache_bytes"])
+            self.assertEqual(by_name["swap used"], memory["swap"]["used_bytes"])
+        text = output("free", "--explain", "--root", ZRAM)
+        self.assertIn("used: 295.9 MiB\n  = MemTotal - MemAvailable\n  = 480040 - 177004  (kB)\n",
+                      text)
+
+    @unittest.skipUnless(shutil.which("free"), "no free(1) here")
+    def test_beside_free(self):
+        for _ in range(5): # memory moves between the two
+            theirs = subprocess.run(["free", "-b"], capture_output=True, text=True,
+                                    check=True).stdout.splitlines()[1].split()
+            ours = figures("free")["memory"]
+            near = 64 << 20
+            if int(theirs[1]) == ours["total_bytes"] and all(
+                    abs(int(their) - our) < near for their, our in
+                    ((theirs[2], ours["used_bytes"]), (theirs[3], ours["free_bytes"]),
+                     (theirs[6], ours["available_bytes"]))):
+                return
+        self.fail((theirs, ours))
+
+
+class Vmstat(unittest.TestCase):
+    def test_since_boot(self):
+        line = figures("vmstat", "--root", CGROUP1)
+        self.assertEqual((line["schema"], line["since_boot"]), ("quire.vmstat/1", True))
+        self.assertAlmostEqual(line["major_faults_a_second"], 25799471 / 66128.73, places=3)
+        self.assertAlmostEqual(line["scanned_pages_a_second"], 63000061 / 66128.73, places=3)
+        self.assertAlmostEqual(line["memory_some_percent"], 298429497 / 66128.73e4, places=3)
+
+    def test_what_old_kernels_lack(self):
+        self.assertIsNone(figures("vmstat", "--root", NUMA)["memory_some_percent"])
+        text = output("vmstat", "--root", NUMA).splitlines()
+        self.assertEqual(len(text), 3)
+        self.assertIn(" - ", text[2])
+        self.assertEqual(len(text[0]), len(text[1]))
+        self.assertEqual(len(text[1]), len(text[2]))
+
+    def test_a_line_each_time(self):
+        lines = output("vmstat", "0.05", "3", "--json").splitlines()
+        lines = [json.loads(line) for line in lines]
+        self.assertEqual([line["since_boot"] for line in lines], [True, False, False])
+        self.assertTrue(all(0.05 <= line["seconds"] for line in lines[1:]))
+
+    @unittest.skipUnless(shutil.which("vmstat"), "no vmstat(8) here")
+    def test_faults_are_counted(self):
+        process = subprocess.Popen([QUIRE, "vmstat", "0.5", "3", "--json"], stdout=subprocess.PIPE,
+                                   text=True)
+        process.stdout.readline()
+        bytearray(64 << 20) # calloc: not touched
+        touched = bytearray(b"x") * (64 << 20)
+        rest = [json.loads(line) for line in process.stdout.read().splitlines()]
+        process.stdout.close()
+        self.assertEqual(process.wait(), 0)
+        faults = sum(line["minor_faults_a_second"] * line["seconds"] for line in rest)
+        self.assertGreater(faults, 32) # in pages of 2 MiB at worst
+        self.assertEqual(len(touched), 64 << 20)
+
+
+class Ps(unittest.TestCase):
+    def test_a_recorded_machine(self):
+        text = output("ps", "--root", ZRAM, "-o", "pid,rss,pss,uss,swap,minor,oom,name", "-l", "2")
+        self.assertEqual(text, """\
+PID  RSS  PSS  USS SWAP MINFL OOM NAME
+268  87M  86M  86M    0 44042 746 sh
+  1 1.8M 312K 224K    0 10079   0 init
+2 processes, RSS 89.2 MiB, PSS 86.4 MiB, swap 0 B
+""".replace("10079", read(f"{ZRAM}/proc/1/stat").split()[9].rjust(5)))
+
+    def test_order_filter_and_tree(self):
+        def pids(*arguments):
+            return [one["pid"] for one in figures("ps", "--root", ZRAM, "-o", "pid",
+                                                  *arguments)["processes"]]
+        self.assertEqual(pids("-s", "pid"), [1, 116, 117, 118, 268])
+        self.assertEqual(pids("-s", "pid", "-r"), [268, 118, 117, 116, 1])
+        self.assertEqual(pids("-s", "pid", "--all"), [1, 2, 116, 117, 118, 268])
+        self.assertEqual(pids("-f", "pss>50M"), [268])
+        self.assertEqual(pids("-f", "name=sleep", "-f", "pid!=117", "-s", "pid"), [116, 118])
+        self.assertEqual(pids("-f", "command~head -c"), [268])
+        self.assertEqual(pids("-t", "-s", "pss", "-l", "2"), [1, 268])
+        tree = figures("ps", "--root", ZRAM, "-t", "-o", "pid,pss,tree")["processes"]
+        self.assertEqual(tree[0]["tree_bytes"], sum(one["pss_bytes"] for one in tree))
+
+    @unittest.skipUnless(shutil.which("ps"), "no ps(1) here")
+    def test_beside_ps(self):
+        child = subprocess.Popen([sys.executable, "-c", "x = b'x' * (40 << 20); print(1, "
+                                  "flush=True); input()"], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE)
+        self.assertEqual(child.stdout.readline(), b"1\n")
+        theirs = subprocess.run(["ps", "-o", "rss=,min_flt=,maj_flt=,ppid=,vsz=", "-p",
+                                 str(child.pid)], capture_output=True, text=True,
+                                check=True).stdout.split()
+        ours, = figures("ps", "-f", f"pid={child.pid}", "-o",
+                        "rss,minor,major,ppid,virtual,pss,uss,user")["processes"]
+        child.communicate(b"\n")
+        # /proc/PID/stat's RSS lacks what the processors have not added up yet
+        self.assertLess(abs(int(theirs[0]) - ours["rss_bytes"] // 1024), 1024)
+        self.assertEqual([int(figure) for figure in theirs[1:]],
+                         [ours["minor_faults"], ours["major_faults"], ours["parent_pid"],
+                          ours["virtual_bytes"] // 1024])
+        self.assertGreater(ours["uss_bytes"], 40 << 20)
+        self.assertGreaterEqual(ours["rss_bytes"] + (1 << 20), ours["pss_bytes"])
+
+    def test_watch(self):
+        lines = output("ps", "--watch=0.02", "-n", "3", "--json", "-o", "pid,minor_rate")
+        self.assertEqual(len([json.loads(line) for line in lines.splitlines()]), 3)
+
+    def test_columns(self):
+        names = [line.split()[0] for line in output("ps", "--list").splitlines()]
+        self.assertGreater(len(names), 35)
+        one = figures("ps", "-a", "-o", ",".join(names), "-f", f"pid={os.getpid()}")["processes"]
+        self.assertEqual(len(one[0]), len(names))
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root and setpriv")
+    def test_what_is_not_ones_own_is_denied(self):
+        unprivileged = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY),
+                        "--clear-groups", QUIRE]
+        result = subprocess.run([*unprivileged, "ps", "-f", f"pid={os.getpid()}", "-o",
+                                 "pid,rss,pss"], capture_output=True, text=True, check=False)
+        if "Permission denied" in result.stderr:
+            self.skipTest("the build directory is closed to others")
+        self.assertRegex(result.stdout, rf"(?m)^ *{os.getpid()} +\S+ +denied$")
+        self.assertIn("root sees more", result.stdout)
+        result = subprocess.run([*unprivileged, "slabs", "--kernel"], capture_output=True,
+                                text=True, check=False)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertEqual(result.stderr, "quire: cannot read /proc/slabinfo: Permission denied\n"
+                                        "       the kernel shows it to root only: try it with "
+                                        "sudo\n")
+
+    @unittest.skipUnless(call("doctor").returncode == 0, "`quire run' does not work here")
+    def test_runs(self):
+        with tempfile.TemporaryDirectory() as directory:
+            done, go = os.path.join(directory, "done"), os.path.join(directory, "go")
+            os.mkfifo(go)
+            program = ("import os, sys\nblocks = [os.urandom(1 << 20) for _ in range(48)]\n"
+                       f"open({done!r}, 'w').close()\nopen({go!r}).read()\n")
+            launcher = subprocess.Popen([QUIRE, "run", "--ram", "32M", "--swap", "none", "-q",
+                                         "--", sys.executable, "-c",
+                                         program.replace("os.urandom(1 << 20)",
+                                                         "(b'%08d' % _) * (1 << 17)")])
+            end = time.monotonic() + PATIENCE_SECONDS
+            while not os.path.exists(done) and time.monotonic() < end:
+                time.sleep(0.02)
+            everyone = figures("ps", "--runs")["processes"]
+            with open(f"/proc/{launcher.pid}/task/{launcher.pid}/children",
+                      encoding="utf-8") as file:
+                children = {int(pid) for pid in file.read().split()}
+            ours, = [one for one in everyone if one["pid"] in children]
+            maps = figures("maps", str(ours["pid"]))
+            with open(go, "w", encoding="utf-8"):
+                pass
+            self.assertEqual(launcher.wait(PATIENCE_SECONDS), 0)
+        self.assertEqual(ours["budget_bytes"], 32 << 20)
+        self.assertIn(ours["run"], children)
+        self.assertGreater(ours["resident_bytes"], 1 << 20)
+        self.assertGreater(ours["compressed_bytes"], 0)
+        self.assertLessEqual(ours["held_bytes"], 32 << 20)
+        self.assertEqual(maps["run"]["budget_bytes"], 32 << 20)
+        self.assertIn("arena", {area["kind"] for area in maps["areas"]})
+
+
+class Maps(unittest.TestCase):
+    def test_a_recorded_process(self):
+        lines = output("maps", "268", "--root", ZRAM).splitlines()
+        self.assertEqual(lines[0], "process 268 (sh), the highest address first")
+        self.assertEqual([line.split()[2] for line in lines[2:-1]],
+                         ["vdso", "stack", "anonymous", "heap", "data", "text"])
+        areas = figures("maps", "268", "--root", ZRAM)["areas"]
+        self.assertEqual(sum(area["rss_bytes"] for area in areas), 89560 << 10)
+        self.assertEqual(len(figures("maps", "268", "--root", ZRAM, "--all")["areas"]), 11)
+
+    def test_svg(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "map.svg")
+            self.assertEqual(output("maps", "268", "--root", ZRAM, "--svg", path), "")
+            root = xml.etree.ElementTree.parse(path).getroot()
+            shapes = sum(1 for each in root.iter() if each.tag.rpartition("}")[2]
+                         in ("path", "rect"))
+            self.assertTrue(root.tag.endswith("svg"))
+            self.assertGreater(shapes, 15)
+        result = call("maps", "268", "--root", ZRAM, "--svg", "/nonexistent/x.svg")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("cannot write the picture /nonexistent/x.svg", result.stderr)
+
+    def test_no_such_process(self):
+        result = call("maps", "4194304")
+        self.assertEqual((result.returncode, result.stderr),
+                         (1, "quire: there is no process 4194304\n"))
+        result = call("maps", "2", "--root", ZRAM) # its files were not recorded
+        self.assertEqual(result.returncode, 1)
+
+    @unittest.skipUnless(os.geteuid() == 0 and read("/proc/2/comm") == "kthreadd\n",
+                         "no kernel thread to be seen")
+    def test_a_kernel_thread(self):
+        result = call("maps", "2")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("process 2 has no memory of its own", result.stderr)
+
+
+class Zones(unittest.TestCase):
+    def test_recorded_nodes(self):
+        zones = figures("zones", "--root", NUMA)
+        self.assertEqual([(zone["node"], zone["zone"]) for zone in zones["zones"]],
+                         [(0, "DMA"), (0, "DMA32"), (1, "DMA32")])
+        for zone in zones["zones"]:
+            free = sum(n << order for order, n in enumerate(zone["free_blocks"]))
+            self.assertEqual(zone["unusable_index"][0], 0)
+            self.assertEqual(zone["unusable_index"][10],
+                             (free - (zone["free_blocks"][10] << 10)) * 1000 // free / 1000)
+        self.assertIn("Movable", output("zones", "--types", "--root", NUMA))
+
+    @unittest.skipUnless(os.access("/sys/kernel/debug/extfrag/unusable_index", os.R_OK),
+                         "no debugfs here")
+    def test_beside_the_kernels_own_indexes(self):
+        for _ in range(20): # both in one quiet moment
+            before = read("/proc/buddyinfo")
+            ours = figures("zones")["zones"]
+            theirs = [[float(word) for word in line.split("zone")[1].split()[1:]] for line in
+                      read("/sys/kernel/debug/extfrag/unusable_index").splitlines()]
+            if len(theirs) == len(ours) and all(
+                    abs(a - b) <= 0.002 for zone, want in zip(ours, theirs)
+                    for a, b in zip(zone["unusable_index"], want)):
+                return
+        if before != read("/proc/buddyinfo"):
+            self.skipTest("the free lists never stood still")
+        self.fail((ours, theirs))
+
+    def test_slabs_of_the_kernel(self):
+        slabs = figures("slabs", "--kernel", "--root", ZRAM, "--sort", "bytes")
+        held = [one["held_bytes"] for one in slabs["classes"]]
+        self.assertEqual(held, sorted(held, reverse=True))
+        dentry, = [one for one in slabs["classes"] if one["name"] == "dentry"]
+        self.assertEqual((dentry["objects"], dentry["active_objects"], dentry["spans"]),
+                         (11025, 11025, 525))
+        self.assertIn("all: 155 caches, 70825 of 71369 objects active",
+                      output("slabs", "--kernel", "--root", ZRAM))
+
+
+class Time(unittest.TestCase):
+    TREE = ("import subprocess, sys\nkeep = b'x' * (24 << 20)\n"
+            "held = \"import time; keep = b'x' * (24 << 20); time.sleep(1)\"\n"
+            "subprocess.run([sys.executable, '-c', held])\nsys.exit(7)")
+
+    def test_a_tree(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "figures.json")
+            result = call("time", "--json", path, "--", sys.executable, "-c", self.TREE)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (7, "", ""))
+            cost = json.loads(read(path))
+        self.assertEqual((cost["schema"], cost["exit_status"]), ("quire.time/1", 7))
+        self.assertGreater(cost["peak_pss_bytes"], 48 << 20) # both at once
+        self.assertGreater(cost["peak_rss_bytes"], cost["largest_process_rss_bytes"])
+        self.assertGreaterEqual(cost["peak_processes"], 2)
+        self.assertGreater(cost["minor_faults"], 24) # in pages of 2 MiB at worst
+        self.assertGreaterEqual(cost["wall_seconds"], 1)
+        manual = read(f"{ROOT}/man/quire-time.1")
+        self.assertEqual({key for key in keys_of(cost) - {"version"} if key not in manual}, set())
+
+    @unittest.skipUnless(os.path.exists("/usr/bin/time"), "no time(1) here")
+    def test_beside_time(self):
+        program = [sys.executable, "-S", "-c", "keep = b'x' * (64 << 20)"]
+        theirs = subprocess.run(["/usr/bin/time", "-f", "%M", *program], capture_output=True,
+                                text=True, check=True).stderr
+        with tempfile.NamedTemporaryFile() as file:
+            self.assertEqual(call("time", "-j", file.name, *program).returncode, 0)
+            ours = json.loads(read(file.name))
+        self.assertLess(abs(ours["largest_process_rss_bytes"] // 1024 - int(theirs)), 4096)
+
+    def test_text(self):
+        result = call("time", "sh", "-c", "echo out; exit 3")
+        self.assertEqual((result.returncode, result.stdout), (3, "out\n"))
+        self.assertRegex(result.stderr, r"(?s)^quire: exit status 3 after \S+ s: user .*\n  memory "
+                                        r".*\n  faults .*\n  files .*\n  meanwhile .*\n$")
+
+    def test_how_it_ends(self):
+        self.assertEqual(call("time", "sh", "-c", "kill -TERM $$").returncode, 128 + 15)
+        self.assertEqual(call("time", "no-such-command-here").returncode, 127)
+        self.assertEqual(call("time", "/dev/null").returncode, 126)
+        self.assertEqual(call("time").returncode, 125)
+        result = call("time", "-j", "/nonexistent/x", "true")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("name another file by --json FILE", result.stderr)
+
+
+class Refusals(unittest.TestCase):
+    def test_arguments(self):
+        for arguments, message in (
+                (["free", "x"], "'x': `quire free' takes no arguments"),
+                (["vmstat", "0"], "'0' is no delay: a number of seconds, from 0.001 to 86400"),
+                (["vmstat", "nan"], "'nan' is no delay"),
+                (["vmstat", "1", "x"], "'x' is no count: a whole number above 0"),
+                (["vmstat", "1", "0"], "'0' is no count"),
+                (["vmstat", "1", "2", "3"], "'3': `quire vmstat' takes a delay and a count"),
+                (["ps", "1"], "'1': `quire ps' takes no arguments; --filter pid=1 shows one"),
+                (["ps", "-o", "pid,rrs"], "--columns: there is no column 'rrs'"),
+                (["ps", "-o", ""], "--columns: there is no column ''"),
+                (["ps", "-s", "x"], "--sort: there is no column 'x'"),
+                (["ps", "-f", "x=1"], "it begins with no column's name"),
+                (["ps", "-f", "rss"], "one of = != ~ < > <= >= is expected"),
+                (["ps", "-f", "rss>much"], "the value is no number or size"),
+                (["ps", "-f", "name>x"], "text is compared by =, != or ~"),
+                (["ps", "-f", "rss~1"], "~ is for text"),
+                (["ps", "--watch=0"], "--watch=0: that is no number of seconds"),
+                (["ps", "-n", "2"], "--count has no meaning without --watch"),
+                (["ps", "-l", "-1"], "--limit -1: that is no whole number above 0"),
+                (["maps"], "which process? give its PID"),
+                (["maps", "x"], "'x' is no process id"),
+                (["maps", "1", "2"], "'2': `quire maps' takes one process"),
+                (["zones", "x"], "'x': `quire zones' takes no arguments"),
+                (["slabs"], "which process? give --pid PID, or --kernel"),
+                (["slabs", "--kernel", "--pid", "1"], "--pid and --kernel: leave out one of both"),
+        ):
+            result = call(*arguments)
+            self.assertEqual((result.returncode, result.stdout), (125, ""), arguments)
+            self.assertIn(message, result.stderr)
+
+    def test_machines_that_can_not_be_read(self):
+        result = call("free", "--root", "/nonexistent")
+        self.assertEqual((result.returncode, result.stderr),
+                         (1, "quire: cannot read a machine in /nonexistent: No such file or "
+                             "directory\n"))
+        with tempfile.TemporaryDirectory() as directory:
+            for command in ("free", "vmstat", "ps", "zones"):
+                result = call(command, "--root", directory)
+                self.assertEqual((result.returncode, result.stdout), (1, ""))
+                self.assertIn("No such file or directory\n       this kernel does not have it",
+                              result.stderr)
+            os.mkdir(os.path.join(directory, "proc"))
+            with open(os.path.join(directory, "proc/meminfo"), "w", encoding="utf-8") as file:
+                file.write("MemTotal:  100 kB\nMemFr")
+            result = call("free", "--root", directory)
+            self.assertEqual(result.stderr, "quire: /proc/meminfo is cut short: it ends in line 2\n"
+                                            "       it is not what the kernel writes there; was it "
+                                            "recorded whole?\n")
+
+    def test_output_that_does_not_get_out(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            for arguments in (["free"], ["free", "-j"], ["vmstat"], ["ps"], ["zones"],
+                              ["maps", "268"]):
+                result = subprocess.run([QUIRE, *arguments, "--root", ZRAM], stdout=full,
+                                        stderr=subprocess.PIPE, text=True, check=False)
+                self.assertEqual(result.returncode, 125, arguments)
+                self.assertIn("cannot write to standard output", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
