@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/figures.h"
 #include "cli/json_file.h"
+#include "cli/out_file.h"
 #include "cli/launch.h"
 #include "cli/resolve.h"
 
@@ -317,7 +318,7 @@ static int measure(const struct time_options *options, const char *path,
     }
     read_system(observe, &before);
     bool samples = start_sampler(&sampler, &thread);
-    int error = launch_program(path, options->command, &result);
+    int error = launch_program(path, options->command, NULL, &result);
     read_system(observe, &after);
     if (samples)
         stop_sampler(&sampler, thread);
@@ -401,7 +402,7 @@ int cli_time(int argc, char **argv)
     int status = resolve_command(options.command[0], path, sizeof path);
     if (status != 0)
         return status;
-    int error = options.json_path != NULL ? json_file_check(options.json_path) : 0;
+    int error = options.json_path != NULL ? out_file_check(options.json_path) : 0;
     if (error < 0) {
         cli_error("cannot write the figures to %s: %s\nname another file by --json FILE",
                   options.json_path, strerror(-error));
