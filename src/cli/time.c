@@ -16,8 +16,8 @@
 #include "cli/cli.h"
 #include "cli/figures.h"
 #include "cli/json_file.h"
-#include "cli/out_file.h"
 #include "cli/launch.h"
+#include "cli/out_file.h"
 #include "cli/resolve.h"
 
 #include <errno.h>
