@@ -183,7 +183,7 @@ static bool arrange(struct view *view, const struct quire_observe_processes *pro
 {
     size_t n = 0;
 
-    if (!grow(&view->rows, &view->room, processes->n + 1, sizeof *view->rows))
+    if (!grow(&view->rows, &view->room, processes->n + 1, sizeof *view->rows) || view->rows == NULL)
         return false;
     view->n = processes->n;
     for (size_t i = 0; i < processes->n; i++)
