@@ -71,7 +71,7 @@ static struct maps_area *gather(const struct quire_observe_mappings *mappings, b
     struct maps_area *areas = calloc(mappings->n + 1, sizeof *areas);
 
     *n = 0;
-    for (size_t i = 0; areas != NULL && i < mappings->n; i++) {
+    for (size_t i = 0; areas != NULL && mappings->list != NULL && i < mappings->n; i++) {
         const struct quire_observe_mapping *mapping = &mappings->list[i];
         if (all || *n == 0 || !belong_together(&areas[*n - 1], mapping))
             areas[(*n)++] = (struct maps_area){.start = mapping->start,
@@ -212,8 +212,8 @@ static int read_process(struct quire_observe *observe, int pid,
 
 static int show(struct quire_observe *observe, const struct maps_options *options)
 {
-    struct quire_observe_mappings mappings;
-    struct quire_observe_process process;
+    struct quire_observe_mappings mappings = {.n = 0};
+    struct quire_observe_process process = {.pid = 0};
     char title[128];
     size_t n;
     int error = read_process(observe, options->pid, &process);

@@ -151,7 +151,7 @@ static bool order_tree(struct view *view)
     long roots = -1;
     size_t n = 0;
 
-    if (places == NULL ||
+    if (places == NULL || view->rows == NULL ||
         !grow(&view->first_child, &view->links_room, view->n, sizeof *view->first_child) ||
         !grow(&view->next, &view->next_room, view->n, sizeof *view->next) ||
         !grow(&view->ordered, &view->ordered_room, view->n, sizeof *view->ordered)) {
@@ -183,7 +183,7 @@ static bool arrange(struct view *view, const struct quire_observe_processes *pro
 {
     size_t n = 0;
 
-    if (!grow(&view->rows, &view->room, processes->n + 1, sizeof *view->rows))
+    if (!grow(&view->rows, &view->room, processes->n + 1, sizeof *view->rows) || view->rows == NULL)
         return false;
     view->n = processes->n;
     for (size_t i = 0; i < processes->n; i++)

@@ -202,8 +202,8 @@ static void clear(struct raw *raw, uint64_t reason)
 static int take_mappings(struct quire_observe *observe, struct quire_observe_mappings *mappings)
 {
     uint64_t reason = mappings->is_detailed ? QUIRE_OBSERVE_ABSENT : QUIRE_OBSERVE_DENIED;
+    struct raw raw = {.mapping = {.name = ""}};
     unsigned next = 0;
-    struct raw raw;
     int error = 0;
 
     while (error == 0 && source_line(observe) != NULL) {
@@ -247,7 +247,7 @@ static int read_maps(struct quire_observe *observe, int pid, bool *is_detailed)
 int quire_observe_mappings(struct quire_observe *observe, int pid,
                            struct quire_observe_mappings *mappings)
 {
-    char program[PATH_MAX];
+    char program[PATH_MAX] = "";
 
     *mappings = (struct quire_observe_mappings){.n = 0};
     int error = pid > 0 ? read_maps(observe, pid, &mappings->is_detailed) : -ESRCH;
