@@ -29,8 +29,8 @@
 static int init_queue(void)
 {
     /* Twice what can be resident: at most half of the slots are stale when it is full. */
-    uint64_t capacity = (uint64_t)2
-                        << log2_ceil((size_t)control_budget(pager.control) + QUEUE_LEAST);
+    uint64_t most = atomic_load(&pager.control->budget_most_bytes) >> SYS_PAGE_SHIFT;
+    uint64_t capacity = (uint64_t)2 << log2_ceil((size_t)most + QUEUE_LEAST);
     return fifo_open(&pager.queue, capacity);
 }
 
@@ -44,15 +44,20 @@ static int open_swap(void)
     return swap_reopen(path, 0);
 }
 
+static size_t pool_max(void)
+{
+    size_t most = (size_t)atomic_load(&pager.control->budget_most_bytes) * 2;
+    return most < POOL_MOST_BYTES ? most : POOL_MOST_BYTES;
+}
+
 static int init_store(void)
 {
     struct store_config config = {
+        .pool_max_bytes = pool_max(),
         .swap = control_swap_space(pager.control),
         .swap_fd = open_swap(),
         .swap_owner = pager.slot,
     };
-    size_t pool_max = (size_t)pager.control->options.budget_bytes * 2;
-    config.pool_max_bytes = pool_max < POOL_MOST_BYTES ? pool_max : POOL_MOST_BYTES;
     if (config.swap_fd < 0) {
         if (pager.control->options.swap_max_bytes > 0 &&
             !(atomic_fetch_or(&pager.control->warned, 1) & 1))
@@ -61,18 +66,43 @@ static int init_store(void)
                        sys_getpid());
         config.swap = NULL;
     }
-    return store_init(&config, &pager.store);
+    int error = store_init(&config, &pager.store);
+    if (error && config.swap_fd >= 0)
+        sys_close(config.swap_fd);
+    return error;
+}
+
+/* Address space for the most that the budget may become. */
+static int init_for_most(void)
+{
+    int error = init_queue();
+    if (error)
+        return error;
+    error = init_store();
+    if (error)
+        fifo_close(&pager.queue);
+    return error;
+}
+
+/* Where that is not to be had (ulimit -v), the budget of the run does not rise any more. */
+static int init_for_any(void)
+{
+    int error = init_for_most();
+    uint64_t now = atomic_load(&pager.control->budget_bytes);
+    if (error != -ENOMEM || atomic_load(&pager.control->budget_most_bytes) <= now)
+        return error;
+    atomic_store(&pager.control->budget_most_bytes, now);
+    return init_for_most();
 }
 
 static int init_tables(void)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    int error = init_queue();
+    int error = init_for_any();
     if (!error)
-        error = staging_init(&pager.staging, 2u << log2_ceil(marks.staging + 256));
-    if (!error)
-        error = init_store();
+        error = staging_init(&pager.staging,
+                             2u << log2_ceil(marks.staging + STAGING_RESERVE_SLOTS));
     if (!error)
         error = reclaim_init();
     return error;
