@@ -14,6 +14,9 @@ enum cli_exit {
 /* Runs with argv[0] = "quire NAME"; returns the exit status. */
 int cli_run(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+int cli_limit(int argc, char **argv);
+int cli_park(int argc, char **argv);
+int cli_resume(int argc, char **argv);
 int cli_slabs(int argc, char **argv);
 int cli_partition(int argc, char **argv);
 

@@ -21,6 +21,7 @@
 #include "cli/resolve.h"
 #include "cli/rights.h"
 #include "cli/summary.h"
+#include "observe/machine.h"
 #include "store/swap.h"
 
 #include <errno.h>
@@ -59,6 +60,7 @@ static int create_run(const struct run_options *options, struct control **contro
 {
     struct control_options shared = {
         .budget_bytes = options->budget_bytes,
+        .budget_most_bytes = machine_whole_bytes(""),
         .swap_max_bytes = options->swap_max_bytes,
         .codec = options->codec,
         .codec_adapts = options->codec_adapts,
