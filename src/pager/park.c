@@ -241,7 +241,8 @@ void park_stop_if_due(void)
     atomic_store(&pager.self->order_done, park.order);
     if (atomic_load(&pager.control->order) != park.order)
         return;
-    sys_kill(sys_getpid(), SIGSTOP);
+    /* To this thread, so that it does not go on a little further until another one has noticed. */
+    sys_tgkill(sys_getpid(), sys_gettid(), SIGSTOP);
     control_end_order(pager.control, park.order); /* by now this process is continued */
 }
 
