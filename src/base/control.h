@@ -100,7 +100,7 @@ struct control_slot {
 struct control_options {
     uint64_t budget_bytes;      /* at the start; control_budget() is what holds now */
     uint64_t budget_most_bytes; /* it may be raised to that; 0: to what it is at the start */
-    uint32_t max_stall_ppm;     /* of the time; the budget follows the working set. 0: it is fixed */
+    uint32_t max_stall_ppm;  /* of the time; the budget follows the working set. 0: it is fixed */
     uint64_t swap_max_bytes; /* 0: no swap file */
     uint32_t codec;          /* enum store_codec: the densest that is used */
     uint32_t codec_adapts;   /* pages are packed by that or by LZ4, as it pays */
@@ -131,7 +131,7 @@ struct control_size {
     _Atomic uint64_t budget_bytes, held_bytes;
 };
 struct control_sizing {
-    _Atomic uint64_t most_bytes; /* the budget does not go beyond that */
+    _Atomic uint64_t most_bytes;                        /* the budget does not go beyond that */
     _Atomic uint64_t least_seen_bytes, most_seen_bytes; /* budgets there were; 0: none yet */
     _Atomic uint64_t stall_ns, busy_ns;                 /* in all; see policy/sizing.h */
     _Atomic uint32_t n_sizes, interval_ms;

@@ -30,8 +30,8 @@
 #define STEP_SHARE 32
 #define STEP_LEAST_BYTES ((uint64_t)1 << 20)
 #define STEP_MOST_BYTES ((uint64_t)16 << 20)
-#define LOOK_NS 10000000u           /* between looks at what is held */
-#define PATIENCE_NS 10000000000ull  /* without any work of the pagers: then it can't be reached */
+#define LOOK_NS 10000000u          /* between looks at what is held */
+#define PATIENCE_NS 10000000000ull /* without any work of the pagers: then it can't be reached */
 #define MARGIN_BYTES ((uint64_t)2 << 20) /* above what is held where it could not */
 
 struct limit_options {
@@ -90,6 +90,15 @@ static uint64_t next_step(uint64_t at, uint64_t target_bytes)
     return at > target_bytes + step ? at - step : target_bytes;
 }
 
+/* Where the budget follows the working set: up to that, and back up to that. */
+static void set_most(struct control *control, uint64_t bytes)
+{
+    if (!follows_working_set(control))
+        return;
+    atomic_store(&control->sizing.most_bytes, bytes);
+    atomic_store(&control->retreat_bytes, bytes);
+}
+
 /* False: it was not reached; the budget is what could be. */
 static bool lower(const struct target *target, uint64_t bytes)
 {
@@ -102,6 +111,7 @@ static bool lower(const struct target *target, uint64_t bytes)
     at = at < bytes ? bytes : at < before ? at : before; /* what is free goes at once */
     do {
         at = next_step(at, bytes);
+        set_most(control, at);
         control_set_budget(control, at);
         reached = await(target, at);
     } while (reached && at > bytes);
@@ -109,9 +119,10 @@ static bool lower(const struct target *target, uint64_t bytes)
         uint64_t possible = held_by(control) + MARGIN_BYTES;
         if (budget_of(control) < possible)
             control_set_budget(control, possible < before ? possible : before);
+        set_most(control, budget_of(control));
     }
-    atomic_store(&control->retreat_bytes,
-                 follows_working_set(control) ? atomic_load(&control->sizing.most_bytes) : 0);
+    if (!follows_working_set(control))
+        atomic_store(&control->retreat_bytes, 0);
     return reached;
 }
 
@@ -120,11 +131,11 @@ static bool apply(const struct target *target, uint64_t bytes)
     struct control *control = target->control;
     bool reached = true;
 
-    if (follows_working_set(control))
-        atomic_store(&control->sizing.most_bytes, bytes);
     if (bytes < budget_of(control))
         reached = lower(target, bytes);
-    else if (!follows_working_set(control))
+    else if (follows_working_set(control))
+        set_most(control, bytes);
+    else
         control_set_budget(control, bytes);
     return reached;
 }

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 struct run_options {
-    uint64_t budget_bytes;
+    uint64_t budget_bytes;      /* of `auto`: what it may grow to */
+    uint32_t max_stall_ppm;     /* of the time; 0: the budget is fixed */
     const char *swap_directory; /* NULL: no swap file */
     uint64_t swap_max_bytes;    /* 0: no swap file */
     enum store_codec codec;
@@ -21,7 +22,7 @@ struct run_options {
     char **command; /* COMMAND and its arguments, terminated by NULL */
 
     /* as they stand on the command line; NULL: not given */
-    const char *ram_text, *swap_text, *swap_max_text, *codec_text;
+    const char *ram_text, *swap_text, *swap_max_text, *codec_text, *max_stall_text;
 };
 
 /*

@@ -62,6 +62,7 @@ static int create_run(const struct run_options *options, struct control **contro
         .budget_bytes = options->budget_bytes,
         .budget_most_bytes = machine_whole_bytes(""),
         .swap_max_bytes = options->swap_max_bytes,
+        .max_stall_ppm = options->max_stall_ppm,
         .codec = options->codec,
         .codec_adapts = options->codec_adapts,
         .swap_fd = -1,
@@ -85,10 +86,16 @@ static int create_run(const struct run_options *options, struct control **contro
         shared.swap_fd = fd;
     }
     int fd = control_create(&shared, space_bytes, control);
-    if (fd < 0)
+    if (fd < 0) {
         cli_error("cannot make the memory that the run's processes share: %s", strerror(-fd));
-    else if (space_bytes > 0)
+        return fd;
+    }
+    if (space_bytes > 0)
         swap_space_init(control_swap_space(*control), options->swap_max_bytes);
+    if (options->max_stall_ppm > 0) { /* what turns out to be too little is never meant */
+        atomic_store(&(*control)->sizing.most_bytes, options->budget_bytes);
+        atomic_store(&(*control)->retreat_bytes, options->budget_bytes);
+    }
     return fd;
 }
 

@@ -35,9 +35,10 @@ static int tell(int pid, int error)
         cli_error("cannot look into process %d: not permitted\nbe its user or root", pid);
         break;
     case -ENOENT:
-        cli_error("process %d does not belong to a run of Quire\nname a process that was started by "
-                  "`quire run', without --no-paging, or the `quire' itself",
-                  pid);
+        cli_error(
+            "process %d does not belong to a run of Quire\nname a process that was started by "
+            "`quire run', without --no-paging, or the `quire' itself",
+            pid);
         break;
     case -EPROTO:
         cli_error("process %d was started by another version of Quire than this command\nuse the "

@@ -24,7 +24,7 @@ int target_find(int pid, struct target *target);
 /* What the run's processes hold in RAM and on the disk, bytes. */
 struct target_memory {
     unsigned n_processes;
-    uint64_t share;      /* of all of them, shared memory counted once; program text included */
+    uint64_t share; /* of all of them, shared memory counted once; program text included */
     uint64_t resident, staged, pool, tables, file; /* by Quire's own account */
     uint64_t locked;                               /* of the resident, when they were parked */
 };

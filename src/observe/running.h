@@ -6,8 +6,8 @@
  *   keeper of that block        --/proc/PID/fd/N--> the block itself
  *
  * A process may have overwritten its environment (to set its title) and closed every descriptor;
- * what it has mapped it can't hide. Who may do this is the kernel's decision: the process's user and
- * root, as for any look into another process.
+ * what it has mapped it can't hide. Who may do this is the kernel's decision: the process's user
+ * and root, as for any look into another process.
  */
 #ifndef QUIRE_OBSERVE_RUNNING_H
 #define QUIRE_OBSERVE_RUNNING_H
@@ -17,9 +17,9 @@
 #include <stdint.h>
 
 /*
- * Maps the control block of the run of process `pid`, and tells who keeps it. 0; -ESRCH: there is no such process; -EACCES
- * or -EPERM: another user's; -ENOENT: it belongs to no run; -EPROTO: to one of another version of
- * Quire; -ENXIO: its run has lost its keeper; or another negative errno.
+ * Maps the control block of the run of process `pid`, and tells who keeps it. 0; -ESRCH: there is
+ * no such process; -EACCES or -EPERM: another user's; -ENOENT: it belongs to no run; -EPROTO: to
+ * one of another version of Quire; -ENXIO: its run has lost its keeper; or another negative errno.
  */
 int running_find(int pid, struct control **control, uint32_t *keeper);
 

@@ -27,6 +27,7 @@
 #define STAGING_MOST 16384
 #define POOL_FLOOR_SHARE 8     /* without a file the pool may grow until so little is left */
 #define POOL_FILE_SHARE 4      /* with one, so much: a page from the file costs ten from RAM */
+#define POOL_AUTO_SHARE 4      /* and where the budget follows the working set, so much at most */
 #define FRUITLESS_PASSES 20    /* in a row, while a fault waits: then there is nothing to be had */
 #define FRUITLESS_TIGHT 10     /* then allocations fail, even if the store would take more */
 #define WORTH_ASKING 64        /* pages that another holds */
@@ -53,8 +54,10 @@ void budget_watermarks(struct watermarks *marks)
     marks->low = clamp(budget / LOW_SHARE, LOW_LEAST, LOW_MOST);
     marks->urgent = marks->low / 2;
     marks->high = 2 * marks->low;
-    marks->pool_limit = has_file ? budget - budget / POOL_FILE_SHARE
-                                 : budget - budget / POOL_FLOOR_SHARE - marks->high;
+    bool is_to_shrink = pager.control && pager.control->options.max_stall_ppm > 0;
+    marks->pool_limit = !has_file      ? budget - budget / POOL_FLOOR_SHARE - marks->high
+                        : is_to_shrink ? budget / POOL_AUTO_SHARE
+                                       : budget - budget / POOL_FILE_SHARE;
     marks->n_pagers = atomic_load_explicit(&n_pagers, memory_order_relaxed);
     int64_t part = budget / marks->n_pagers;
     int64_t least = clamp(part / STAGING_LEAST_SHARE, STAGING_FLOOR, STAGING_LEAST);
@@ -202,9 +205,8 @@ static void out_of_room(void)
     pager_end_run(CONTROL_OUT_OF_ROOM,
                   "out of room: the budget of %lu MiB is full (%ld MiB resident, %ld staged, %ld "
                   "compressed, %ld tables) and %s; raise --ram%s",
-                  (unsigned long)(control_budget(pager.control) >> 8),
-                  held_mib(CONTROL_RESIDENT), held_mib(CONTROL_STAGED), held_mib(CONTROL_POOL),
-                  held_mib(CONTROL_METADATA),
+                  (unsigned long)(control_budget(pager.control) >> 8), held_mib(CONTROL_RESIDENT),
+                  held_mib(CONTROL_STAGED), held_mib(CONTROL_POOL), held_mib(CONTROL_METADATA),
                   has_file ? "the swap file takes no more" : "there is no swap file (--swap none)",
                   has_file ? " or --swap-max" : ", or allow a file with --swap DIR");
 }

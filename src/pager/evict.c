@@ -330,8 +330,7 @@ uint32_t evict_oldest(const struct eviction *eviction, bool *tried)
 {
     struct victims victims;
     lock_take(&pager.lock);
-    *tried = choose(&victims, most_pages(eviction), eviction->most_runs,
-                    eviction->evicted != NULL);
+    *tried = choose(&victims, most_pages(eviction), eviction->most_runs, eviction->evicted != NULL);
     lock_release(&pager.lock);
     if (eviction->evicted)
         evicted_note(eviction->evicted, &victims);

@@ -3,21 +3,21 @@
  * park: a process that nobody needs for a while gives up its memory, and gets it back.
  *
  *   order PARK, PARK_AND_STOP                           order RESUME
- *     EVICT: all that is resident, the oldest first        FETCH: from the list's end, what was used
- *       |    '--> noted as runs of pages ------------->    |      last first, as long as there is room
- *     WRITE: the pool goes on to the file                  DONE: the list is given back
+ *     EVICT: all that is resident, the oldest first        FETCH: from the list's end, what was
+ * used |    '--> noted as runs of pages ------------->    |      last first, as long as there is
+ * room WRITE: the pool goes on to the file                  DONE: the list is given back
  *       |
  *     DONE: what packing works in goes back;
  *       |   order_done says so to the command
  *     (stop: SIGSTOP to this process)
  *
- * Carried out by the service thread in portions, so that calls and forks of the program are answered
- * in between. The program may go on meanwhile and touch pages: those come back, and some may be
- * evicted a second time; EVICT ends when most of what it evicts is such.
+ * Carried out by the service thread in portions, so that calls and forks of the program are
+ * answered in between. The program may go on meanwhile and touch pages: those come back, and some
+ * may be evicted a second time; EVICT ends when most of what it evicts is such.
  *
- * A process stops itself, at the moment when nothing is left to evict, because the thread that evicts
- * stops with it. Who is continued while the order still stands (by `fg`, or anybody's SIGCONT) takes
- * that for the order's end: otherwise what it forks would stop.
+ * A process stops itself, at the moment when nothing is left to evict, because the thread that
+ * evicts stops with it. Who is continued while the order still stands (by `fg`, or anybody's
+ * SIGCONT) takes that for the order's end: otherwise what it forks would stop.
  *
  * Under the order PARK_AND_STOP a process that a fork has just made does the same, since its slot
  * begins with no order carried out.
@@ -32,8 +32,8 @@
 #define POOL_PAGES 1024    /* the pool grows to that before it is written on to the file */
 #define MOST_BATCHES 32    /* a portion */
 #define MOST_FETCHED 1024u /* pages, a portion */
-#define MOST_ROUNDS 64     /* through all that is resident: of shared pages a quarter goes in each */
-#define WORTH_SHARE 32     /* a round in which less goes than one page in so many is the last */
+#define MOST_ROUNDS 64 /* through all that is resident: of shared pages a quarter goes in each */
+#define WORTH_SHARE 32 /* a round in which less goes than one page in so many is the last */
 
 enum phase { IDLE, EVICT, WRITE, FETCH, STOP };
 
@@ -42,8 +42,8 @@ static struct {
     enum phase phase;
     struct evicted evicted;
     unsigned n_rounds;
-    int64_t round_began;   /* with so many resident pages */
-    uint64_t round_ends;   /* when so many pages have had their turn */
+    int64_t round_began; /* with so many resident pages */
+    uint64_t round_ends; /* when so many pages have had their turn */
 } park;
 
 void evicted_note(struct evicted *evicted, const struct victims *victims)
