@@ -379,15 +379,24 @@ int control_join(struct control *control)
 }
 
 /* Processes that can be asked for something sleep on a word of their own. */
+static void wake(struct control_slot *slot)
+{
+    atomic_fetch_add(&slot->wake, 1);
+    sys_futex_wake(&slot->wake, 1, true);
+}
+
 static void wake_all(struct control *control)
 {
-    for (unsigned i = 0; i < control->slots_end; i++) {
-        struct control_slot *slot = &control->slot[i];
-        if (atomic_load(&slot->pid) == 0 || !atomic_load(&slot->serves))
-            continue;
-        atomic_fetch_add(&slot->wake, 1);
-        sys_futex_wake(&slot->wake, 1, true);
-    }
+    for (unsigned i = 0; i < control->slots_end; i++)
+        if (atomic_load(&control->slot[i].pid) != 0 && atomic_load(&control->slot[i].serves))
+            wake(&control->slot[i]);
+}
+
+void control_ask(struct control_slot *slot, uint32_t n_pages)
+{
+    uint32_t none = 0;
+    if (atomic_compare_exchange_strong(&slot->request, &none, n_pages))
+        wake(slot);
 }
 
 void control_set_budget(struct control *control, uint64_t bytes)

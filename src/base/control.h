@@ -131,9 +131,10 @@ struct control_size {
     _Atomic uint64_t budget_bytes, held_bytes;
 };
 struct control_sizing {
-    _Atomic uint64_t most_bytes;                        /* the budget does not go beyond that */
-    _Atomic uint64_t least_seen_bytes, most_seen_bytes; /* budgets there were; 0: none yet */
-    _Atomic uint64_t stall_ns, busy_ns;                 /* in all; see policy/sizing.h */
+    _Atomic uint64_t most_bytes; /* the budget does not go beyond that */
+    /* What was held since the budget was lowered first; 0: it was not, yet. */
+    _Atomic uint64_t least_seen_bytes, most_seen_bytes, last_seen_bytes;
+    _Atomic uint64_t stall_ns, busy_ns; /* in all; see policy/sizing.h */
     _Atomic uint32_t n_sizes, interval_ms;
     struct control_size size[CONTROL_N_SIZES];
 };
@@ -243,6 +244,9 @@ static inline int64_t control_budget(const struct control *control)
  * What is held falls below it by and by. Any process.
  */
 void control_set_budget(struct control *control, uint64_t bytes);
+
+/* Asks a process to give back so many pages, unless it is at that already. Any process. */
+void control_ask(struct control_slot *slot, uint32_t n_pages);
 
 /* Tells all processes of the run what to do; the order's number and kind, as in control->order. */
 uint32_t control_give_order(struct control *control, enum control_order_kind kind);

@@ -56,16 +56,19 @@ static bool follows_working_set(const struct control *control)
     return control->options.max_stall_ppm > 0;
 }
 
-/* Waits until no more than that is held. False: it can't be reached. */
-static bool await(const struct target *target, uint64_t bytes)
+/*
+ * Waits until no more than that is held. False: it can't be reached; is_budget: and at once where a
+ * process could not go on with that as the budget, and has raised it.
+ */
+static bool await(const struct target *target, uint64_t bytes, bool is_budget)
 {
     const struct control *control = target->control;
     uint64_t work = target_work_done(target), held = held_by(control);
     uint64_t deadline = sys_now_ns() + PATIENCE_NS;
 
     while (held_by(control) > bytes) {
-        if (budget_of(control) > bytes || sys_now_ns() > deadline)
-            return false; /* a process could not go on within it, or nothing happens */
+        if ((is_budget && budget_of(control) > bytes) || sys_now_ns() > deadline)
+            return false;
         uint32_t turn = atomic_load(&control->room);
         if (held_by(control) > bytes)
             sys_futex_wait(&control->room, turn, LOOK_NS, true);
@@ -90,15 +93,6 @@ static uint64_t next_step(uint64_t at, uint64_t target_bytes)
     return at > target_bytes + step ? at - step : target_bytes;
 }
 
-/* Where the budget follows the working set: up to that, and back up to that. */
-static void set_most(struct control *control, uint64_t bytes)
-{
-    if (!follows_working_set(control))
-        return;
-    atomic_store(&control->sizing.most_bytes, bytes);
-    atomic_store(&control->retreat_bytes, bytes);
-}
-
 /* False: it was not reached; the budget is what could be. */
 static bool lower(const struct target *target, uint64_t bytes)
 {
@@ -111,33 +105,43 @@ static bool lower(const struct target *target, uint64_t bytes)
     at = at < bytes ? bytes : at < before ? at : before; /* what is free goes at once */
     do {
         at = next_step(at, bytes);
-        set_most(control, at);
         control_set_budget(control, at);
-        reached = await(target, at);
+        reached = await(target, at, true);
     } while (reached && at > bytes);
     if (!reached) {
         uint64_t possible = held_by(control) + MARGIN_BYTES;
         if (budget_of(control) < possible)
             control_set_budget(control, possible < before ? possible : before);
-        set_most(control, budget_of(control));
     }
-    if (!follows_working_set(control))
-        atomic_store(&control->retreat_bytes, 0);
+    atomic_store(&control->retreat_bytes, 0);
     return reached;
+}
+
+/* Where the budget follows the working set, the keeper brings it down. */
+static bool set_most(const struct target *target, uint64_t bytes)
+{
+    struct control *control = target->control;
+
+    atomic_store(&control->retreat_bytes, bytes);
+    atomic_store(&control->sizing.most_bytes, bytes);
+    if (await(target, bytes, false))
+        return true;
+    uint64_t possible = held_by(control) + MARGIN_BYTES;
+    atomic_store(&control->sizing.most_bytes, possible);
+    atomic_store(&control->retreat_bytes, possible);
+    return false;
 }
 
 static bool apply(const struct target *target, uint64_t bytes)
 {
     struct control *control = target->control;
-    bool reached = true;
 
+    if (follows_working_set(control))
+        return set_most(target, bytes);
     if (bytes < budget_of(control))
-        reached = lower(target, bytes);
-    else if (follows_working_set(control))
-        set_most(control, bytes);
-    else
-        control_set_budget(control, bytes);
-    return reached;
+        return lower(target, bytes);
+    control_set_budget(control, bytes);
+    return true;
 }
 
 static void print_text(const struct target *target, const struct limit_options *options)

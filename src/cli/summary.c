@@ -141,10 +141,13 @@ static void print_budget(const struct summary *summary, FILE *to)
             SIZE_TEXT(peak_held_bytes(summary)), SIZE_TEXT(unmanaged_bytes(summary)));
     if (!follows_working_set(summary))
         return;
-    fprintf(to, "  working set %s at the end", SIZE_TEXT(now));
     if (load(&sizing->least_seen_bytes) > 0)
-        fprintf(to, ", between %s and %s", SIZE_TEXT(load(&sizing->least_seen_bytes)),
+        fprintf(to, "  working set %s at the end, between %s and %s",
+                SIZE_TEXT(load(&sizing->last_seen_bytes)),
+                SIZE_TEXT(load(&sizing->least_seen_bytes)),
                 SIZE_TEXT(load(&sizing->most_seen_bytes)));
+    else
+        fprintf(to, "  working set not found: it ended too soon");
     fprintf(to, "; waited for pages %.1f %% of the time, %g %% allowed\n", stall_percent(summary),
             control->options.max_stall_ppm / 1e4);
 }
@@ -234,11 +237,12 @@ static json_t *build_working_set(const struct summary *summary)
                                json_of(load(&size->held_bytes)), "stall_percent",
                                atomic_load(&size->stall_ppm) / 1e4));
     }
-    json_t *json = json_pack(
-        "{s:f, s:f, s:o, s:o, s:o, s:o}", "max_stall_percent", control->options.max_stall_ppm / 1e4,
-        "stall_percent", stall_percent(summary), "end_bytes", json_of(load(&control->budget_bytes)),
-        "least_bytes", json_of(load(&sizing->least_seen_bytes)), "most_bytes",
-        json_of(load(&sizing->most_seen_bytes)), "samples", samples);
+    json_t *json = json_pack("{s:f, s:f, s:o, s:o, s:o, s:o}", "max_stall_percent",
+                             control->options.max_stall_ppm / 1e4, "stall_percent",
+                             stall_percent(summary), "end_bytes",
+                             json_of(load(&sizing->last_seen_bytes)), "least_bytes",
+                             json_of(load(&sizing->least_seen_bytes)), "most_bytes",
+                             json_of(load(&sizing->most_seen_bytes)), "samples", samples);
     if (bad == 0)
         return json;
     json_decref(json);

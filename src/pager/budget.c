@@ -262,11 +262,7 @@ static struct control_slot *ask_another(int64_t wanted)
     }
     if (!most || evictable(most) < WORTH_ASKING)
         return NULL;
-    uint32_t none = 0;
-    if (atomic_compare_exchange_strong(&most->request, &none, (uint32_t)wanted)) {
-        atomic_fetch_add(&most->wake, 1);
-        sys_futex_wake(&most->wake, 1, true);
-    }
+    control_ask(most, (uint32_t)wanted);
     return most;
 }
 

@@ -2,7 +2,11 @@
 /* sizing: see sizing.h. */
 #include "policy/sizing.h"
 
-#define ROOM_SHARE 64 /* a budget with more room than that is not in force */
+/*
+ * The pager keeps between a 256th and a 128th of the budget free (budget_watermarks()): a budget
+ * with twice that is not in force, and one with a 128th more than is held is just reached.
+ */
+#define ROOM_SHARE 64
 #define ROOM_LEAST_BYTES ((uint64_t)1 << 20)
 #define GROWTH_SHARE 64                 /* what is held grew by more: the program is growing */
 #define GIVE_UP_NS (3 * SIZING_TICK_NS) /* without getting below the budget */
@@ -10,7 +14,7 @@
 #define STORM_TIMES 8                   /* the target exceeded so often is not that */
 #define RAISE_SHIFT 6                   /* a 64th for each time the target is exceeded */
 #define MOST_TIMES 64u                  /* twice as much */
-#define MOST_SAVED 4                    /* intervals without stall that may be made up for later */
+#define MOST_SAVED 20                    /* intervals without stall that may be made up for later */
 
 static uint64_t grown(uint64_t now, uint64_t before)
 {
@@ -106,10 +110,10 @@ static uint64_t raise(struct sizing *sizing, const struct sizing_sample *sample)
 
 static uint64_t lower(struct sizing *sizing, const struct sizing_sample *sample)
 {
-    uint64_t base = sample->held_bytes + room_for(sample->held_bytes);
+    uint64_t base = sample->held_bytes + room_for(sample->held_bytes) / 2;
     if (base > sample->budget_bytes)
         base = sample->budget_bytes;
-    if (sizing->stall_ns < allowed_ns(sizing, sizing->busy_ns) / 4)
+    if (sizing->taken_bytes > 0 && sizing->stall_ns < allowed_ns(sizing, sizing->busy_ns) / 4)
         be_bolder(sizing);
     uint64_t by = (base >> SIZING_STEP_SHIFT) * sizing->step;
     uint64_t budget = clamp(sizing, sample, base > by ? base - by : 0);
@@ -129,6 +133,8 @@ static uint64_t wait_for_it(struct sizing *sizing, const struct sizing_sample *s
         return keep(sizing, sample);
     sizing->over_ns = sizing->taken_bytes = 0;
     sizing->raised_ns = sample->now_ns;
+    if (sizing->owed_ns < 0)
+        sizing->owed_ns = 0;
     sizing->owed_ns += (int64_t)allowed_ns(sizing, MOST_SAVED * SIZING_INTERVAL_NS);
     be_careful(sizing);
     begin_interval(sizing, sample);
@@ -157,9 +163,10 @@ static bool is_refilling(const struct sizing *sizing, const struct sizing_sample
 
 uint64_t sizing_update(struct sizing *sizing, const struct sizing_sample *sample)
 {
+    bool fills = sample->held_bytes > sizing->last.held_bytes;
     account(sizing, sample);
     bool has_room = sample->held_bytes + room_for(sample->budget_bytes) < sample->budget_bytes;
-    if (!has_room && excess(sizing) >= 1 && !is_refilling(sizing, sample))
+    if (!(has_room && fills) && excess(sizing) >= 1 && !is_refilling(sizing, sample))
         return raise(sizing, sample);
     if (sample->held_bytes > sample->budget_bytes)
         return wait_for_it(sizing, sample);

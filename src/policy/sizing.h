@@ -37,9 +37,9 @@
 
 #define SIZING_TICK_NS 100000000ull             /* between samples, about */
 #define SIZING_INTERVAL_NS (5 * SIZING_TICK_NS) /* between steps down, at least */
-#define SIZING_STEP_SHIFT 9                     /* steps are in parts of the budget of 1/512 */
-#define SIZING_LEAST_STEP 1u                    /* 0.2 % */
-#define SIZING_MOST_STEP 32u                    /* 6.25 % */
+#define SIZING_STEP_SHIFT 8                     /* steps are in parts of the budget of 1/256 */
+#define SIZING_LEAST_STEP 5u                    /* 2 %: smaller ones cost more for what they take */
+#define SIZING_MOST_STEP 16u                    /* 6.25 % */
 #define SIZING_PPM 1000000ull
 
 struct sizing_sample { /* of the whole run; counters only grow */
@@ -47,7 +47,7 @@ struct sizing_sample { /* of the whole run; counters only grow */
     uint64_t stall_ns; /* threads' waiting */
     uint64_t cpu_ns;   /* time on processors */
     uint64_t held_bytes;
-    uint64_t budget_bytes; /* in force: it may have been changed by others */
+    uint64_t budget_bytes; /* aimed at: as it was returned last, unless others have changed it */
     uint64_t most_bytes;   /* it may become that, by now */
 };
 
@@ -64,7 +64,7 @@ struct sizing {
     uint64_t raised_ns;         /* when the budget was raised last */
     uint64_t over_ns,
         least_held_bytes; /* since when more is held than the budget; the least since */
-    uint32_t step;        /* in 1/512 */
+    uint32_t step;        /* in 1/256 */
 };
 
 void sizing_init(struct sizing *sizing, uint64_t least_bytes, uint32_t target_ppm,
