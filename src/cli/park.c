@@ -79,10 +79,30 @@ static void list_processes(const struct control *control, struct processes *proc
         add_children(processes, processes->pid[i]);
 }
 
+/*
+ * A process that waits for the kernel stops when that lets go of it: the parent of a vfork when the
+ * child executes, which it may have been stopped before.
+ */
+static bool will_stop(uint32_t pid)
+{
+    char path[64], line[256];
+    unsigned long pending = 0;
+
+    snprintf(path, sizeof path, "/proc/%u/status", pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    while (pending == 0 && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "ShdPnd:", 7) == 0)
+            pending = strtoul(line + 7, NULL, 16);
+    fclose(file);
+    return (pending >> (SIGSTOP - 1) & 1) != 0;
+}
+
 static bool is_stopped(uint32_t pid)
 {
     char state = running_process_state(pid);
-    return state == 'T' || state == 't';
+    return state == 'T' || state == 't' || (state == 'D' && will_stop(pid));
 }
 
 static bool has_ended(uint32_t pid)
@@ -237,6 +257,13 @@ static int park(const struct target *target, const struct park_options *options)
     struct target_memory before, after;
     unsigned n_running = 0;
 
+    if (control_order_kind(atomic_load(&target->control->order)) == CONTROL_PARK_AND_STOP &&
+        signal_those(target->control, false, 0) == 0) {
+        cli_error("the run of process %d is parked and stopped already\ncontinue it by: quire "
+                  "resume %d",
+                  options->pid, options->pid);
+        return EXIT_FAILURE;
+    }
     target_measure(target, &before);
     uint64_t start = sys_now_ns();
     uint32_t order = control_give_order(target->control,
