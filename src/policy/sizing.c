@@ -14,7 +14,7 @@
 #define STORM_TIMES 8                   /* the target exceeded so often is not that */
 #define RAISE_SHIFT 6                   /* a 64th for each time the target is exceeded */
 #define MOST_TIMES 64u                  /* twice as much */
-#define MOST_SAVED 20                    /* intervals without stall that may be made up for later */
+#define MOST_SAVED 20                   /* intervals without stall that may be made up for later */
 
 static uint64_t grown(uint64_t now, uint64_t before)
 {
