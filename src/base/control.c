@@ -410,6 +410,7 @@ void control_enroll(struct control *control, uint32_t pid)
     if (slot < 0)
         return; /* it has ended, or will be refused when it joins */
     atomic_store(&control->slot[slot].start_time, start_time);
+    begin_orders(control, &control->slot[slot]);
     atomic_store(&control->slot[slot].pid, pid);
 }
 
