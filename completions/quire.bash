@@ -8,7 +8,7 @@ _quire_run()
     # COMMAND is the first word that is neither an option nor an option's value
     for ((i = 2; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --ram | --swap | --swap-max | --codec | --policy | --prefetch | --stats)
+        --ram | --max-stall | --swap | --swap-max | --codec | --policy | --prefetch | --stats)
             # "--ram=1G" is three words to bash
             [[ ${COMP_WORDS[i + 1]} == "=" ]] && ((i++))
             ((i++))
@@ -31,7 +31,8 @@ _quire_run()
     [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
     [[ $cur == "=" ]] && option=$prev cur=
     case $option in
-    --ram) mapfile -t COMPREPLY < <(compgen -W "25% 50% 75% 256M 512M 1G 2G 4G" -- "$cur") ;;
+    --ram) mapfile -t COMPREPLY < <(compgen -W "auto 25% 50% 75% 256M 512M 1G 2G 4G" -- "$cur") ;;
+    --max-stall) mapfile -t COMPREPLY < <(compgen -W "1% 2% 5%" -- "$cur") ;;
     --swap-max) mapfile -t COMPREPLY < <(compgen -W "1G 4G 16G 64G" -- "$cur") ;;
     --swap) mapfile -t COMPREPLY < <(compgen -W none -- "$cur"; compgen -d -- "$cur") ;;
     --codec) mapfile -t COMPREPLY < <(compgen -W "auto lz4 zstd none" -- "$cur") ;;
@@ -40,8 +41,8 @@ _quire_run()
     --stats) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W "--ram --swap --swap-max --codec --policy --prefetch --stats --no-paging --harden
-                --quiet --help --usage --" -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W "--ram --max-stall --swap --swap-max --codec --policy --prefetch
+                --stats --no-paging --harden --quiet --help --usage --" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -c -- "$cur")
         fi
@@ -121,17 +122,32 @@ _quire_maps()
     fi
 }
 
+# Of any process, then, for limit, a size.
+_quire_running()
+{
+    if [[ $cur == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$1 --json --help --usage" -- "$cur")
+    elif [[ ${COMP_WORDS[1]} == limit && $prev =~ ^[0-9]+$ ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "25% 50% 75% 256M 512M 1G 2G 4G" -- "$cur")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur")
+    fi
+}
+
 _quire()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run report slabs doctor partition free vmstat ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps maps time zones
             help --help --version" -- "$cur")
         return
     fi
     case ${COMP_WORDS[1]} in
     run) _quire_run ;;
+    limit) _quire_running "" ;;
+    park) _quire_running --stop ;;
+    resume) _quire_running --on-demand ;;
     report) _quire_report ;;
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
@@ -151,7 +167,7 @@ _quire()
         fi
         ;;
     zones) _quire_figures "--types" ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run report slabs doctor partition free vmstat ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps
         maps time zones" -- "$cur") ;;
     esac
 }

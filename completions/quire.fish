@@ -3,6 +3,9 @@
 
 complete -c quire -f
 complete -c quire -n __fish_use_subcommand -a run -d 'Run a program within a bound of RAM'
+complete -c quire -n __fish_use_subcommand -a limit -d 'Show or change a budget'
+complete -c quire -n __fish_use_subcommand -a park -d 'Take the memory of an idle run'
+complete -c quire -n __fish_use_subcommand -a resume -d 'Bring back what was parked'
 complete -c quire -n __fish_use_subcommand -a report -d 'Make a page of the figures of a run'
 complete -c quire -n __fish_use_subcommand -a slabs -d 'Show the size classes of a heap'
 complete -c quire -n __fish_use_subcommand -a doctor -d 'Tell what this machine allows'
@@ -18,7 +21,8 @@ complete -c quire -n __fish_use_subcommand -s h -l help -d 'Show the list of com
 complete -c quire -n __fish_use_subcommand -s V -l version -d 'Show the version'
 
 set -l run '__fish_seen_subcommand_from run'
-complete -c quire -n $run -l ram -x -a '25% 50% 75% 256M 512M 1G 2G 4G' -d 'Hold at most this much RAM'
+complete -c quire -n $run -l ram -x -a 'auto 25% 50% 75% 256M 512M 1G 2G 4G' -d 'Hold at most this much RAM'
+complete -c quire -n $run -l max-stall -x -a '1% 2% 5%' -d 'With --ram auto: how much it may wait'
 complete -c quire -n $run -l swap -x -a 'none (__fish_complete_directories)' -d 'Where the swap file goes'
 complete -c quire -n $run -l swap-max -x -a '1G 4G 16G 64G' -d 'Let the swap file grow to this size'
 complete -c quire -n $run -l codec -x -a 'auto lz4 zstd none' -d 'How evicted pages are compressed'
@@ -31,6 +35,14 @@ complete -c quire -n $run -s q -l quiet -d 'Print no summary'
 complete -c quire -n $run -s h -l help -d 'Show the options'
 complete -c quire -n $run -l usage -d 'Show the options on two lines'
 complete -c quire -n $run -a '(__fish_complete_subcommand --fcs-skip=2)'
+
+set -l running '__fish_seen_subcommand_from limit park resume'
+complete -c quire -n $running -x -a '(__fish_complete_pids)'
+complete -c quire -n '__fish_seen_subcommand_from park' -l stop -d 'Stop all processes, too'
+complete -c quire -n '__fish_seen_subcommand_from resume' -l on-demand -d 'Bring nothing back at once'
+complete -c quire -n $running -s j -l json -d 'Print the figures as JSON'
+complete -c quire -n $running -s h -l help -d 'Show the options'
+complete -c quire -n $running -l usage -d 'Show the options on one line'
 
 set -l report '__fish_seen_subcommand_from report'
 complete -c quire -n $report -s o -l output -r -F -d 'Write the page to this file'
@@ -97,4 +109,4 @@ complete -c quire -n $ps -s n -l count -x -d 'With --watch: how often'
 complete -c quire -n $ps -l full -d 'Do not cut lines'
 complete -c quire -n $ps -l list -d 'List the columns'
 
-complete -c quire -n '__fish_seen_subcommand_from help' -a 'run report slabs doctor partition free vmstat ps maps time zones'
+complete -c quire -n '__fish_seen_subcommand_from help' -a 'run limit park resume report slabs doctor partition free vmstat ps maps time zones'

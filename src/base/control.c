@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 
 #define MAGIC 0x6c6f7274432e6571ull
-#define VERSION 2
+#define VERSION 3
 #define REAPING UINT32_MAX        /* in a slot's pid: somebody takes its holdings back */
 #define RESERVED (UINT32_MAX - 1) /* taken for a child that is not there yet */
 
@@ -51,6 +51,10 @@ int control_create(const struct control_options *options, size_t extra_bytes,
     control->total_bytes = total;
     control->options = *options;
     control->options.control_fd = fd;
+    control->budget_bytes = options->budget_bytes;
+    control->budget_most_bytes = options->budget_most_bytes > options->budget_bytes
+                                     ? options->budget_most_bytes
+                                     : options->budget_bytes;
     control->magic = MAGIC;
     *result = control;
     return fd;
@@ -371,9 +375,18 @@ int control_reserve(struct control *control)
     return take_slot(control, RESERVED);
 }
 
+/* A process that begins now has nothing to bring back or to evict; but it is to stop, too. */
+static void begin_orders(struct control *control, struct control_slot *slot)
+{
+    uint32_t order = atomic_load(&control->order);
+    bool stops = control_order_kind(order) == CONTROL_PARK_AND_STOP;
+    atomic_store(&slot->order_done, stops ? 0 : order);
+}
+
 void control_adopt(struct control *control, unsigned slot)
 {
     uint32_t pid = own_pid();
+    begin_orders(control, &control->slot[slot]);
     atomic_store(&control->slot[slot].start_time, start_time_of(pid));
     atomic_store(&control->slot[slot].pid, pid);
 }
@@ -397,6 +410,7 @@ void control_enroll(struct control *control, uint32_t pid)
     if (slot < 0)
         return; /* it has ended, or will be refused when it joins */
     atomic_store(&control->slot[slot].start_time, start_time);
+    begin_orders(control, &control->slot[slot]);
     atomic_store(&control->slot[slot].pid, pid);
 }
 
@@ -407,6 +421,7 @@ int control_join(struct control *control)
         struct control_slot *slot = &control->slot[i];
         if (atomic_load(&slot->pid) == pid && is_alive(slot, pid)) {
             clear_holdings(control, slot);
+            begin_orders(control, slot);
             return (int)i;
         }
     }
@@ -416,6 +431,69 @@ int control_join(struct control *control)
     if (slot >= 0)
         control_adopt(control, (unsigned)slot);
     return slot;
+}
+
+/* Processes that can be asked for something sleep on a word of their own. */
+static void wake(struct control_slot *slot)
+{
+    atomic_fetch_add(&slot->wake, 1);
+    sys_futex_wake(&slot->wake, 1, true);
+}
+
+static void wake_all(struct control *control)
+{
+    for (unsigned i = 0; i < control->slots_end; i++)
+        if (atomic_load(&control->slot[i].pid) != 0 && atomic_load(&control->slot[i].serves))
+            wake(&control->slot[i]);
+}
+
+void control_ask(struct control_slot *slot, uint32_t n_pages)
+{
+    uint32_t none = 0;
+    if (atomic_compare_exchange_strong(&slot->request, &none, n_pages))
+        wake(slot);
+}
+
+void control_set_budget(struct control *control, uint64_t bytes)
+{
+    uint64_t most = atomic_load(&control->budget_most_bytes);
+    atomic_store(&control->budget_bytes, bytes < most ? bytes : most);
+    wake_all(control);
+    atomic_fetch_add(&control->room, 1);
+    sys_futex_wake(&control->room, INT32_MAX, true);
+}
+
+static uint32_t next_order(uint32_t order, enum control_order_kind kind)
+{
+    uint32_t number = (order >> CONTROL_ORDER_BITS) + 1;
+    return number << CONTROL_ORDER_BITS | (uint32_t)kind;
+}
+
+uint32_t control_give_order(struct control *control, enum control_order_kind kind)
+{
+    uint32_t before = atomic_load(&control->order), order;
+    do
+        order = next_order(before, kind);
+    while (!atomic_compare_exchange_weak(&control->order, &before, order));
+    wake_all(control);
+    return order;
+}
+
+bool control_has_done(const struct control_slot *slot, uint32_t order)
+{
+    uint32_t done = atomic_load(&slot->order_done);
+    return (int32_t)(done - order) >= 0; /* numbers go round */
+}
+
+void control_end_order(struct control *control, uint32_t order)
+{
+    atomic_compare_exchange_strong(&control->order, &order, next_order(order, CONTROL_NO_ORDER));
+}
+
+uint32_t control_living_pid(const struct control *control, unsigned slot)
+{
+    uint32_t pid = atomic_load(&control->slot[slot].pid);
+    return pid != 0 && pid < RESERVED && is_alive(&control->slot[slot], pid) ? pid : 0;
 }
 
 void control_set_verdict(struct control *control, enum control_verdict verdict, const char *message)

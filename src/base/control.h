@@ -8,6 +8,7 @@
  * of one process each, then the swap space (src/store/swap.h) at swap_space_offset.
  *
  *   control ── options (written once by the launcher, read-only afterwards)
+ *           ── budget_bytes, order          changed by commands while the run goes on
  *           ── held[kind], peak[kind]        pages, sums over all slots
  *           ── slot[i]: pid, held[kind], statistics, the word its service thread sleeps on
  *           ── heat[]: faults by where in the arena they were
@@ -63,6 +64,7 @@ struct control_stats { /* monotonic counters; atomics, relaxed */
     _Atomic uint64_t faults[CONTROL_N_FAULTS];
     _Atomic uint64_t prefetched;     /* pages brought in beside a fault, unasked */
     _Atomic uint64_t prefetch_hits;  /* of these, so many were used, as far as can be told */
+    _Atomic uint64_t resumed;        /* pages that an order to resume brought back */
     _Atomic uint64_t evictions;      /* pages moved to staging */
     _Atomic uint64_t dropped_dead;   /* pages that were free memory when their turn came */
     _Atomic uint64_t scrubbed_bytes; /* dead bytes that read as zeros before compression */
@@ -72,6 +74,8 @@ struct control_stats { /* monotonic counters; atomics, relaxed */
     _Atomic uint64_t written_pages;  /* moved on to the file */
     _Atomic uint64_t waits_for_room; /* faults that found no room and waited for reclaim */
     _Atomic uint64_t fault_ns;       /* sum over faults, from notice to wake-up */
+    _Atomic uint64_t stall_ns;       /* of it, what more RAM would have spared: all but the plain
+                                        part of first touches */
     _Atomic uint64_t latency[CONTROL_N_LATENCY_BUCKETS]; /* faults by duration */
 };
 
@@ -106,11 +110,15 @@ struct control_slot {
     _Atomic uint64_t stored_pages;    /* of the program, in the store now, the same-filled too */
     _Atomic uint64_t zone_base[CONTROL_N_ZONES]; /* addresses in this process; 0: not yet known */
     _Atomic uint32_t zone_end[CONTROL_N_ZONES];  /* pages; at and above it nothing was ever used */
+    _Atomic uint32_t order_done;   /* the last of control->order that it has carried out */
+    _Atomic uint32_t locked_pages; /* that the program locked, when it was parked last */
     struct control_stats stats;
 };
 
 struct control_options {
-    uint64_t budget_bytes;
+    uint64_t budget_bytes;      /* at the start; control_budget() is what holds now */
+    uint64_t budget_most_bytes; /* it may be raised to that; 0: to what it is at the start */
+    uint32_t max_stall_ppm;  /* of the time; the budget follows the working set. 0: it is fixed */
     uint64_t swap_max_bytes; /* 0: no swap file */
     uint32_t codec;          /* enum store_codec: the densest that is used */
     uint32_t codec_adapts;   /* pages are packed by that or by LZ4, as it pays */
@@ -120,6 +128,36 @@ struct control_options {
     int32_t control_fd;      /* there: /proc/<keeper_pid>/fd/<control_fd> is this block */
     int32_t swap_fd;         /* there, likewise; -1: none */
     int32_t key_fd;          /* there, likewise, of what seals the swap file; -1: none */
+};
+
+/* What all processes of the run are to do, once. */
+enum control_order_kind {
+    CONTROL_NO_ORDER,
+    CONTROL_PARK,          /* evict everything, to the file where there is one */
+    CONTROL_PARK_AND_STOP, /* and then stop yourself */
+    CONTROL_RESUME,        /* bring back what was evicted then, the last used first */
+    CONTROL_ON_DEMAND,     /* forget what that was */
+};
+#define CONTROL_ORDER_BITS 3 /* an order: its number in the run, then its kind */
+
+static inline enum control_order_kind control_order_kind(uint32_t order)
+{
+    return (enum control_order_kind)(order & ((1u << CONTROL_ORDER_BITS) - 1));
+}
+
+/* The budget over time, where it follows the working set; written by the keeper. */
+#define CONTROL_N_SIZES 256
+struct control_size {
+    _Atomic uint32_t at_ms, stall_ppm; /* since the start of the run; in the time before it */
+    _Atomic uint64_t budget_bytes, held_bytes;
+};
+struct control_sizing {
+    _Atomic uint64_t most_bytes; /* the budget does not go beyond that */
+    /* What was held since the budget was lowered first; 0: it was not, yet. */
+    _Atomic uint64_t least_seen_bytes, most_seen_bytes, last_seen_bytes;
+    _Atomic uint64_t stall_ns, busy_ns; /* in all; see policy/sizing.h */
+    _Atomic uint32_t n_sizes, interval_ms;
+    struct control_size size[CONTROL_N_SIZES];
 };
 
 enum control_verdict { /* why Quire itself ended the run */
@@ -140,6 +178,16 @@ struct control {
     _Atomic uint32_t warned;         /* bits: what has been told once */
     _Atomic uint32_t launcher_ended; /* nobody is left to tell the user anything */
     char message[256];               /* belongs to the verdict */
+
+    _Atomic uint64_t budget_bytes;      /* now: control_budget() */
+    _Atomic uint64_t budget_most_bytes; /* all processes have address space for that */
+    /*
+     * While the budget is below this, a process that is out of room raises it instead of ending the
+     * run: who lowered it does not know yet whether it can be reached. 0: it is meant.
+     */
+    _Atomic uint64_t retreat_bytes;
+    _Atomic uint32_t order; /* control_give_order() */
+    struct control_sizing sizing;
 
     _Atomic int64_t held[CONTROL_N_KINDS];
     _Atomic int64_t peak[CONTROL_N_KINDS]; /* each kind's own highest */
@@ -221,8 +269,26 @@ void control_heat(struct control *control, enum control_zone zone, uint32_t page
 int64_t control_held(const struct control *control); /* pages that count against the budget */
 static inline int64_t control_budget(const struct control *control)
 {
-    return (int64_t)(control->options.budget_bytes >> 12);
+    return (int64_t)(atomic_load_explicit(&control->budget_bytes, memory_order_relaxed) >> 12);
 }
+
+/*
+ * Sets the budget, up to budget_most_bytes, and wakes whoever has to give back, or waits for room.
+ * What is held falls below it by and by. Any process.
+ */
+void control_set_budget(struct control *control, uint64_t bytes);
+
+/* Asks a process to give back so many pages, unless it is at that already. Any process. */
+void control_ask(struct control_slot *slot, uint32_t n_pages);
+
+/* Tells all processes of the run what to do; the order's number and kind, as in control->order. */
+uint32_t control_give_order(struct control *control, enum control_order_kind kind);
+/* Whether a process has carried out this order, or a later one. */
+bool control_has_done(const struct control_slot *slot, uint32_t order);
+/* The order is over, unless it was followed by another. */
+void control_end_order(struct control *control, uint32_t order);
+/* The pid of the slot's process, if it has one and that lives; else 0. */
+uint32_t control_living_pid(const struct control *control, unsigned slot);
 
 /*
  * Takes back what processes that are gone still hold. Returns the number of slots freed. `gone` is

@@ -2,6 +2,7 @@
 #include "cli/keeper.h"
 
 #include "base/sys.h"
+#include "cli/autosize.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,8 +44,33 @@ static void close_all_but(const int *kept, int n_kept)
     close_range_of(from, 0x7fffffff);
 }
 
+/*
+ * Until the launcher has ended: nothing is ever written to the pipe. Meanwhile the budget follows
+ * the working set, where it is to.
+ */
+static void outlast_launcher(struct control *control, int lifeline)
+{
+    struct pollfd end = {.fd = lifeline, .events = POLLIN};
+    int n;
+
+    do {
+        n = poll(&end, 1, autosize_is_wanted(control) ? AUTOSIZE_TICK_MS : -1);
+        if (n == 0)
+            autosize_tick(control);
+    } while (n == 0 || (n < 0 && errno == EINTR));
+}
+
+static void wait_a_little(struct control *control)
+{
+    for (int ms = 0; ms < LOOK_MS; ms += AUTOSIZE_TICK_MS) {
+        poll(NULL, 0, AUTOSIZE_TICK_MS);
+        if (autosize_is_wanted(control))
+            autosize_tick(control);
+    }
+}
+
 /* Until the last process of the run has ended. */
-static void outlast(const struct control *control)
+static void outlast(struct control *control)
 {
     int without_pid = 0;
 
@@ -54,7 +80,7 @@ static void outlast(const struct control *control)
         without_pid = n_alive == 0 ? without_pid + 1 : 0;
         if (n_alive == 0 && (n_coming == 0 || without_pid > LOOKS_WITHOUT_PID))
             return;
-        poll(NULL, 0, LOOK_MS);
+        wait_a_little(control);
     }
 }
 
@@ -63,7 +89,6 @@ static _Noreturn void keep(struct control *control, struct seal *seal, int lifel
     const struct control_options *options = &control->options;
     const int kept[] = {options->control_fd, options->swap_fd, options->key_fd, lifeline};
     sigset_t all;
-    char byte;
 
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
@@ -75,8 +100,9 @@ static _Noreturn void keep(struct control *control, struct seal *seal, int lifel
     /* The launcher could lock it with the same limit, so this can; and it has it locked as yet. */
     if (seal != NULL && seal_hold(seal) < 0)
         _exit(EXIT_FAILURE);
-    while (read(lifeline, &byte, 1) < 0 && errno == EINTR)
-        ;
+    if (autosize_is_wanted(control))
+        autosize_start(control);
+    outlast_launcher(control, lifeline);
     atomic_store(&control->launcher_ended, 1);
     outlast(control);
     if (seal != NULL)

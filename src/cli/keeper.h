@@ -4,7 +4,8 @@
  *
  * Processes of a run find the control block, the swap file and its key as /proc/KEEPER/fd/N. They
  * can't be the launcher's, because a program may outlive that: `sh -c 'server &'` ends at once, and
- * what the server starts later, and the pages it evicts, need them.
+ * what the server starts later, and the pages it evicts, need them. For the same reason it is the
+ * keeper that adjusts the budget where that follows the working set (autosize.h).
  */
 #ifndef QUIRE_CLI_KEEPER_H
 #define QUIRE_CLI_KEEPER_H

@@ -23,6 +23,8 @@
 
 #define DEFAULT_SWAP_DIRECTORY "/var/tmp"
 #define DEFAULT_CODEC "auto"
+#define LEAST_STALL_PPM 1000
+#define MOST_STALL_PPM 500000
 #define DEFAULT_SWAP_MAX_BYTES ((uint64_t)64 << 30)
 #define MIN_SWAP_BYTES ((uint64_t)16 << 20) /* less than this is a full disk, not a swap file */
 
@@ -31,6 +33,7 @@
 
 enum {
     KEY_RAM = 256,
+    KEY_MAX_STALL,
     KEY_SWAP,
     KEY_SWAP_MAX,
     KEY_CODEC,
@@ -42,10 +45,16 @@ enum {
 };
 
 static const struct argp_option option_list[] = {
-    {"ram", KEY_RAM, "SIZE|PERCENT", 0,
+    {"ram", KEY_RAM, "SIZE|PERCENT|auto[:MOST]", 0,
      "Hold at most this much RAM for the program and all its children, everything counted. A "
      "percentage is of the machine's memory, or of the cgroup's limit where that is smaller "
-     "(default: " OPTIONS_DEFAULT_RAM ")",
+     "(default: " OPTIONS_DEFAULT_RAM
+     "). auto: the least that the program's progress tolerates, at "
+     "any time, up to MOST (a size or a percentage; without it the default)",
+     0},
+    {"max-stall", KEY_MAX_STALL, "PERCENT", 0,
+     "With --ram auto: how much of its time the program may wait for pages "
+     "(default: " OPTIONS_DEFAULT_MAX_STALL ")",
      0},
     {"swap", KEY_SWAP, "DIR|none", 0,
      "Put the swap file in this directory; it has no name there and is gone with the run (default: "
@@ -91,6 +100,7 @@ static const char documentation[] =
     "Examples:\n"
     "  quire run --ram 512M -- python3 job.py\n"
     "  quire run --ram 25% --swap /mnt/fast make -j8\n"
+    "  quire run --ram auto --max-stall 1% ./server\n"
     "  quire run --ram 2G --swap none --codec zstd --stats run.json ./solver input\n"
     "  quire run --no-paging --harden -- ./server\n"
     "\n"
@@ -143,6 +153,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     switch (key) {
     case KEY_RAM:
         options->ram_text = argument;
+        return 0;
+    case KEY_MAX_STALL:
+        options->max_stall_text = argument;
         return 0;
     case KEY_SWAP:
         options->swap_text = argument;
@@ -220,9 +233,47 @@ static bool parse_size(const char *option, const char *text, uint64_t whole_byte
     return error == 0;
 }
 
+/* "2%", "0.5%" or "2". */
+static bool settle_max_stall(struct run_options *options)
+{
+    const char *text = options->max_stall_text != NULL ? options->max_stall_text
+                                                       : OPTIONS_DEFAULT_MAX_STALL;
+    char *end;
+    double percent = strtod(text, &end);
+
+    if (*end == '%')
+        end++;
+    if (*text < '0' || *text > '9' || *end != '\0') {
+        cli_error("--max-stall %s: that is no percentage\nwrite it as 2%% or 0.5%%", text);
+        return false;
+    }
+    if (percent < LEAST_STALL_PPM / 1e4 || percent > MOST_STALL_PPM / 1e4) {
+        cli_error("--max-stall %s: it takes %g%% to %g%%", text, LEAST_STALL_PPM / 1e4,
+                  MOST_STALL_PPM / 1e4);
+        return false;
+    }
+    options->max_stall_ppm = (uint32_t)(percent * 1e4);
+    return true;
+}
+
+/* Takes "auto" off; what it may grow to is left, or the default. Only that can have a stall. */
+static bool settle_auto(struct run_options *options, const char **text)
+{
+    if (strncmp(*text, "auto", 4) == 0 && ((*text)[4] == '\0' || (*text)[4] == ':')) {
+        *text = (*text)[4] == ':' ? *text + 5 : OPTIONS_DEFAULT_RAM;
+        return settle_max_stall(options);
+    }
+    if (options->max_stall_text != NULL)
+        cli_error("--max-stall %s has no meaning without --ram auto\nadd that, or leave it out",
+                  options->max_stall_text);
+    return options->max_stall_text == NULL;
+}
+
 static bool settle_budget(struct run_options *options)
 {
     const char *text = options->ram_text != NULL ? options->ram_text : OPTIONS_DEFAULT_RAM;
+    if (!settle_auto(options, &text))
+        return false;
     uint64_t whole_bytes = machine_whole_bytes("");
     char budget[32], least[32];
 
@@ -318,10 +369,10 @@ static bool settle_no_paging(const struct run_options *options)
 {
     const struct {
         const char *name, *text;
-    } others[] = {{"--ram", options->ram_text},           {"--swap", options->swap_text},
-                  {"--swap-max", options->swap_max_text}, {"--codec", options->codec_text},
-                  {"--policy", options->policy_text},     {"--prefetch", options->prefetch_text},
-                  {"--stats", options->stats_path}};
+    } others[] = {{"--ram", options->ram_text},           {"--max-stall", options->max_stall_text},
+                  {"--swap", options->swap_text},         {"--swap-max", options->swap_max_text},
+                  {"--codec", options->codec_text},       {"--policy", options->policy_text},
+                  {"--prefetch", options->prefetch_text}, {"--stats", options->stats_path}};
 
     for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (others[i].text == NULL)

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 struct run_options {
-    uint64_t budget_bytes;
+    uint64_t budget_bytes;      /* of `auto`: what it may grow to */
+    uint32_t max_stall_ppm;     /* of the time; 0: the budget is fixed */
     const char *swap_directory; /* NULL: no swap file */
     uint64_t swap_max_bytes;    /* 0: no swap file */
     enum store_codec codec;
@@ -23,7 +24,8 @@ struct run_options {
     char **command; /* COMMAND and its arguments, terminated by NULL */
 
     /* as they stand on the command line; NULL: not given */
-    const char *ram_text, *swap_text, *swap_max_text, *codec_text, *policy_text, *prefetch_text;
+    const char *ram_text, *max_stall_text, *swap_text, *swap_max_text, *codec_text, *policy_text,
+        *prefetch_text;
 };
 
 /*
@@ -36,6 +38,7 @@ void run_options_parse(int argc, char **argv, struct run_options *options);
 bool run_options_settle(struct run_options *options);
 
 #define OPTIONS_DEFAULT_RAM "50%"
+#define OPTIONS_DEFAULT_MAX_STALL "2%"
 /* The swap directory that is used unless the command line names one. */
 const char *run_options_default_swap(void);
 

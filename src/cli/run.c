@@ -22,6 +22,7 @@
 #include "cli/rights.h"
 #include "cli/sampler.h"
 #include "cli/summary.h"
+#include "observe/machine.h"
 #include "store/seal.h"
 #include "store/swap.h"
 
@@ -78,7 +79,9 @@ static int create_run(const struct run_options *options, struct control **contro
 {
     struct control_options shared = {
         .budget_bytes = options->budget_bytes,
+        .budget_most_bytes = machine_whole_bytes(""),
         .swap_max_bytes = options->swap_max_bytes,
+        .max_stall_ppm = options->max_stall_ppm,
         .codec = options->codec,
         .codec_adapts = options->codec_adapts,
         .policy = options->policy,
@@ -108,10 +111,16 @@ static int create_run(const struct run_options *options, struct control **contro
             return shared.key_fd;
     }
     int fd = control_create(&shared, space_bytes, control);
-    if (fd < 0)
+    if (fd < 0) {
         cli_error("cannot make the memory that the run's processes share: %s", strerror(-fd));
-    else if (space_bytes > 0)
+        return fd;
+    }
+    if (space_bytes > 0)
         swap_space_init(control_swap_space(*control), options->swap_max_bytes);
+    if (options->max_stall_ppm > 0) { /* what turns out to be too little is never meant */
+        atomic_store(&(*control)->sizing.most_bytes, options->budget_bytes);
+        atomic_store(&(*control)->retreat_bytes, options->budget_bytes);
+    }
     return fd;
 }
 

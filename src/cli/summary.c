@@ -45,6 +45,19 @@ static uint64_t peak_held_bytes(const struct summary *summary)
     return bytes_of(atomic_load_explicit(&summary->control->peak_held, memory_order_relaxed));
 }
 
+static bool follows_working_set(const struct summary *summary)
+{
+    return summary->control->options.max_stall_ppm > 0;
+}
+
+static double stall_percent(const struct summary *summary)
+{
+    const struct control_sizing *sizing = &summary->control->sizing;
+    uint64_t busy = load(&sizing->busy_ns);
+
+    return busy > 0 ? 100.0 * (double)load(&sizing->stall_ns) / (double)busy : 0;
+}
+
 static uint64_t unmanaged_bytes(const struct summary *summary)
 {
     return load(&summary->control->peak_unmanaged_pages) << SYS_PAGE_SHIFT;
@@ -130,6 +143,30 @@ static void print_end(const struct summary *summary, FILE *to)
             seconds_of(run->usage.ru_stime), n, n == 1 ? "" : "es");
 }
 
+static void print_budget(const struct summary *summary, FILE *to)
+{
+    const struct control *control = summary->control;
+    const struct control_sizing *sizing = &control->sizing;
+    uint64_t now = load(&control->budget_bytes), started = control->options.budget_bytes;
+
+    fprintf(to, "  budget      %s", SIZE_TEXT(started));
+    if (!follows_working_set(summary) && now != started)
+        fprintf(to, ", %s at the end", SIZE_TEXT(now));
+    fprintf(to, ", held %s at most; %s more that Quire does not manage\n",
+            SIZE_TEXT(peak_held_bytes(summary)), SIZE_TEXT(unmanaged_bytes(summary)));
+    if (!follows_working_set(summary))
+        return;
+    if (load(&sizing->least_seen_bytes) > 0)
+        fprintf(to, "  working set %s at the end, between %s and %s",
+                SIZE_TEXT(load(&sizing->last_seen_bytes)),
+                SIZE_TEXT(load(&sizing->least_seen_bytes)),
+                SIZE_TEXT(load(&sizing->most_seen_bytes)));
+    else
+        fprintf(to, "  working set not found: it ended too soon");
+    fprintf(to, "; waited for pages %.1f %% of the time, %g %% allowed\n", stall_percent(summary),
+            control->options.max_stall_ppm / 1e4);
+}
+
 static void print_store(const struct summary *summary, FILE *to)
 {
     double ratio = compression_ratio(summary);
@@ -153,9 +190,7 @@ void summary_print(const struct summary *summary, FILE *to)
         fprintf(to, "  no process loaded Quire's library: the program ran outside of the budget\n");
         return;
     }
-    fprintf(to, "  budget      %s, held %s at most; %s more that Quire does not manage\n",
-            SIZE_TEXT(summary->control->options.budget_bytes), SIZE_TEXT(peak_held_bytes(summary)),
-            SIZE_TEXT(unmanaged_bytes(summary)));
+    print_budget(summary, to);
     fprintf(to, "  resident    %s at most, staged %s at most, Quire's own tables %s\n",
             SIZE_TEXT(peak_bytes(summary, CONTROL_RESIDENT)),
             SIZE_TEXT(peak_bytes(summary, CONTROL_STAGED)),
@@ -197,6 +232,38 @@ static json_t *build_faults(const struct control_stats *totals)
                      json_of(load(&totals->faults[CONTROL_FAULT_WRITE])));
 }
 
+/* The budget over time, where it followed the working set: else null. */
+static json_t *build_working_set(const struct summary *summary)
+{
+    const struct control *control = summary->control;
+    const struct control_sizing *sizing = &control->sizing;
+    json_t *samples = json_array();
+    int bad = 0;
+
+    if (!follows_working_set(summary)) {
+        json_decref(samples);
+        return json_null();
+    }
+    for (unsigned i = 0; i < atomic_load(&sizing->n_sizes) && i < CONTROL_N_SIZES; i++) {
+        const struct control_size *size = &sizing->size[i];
+        bad |= json_array_append_new(
+            samples, json_pack("{s:f, s:o, s:o, s:f}", "seconds", atomic_load(&size->at_ms) / 1e3,
+                               "budget_bytes", json_of(load(&size->budget_bytes)), "held_bytes",
+                               json_of(load(&size->held_bytes)), "stall_percent",
+                               atomic_load(&size->stall_ppm) / 1e4));
+    }
+    json_t *json = json_pack("{s:f, s:f, s:o, s:o, s:o, s:o}", "max_stall_percent",
+                             control->options.max_stall_ppm / 1e4, "stall_percent",
+                             stall_percent(summary), "end_bytes",
+                             json_of(load(&sizing->last_seen_bytes)), "least_bytes",
+                             json_of(load(&sizing->least_seen_bytes)), "most_bytes",
+                             json_of(load(&sizing->most_seen_bytes)), "samples", samples);
+    if (bad == 0)
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
 /* The faults by how long they took: only the classes that any fell into. */
 static json_t *build_histogram(const struct control_stats *totals)
 {
@@ -218,11 +285,11 @@ static json_t *build_histogram(const struct control_stats *totals)
 
 static json_t *build_fault_wait(const struct summary *summary)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "mean_ns", json_of(mean_wait_ns(summary)),
-                     "p50_ns", json_of(wait_quantile_ns(summary, 500)), "p99_ns",
-                     json_of(wait_quantile_ns(summary, 990)), "total_ns",
-                     json_of(load(&summary->totals.fault_ns)), "histogram",
-                     build_histogram(&summary->totals));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o}", "mean_ns", json_of(mean_wait_ns(summary)), "p50_ns",
+        json_of(wait_quantile_ns(summary, 500)), "p99_ns", json_of(wait_quantile_ns(summary, 990)),
+        "total_ns", json_of(load(&summary->totals.fault_ns)), "stall_ns",
+        json_of(load(&summary->totals.stall_ns)), "histogram", build_histogram(&summary->totals));
 }
 
 #define SET(key, value) (bad |= json_object_set_new(json, (key), (value)))
@@ -234,6 +301,8 @@ static int set_memory(const struct summary *summary, json_t *json)
     int bad = 0;
 
     SET("budget_bytes", json_of(control->options.budget_bytes));
+    SET("end_budget_bytes", json_of(load(&control->budget_bytes)));
+    SET("working_set", build_working_set(summary));
     SET("swap_max_bytes", json_of(control->options.swap_max_bytes));
     SET("peak_held_bytes", json_of(peak_held_bytes(summary)));
     SET("peak_needed_bytes", json_of(sampler_peak_needed_bytes(summary->sampler)));
@@ -282,16 +351,27 @@ static int set_end(const struct summary *summary, json_t *json)
     return bad;
 }
 
+/* As given or the default; null where the budget is fixed. */
+static json_t *build_max_stall(const struct summary *summary)
+{
+    const char *text = summary->options->max_stall_text;
+
+    if (!follows_working_set(summary))
+        return json_null();
+    return json_text(text != NULL ? text : OPTIONS_DEFAULT_MAX_STALL);
+}
+
 static json_t *build_options(const struct summary *summary)
 {
     const struct run_options *options = summary->options;
     const struct control_options *settled = &summary->control->options;
 
     return json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:o, s:b}", "policy",
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b}", "policy",
         policy_name((enum policy_kind)settled->policy), "prefetch",
         prefetch_name((enum prefetch_kind)settled->prefetch), "ram",
-        json_text(options->ram_text != NULL ? options->ram_text : OPTIONS_DEFAULT_RAM), "swap",
+        json_text(options->ram_text != NULL ? options->ram_text : OPTIONS_DEFAULT_RAM), "max_stall",
+        build_max_stall(summary), "swap",
         options->swap_directory != NULL ? json_text(options->swap_directory) : json_null(),
         "swap_max",
         options->swap_max_text != NULL ? json_text(options->swap_max_text) : json_null(), "codec",

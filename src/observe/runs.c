@@ -96,7 +96,7 @@ static void take_run(const struct control *control, int keeper, struct quire_obs
         process->run_compressed = held(slot, CONTROL_POOL);
         process->run_metadata = held(slot, CONTROL_METADATA);
         process->run_file = held(slot, CONTROL_FILE);
-        process->run_budget = control->options.budget_bytes;
+        process->run_budget = pages(control_budget(control));
         process->run_held = pages(control_held(control));
     }
 }

@@ -29,8 +29,14 @@
 
 static int init_queues(void)
 {
-    int error = pager_open_policy();
-    return error ? error : drop_behind_open(&pager.behind, (uint64_t)control_budget(pager.control));
+    uint64_t most = atomic_load(&pager.control->budget_most_bytes) >> SYS_PAGE_SHIFT;
+    int error = pager_open_policy(most);
+    if (error)
+        return error;
+    error = drop_behind_open(&pager.behind, most);
+    if (error)
+        policy_close(&pager.policy);
+    return error;
 }
 
 static int open_swap(void)
@@ -59,15 +65,20 @@ static void attach_swap(struct store_config *config)
     }
 }
 
+static size_t pool_max(void)
+{
+    size_t most = (size_t)atomic_load(&pager.control->budget_most_bytes) * 2;
+    return most < POOL_MOST_BYTES ? most : POOL_MOST_BYTES;
+}
+
 static int init_store(void)
 {
     struct store_config config = {
+        .pool_max_bytes = pool_max(),
         .swap = control_swap_space(pager.control),
         .swap_owner = pager.slot,
     };
     attach_swap(&config);
-    size_t pool_max = (size_t)pager.control->options.budget_bytes * 2;
-    config.pool_max_bytes = pool_max < POOL_MOST_BYTES ? pool_max : POOL_MOST_BYTES;
     if (config.swap_fd < 0) {
         if (pager.control->options.swap_max_bytes > 0 &&
             !(atomic_fetch_or(&pager.control->warned, 1) & 1))
@@ -76,20 +87,49 @@ static int init_store(void)
                        sys_getpid());
         config.swap = NULL;
     }
-    return store_init(&config, &pager.store);
+    int error = store_init(&config, &pager.store);
+    if (error && config.swap_fd >= 0) {
+        sys_close(config.swap_fd);
+        seal_detach(config.seal);
+    }
+    return error;
+}
+
+/* Address space for the most that the budget may become. */
+static int init_for_most(void)
+{
+    int error = init_queues();
+    if (error)
+        return error;
+    error = init_store();
+    if (error) {
+        drop_behind_close(&pager.behind);
+        policy_close(&pager.policy);
+    }
+    return error;
+}
+
+/* Where that is not to be had (ulimit -v), the budget of the run does not rise any more. */
+static int init_for_any(void)
+{
+    int error = init_for_most();
+    uint64_t now = atomic_load(&pager.control->budget_bytes);
+    if (error != -ENOMEM || atomic_load(&pager.control->budget_most_bytes) <= now)
+        return error;
+    atomic_store(&pager.control->budget_most_bytes, now);
+    return init_for_most();
 }
 
 static int init_tables(void)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    int error = init_queues();
+    int error = init_for_any();
     if (!error)
-        error = staging_init(&pager.staging, 2u << log2_ceil(marks.staging + 256));
+        error = staging_init(&pager.staging,
+                             2u << log2_ceil(marks.staging + STAGING_RESERVE_SLOTS));
     if (!error)
         error = copies_init(pager.n_pages);
-    if (!error)
-        error = init_store();
     if (!error)
         error = reclaim_init();
     return error;

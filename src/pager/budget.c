@@ -27,6 +27,7 @@
 #define STAGING_MOST 16384
 #define POOL_FLOOR_SHARE 8     /* without a file the pool may grow until so little is left */
 #define POOL_FILE_SHARE 4      /* with one, so much: a page from the file costs ten from RAM */
+#define POOL_AUTO_SHARE 4      /* and where the budget follows the working set, so much at most */
 #define FRUITLESS_PASSES 20    /* in a row, while a fault waits: then there is nothing to be had */
 #define FRUITLESS_TIGHT 10     /* then allocations fail, even if the store would take more */
 #define WORTH_ASKING 64        /* pages that another holds */
@@ -53,12 +54,17 @@ void budget_watermarks(struct watermarks *marks)
     marks->low = clamp(budget / LOW_SHARE, LOW_LEAST, LOW_MOST);
     marks->urgent = marks->low / 2;
     marks->high = 2 * marks->low;
-    marks->pool_limit = has_file ? budget - budget / POOL_FILE_SHARE
-                                 : budget - budget / POOL_FLOOR_SHARE - marks->high;
+    bool is_to_shrink = pager.control && pager.control->options.max_stall_ppm > 0;
+    marks->pool_limit = !has_file      ? budget - budget / POOL_FLOOR_SHARE - marks->high
+                        : is_to_shrink ? budget / POOL_AUTO_SHARE
+                                       : budget - budget / POOL_FILE_SHARE;
     marks->n_pagers = atomic_load_explicit(&n_pagers, memory_order_relaxed);
     int64_t part = budget / marks->n_pagers;
     int64_t least = clamp(part / STAGING_LEAST_SHARE, STAGING_FLOOR, STAGING_LEAST);
-    marks->staging = (uint32_t)clamp(part / STAGING_SHARE, least, STAGING_MOST);
+    int64_t most = STAGING_MOST;
+    if (pager.staging.n_slots > 0) /* the ring is as large as it was when the pager was armed */
+        most = pager.staging.n_slots / 2 - STAGING_RESERVE_SLOTS;
+    marks->staging = (uint32_t)clamp(part / STAGING_SHARE, least < most ? least : most, most);
 }
 
 void budget_count_pagers(void)
@@ -172,6 +178,22 @@ void budget_announce_room(void)
         sys_futex_wake(&pager.control->room, INT32_MAX, true);
 }
 
+bool budget_retreat(int64_t n_pages)
+{
+    struct watermarks marks;
+    struct control *control = pager.control;
+    uint64_t now = atomic_load(&control->budget_bytes);
+    budget_watermarks(&marks);
+    int64_t wanted = control_held(control) + n_pages + marks.high;
+    uint64_t wanted_bytes = wanted > 0 ? (uint64_t)wanted << SYS_PAGE_SHIFT : 0;
+    if (wanted_bytes > atomic_load(&control->retreat_bytes))
+        return false;
+    if (wanted_bytes > now)
+        atomic_compare_exchange_strong(&control->budget_bytes, &now, wanted_bytes);
+    budget_announce_room();
+    return budget_room() >= n_pages;
+}
+
 static long held_mib(enum control_kind kind)
 {
     int64_t held = atomic_load(&pager.control->held[kind]); /* less what is shared: maybe below 0 */
@@ -184,9 +206,8 @@ static void out_of_room(void)
     pager_end_run(CONTROL_OUT_OF_ROOM,
                   "out of room: the budget of %lu MiB is full (%ld MiB resident, %ld staged, %ld "
                   "compressed, %ld tables) and %s; raise --ram%s",
-                  (unsigned long)(pager.control->options.budget_bytes >> 20),
-                  held_mib(CONTROL_RESIDENT), held_mib(CONTROL_STAGED), held_mib(CONTROL_POOL),
-                  held_mib(CONTROL_METADATA),
+                  (unsigned long)(control_budget(pager.control) >> 8), held_mib(CONTROL_RESIDENT),
+                  held_mib(CONTROL_STAGED), held_mib(CONTROL_POOL), held_mib(CONTROL_METADATA),
                   has_file ? "the swap file takes no more" : "there is no swap file (--swap none)",
                   has_file ? " or --swap-max" : ", or allow a file with --swap DIR");
 }
@@ -214,7 +235,8 @@ void budget_wait_for_room(uint32_t page)
         if (fruitless < start) /* there was progress meanwhile */
             start = fruitless;
         if (fruitless > start + fruitless_most() && sys_now_ns() - began > PATIENCE_NS &&
-            pager.control->left_behind == 0) /* else there may be room after the next look */
+            pager.control->left_behind == 0 && /* else there may be room after the next look */
+            !budget_retreat(1))
             out_of_room();
         service_wake();
         sys_futex_wait(&pager.control->room, turn, WAIT_NS, true);
@@ -241,11 +263,7 @@ static struct control_slot *ask_another(int64_t wanted)
     }
     if (!most || evictable(most) < WORTH_ASKING)
         return NULL;
-    uint32_t none = 0;
-    if (atomic_compare_exchange_strong(&most->request, &none, (uint32_t)wanted)) {
-        atomic_fetch_add(&most->wake, 1);
-        sys_futex_wake(&most->wake, 1, true);
-    }
+    control_ask(most, (uint32_t)wanted);
     return most;
 }
 
@@ -309,7 +327,8 @@ void budget_no_progress(int64_t wanted)
     seen.slot = asked;
     seen.n_answered = n_answered;
     seen.turn = turn;
-    if (!asked && (reclaim_is_store_full() || atomic_load(&budget_fruitless) > FRUITLESS_TIGHT))
+    if (!asked && (reclaim_is_store_full() || atomic_load(&budget_fruitless) > FRUITLESS_TIGHT) &&
+        !budget_retreat(wanted))
         atomic_store(&pager.control->tight, 1);
     sys_sleep_ns(asked ? 2000000 : 1000000);
 }

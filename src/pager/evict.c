@@ -110,7 +110,8 @@ static bool next_victim(uint32_t *page, uint64_t *position)
  * L. Takes victims out of the policy's queues, in order of address. Pages that arrived together are
  * neighbours as a rule, and leave in one move. True: it has looked at some.
  */
-static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_runs)
+static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_runs,
+                   bool spares_none)
 {
     uint32_t page, last = UINT32_MAX - 1, n_looked = 0, n_runs = 0;
     uint64_t position;
@@ -122,7 +123,7 @@ static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_r
             entry & PAGE_BUSY)
             continue; /* it is none any more */
         n_looked++;
-        if (pass_over(page, entry))
+        if (!spares_none && pass_over(page, entry))
             continue;
         n_runs += page != last + 1;
         last = page;
@@ -332,7 +333,7 @@ void evict_these(const struct victims *victims, size_t pool_limit_bytes)
  */
 static uint32_t most_pages(const struct eviction *eviction)
 {
-    int64_t most = pager.n_resident - RESIDENT_LEAST;
+    int64_t most = pager.n_resident - (eviction->evicted ? 0 : RESIDENT_LEAST);
     int64_t n_free = (int64_t)(pager.staging.n_slots - (pager.staging.head - pager.staging.tail));
     if (n_free < most)
         most = n_free;
@@ -345,7 +346,9 @@ uint32_t evict_oldest(const struct eviction *eviction, bool *tried)
 {
     struct victims victims;
     lock_take(&pager.lock);
-    *tried = choose(&victims, most_pages(eviction), eviction->most_runs);
+    *tried = choose(&victims, most_pages(eviction), eviction->most_runs, eviction->evicted != NULL);
     lock_release(&pager.lock);
+    if (eviction->evicted)
+        evicted_note(eviction->evicted, &victims);
     return evict_all(&victims, eviction->pool_limit_bytes, eviction->may_fault);
 }

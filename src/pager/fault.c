@@ -40,6 +40,8 @@ static unsigned char *zeros; /* N_ZEROS pages, never written: the kernel's zero 
 
 struct waiters { /* who is to be woken when a fault has been served */
     uint32_t page, n_pages;
+    bool first_touch;
+    uint64_t waited_ns; /* for room */
 };
 
 /* What came in with a fault on pages from the store and staging. */
@@ -55,6 +57,7 @@ struct coming {
     enum policy_arrival first; /* the first of them; the others come beside */
     bool clean;                /* writes to them will fault */
     bool in_stream;            /* read ahead of a thread that runs through them */
+    bool in_a_row;             /* what comes before or after them is wanted, too */
 };
 
 static void count_fault(enum control_fault kind, uint32_t n_pages)
@@ -223,7 +226,7 @@ static struct waiters serve_first_touch(uint32_t page)
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_FIRST_TOUCH, done);
     count_hits(n_used);
-    return (struct waiters){page, n};
+    return (struct waiters){page, n, true, 0};
 }
 
 /* L. Pages that lie in consecutive slots come back in one move. */
@@ -250,7 +253,7 @@ static bool copy_back(uint32_t page, uint32_t slot)
 }
 
 /* L. Takes up to n pages back from consecutive slots. Returns how many came. */
-static uint32_t take_back(uint32_t page, uint32_t slot, uint32_t n)
+static uint32_t take_back(uint32_t page, uint32_t slot, uint32_t n, enum policy_arrival first)
 {
     uint32_t done = 0;
     ssize_t moved = frames_move(page_address(page), staging_address(&pager.staging, slot), n);
@@ -262,7 +265,7 @@ static uint32_t take_back(uint32_t page, uint32_t slot, uint32_t n)
         pager_forget(page, page + 1); /* not mapped any more */
     for (uint32_t i = 0; i < done; i++) {
         pager.staging.page[slot + i] = STAGING_HOLE;
-        pager_make_resident(page + i, i == 0 ? POLICY_TAKEN_BACK : POLICY_BESIDE);
+        pager_make_resident(page + i, i == 0 ? first : POLICY_BESIDE);
     }
     pager.staging.n_pages -= done;
     pager.n_resident += done;
@@ -302,11 +305,11 @@ static struct waiters serve_staged(uint32_t page, page_entry entry)
     plan(&served, page);
     served.n_pages = staged_run(page, slot, served.plan.n_pages);
     uint64_t n_used = note_served(&served, page);
-    uint32_t done = take_back(page, slot, served.n_pages);
+    uint32_t done = take_back(page, slot, served.n_pages, POLICY_TAKEN_BACK);
     lock_release(&pager.lock);
     count_fault(CONTROL_FAULT_STAGING, done);
     count_hits(n_used);
-    return (struct waiters){page, served.n_pages};
+    return (struct waiters){page, served.n_pages, false, 0};
 }
 
 static enum control_fault fault_kind(store_ref ref)
@@ -336,16 +339,18 @@ static _Noreturn void bad_copy(uint32_t page, store_ref ref, int error)
 
 /*
  * Loads n stored pages, until one is not intact; the first one has to be, if it was asked for.
- * Entries are BUSY: nobody changes them.
+ * Entries are BUSY: nobody changes them. in_a_row: their neighbours in the file are wanted, too,
+ * before or after this.
  */
-static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages, bool asked_for)
+static uint32_t load(struct window *window, uint32_t page, uint32_t n_pages, bool asked_for,
+                     bool in_a_row)
 {
     unsigned char *out = window->pages.memory;
     for (uint32_t i = 0; i < n_pages; i++, out += SYS_PAGE_SIZE) {
         store_ref ref = page_payload(table_get_busy(&pager.table, page + i));
         int error;
-        window_use(window, n_pages, store_tier(ref) == STORE_FILE);
-        if (n_pages > 1)
+        window_use(window, in_a_row && n_pages == 1 ? 2 : n_pages, store_tier(ref) == STORE_FILE);
+        if (in_a_row)
             error = store_load_through(pager.store, window->loader, ref, page + i, out,
                                        &window->reader);
         else
@@ -365,7 +370,8 @@ static uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read, stru
     coming.clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n_pages);
     lock_release(&pager.lock);
     struct window *window = window_take();
-    uint32_t loaded = load(window, page, n_pages, coming.first == POLICY_FETCHED);
+    uint32_t loaded = load(window, page, n_pages, coming.first == POLICY_FETCHED,
+                           coming.in_a_row || n_pages > 1);
     uint32_t done = install(page, window->pages.memory, loaded, &coming.clean);
     window_give(window);
     lock_take(&pager.lock);
@@ -420,7 +426,7 @@ static struct waiters serve_stored(uint32_t page, page_entry entry, bool to_read
     lock_release(&pager.lock);
     count_fault(fault_kind(page_payload(entry)), done + served.n_others);
     count_hits(n_used);
-    return (struct waiters){served.page, served.end - served.page};
+    return (struct waiters){served.page, served.end - served.page, false, 0};
 }
 
 /*
@@ -434,23 +440,27 @@ static struct waiters serve_resident(uint32_t page)
     if (dropped)
         sharing_make_own(page);
     lock_release(&pager.lock);
-    return (struct waiters){page, 1};
+    return (struct waiters){page, 1, true, 0};
 }
 
-static void wait_for_room(uint32_t page)
+/* Returns for how long. */
+static uint64_t wait_for_room(uint32_t page)
 {
+    uint64_t start = sys_now_ns();
     handlers_gather(); /* whoever else faults meanwhile needs a handler */
     budget_wait_for_room(page);
+    return sys_now_ns() - start;
 }
 
 static struct waiters serve_absent(uint32_t page, bool to_read)
 {
+    uint64_t waited_ns = 0;
     for (;;) {
         lock_take(&pager.lock);
         page_entry entry = table_get(&pager.table, page);
         if (entry & PAGE_BUSY) { /* another handler is at it, and wakes all who wait */
             lock_release(&pager.lock);
-            return (struct waiters){page, 0};
+            return (struct waiters){page, 0, false, waited_ns};
         }
         enum page_state state = page_state(entry);
         if (state == PAGE_STAGED)
@@ -458,12 +468,13 @@ static struct waiters serve_absent(uint32_t page, bool to_read)
         if (state == PAGE_RESIDENT)
             return serve_resident(page);
         if (budget_has_room_for(page)) {
-            if (state == PAGE_EMPTY)
-                return serve_first_touch(page);
-            return serve_stored(page, entry, to_read);
+            struct waiters waiters = state == PAGE_EMPTY ? serve_first_touch(page)
+                                                         : serve_stored(page, entry, to_read);
+            waiters.waited_ns = waited_ns;
+            return waiters;
         }
         lock_release(&pager.lock);
-        wait_for_room(page);
+        waited_ns += wait_for_room(page);
     }
 }
 
@@ -480,7 +491,7 @@ static struct waiters serve_write(uint32_t page)
     page_entry entry = table_get(&pager.table, page);
     if (entry & PAGE_BUSY) { /* it is being brought in: who does that wakes all who wait */
         lock_release(&pager.lock);
-        return (struct waiters){page, 0};
+        return (struct waiters){page, 0, false, 0};
     }
     if (entry & PAGE_CLEAN) {
         protection_failed(&pager.protection);
@@ -489,7 +500,7 @@ static struct waiters serve_write(uint32_t page)
     sharing_make_own(page);
     lock_release(&pager.lock);
     count_fault(entry & PAGE_CLEAN ? CONTROL_FAULT_WRITE : CONTROL_FAULT_COPY, 1);
-    return (struct waiters){page, 1};
+    return (struct waiters){page, 1, false, 0};
 }
 
 /* Who is not woken sleeps for ever, so a refusal is not taken for an answer. */
@@ -502,10 +513,14 @@ static void wake(struct waiters waiters)
     }
 }
 
-static void make_room(const struct watermarks *marks)
+/* Returns how long that took. */
+static uint64_t make_room(const struct watermarks *marks, uint64_t start)
 {
+    if (reclaim_room() >= marks->low)
+        return 0;
     for (int i = 0; i < MOST_STEPS && reclaim_room() < marks->low; i++)
         reclaim_step();
+    return sys_now_ns() - start;
 }
 
 static uint32_t faulting_page(const struct fault *fault)
@@ -529,14 +544,14 @@ static void bring_in(uint32_t page)
         return;
     }
     if (page_state(entry) == PAGE_STAGED) {
-        take_back(page, (uint32_t)page_payload(entry), 1);
+        take_back(page, (uint32_t)page_payload(entry), 1, POLICY_TAKEN_BACK);
         return;
     }
     make_busy(page, 1);
     struct window *window = window_take();
     const unsigned char *contents = zeros;
     if (page_state(entry) == PAGE_STORED) {
-        load(window, page, 1, true);
+        load(window, page, 1, true, false);
         contents = window->pages.memory;
     }
     uint32_t done = install_writable(page, contents, 1);
@@ -553,8 +568,17 @@ bool fault_serve_forker(const struct fault *fault)
         sharing_make_own(page);
     else
         bring_in(page);
-    wake((struct waiters){page, 1});
+    wake((struct waiters){page, 1, false, 0});
     return true;
+}
+
+/*
+ * What more RAM would have spared the program: all of the time, but for a first touch only what
+ * making room took. Without a budget it would have faulted in the kernel.
+ */
+static uint64_t stall_of(const struct waiters *waiters, uint64_t made_room_ns, uint64_t duration)
+{
+    return waiters->first_touch ? made_room_ns + waiters->waited_ns : duration;
 }
 
 void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
@@ -567,7 +591,7 @@ void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
         return;
     }
     budget_watermarks(&marks);
-    make_room(&marks);
+    uint64_t made_room_ns = make_room(&marks, start);
     struct waiters waiters = fault->flags & UFFD_PAGEFAULT_FLAG_WP
                                  ? serve_write(page)
                                  : serve_absent(page, !(fault->flags & UFFD_PAGEFAULT_FLAG_WRITE));
@@ -575,6 +599,7 @@ void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
         service_wake();
     uint64_t duration = sys_now_ns() - start;
     control_count(&pager.self->stats.fault_ns, duration);
+    control_count(&pager.self->stats.stall_ns, stall_of(&waiters, made_room_ns, duration));
     control_count(&pager.self->stats.latency[control_latency_bucket(duration)], 1);
     if (page < pager.heap_pages)
         control_heat(pager.control, CONTROL_ZONE_HEAP, page);
@@ -607,4 +632,48 @@ void fault_fetch(uint32_t page, uint32_t n_pages)
         wake(serve_absent(page, true));
         atomic_store(&service_awaits, 0);
     }
+}
+
+/*
+ * How many pages from `page` on come in by this step; 0: there is none to come in there. Nobody has
+ * asked for them, so one that is not intact stays where it is until somebody does.
+ */
+static uint32_t fetch_window(uint32_t page, uint32_t most)
+{
+    lock_take(&pager.lock);
+    page_entry entry = table_get(&pager.table, page);
+    enum page_state state = page_state(entry);
+    struct waiters waiters = {.page = page};
+    if (entry & PAGE_BUSY || (state != PAGE_STAGED && state != PAGE_STORED)) {
+        lock_release(&pager.lock);
+        return 0;
+    }
+    uint32_t done;
+    if (state == PAGE_STAGED) {
+        waiters.n_pages = staged_run(page, (uint32_t)page_payload(entry), most);
+        done = take_back(page, (uint32_t)page_payload(entry), waiters.n_pages, POLICY_BESIDE);
+    } else {
+        waiters.n_pages = within_room(alike(page, PAGE_STORED, most));
+        done = bring_stored(page, waiters.n_pages, true,
+                            (struct coming){.first = POLICY_BESIDE, .in_a_row = true});
+        budget_charge_tables();
+    }
+    lock_release(&pager.lock);
+    control_count(&pager.self->stats.resumed, done);
+    wake(waiters);
+    return waiters.n_pages;
+}
+
+bool fault_fetch_evicted(uint32_t page, uint32_t n_pages)
+{
+    struct watermarks marks;
+    budget_watermarks(&marks);
+    for (uint32_t end = page + n_pages; (page = table_next(&pager.table, page, end)) < end;) {
+        if (budget_room() < marks.high)
+            return false;
+        uint32_t most = end - page < WINDOW_PAGES ? end - page : WINDOW_PAGES;
+        uint32_t n = fetch_window(page, most);
+        page += n > 0 ? n : 1;
+    }
+    return true;
 }

@@ -186,6 +186,11 @@ bool budget_is_tight(void);           /* allocations should fail */
  */
 void budget_wait_for_room(uint32_t page);
 bool budget_has_room_for(uint32_t page);
+/*
+ * Nothing can be given up to make room. Where the budget was lowered as a trial, it is raised again
+ * by what is missing; true if there is room for n_pages then.
+ */
+bool budget_retreat(int64_t n_pages);
 void budget_announce_room(void);
 /* The service thread got nothing out of a pass; asks the others, and counts it for waiters. */
 void budget_no_progress(int64_t wanted);
@@ -289,6 +294,8 @@ void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault);
 bool fault_serve_forker(const struct fault *fault);
 /* Service thread: brings pages [page, page + n) in, as far as there is room. */
 void fault_fetch(uint32_t page, uint32_t n_pages);
+/* The same in large windows, for pages that were evicted one after the other. False: no room. */
+bool fault_fetch_evicted(uint32_t page, uint32_t n_pages);
 
 /* handlers.c */
 int handlers_start(void);
@@ -307,12 +314,20 @@ bool reclaim_pass(int64_t wanted); /* frees about `wanted` pages; false: nothing
 bool reclaim_is_store_full(void);
 void reclaim_range(uint32_t page, uint32_t n_pages); /* evicts what is resident there */
 
+/* park.c; service thread, with the pass */
+bool park_has_work(void);
+bool park_wants_paging(void); /* and for that the pager should be armed */
+void park_step(void);         /* goes on with what control->order says, for a while */
+/* Without the pass. The order was to stop as well, and the rest of it is done: stops here. */
+void park_stop_if_due(void);
+void park_fork_child(void); /* what the parent noted is the parent's */
+
 /* remap.c; service thread */
 void move_pages(uint32_t from, uint32_t to, uint32_t n_pages);
 
 /* L: a page came in, or stays: it gets a place in the policy's queues. Its flags are gone. */
 void pager_make_resident(uint32_t page, enum policy_arrival arrival);
-int pager_open_policy(void); /* 0 or -ENOMEM */
+int pager_open_policy(uint64_t most_resident); /* pages. 0 or -ENOMEM */
 /* L: a RESIDENT page is about to be evicted: the policy notes it. */
 void pager_note_eviction(uint32_t page);
 

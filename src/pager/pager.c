@@ -229,13 +229,13 @@ static void set_place(void *context, uint32_t page, policy_place place)
     table_set(&pager.table, page, page_make(PAGE_RESIDENT, place) | flags);
 }
 
-int pager_open_policy(void)
+int pager_open_policy(uint64_t most_resident)
 {
     static const struct policy_owner owner = {get_mark, set_mark, set_place, NULL};
     const struct control_options *options = &pager.control->options;
     prefetch_init(&pager.prefetch, (enum prefetch_kind)options->prefetch);
     return policy_open(&pager.policy, (enum policy_kind)options->policy,
-                       (uint64_t)control_budget(pager.control) + POLICY_LEAST_ROOM, &owner);
+                       most_resident + POLICY_LEAST_ROOM, &owner);
 }
 
 void pager_make_resident(uint32_t page, enum policy_arrival arrival)

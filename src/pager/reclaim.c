@@ -52,7 +52,7 @@ static int64_t pools_of_others(void)
  * can always store something; what it shares with others costs nothing, and to give it up gains
  * nothing.
  */
-static int64_t pool_limit(const struct watermarks *marks)
+int64_t reclaim_pool_limit(const struct watermarks *marks)
 {
     int64_t limit = marks->pool_limit - pools_of_others() - pager.n_locked;
     int64_t least = marks->pool_limit / POOL_LEAST_SHARE / marks->n_pagers;
@@ -88,11 +88,11 @@ bool reclaim_pass(int64_t wanted)
     int64_t start = budget_room(), goal = start + wanted;
     bool progress = false;
     for (int i = 0; i < MOST_BATCHES; i++) {
-        int64_t limit = pool_limit(&marks);
+        int64_t limit = reclaim_pool_limit(&marks);
         bool tried = true;
         uint32_t n_evicted = 0;
         const struct eviction eviction = {EVICT_BATCH, MOST_RUNS, true,
-                                          (size_t)limit << SYS_PAGE_SHIFT};
+                                          (size_t)limit << SYS_PAGE_SHIFT, NULL};
         if (n_staged() < marks.staging + EVICT_BATCH) /* more would not make room */
             n_evicted = evict_oldest(&eviction, &tried);
         if (pager.pool_charged > limit - EVICT_BATCH)
@@ -128,12 +128,12 @@ void reclaim_step(void)
     if (budget_is_poor() || !lock_try(&pager.pass))
         return; /* the service thread asks the others first */
     budget_watermarks(&marks);
-    int64_t limit = pool_limit(&marks), room = budget_room();
+    int64_t limit = reclaim_pool_limit(&marks), room = budget_room();
     /* A full pool has to be written on first, which takes long: the service thread's, when urgent.
      */
     if (pager.pool_charged <= limit - EVICT_BATCH) {
         const struct eviction eviction = {EVICT_BATCH, STEP_RUNS, false,
-                                          (size_t)limit << SYS_PAGE_SHIFT};
+                                          (size_t)limit << SYS_PAGE_SHIFT, NULL};
         uint32_t n_evicted = 0;
         if (n_staged() < marks.staging + STEP_PAGES)
             n_evicted = evict_oldest(&eviction, &tried);
@@ -150,7 +150,7 @@ void reclaim_range(uint32_t page, uint32_t n_pages)
     struct victims victims;
     struct watermarks marks;
     budget_watermarks(&marks);
-    size_t limit = (size_t)pool_limit(&marks) << SYS_PAGE_SHIFT;
+    size_t limit = (size_t)reclaim_pool_limit(&marks) << SYS_PAGE_SHIFT;
     uint32_t end = page + n_pages;
     while ((page = table_next(&pager.table, page, end)) < end) {
         lock_take(&pager.lock);

@@ -22,12 +22,25 @@ struct victims {
     uint64_t position[EVICT_BATCH]; /* in the queue: who has another by now is no victim any more */
 };
 
+/* park.c: which pages were evicted, in order */
+struct evicted {
+    struct evicted_run {
+        uint32_t page, n_pages;
+    } * runs;        /* a sparse table; NULL: none */
+    size_t n_bytes;  /* of address space */
+    uint32_t n_runs; /* in use */
+    uint64_t n_pages;
+    size_t charged_bytes; /* as metadata */
+};
+void evicted_note(struct evicted *evicted, const struct victims *victims);
+
 /* evict.c */
 struct eviction {
     uint32_t most_pages, most_runs; /* of neighbours: each is a system call */
     bool may_fault; /* this thread may touch the program's memory, and write to the file; no handler
                      */
     size_t pool_limit_bytes; /* for what goes into the store without staging */
+    struct evicted *evicted; /* not NULL: nothing is spared, and what goes is noted there */
 };
 /* Tries to evict the oldest pages. Returns how many went; *tried: were there any? */
 uint32_t evict_oldest(const struct eviction *eviction, bool *tried);
@@ -45,6 +58,9 @@ uint32_t pack_oldest(size_t pool_limit_bytes);
  * Returns how many.
  */
 uint32_t pack_release(bool all);
+
+/* reclaim.c: what the pool of this process may grow to, pages */
+int64_t reclaim_pool_limit(const struct watermarks *marks);
 
 /* in_place.c: these go into the store from where they are. Returns how many went. */
 uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes);

@@ -7,7 +7,7 @@
  *   sleep <---------------------------------------------- a fault that finds little room,
  *     |                                                   another process of the run,
  *     v                                                   a call of this process
- *   calls -> requests of others -> room between the watermarks -> sleep
+ *   calls -> requests of others -> orders -> room between the watermarks -> sleep
  *
  * A call is synchronous: the caller waits with its signals blocked and holds no lock but call_lock.
  */
@@ -27,6 +27,8 @@
  */
 #define SERVICE_SHARE 128
 #define SERVICE_LEAST 64
+/* And one with so many in any case: commands from outside reach its memory through that thread. */
+#define SERVICE_ALWAYS 1024
 #define FIRST_SAMPLE_NS 5000000 /* after a fork */
 #define REST_NS 200000000       /* without work, until what is used for it is given back */
 #define STAND_BY_MOST 128
@@ -144,6 +146,15 @@ static void answer_request(void)
     atomic_fetch_add(&pager.self->n_answered, 1);
 }
 
+/* Whether there is anything to page does not matter: it will not be used for a while. */
+static void obey_order(void)
+{
+    if (park_wants_paging() && !is_armed())
+        (void)arm_now(); /* where it can't be, there is that much less to do */
+    if (park_has_work())
+        park_step();
+}
+
 static void keep_room(void)
 {
     struct watermarks marks;
@@ -238,7 +249,7 @@ static void rest_if_due(void)
 static bool has_work(void)
 {
     return (atomic_load(&service.call_turn) & 1) || atomic_load(&pager.self->request) > 0 ||
-           wants_room();
+           park_has_work() || wants_room();
 }
 
 /* When there is something to do even if nobody asks; 0: never. */
@@ -276,11 +287,13 @@ static void serve(void *first_task)
         lock_take(&pager.pass);
         answer_call();
         answer_request();
+        obey_order();
         keep_room();
         look_at_sharing();
         look_if_due();
         rest_if_due();
         lock_release(&pager.pass);
+        park_stop_if_due();
         wait_for_work();
     }
 }
@@ -317,8 +330,9 @@ void service_start_if_large(void)
 {
     if (!pager.control || atomic_load_explicit(&service.state, memory_order_relaxed) == RUNNING)
         return;
+    int64_t share = control_budget(pager.control) / SERVICE_SHARE;
     if (pager.n_resident > SERVICE_LEAST &&
-        pager.n_resident > control_budget(pager.control) / SERVICE_SHARE)
+        (pager.n_resident > SERVICE_ALWAYS || pager.n_resident > share))
         service_start();
 }
 
@@ -408,5 +422,6 @@ int service_fork_child(bool armed)
     service.work_seen = 0;
     service.rest_at_ns = 1; /* at once: its parent's work is nothing to it */
     service_uffd = -1;
+    park_fork_child();
     return ran ? start_with(armed ? arm_child : NULL) : 0;
 }

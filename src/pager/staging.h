@@ -26,6 +26,8 @@
 
 #define STAGING_HOLE UINT32_MAX
 #define STAGING_ORPHAN (UINT32_MAX - 1)
+#define STAGING_RESERVE_SLOTS \
+    256u                 /* beside what is kept as a second chance: batches on their way */
 #define STAGING_BLOCK 32 /* x86: of more than 33 pages the kernel would flush all of the TLB */
 
 struct staging {

@@ -11,6 +11,11 @@ int drop_behind_open(struct drop_behind *behind, uint64_t most_resident)
     return fifo_open(&behind->queue, capacity);
 }
 
+void drop_behind_close(struct drop_behind *behind)
+{
+    fifo_close(&behind->queue);
+}
+
 bool drop_behind_wanted(struct drop_behind *behind, uint64_t n_resident)
 {
     return n_resident / DROP_BEHIND_PART >= DROP_BEHIND_LEAST &&

@@ -31,6 +31,7 @@ struct drop_behind {
 
 /* `most_resident` pages. 0 or -ENOMEM. */
 int drop_behind_open(struct drop_behind *behind, uint64_t most_resident);
+void drop_behind_close(struct drop_behind *behind);
 
 /* A window of a stream came in: whether its pages should be pushed. */
 bool drop_behind_wanted(struct drop_behind *behind, uint64_t n_resident);

@@ -179,6 +179,11 @@ int seal_attach(const char *path, const struct seal **seal)
     return 0;
 }
 
+void seal_detach(const struct seal *seal)
+{
+    sys_munmap((void *)(uintptr_t)seal, SYS_PAGE_SIZE);
+}
+
 static struct nonce nonce_of(const struct seal_place *place)
 {
     const uint32_t unit = place->unit;

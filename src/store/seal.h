@@ -50,6 +50,7 @@ void seal_destroy(struct seal *seal);
  * process can't do it. After a fork the child has the same page.
  */
 int seal_attach(const char *path, const struct seal **seal);
+void seal_detach(const struct seal *seal); /* this process needs it no more */
 
 /*
  * Where a sealed object lies and when it was written. `use` is never given twice in a run, so no

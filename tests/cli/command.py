@@ -21,6 +21,8 @@ import unittest
 QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 CORPUS = os.path.join(ROOT, "tests/fuzz/corpus/elf")
 NOBODY = 65534
+COMMANDS = ("run", "limit", "park", "resume", "report", "slabs", "doctor", "partition", "free",
+            "vmstat", "ps")
 PATIENCE_SECONDS = 300  # what takes longer has hung
 
 
@@ -88,11 +90,11 @@ class Help(unittest.TestCase):
             result = call(*words)
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.assertTrue(result.stdout.startswith("Usage: quire COMMAND [OPTION...]\n"))
-            for command in ("run", "report", "slabs", "doctor", "partition"):
+            for command in COMMANDS:
                 self.assertRegex(result.stdout, rf"(?m)^  {command} ")
 
     def test_help_of_a_command(self):
-        for command in ("run", "report", "slabs", "doctor", "partition"):
+        for command in COMMANDS:
             ways = [call("help", command), call(command, "--help"), call(command, "-h")]
             self.assertEqual([way.returncode for way in ways], [0, 0, 0])
             self.assertEqual(len({way.stdout for way in ways}), 1)
@@ -132,7 +134,7 @@ class Documented(unittest.TestCase):
     """Every option that --help lists stands in the manual page and in the completions."""
 
     def test_options(self):
-        for command in ("run", "report", "slabs", "doctor", "partition"):
+        for command in COMMANDS:
             options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", call("help", command).stdout
                                      .split("\n\n")[1]))
             self.assertIn("--help", options)
@@ -155,8 +157,7 @@ class Documented(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("man"), "no man here")
     def test_manual_pages_are_clean(self):
-        for page in ("quire", "quire-run", "quire-report", "quire-slabs", "quire-doctor",
-                     "quire-partition"):
+        for page in ("quire", *(f"quire-{command}" for command in COMMANDS)):
             result = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z",
                                      f"{ROOT}/man/{page}.1"], capture_output=True, check=True)
             self.assertEqual(result.stderr, b"")

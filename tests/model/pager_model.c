@@ -4,11 +4,10 @@
  *
  * Workers, each with mappings and heap runs of its own, map, unmap, move, protect, advise, write
  * and read at random, several times more memory than the budget, for each kind of store and each
- * policy. Every page
- * that is read is compared to the byte. Now and then the process forks, and the child verifies all
- * that the forking worker has. pager_audit() recomputes the pager's own figures on the way.
- * QUIRE_TEST_SEED replays a run with one worker; with several, the operations but not their
- * interleaving. A hang is a failure.
+ * policy. Every page that is read is compared to the byte. Now and then the budget changes, the run
+ * is parked and resumed, or the process forks, and the child verifies all that the forking worker
+ * has. pager_audit() recomputes the pager's own figures on the way. QUIRE_TEST_SEED replays a run
+ * with one worker; with several, the operations but not their interleaving. A hang is a failure.
  */
 #include "pager_audit.h"
 #include "pager_run.h"
@@ -16,6 +15,7 @@
 #include <pthread.h>
 
 #define BUDGET_BYTES ((uint64_t)16 << 20)
+#define LEAST_BUDGET_BYTES ((uint64_t)10 << 20)
 #define SWAP_BYTES ((uint64_t)192 << 20)
 #define TOTAL_PAGES 12288u  /* of all workers: three times the budget */
 #define MOST_PAGES 1500u    /* of one object */
@@ -114,7 +114,7 @@ enum { DEAD_PAGE, LIVE_PAGE, HALF_DEAD_PAGE };
 static struct seen {
     char doing[MOST_WORKERS][32];
     char left[128]; /* held when all was given back */
-    _Atomic unsigned verified, refused, forks, moved, audits;
+    _Atomic unsigned verified, refused, forks, moved, audits, limits, orders;
 } * seen;
 
 static _Noreturn void fail(const struct worker *worker, const char *what, const char *detail)
@@ -567,9 +567,27 @@ static void do_audit(struct worker *worker)
     if (wrong)
         fail(worker, "audit:", wrong);
     /* What a fork makes both sides' own is looked at now and then only. */
-    REQUIRE(worker,
-            variant->forks || run_control->peak_held <= control_budget(run_control) + SLACK_PAGES);
+    REQUIRE(worker, variant->forks ||
+                        run_control->peak_held <= (int64_t)(BUDGET_BYTES >> 12) + SLACK_PAGES);
     atomic_fetch_add(&seen->audits, 1);
+}
+
+/* As `quire limit` and `quire run --ram auto` do it: what turns out to be too little is raised. */
+static void do_limit(struct worker *worker)
+{
+    uint64_t range = BUDGET_BYTES - LEAST_BUDGET_BYTES;
+    atomic_store(&run_control->retreat_bytes, BUDGET_BYTES);
+    control_set_budget(run_control, LEAST_BUDGET_BYTES + range / 8 * draw(worker, 9));
+    atomic_fetch_add(&seen->limits, 1);
+}
+
+/* Whatever is under way is left unfinished by what comes next. */
+static void do_order(struct worker *worker)
+{
+    static const enum control_order_kind kinds[] = {CONTROL_PARK, CONTROL_RESUME, CONTROL_PARK,
+                                                    CONTROL_ON_DEMAND, CONTROL_NO_ORDER};
+    control_give_order(run_control, kinds[draw(worker, 5)]);
+    atomic_fetch_add(&seen->orders, 1);
 }
 
 /* The child owns what the parent had, and goes on with it by itself. */
@@ -623,7 +641,9 @@ static const struct operation {
     {do_heap_alloc, "heap alloc", 50},
     {do_heap_extend, "heap extend", 30},
     {do_heap_move, "heap move", 20},
-    {do_write, "write", 361},
+    {do_limit, "limit", 20},
+    {do_order, "order", 20},
+    {do_write, "write", 321},
     {do_read, "read", 210},
     {do_read_scattered, "read scattered", 55},
     {do_audit, "audit", 3},
@@ -729,8 +749,8 @@ static bool run_variant(void)
     enum run_end end = run_child(body, NULL, SECONDS, &status);
     control_totals(run_control, &totals);
     printf("%s, %s, prefetch %s: %u pages verified, %llu evicted, %llu stored, %llu written, "
-           "faults %llu %llu %llu "
-           "%llu %llu, peak %lld of %lld, %u forks, %u moved, %u audits, %u refused; left: %s\n",
+           "faults %llu %llu %llu %llu %llu, peak %lld of %lld, %u forks, %u moved, %u audits, "
+           "%u limits, %u orders, %u refused; left: %s\n",
            variant->name, policy_name(variant->run.policy), prefetch_name(variant->run.prefetch),
            seen->verified, (unsigned long long)totals.evictions,
            (unsigned long long)totals.stored_pages, (unsigned long long)totals.written_pages,
@@ -738,7 +758,7 @@ static bool run_variant(void)
            (unsigned long long)totals.faults[2], (unsigned long long)totals.faults[3],
            (unsigned long long)totals.faults[4], (long long)run_control->peak_held,
            (long long)control_budget(run_control), seen->forks, seen->moved, seen->audits,
-           seen->refused, seen->left);
+           seen->limits, seen->orders, seen->refused, seen->left);
     if (end != RUN_DONE)
         printf("%s: %s, while doing \"%s\" \"%s\" \"%s\"; QUIRE_TEST_SEED=%llu\n", variant->name,
                explain(end, status), seen->doing[0], seen->doing[1], seen->doing[2],

@@ -74,6 +74,62 @@ static void memory_behind_the_slots_is_zeroed_and_shared(void **state)
     destroy(&run);
 }
 
+static void a_budget_may_change_up_to_the_most(void **state)
+{
+    struct run run;
+    struct control_options larger = options;
+    create(&run, 0);
+    control_set_budget(run.control, (uint64_t)16 << 20);
+    assert_int_equal(control_budget(run.control), 4096);
+    control_set_budget(run.control, (uint64_t)64 << 20);
+    assert_int_equal(control_budget(run.control), 8192); /* what it was at the start */
+    destroy(&run);
+    larger.budget_most_bytes = (uint64_t)48 << 20;
+    run.fd = control_create(&larger, 0, &run.control);
+    assert_int_equal(control_budget(run.control), 8192);
+    control_set_budget(run.control, (uint64_t)64 << 20);
+    assert_int_equal(control_budget(run.control), 12288);
+    assert_int_equal(run.control->options.budget_bytes, options.budget_bytes);
+    destroy(&run);
+}
+
+static void orders_are_numbered_and_new_processes_only_stop(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    struct control *control = run.control;
+    uint32_t park = control_give_order(control, CONTROL_PARK);
+    unsigned first = (unsigned)control_join(control);
+    assert_true(control_has_done(&control->slot[first], park)); /* it has nothing to park yet */
+    uint32_t stop = control_give_order(control, CONTROL_PARK_AND_STOP);
+    assert_false(control_has_done(&control->slot[first], stop));
+    int child = control_reserve(control);
+    control_adopt(control, (unsigned)child);
+    assert_false(control_has_done(&control->slot[child], stop));
+    control_end_order(control, park); /* not the one that holds */
+    assert_int_equal(control->order, stop);
+    control_end_order(control, stop);
+    assert_int_equal(control_order_kind(control->order), CONTROL_NO_ORDER);
+    atomic_store(&control->slot[first].order_done, control->order);
+    assert_true(control_has_done(&control->slot[first], stop)); /* a later one */
+    assert_int_equal(control_living_pid(control, first), getpid());
+    control->slot[child].pid = 0;
+    assert_int_equal(control_living_pid(control, (unsigned)child), 0);
+    destroy(&run);
+}
+
+static void who_is_asked_is_asked_once(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    struct control_slot *slot = &run.control->slot[0];
+    control_ask(slot, 10);
+    control_ask(slot, 20);
+    assert_int_equal(slot->request, 10);
+    assert_int_equal(slot->wake, 1);
+    destroy(&run);
+}
+
 static void a_size_that_does_not_fit_is_refused(void **state)
 {
     struct control *control;
@@ -489,6 +545,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_block_begins_with_its_options_and_nothing_held),
         cmocka_unit_test(memory_behind_the_slots_is_zeroed_and_shared),
+        cmocka_unit_test(a_budget_may_change_up_to_the_most),
+        cmocka_unit_test(orders_are_numbered_and_new_processes_only_stop),
+        cmocka_unit_test(who_is_asked_is_asked_once),
         cmocka_unit_test(a_size_that_does_not_fit_is_refused),
         cmocka_unit_test(what_is_no_block_is_refused),
         cmocka_unit_test(joining_again_finds_the_same_slot_emptied),

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* target: the run that a command works on while it goes on, named by any process of it. */
+#ifndef QUIRE_CLI_TARGET_H
+#define QUIRE_CLI_TARGET_H
+
+#include "base/control.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct target {
+    int pid; /* as it was named */
+    struct control *control;
+    uint32_t keeper;
+};
+
+/* A process id, or 0: the text is none. */
+int target_parse_pid(const char *text);
+
+/* Finds the run of process `pid`. EXIT_SUCCESS, or EXIT_FAILURE after a message that says why not.
+ */
+int target_find(int pid, struct target *target);
+
+/* What the run's processes hold in RAM and on the disk, bytes. */
+struct target_memory {
+    unsigned n_processes;
+    uint64_t share; /* of all of them, shared memory counted once; program text included */
+    uint64_t resident, staged, pool, tables, file; /* by Quire's own account */
+    uint64_t locked;                               /* of the resident, when they were parked */
+};
+void target_measure(const struct target *target, struct target_memory *memory);
+
+/* Whether the process that calls is part of the run. */
+bool target_is_own(const struct target *target);
+
+/* Goes up while the run's pagers do anything. */
+uint64_t target_work_done(const struct target *target);
+
+#endif
