@@ -143,8 +143,9 @@ class Timeline(WithRun):
         self.assertEqual((figures["format"], figures["format_version"]), ("quire-run", 1))
         self.assertEqual(figures["command"][0], "/usr/bin/python3")
         self.assertEqual(figures["command"][-1], NAME)
-        self.assertEqual(figures["options"], {"ram": "16M", "swap": None, "swap_max": None,
-                                              "codec": "auto", "harden": False})
+        for name, value in {"ram": "16M", "swap": None, "swap_max": None, "codec": "auto",
+                            "policy": "adaptive", "prefetch": "adaptive", "harden": False}.items():
+            self.assertEqual(figures["options"][name], value, name)
         self.assertRegex(figures["started"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
         process, = figures["process_list"]
         self.assertRegex(process["name"], "^python3")
@@ -326,6 +327,7 @@ class Refused(WithRun):
                     yield from keys(its, (*path, key))
         not_read = {"scrubbed_bytes", "compressed_pages", "peak_resident_bytes",
                     "peak_staged_bytes", "peak_metadata_bytes", "prefetched_pages",
+                    "prefetch_hits", "stall_ns", "end_budget_bytes", "working_set",
                     "interval_seconds", "format", "format_version", "processes"}
         for path in keys(self.figures):
             if path[-1] in not_read or path[0] == "timeline" and path[-1] in (
