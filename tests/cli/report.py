@@ -143,8 +143,9 @@ class Timeline(WithRun):
         self.assertEqual((figures["format"], figures["format_version"]), ("quire-run", 1))
         self.assertEqual(figures["command"][0], "/usr/bin/python3")
         self.assertEqual(figures["command"][-1], NAME)
-        self.assertEqual(figures["options"], {"ram": "16M", "swap": None, "swap_max": None,
-                                              "codec": "auto", "harden": False})
+        self.assertEqual(figures["options"], {
+            "ram": "16M", "max_stall": None, "swap": None, "swap_max": None, "codec": "auto",
+            "policy": "adaptive", "prefetch": "adaptive", "harden": False})
         self.assertRegex(figures["started"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
         process, = figures["process_list"]
         self.assertRegex(process["name"], "^python3")
@@ -326,7 +327,8 @@ class Refused(WithRun):
                     yield from keys(its, (*path, key))
         not_read = {"scrubbed_bytes", "compressed_pages", "peak_resident_bytes",
                     "peak_staged_bytes", "peak_metadata_bytes", "prefetched_pages",
-                    "interval_seconds", "format", "format_version", "processes"}
+                    "interval_seconds", "format", "format_version", "processes",
+                    "prefetch_hits", "end_budget_bytes", "working_set", "stall_ns"}
         for path in keys(self.figures):
             if path[-1] in not_read or path[0] == "timeline" and path[-1] in (
                     "dropped_dead_pages", "same_filled_pages", "written_pages", "waits_for_room"):
