@@ -91,10 +91,13 @@ static void add_victim(struct victims *victims, uint32_t page, uint64_t position
     victims->position[at] = position;
 }
 
-/* L. Who is to go next: what a stream left behind, else whom the policy names. */
-static bool next_victim(uint32_t *page, uint64_t *position)
+/*
+ * L. Who is to go next: what a stream left behind, else whom the policy names. If all are to go,
+ * the order is the one that they are to come back in, and streams have no say.
+ */
+static bool next_victim(uint32_t *page, uint64_t *position, bool spares_none)
 {
-    if (!drop_behind_pop(&pager.behind, (uint64_t)pager.n_resident, page))
+    if (spares_none || !drop_behind_pop(&pager.behind, (uint64_t)pager.n_resident, page))
         return policy_next(&pager.policy, page, position);
     page_entry entry = table_get(&pager.table, *page);
     if (!(entry & PAGE_KEPT)) { /* it has changed, or gone */
@@ -117,7 +120,7 @@ static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_r
     uint64_t position;
     victims->n = 0;
     while (victims->n < most_pages && n_runs < most_runs && n_looked < MOST_LOOKED &&
-           next_victim(&page, &position)) {
+           next_victim(&page, &position, spares_none)) {
         page_entry entry = table_get(&pager.table, page);
         if (page_state(entry) != PAGE_RESIDENT || page_payload(entry) != position ||
             entry & PAGE_BUSY)
