@@ -509,7 +509,8 @@ class Stats(InDirectory):
         self.assertEqual(set(figures["faults"]),
                          {"first_touch", "staging", "ram", "file", "same_filled", "copy",
                           "first_write"})
-        self.assertEqual(set(figures["fault_wait"]), {"mean_ns", "p50_ns", "p99_ns", "total_ns", "histogram"})
+        self.assertEqual(set(figures["fault_wait"]), {
+            "mean_ns", "p50_ns", "p99_ns", "total_ns", "stall_ns", "histogram"})
         for key in ("peak_held_bytes", "peak_resident_bytes", "peak_staged_bytes",
                     "peak_compressed_bytes", "peak_file_bytes", "evictions", "dropped_dead_pages",
                     "same_filled_pages", "unmanaged_rss_bytes", "user_seconds", "system_seconds"):
