@@ -15,6 +15,9 @@ static void relax(void)
 
 void lock_wait(struct lock *lock)
 {
+    while (stepping_lock_wait(lock))
+        if (lock_try(lock))
+            return;
     for (int i = 0; i < N_SPINS; i++) {
         relax();
         if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 && lock_try(lock))

@@ -14,6 +14,7 @@
 #ifndef QUIRE_BASE_LOCK_H
 #define QUIRE_BASE_LOCK_H
 
+#include "base/stepping.h"
 #include "base/sys.h"
 
 #include <stdatomic.h>
@@ -30,9 +31,13 @@ void lock_wait(struct lock *lock); /* the slow path of lock_take */
 static inline bool lock_try(struct lock *lock)
 {
     uint32_t free = 0;
+    stepping_lock_wanted(lock);
     /* acquire: pairs with the release in lock_release */
-    return atomic_compare_exchange_strong_explicit(&lock->state, &free, 1, memory_order_acquire,
-                                                   memory_order_relaxed);
+    if (!atomic_compare_exchange_strong_explicit(&lock->state, &free, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return false;
+    stepping_lock_taken(lock);
+    return true;
 }
 
 static inline void lock_take(struct lock *lock)
@@ -47,6 +52,7 @@ static inline void lock_release(struct lock *lock)
     atomic_store_explicit(&lock->state, 0, memory_order_release);
     if (__builtin_expect(atomic_load_explicit(&lock->n_waiting, memory_order_relaxed) != 0, 0))
         sys_futex_wake(&lock->state, 1, false);
+    stepping_lock_released(lock);
 }
 
 /* The holder lets whoever is waiting have a turn. */

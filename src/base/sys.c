@@ -2,6 +2,8 @@
 /* sys: see sys.h. One instruction a call; the kernel's answer goes back untouched. */
 #include "base/sys.h"
 
+#include "base/stepping.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -161,6 +163,7 @@ int sys_mprotect(void *address, size_t n_bytes, int prot)
 
 int sys_madvise(void *address, size_t n_bytes, int advice)
 {
+    stepping_call();
     return (int)CALL(SYS_madvise, address, n_bytes, advice, 0, 0, 0);
 }
 
@@ -237,6 +240,7 @@ ssize_t sys_pread(int fd, void *buffer, size_t n_bytes, off_t offset)
 ssize_t sys_pwrite(int fd, const void *buffer, size_t n_bytes, off_t offset)
 {
     int error = injected_into(SYS_CLASS_WRITE, fd, &n_bytes);
+    stepping_call();
     return error ? error : CALL(SYS_pwrite64, fd, buffer, n_bytes, offset, 0, 0);
 }
 
@@ -259,6 +263,7 @@ int sys_fadvise(int fd, off_t offset, off_t n_bytes, int advice)
 int sys_ioctl(int fd, unsigned long request, void *argument)
 {
     int error = injected_error(SYS_CLASS_IOCTL);
+    stepping_call();
     if (error == -EEXIST)
         ioctl_secretly(fd, request, argument);
     return error ? error : (int)CALL(SYS_ioctl, fd, request, argument, 0, 0, 0);
@@ -367,6 +372,9 @@ int sys_sleep_ns(uint64_t ns)
 
 int sys_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns, bool shared)
 {
+    int result = 0;
+    if (stepping_futex_wait(word, expected, timeout_ns, &result))
+        return result;
     struct timespec time = {(time_t)(timeout_ns / 1000000000u), (long)(timeout_ns % 1000000000u)};
     int operation = FUTEX_WAIT | (shared ? 0 : FUTEX_PRIVATE_FLAG);
     return (int)CALL(SYS_futex, word, operation, expected, timeout_ns ? &time : NULL, 0, 0);
@@ -374,6 +382,7 @@ int sys_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns, boo
 
 int sys_futex_wake(const void *word, int n_waiters, bool shared)
 {
+    stepping_futex_wake(word, n_waiters);
     int operation = FUTEX_WAKE | (shared ? 0 : FUTEX_PRIVATE_FLAG);
     return (int)CALL(SYS_futex, word, operation, n_waiters, 0, 0, 0);
 }

@@ -2,6 +2,7 @@
 /* uffd: thin calls over the userfaultfd ioctls; see uffd.h. */
 #include "base/uffd.h"
 
+#include "base/stepping.h"
 #include "base/sys.h"
 
 #include <errno.h>
@@ -81,7 +82,9 @@ int uffd_unregister(int uffd, void *address, size_t n_bytes)
 int uffd_wake(int uffd, void *address, size_t n_bytes)
 {
     struct uffdio_range range = {(uintptr_t)address, n_bytes};
-    return sys_ioctl(uffd, UFFDIO_WAKE, &range);
+    int error = sys_ioctl(uffd, UFFDIO_WAKE, &range);
+    stepping_fault_wake(address, n_bytes);
+    return error;
 }
 
 int uffd_protect(int uffd, void *address, size_t n_bytes, bool protect)
