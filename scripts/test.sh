@@ -152,7 +152,7 @@ everything() {
     say 'gcc: everything'
     build gcc gcc && suites gcc unit model fault misuse fuzz cli stress examples programs
     say 'clang'
-    build clang clang && suites clang unit model misuse examples cli
+    build clang clang && suites clang unit model misuse examples
     sanitizers
 }
 
