@@ -81,11 +81,20 @@ static uint32_t pack_surplus(uint32_t n_evicted, const struct watermarks *marks,
     return n_slots;
 }
 
+/*
+ * Room but for what tables take: they grow and shrink by a page while pages go round in queues, and
+ * that is no progress.
+ */
+static int64_t room_without_tables(void)
+{
+    return budget_room() + atomic_load(&pager.control->held[CONTROL_METADATA]);
+}
+
 bool reclaim_pass(int64_t wanted)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    int64_t start = budget_room(), goal = start + wanted;
+    int64_t start = room_without_tables(), goal = budget_room() + wanted;
     bool progress = false;
     for (int i = 0; i < MOST_BATCHES; i++) {
         int64_t limit = reclaim_pool_limit(&marks);
@@ -107,7 +116,7 @@ bool reclaim_pass(int64_t wanted)
             budget_announce_room();
     }
     pack_release(true);
-    progress |= budget_room() > start;
+    progress |= room_without_tables() > start;
     /* Nothing else is left to give: then the pool goes on to the file, below its limit too. */
     return progress || writeback_down_to(pager.pool_charged - POOL_RETREAT);
 }
