@@ -16,6 +16,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/figures.h"
 #include "cli/target.h"
 #include "observe/machine.h"
 #include "observe/running.h"
@@ -168,11 +169,8 @@ static bool print_json(const struct target *target, const struct limit_options *
                              options->pid, "budget_bytes", (json_int_t)budget_of(control),
                              "start_budget_bytes", (json_int_t)control->options.budget_bytes,
                              "held_bytes", (json_int_t)held_by(control), "auto_most_bytes", most);
-    bool good = json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0;
 
-    putchar('\n');
-    json_decref(json);
-    return good;
+    return figures_print_json(json, false);
 }
 
 static const struct argp_option option_list[] = {
@@ -300,7 +298,6 @@ int cli_limit(int argc, char **argv)
     if (!options.as_json) {
         print_text(&target, &options);
     } else if (!print_json(&target, &options)) {
-        cli_error("cannot build the JSON: out of memory");
         return CLI_EXIT_FAILED;
     }
     return EXIT_SUCCESS;

@@ -16,8 +16,8 @@
 #include "cli/maps_picture.h"
 #include "cli/picture.h"
 #include "cli/table.h"
+#include "cli/target.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -271,15 +271,6 @@ static const char documentation[] =
     "  1    the process can't be read; a message says why\n"
     "  125  the command line can't be understood, or the picture can't be written";
 
-static int parse_pid(const char *text)
-{
-    char *end;
-
-    errno = 0;
-    long pid = strtol(text, &end, 10);
-    return errno == 0 && *text != '\0' && *end == '\0' && pid > 0 && pid <= 1 << 22 ? (int)pid : 0;
-}
-
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct maps_options *options = state->input;
@@ -300,7 +291,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_ARG:
         if (options->pid != 0)
             argp_error(state, "'%s': `quire maps' takes one process", argument);
-        options->pid = parse_pid(argument);
+        options->pid = target_parse_pid(argument);
         if (options->pid == 0)
             argp_error(state, "'%s' is no process id", argument);
         return 0;

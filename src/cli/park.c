@@ -15,6 +15,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/figures.h"
 #include "cli/target.h"
 #include "observe/running.h"
 
@@ -244,12 +245,7 @@ static int print(const struct park_options *options, const char *done,
                              options->pid, "done", done, "processes", (int)after->n_processes,
                              "seconds", (double)took_ns / 1e9, "before", json_of(before), "after",
                              json_of(after));
-    bool good = json != NULL && json_dumpf(json, stdout, JSON_INDENT(2)) == 0;
-    putchar('\n');
-    json_decref(json);
-    if (!good)
-        cli_error("cannot build the JSON: out of memory");
-    return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
+    return figures_print_json(json, false) ? EXIT_SUCCESS : CLI_EXIT_FAILED;
 }
 
 static int park(const struct target *target, const struct park_options *options)

@@ -8,12 +8,12 @@
 #include "base/size.h"
 #include "cli/cli.h"
 #include "cli/kernel_slabs.h"
+#include "cli/target.h"
 #include "observe/procfs.h"
 
 #include <quire/slabs.h>
 
 #include <argp.h>
-#include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -240,21 +240,13 @@ static const char documentation[] =
     "  1    the process can't be read; a message says why\n"
     "  125  the command line can't be understood";
 
-static int parse_pid(const char *text)
-{
-    char *end;
-    errno = 0;
-    long pid = strtol(text, &end, 10);
-    return errno == 0 && *text != '\0' && *end == '\0' && pid > 0 && pid <= 1 << 22 ? (int)pid : 0;
-}
-
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct slabs_options *options = state->input;
 
     switch (key) {
     case KEY_PID:
-        options->pid = parse_pid(argument);
+        options->pid = target_parse_pid(argument);
         if (options->pid == 0)
             argp_error(state, "--pid %s: that is no process id", argument);
         return 0;
