@@ -92,7 +92,7 @@ struct quire_ring {
     uint32_t frame_bytes;
     uint8_t kind, full, side, member;
     uint64_t position; /* one-to-one: of this side, frames since the start */
-    uint64_t other;    /* of the other side, when last looked at */
+    uint64_t other;    /* of the other side, when last looked at; or what was claimed */
     uint64_t held;     /* frames that were reserved or peeked and not given back */
     uint64_t spin_ns;  /* before it sleeps */
     int event_fd, watch_fd;

@@ -6,7 +6,8 @@
  *            |---- full ----|-- reserved --|---- free ----|        head + n_frames
  *
  * Each side owns its index, keeps it in its view, and only ever writes the shared copy; it reads
- * the other's when what it remembers of it does not do.
+ * the other's when what it remembers of it does not do. (Overwriting, the producer has no use for
+ * head and remembers claim in its place.)
  *
  * 1. tail - head <= n_frames, but when overwriting.
  * 2. The frames in [head, tail) are the consumer's, the others the producer's: tail is stored with
@@ -26,6 +27,8 @@ int one_find_position(struct quire_ring *ring)
 
     ring->position = ring->side == QUIRE_RING_PRODUCER ? tail : head;
     ring->other = ring->side == QUIRE_RING_PRODUCER ? head : tail;
+    if (ring->side == QUIRE_RING_PRODUCER && ring->full == QUIRE_RING_OVERWRITE)
+        ring->other = ring_load(&ring->header->claim, memory_order_relaxed);
     if (ring->full != QUIRE_RING_OVERWRITE && tail - head > ring->n_frames)
         return -EPROTO;
     return (int64_t)(tail - head) < 0 ? -EPROTO : 0;
@@ -52,6 +55,15 @@ static int look_for_room(struct quire_ring *ring, uint64_t n_frames, uint64_t *n
     return 0;
 }
 
+/* Overwriting: frames may be filled up to there. What was is for good, committed or not. */
+static void claim(struct quire_ring *ring, uint64_t end)
+{
+    if ((int64_t)(end - ring->other) > 0)
+        ring->other = end;
+    ring_store(&ring->header->claim, ring->other, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* 3 */
+}
+
 int64_t one_reserve(struct quire_ring *ring, uint64_t n_frames, void **frames)
 {
     uint64_t n_free;
@@ -61,10 +73,8 @@ int64_t one_reserve(struct quire_ring *ring, uint64_t n_frames, void **frames)
     else if (look_for_room(ring, n_frames, &n_free) != 0)
         return -EPROTO;
     const uint64_t n = ring_least(ring_least(n_frames, n_free), contiguous(ring));
-    if (n > 0 && ring->full == QUIRE_RING_OVERWRITE) {
-        ring_store(&ring->header->claim, ring->position + n, memory_order_relaxed);
-        atomic_thread_fence(memory_order_release); /* 3 */
-    }
+    if (ring->full == QUIRE_RING_OVERWRITE)
+        claim(ring, ring->position + n);
     *frames = ring_frame(ring, ring->position);
     ring->held = n;
     return (int64_t)n;
@@ -77,8 +87,6 @@ int one_commit(struct quire_ring *ring, uint64_t n_frames)
     ring->held = 0;
     ring->position += n_frames;
     ring_store(&header->tail, ring->position, memory_order_release); /* 2 */
-    if (ring->full == QUIRE_RING_OVERWRITE)
-        ring_store(&header->claim, ring->position, memory_order_relaxed);
     ring_tell(ring, &header->data, ring->position);
     return 0;
 }
@@ -104,6 +112,7 @@ static int catch_up(struct quire_ring *ring, uint64_t tail)
                    next = (int64_t)(tail - oldest) < 0 ? tail : oldest;
     lose(ring, next - ring->position);
     ring->position = next;
+    ring_store(&ring->header->head, next, memory_order_release); /* the next consumer's start */
     return 0;
 }
 

@@ -40,10 +40,8 @@ static void make(uint64_t n_frames, uint32_t frame_bytes, enum quire_ring_kind k
     memset(memory, 0, MEMORY_BYTES);
     assert_true(quire_ring_bytes(&config) > 0);
     assert_int_equal(quire_ring_init(&config, memory, MEMORY_BYTES), 0);
-    assert_int_equal(
-        quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &producer), 0);
-    assert_int_equal(
-        quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_CONSUMER, &consumer), 0);
+    assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &producer), 0);
+    assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_CONSUMER, &consumer), 0);
 }
 
 static struct quire_ring_stats stats(void)
@@ -138,8 +136,7 @@ static void many_frames_change_hands(void **state)
     struct quire_ring second;
     void *a, *b, *taken;
     make(4, 8, QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT);
-    assert_int_equal(
-        quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &second), 0);
+    assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &second), 0);
     assert_int_equal(quire_ring_reserve(&producer, 1, &a), 1);
     assert_int_equal(quire_ring_reserve(&second, 2, &b), 2);
     assert_int_equal(quire_ring_commit(&producer, b, 1), -EINVAL); /* another's */
@@ -184,8 +181,7 @@ static void the_end_is_told(void **state)
     assert_string_equal(get(8), "ab");
     assert_int_equal(quire_ring_get(&consumer, &byte, 1, QUIRE_RING_FOREVER), 0);
 
-    assert_int_equal(
-        quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &producer), 0);
+    assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &producer), 0);
     quire_ring_detach(&consumer);
     assert_int_equal(quire_ring_wait(&producer, 1, QUIRE_RING_FOREVER), -EPIPE);
 }
@@ -194,8 +190,7 @@ static void one_a_side(void **state)
 {
     struct quire_ring second;
     make(8, 1, QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT);
-    assert_int_equal(
-        quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &second), -EBUSY);
+    assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &second), -EBUSY);
     assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_OBSERVER, &second), 0);
     assert_int_equal(quire_ring_put(&second, "a", 1, 0), -EINVAL);
     assert_int_equal(quire_ring_wait(&second, 1, 0), -EINVAL);
@@ -203,8 +198,7 @@ static void one_a_side(void **state)
     assert_int_equal(put("ab"), 2);
     assert_string_equal(get(1), "a");
     quire_ring_detach(&consumer); /* the next goes on where it was */
-    assert_int_equal(
-        quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_CONSUMER, &consumer), 0);
+    assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_CONSUMER, &consumer), 0);
     assert_string_equal(get(8), "b");
 }
 
@@ -216,7 +210,7 @@ static void let_a_member_die(enum quire_ring_side side)
         struct quire_ring ring;
         void *frames;
         int error = quire_ring_attach(memory, MEMORY_BYTES, side, &ring);
-        int64_t n = error            ? error
+        int64_t n = error                         ? error
                     : side == QUIRE_RING_PRODUCER ? quire_ring_reserve(&ring, 2, &frames)
                                                   : quire_ring_peek(&ring, 2, &frames);
         _exit(n == 2 ? 0 : 1);
@@ -236,8 +230,7 @@ static void the_dead_are_noticed(void **state)
     assert_int_equal(stats().n_died, 1);
     assert_int_equal(stats().n_skipped, 2);
 
-    assert_int_equal(
-        quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &producer), 0);
+    assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &producer), 0);
     for (uint64_t i = 1; i <= 3; i++)
         assert_int_equal(quire_ring_put(&producer, &i, 1, 0), 1);
     let_a_member_die(QUIRE_RING_CONSUMER);
@@ -254,8 +247,8 @@ static void the_dead_of_one_to_one_make_room(void **state)
     assert_int_equal(put("abc"), 3);
     quire_ring_detach(&consumer);
     let_a_member_die(QUIRE_RING_CONSUMER);
-    assert_int_equal( /* in its place; and what it did not release is there again */
-        quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_CONSUMER, &consumer), 0);
+    assert_int_equal(/* in its place; and what it did not release is there again */
+                     quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_CONSUMER, &consumer), 0);
     assert_int_equal(quire_ring_get(&consumer, text, 4, 0), 3);
     assert_memory_equal(text, "abc", 3);
 }
@@ -341,8 +334,7 @@ static void bad_rings_are_refused(void **state)
     for (size_t at = 0; at < 24; at++) { /* magic, version, word size, header, n_frames */
         const unsigned char was = memory[at];
         memory[at] ^= 0x40;
-        assert_int_equal(
-            quire_ring_attach(memory, needed, QUIRE_RING_CONSUMER, &ring), -EPROTO);
+        assert_int_equal(quire_ring_attach(memory, needed, QUIRE_RING_CONSUMER, &ring), -EPROTO);
         memory[at] = was;
     }
 }
