@@ -224,6 +224,7 @@ static void skip(struct quire_ring *ring, uint64_t word)
                    slot_word(position + ring->n_frames, 0, SLOT_FREE)))
         return;
     ring_count(&ring->header->n_skipped, 1);
+    help(&ring->header->tail, position); /* it may have died before it did */
     help(&ring->header->head, position);
     ring_tell(ring, &ring->header->space, 0);
 }

@@ -42,8 +42,9 @@ unsigned ring_n_members(const struct ring_header *header, enum quire_ring_side s
 {
     unsigned n = 0;
 
+    stepping_call();
     for (unsigned i = 0; i < QUIRE_RING_MAX_MEMBERS; i++) {
-        const uint64_t who = ring_load(&header->member[i].who, memory_order_acquire);
+        const uint64_t who = atomic_load_explicit(&header->member[i].who, memory_order_acquire);
         n += side_of(who) == side &&
              (state_of(who) == RING_MEMBER_OPEN || state_of(who) == RING_MEMBER_JOINING);
     }
