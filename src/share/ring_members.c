@@ -38,17 +38,23 @@ static uint32_t pid_of(uint64_t who)
     return (uint32_t)(who >> 32);
 }
 
-unsigned ring_n_members(const struct ring_header *header, enum quire_ring_side side)
+static unsigned count(const struct ring_header *header, enum quire_ring_side side, bool reaped_too)
 {
     unsigned n = 0;
 
     stepping_call();
     for (unsigned i = 0; i < QUIRE_RING_MAX_MEMBERS; i++) {
         const uint64_t who = atomic_load_explicit(&header->member[i].who, memory_order_acquire);
-        n += side_of(who) == side &&
-             (state_of(who) == RING_MEMBER_OPEN || state_of(who) == RING_MEMBER_JOINING);
+        const enum ring_member_state state = state_of(who);
+        n += side_of(who) == side && state != RING_MEMBER_FREE &&
+             (reaped_too || state != RING_MEMBER_REAPED);
     }
     return n;
+}
+
+unsigned ring_n_members(const struct ring_header *header, enum quire_ring_side side)
+{
+    return count(header, side, false);
 }
 
 int ring_other_side(const struct quire_ring *ring)
@@ -58,7 +64,7 @@ int ring_other_side(const struct quire_ring *ring)
     const uint32_t bit = 1u << other;
 
     if (!(ring_load(&ring->header->had, memory_order_acquire) & bit) ||
-        ring_n_members(ring->header, other) > 0)
+        count(ring->header, other, true) > 0) /* what one held is not given up yet */
         return 0;
     return ring_load(&ring->header->died, memory_order_acquire) & bit ? -EOWNERDEAD : -EPIPE;
 }
