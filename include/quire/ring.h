@@ -121,8 +121,11 @@ int quire_ring_init(const struct quire_ring_config *config, void *memory, size_t
 int quire_ring_attach(void *memory, size_t n_bytes, enum quire_ring_side side,
                       struct quire_ring *ring) __attribute__((warn_unused_result));
 
-/* Leaves; what was reserved and not committed is dropped. When the last of a side has left, the
- * other side is told. */
+/*
+ * Leaves; what was reserved and not committed is dropped. When the last of a side has left, the
+ * other side is told. When both sides have come and gone, the next to come begins anew: it waits
+ * for the other side, and does not find that it has gone.
+ */
 void quire_ring_detach(struct quire_ring *ring);
 
 /*

@@ -86,11 +86,11 @@ ssize_t quire_share_receive(int socket, void *message, size_t n_bytes, int *fds,
 /* Names */
 
 /*
- * Where names are: $XDG_RUNTIME_DIR/quire, or /dev/shm/quire-UID where that is not set. Made if it
- * is not there. Returns a descriptor of the directory, and its path in `path`; -EPERM: it is not
- * ours alone; -ENAMETOOLONG; or from the kernel.
+ * Where names are: $XDG_RUNTIME_DIR/quire, or /dev/shm/quire-UID where that is not set. It is there
+ * while it has names; `make` makes it. Returns a descriptor of the directory, and its path in
+ * `path`; -ENOENT; -EPERM: it is not ours alone; -ENAMETOOLONG; or from the kernel.
  */
-int quire_share_directory(char *path, size_t n_bytes);
+int quire_share_directory(char *path, size_t n_bytes, bool make);
 
 struct quire_share_publication; /* opaque; on the heap */
 

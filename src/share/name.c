@@ -43,47 +43,49 @@ static int path_of_directory(char *path, size_t n_bytes)
     return n < 0 || (size_t)n >= n_bytes ? -ENAMETOOLONG : 0;
 }
 
-/* Others may have rights on a directory that is meant to be shared, but not in /dev/shm. */
-static bool is_ours(int directory, const char *path)
+/* In /dev/shm anybody could have made it; elsewhere somebody said that it is to be used. */
+static bool is_safe(int directory, const char *path)
 {
     struct stat status;
 
-    if (fstat(directory, &status) != 0 || (status.st_uid != geteuid() && geteuid() != 0))
+    if (fstat(directory, &status) != 0)
         return false;
-    return (status.st_mode & 022) == 0 || strncmp(path, "/dev/shm/", 9) != 0;
+    if (strncmp(path, "/dev/shm/", 9) == 0)
+        return status.st_uid == geteuid() && (status.st_mode & 022) == 0;
+    return status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0;
 }
 
-int quire_share_directory(char *path, size_t n_bytes)
+int quire_share_directory(char *path, size_t n_bytes, bool make)
 {
     const int error = path_of_directory(path, n_bytes);
 
     if (error)
         return error;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    if (make && mkdir(path, 0700) != 0 && errno != EEXIST)
         return -errno;
     const int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (directory < 0)
         return errno == ELOOP || errno == ENOTDIR ? -EPERM : -errno;
-    if (is_ours(directory, path))
+    if (is_safe(directory, path))
         return directory;
     close(directory);
     return -EPERM;
 }
 
-int name_find(const char *name, bool lock, struct sockaddr_un *address)
+int name_find(const char *name, enum name_use use, struct sockaddr_un *address)
 {
     char path[sizeof address->sun_path];
 
     if (!name_is_valid(name))
         return -EINVAL;
-    const int directory = quire_share_directory(path, sizeof path);
+    const int directory = quire_share_directory(path, sizeof path, use == NAME_TO_TAKE);
     if (directory < 0)
         return directory;
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
     const int n = snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", path, name);
     int error = n < 0 || (size_t)n >= sizeof address->sun_path ? -ENAMETOOLONG : 0;
-    if (error == 0 && lock && flock(directory, LOCK_EX) != 0)
+    if (error == 0 && use != NAME_TO_OPEN && flock(directory, LOCK_EX) != 0)
         error = -errno;
     if (error == 0)
         return directory;
@@ -119,7 +121,7 @@ bool name_is_taken(int directory, const char *name, const struct sockaddr_un *ad
 static void remove_stale(const char *name)
 {
     struct sockaddr_un address;
-    const int directory = name_find(name, true, &address);
+    const int directory = name_find(name, NAME_TO_REMOVE, &address);
 
     if (directory < 0)
         return;
@@ -172,7 +174,7 @@ static int receive_offer(struct quire_share_opened *opened)
 int quire_share_open(const char *name, struct quire_share_opened *opened)
 {
     struct sockaddr_un address;
-    const int directory = name_find(name, false, &address);
+    const int directory = name_find(name, NAME_TO_OPEN, &address);
     int error;
 
     memset(opened, 0, sizeof *opened);

@@ -29,8 +29,10 @@ struct name_message {
 
 bool name_is_valid(const char *name);
 
-/* The directory (locked against other publishers if `lock`), and the address of the name in it. */
-int name_find(const char *name, bool lock, struct sockaddr_un *address);
+enum name_use { NAME_TO_OPEN, NAME_TO_REMOVE, NAME_TO_TAKE };
+
+/* The directory (locked against other publishers, but to open), and the name's address in it. */
+int name_find(const char *name, enum name_use use, struct sockaddr_un *address);
 
 /* Whether somebody listens there; removes a name that was left behind. */
 bool name_is_taken(int directory, const char *name, const struct sockaddr_un *address);

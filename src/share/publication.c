@@ -27,6 +27,7 @@
 
 #define BACKLOG 64
 #define N_EVENTS 32
+#define N_TRIES 10
 #define LISTENER UINT32_MAX /* in the events; else the index of a user */
 
 struct user {
@@ -42,6 +43,7 @@ struct quire_share_publication {
     unsigned n_fds, n_users;
     int fds[QUIRE_SHARE_MAX_FDS];
     char name[QUIRE_SHARE_MAX_NAME_BYTES + 1];
+    char directory_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
     struct name_offer offer;
     struct user users[QUIRE_SHARE_MAX_USERS];
 };
@@ -75,10 +77,12 @@ static int watch(const struct quire_share_publication *publication, int fd, uint
 static int take_name(struct quire_share_publication *publication, const char *name)
 {
     struct sockaddr_un address;
-    const int directory = name_find(name, true, &address);
+    const int directory = name_find(name, NAME_TO_TAKE, &address);
 
     if (directory < 0)
         return directory;
+    memcpy(publication->directory_path, address.sun_path,
+           strlen(address.sun_path) - strlen(name) - 1);
     int error = name_is_taken(directory, name, &address) ? -EEXIST : 0;
     if (error == 0)
         error = publication->listener = listen_at(&address, publication->mode);
@@ -92,6 +96,16 @@ static int take_name(struct quire_share_publication *publication, const char *na
     publication->directory = directory;
     publication->published = true;
     return 0;
+}
+
+/* The directory may have been removed, with its last name, before this one was in it. */
+static int take_name_patiently(struct quire_share_publication *publication, const char *name)
+{
+    int error = -ENOENT;
+
+    for (unsigned i = 0; i < N_TRIES && error == -ENOENT; i++)
+        error = take_name(publication, name);
+    return error;
 }
 
 static int copy_fds(struct quire_share_publication *publication, const int *fds, unsigned n_fds)
@@ -135,7 +149,7 @@ int quire_share_publish(const char *name, const char *tag, mode_t mode, const in
     publication->poller = epoll_create1(EPOLL_CLOEXEC);
     error = publication->poller < 0 ? -errno : 0;
     if (error == 0 && (error = copy_fds(publication, fds, n_fds)) == 0 &&
-        (error = take_name(publication, name)) == 0 &&
+        (error = take_name_patiently(publication, name)) == 0 &&
         (error = watch(publication, publication->listener, LISTENER)) == 0) {
         *result = publication;
         return 0;
@@ -287,7 +301,8 @@ void quire_share_unpublish(struct quire_share_publication *publication)
     if (!publication->published)
         return;
     unlinkat(publication->directory, publication->name, 0);
-    close(publication->listener); /* leaves the epoll set by that */
+    rmdir(publication->directory_path); /* fails as long as there are others */
+    close(publication->listener);       /* leaves the epoll set by that */
     publication->listener = -1;
     publication->published = false;
 }

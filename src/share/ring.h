@@ -73,7 +73,7 @@ struct ring_header {
     _Atomic uint64_t n_lost, n_skipped;
     _Alignas(128) struct ring_bell data;
     struct ring_bell space;
-    _Atomic uint32_t had;  /* bits: sides that ever had a member */
+    _Atomic uint32_t had;  /* bits: sides that had a member; above: goes up with each */
     _Atomic uint32_t died; /* bits: sides whose last member died, and nobody came since */
     _Atomic uint32_t n_died;
     _Alignas(128) struct ring_member member[QUIRE_RING_MAX_MEMBERS];

@@ -162,18 +162,38 @@ static int find_place(struct quire_ring *ring)
     return -EUSERS;
 }
 
+#define HAD_BOTH (1u << QUIRE_RING_PRODUCER | 1u << QUIRE_RING_CONSUMER)
+#define HAD_TURN (1u << 8) /* `had` is never the same again, once somebody has joined */
+
+/* Both sides have come and gone: whoever comes now begins anew, and waits for the other. */
+static void begin_anew(struct ring_header *header)
+{
+    uint32_t had = ring_load(&header->had, memory_order_acquire);
+
+    if ((had & HAD_BOTH) == HAD_BOTH && count(header, QUIRE_RING_PRODUCER, true) == 0 &&
+        count(header, QUIRE_RING_CONSUMER, true) == 0)
+        ring_swap(&header->had, &had, (had & ~HAD_BOTH) + HAD_TURN);
+}
+
+static void remember_side(struct ring_header *header, enum quire_ring_side side)
+{
+    uint32_t had = ring_load(&header->had, memory_order_relaxed);
+
+    while (!ring_swap(&header->had, &had, (had | 1u << side) + HAD_TURN))
+        continue;
+}
+
 int ring_join(struct quire_ring *ring)
 {
-    const uint32_t bit = 1u << ring->side;
-
     ring->member = NO_MEMBER;
     if (ring->side == QUIRE_RING_OBSERVER)
         return 0;
+    begin_anew(ring->header);
     const int error = find_place(ring);
     if (error)
         return error;
-    atomic_fetch_and(&ring->header->died, ~bit);
-    atomic_fetch_or(&ring->header->had, bit);
+    atomic_fetch_and(&ring->header->died, ~(1u << ring->side));
+    remember_side(ring->header, (enum quire_ring_side)ring->side);
     return 0;
 }
 
