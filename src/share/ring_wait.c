@@ -22,9 +22,11 @@
 #include <limits.h>
 
 #define SPIN_LEAST_NS 1000u
-#define SPIN_MOST_NS 100000u /* three wake-ups */
+#define SPIN_MOST_NS 60000u  /* two wake-ups: never much worse than to have slept at once */
 #define SPIN_PAUSES 20u      /* between looks at the clock */
+#define PREEMPTED_NS 200000u /* between looks at the clock: somebody else wants the processor */
 #define NAP_NS 1000000u
+#define ROOM_SHARE 4 /* of a full ring, to be free before its producer is woken from a nap */
 
 void ring_ring(struct quire_ring *ring, struct ring_bell *bell)
 {
@@ -45,11 +47,16 @@ static struct ring_bell *own_bell(const struct quire_ring *ring)
     return ring->side == QUIRE_RING_PRODUCER ? &ring->header->space : &ring->header->data;
 }
 
-/* Where the other side's index has to be. */
-static uint64_t goal(const struct quire_ring *ring, uint64_t n_frames)
+/*
+ * Where the other side's index has to be. A producer whose ring is full naps until a part of it is
+ * free, or each frame that is released would cost a wake-up.
+ */
+static uint64_t goal(const struct quire_ring *ring, uint64_t n_frames, bool is_nap)
 {
     if (ring->kind == QUIRE_RING_MANY_TO_MANY)
         return 0;
+    if (is_nap && ring->side == QUIRE_RING_PRODUCER && n_frames < ring->n_frames / ROOM_SHARE)
+        n_frames = ring->n_frames / ROOM_SHARE;
     return ring->side == QUIRE_RING_PRODUCER ? ring->position + n_frames - ring->n_frames
                                              : ring->position + n_frames;
 }
@@ -89,23 +96,31 @@ static void spin_longer(struct quire_ring *ring, bool longer)
     __atomic_store_n(&ring->spin_ns, ns, __ATOMIC_RELAXED);
 }
 
-/* 0: in vain. */
+/*
+ * 0: in vain. Who is preempted while he spins stops: he takes the time of others, perhaps of the
+ * one he waits for, and is woken later for it.
+ */
 static int spin(struct quire_ring *ring, uint64_t n_frames, uint64_t deadline_ns)
 {
-    const uint64_t start = sys_now_ns(), time = spin_time(ring);
-    const uint64_t end = ring_least(start + time, deadline_ns);
+    uint64_t now = sys_now_ns(), before;
+    const uint64_t end = ring_least(now + spin_time(ring), deadline_ns);
+    int ready = 0;
 
-    if (time == 0)
-        return 0;
-    do {
-        for (unsigned i = 0; i < SPIN_PAUSES; i++) {
-            const int ready = is_ready(ring, n_frames);
-            if (ready != 0)
-                return ready;
+    while (ready == 0 && now < end) {
+        for (unsigned i = 0; i < SPIN_PAUSES && ready == 0; i++) {
+            ready = is_ready(ring, n_frames);
             ring_relax();
         }
-    } while (sys_now_ns() < end);
-    return 0;
+        before = now;
+        now = sys_now_ns();
+        if (now - before > PREEMPTED_NS) {
+            spin_longer(ring, false);
+            return ready;
+        }
+    }
+    if (ready != 0)
+        spin_longer(ring, true);
+    return ready;
 }
 
 /* Whether the descriptor that is watched tells that the other side is gone. */
@@ -135,7 +150,7 @@ static int sleep_for(struct quire_ring *ring, uint64_t n_frames, uint64_t deadli
 
     for (bool is_nap = true;; is_nap = false) {
         const uint32_t turn = ring_load(&bell->turn, memory_order_acquire);
-        ring_store(&bell->goal, goal(ring, n_frames), memory_order_relaxed);
+        ring_store(&bell->goal, goal(ring, n_frames, is_nap), memory_order_relaxed);
         atomic_fetch_or(&bell->wanted, RING_SLEEPER);
         const int ready = is_ready_or_over(ring, n_frames);
         if (ready != 0)
@@ -161,8 +176,8 @@ int quire_ring_wait(struct quire_ring *ring, uint64_t n_frames, uint64_t timeout
         return -ETIMEDOUT;
     const uint64_t now = ready == 0 ? sys_now_ns() : 0;
     const uint64_t deadline_ns = timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
-    if (ready == 0 && (ready = spin(ring, n_frames, deadline_ns)) != 0)
-        spin_longer(ring, true);
+    if (ready == 0)
+        ready = spin(ring, n_frames, deadline_ns);
     if (ready == 0)
         ready = sleep_for(ring, n_frames, deadline_ns);
     return ready == 1 ? 0 : ready;
@@ -174,7 +189,7 @@ int quire_ring_arm(struct quire_ring *ring)
 
     if (ring->side == QUIRE_RING_OBSERVER)
         return -EINVAL;
-    ring_store(&bell->goal, goal(ring, 1), memory_order_relaxed);
+    ring_store(&bell->goal, goal(ring, 1, false), memory_order_relaxed);
     atomic_fetch_or(&bell->wanted, RING_POLLER); /* its fence pairs with that of ring_tell */
     const int ready = is_ready_or_over(ring, 1);
     return ready == 0 ? 0 : 1;
