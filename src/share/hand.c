@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hand: memory that can be handed over, and the sockets that it goes over. */
-#include <quire/share.h>
+#include "share/hand.h"
 
 #include "base/sys.h"
 
@@ -39,11 +39,11 @@ static int seal(int fd, unsigned flags)
     return error == -EINVAL ? -EOPNOTSUPP : error;
 }
 
-int quire_share_memory(const char *name, size_t n_bytes, unsigned flags, void **memory)
+int hand_memory(const char *name, size_t n_bytes, size_t map_bytes, unsigned flags, void **memory)
 {
     int error;
 
-    if (n_bytes == 0 || n_bytes > INT64_MAX ||
+    if (n_bytes == 0 || n_bytes > INT64_MAX || map_bytes < n_bytes ||
         (flags & ~(QUIRE_SHARE_GROWS | QUIRE_SHARE_READ_ONLY)))
         return -EINVAL;
     const int fd = create(name);
@@ -51,17 +51,22 @@ int quire_share_memory(const char *name, size_t n_bytes, unsigned flags, void **
         return fd;
     if ((error = sys_ftruncate(fd, (off_t)n_bytes)) != 0)
         goto close_it;
-    *memory = sys_mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    *memory = sys_mmap(NULL, map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (sys_is_error(*memory)) {
         error = sys_error(*memory);
         goto close_it;
     }
     if ((error = seal(fd, flags)) == 0)
         return fd;
-    sys_munmap(*memory, n_bytes);
+    sys_munmap(*memory, map_bytes);
 close_it:
     sys_close(fd);
     return error;
+}
+
+int quire_share_memory(const char *name, size_t n_bytes, unsigned flags, void **memory)
+{
+    return hand_memory(name, n_bytes, n_bytes, flags, memory);
 }
 
 int quire_share_map(int fd, void **memory, size_t *n_bytes, bool *writable)
