@@ -149,7 +149,7 @@ static int await_answer(int fd)
 
 static int receive_offer(struct quire_share_opened *opened)
 {
-    struct name_offer offer;
+    struct name_offer offer = {0};
     int error = await_answer(opened->socket);
 
     if (error)

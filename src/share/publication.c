@@ -261,7 +261,7 @@ static void drop(struct quire_share_publication *publication, struct user *user,
 /* False: it is gone, or talks nonsense. */
 static bool listen_to(struct user *user, const struct quire_share_handlers *handlers)
 {
-    struct name_message message;
+    struct name_message message = {0};
     unsigned n_fds = 0;
     int none[1];
 
