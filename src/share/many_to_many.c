@@ -25,7 +25,7 @@
 
 #include "base/log.h"
 
-#define N_TRIES (1u << 20)
+#define N_TRIES (1u << 12)
 
 enum slot_state { SLOT_FREE, SLOT_CLAIMED, SLOT_FULL, SLOT_TAKEN, SLOT_SKIP };
 
@@ -79,7 +79,7 @@ enum turn {
     TURN_NOW,  /* it stands for this position */
     TURN_LATE, /* somebody is a round further: the index lags, or has moved on */
     TURN_FULL, /* it is still used for the round before */
-    TURN_BAD,
+    TURN_BAD,  /* the index has moved on by more, or is impossible */
 };
 
 static enum turn turn_of(const struct quire_ring *ring, uint64_t word, uint64_t position)
@@ -90,8 +90,7 @@ static enum turn turn_of(const struct quire_ring *ring, uint64_t word, uint64_t 
         return TURN_NOW;
     if (ahead == -(int64_t)ring->n_frames)
         return TURN_FULL;
-    return ahead > 0 && (slot_position(word) & ring->mask) == (position & ring->mask) ? TURN_LATE
-                                                                                      : TURN_BAD;
+    return ahead == (int64_t)ring->n_frames ? TURN_LATE : TURN_BAD;
 }
 
 /* Positions are 54 bits of a word; what does not fit was not written by us. */

@@ -242,6 +242,15 @@ static uint64_t left_until(uint64_t deadline_ns)
     return now < deadline_ns ? deadline_ns - now : 0;
 }
 
+/* Before another try. Nobody can make us try for longer than the time that is given. */
+static int wait_again(struct quire_ring *ring, uint64_t n_frames, uint64_t deadline_ns)
+{
+    const uint64_t left_ns = left_until(deadline_ns);
+    const int error = quire_ring_wait(ring, n_frames, left_ns);
+
+    return error == 0 && left_ns == 0 ? -ETIMEDOUT : error;
+}
+
 int64_t quire_ring_put(struct quire_ring *ring, const void *frames, uint64_t n_frames,
                        uint64_t timeout_ns)
 {
@@ -257,7 +266,7 @@ int64_t quire_ring_put(struct quire_ring *ring, const void *frames, uint64_t n_f
             if (!waits)
                 n = -EAGAIN;
             else
-                n = quire_ring_wait(ring, piece(ring, n_frames - done), left_until(deadline_ns));
+                n = wait_again(ring, piece(ring, n_frames - done), deadline_ns);
         }
         if (n < 0)
             break;
@@ -300,7 +309,7 @@ int64_t quire_ring_get(struct quire_ring *ring, void *frames, uint64_t n_frames,
         }
         if (n != 0)
             return n;
-        n = quire_ring_wait(ring, 1, left_until(deadline_ns));
+        n = wait_again(ring, 1, deadline_ns);
         if (n == -EPIPE)
             return 0;
         if (n < 0)
