@@ -134,12 +134,29 @@ _quire_running()
     fi
 }
 
+_quire_ring()
+{
+    if ((COMP_CWORD == 2)); then
+        mapfile -t COMPREPLY < <(compgen -W "create put get stat ls rm bench --help" -- "$cur")
+    elif [[ $prev == --full || $prev == -F ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "wait fail overwrite" -- "$cur")
+    elif [[ $cur != -* && ${COMP_WORDS[2]} != create ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(quire ring ls 2>/dev/null | tail -n +2 | cut -d ' ' -f 1)" \
+            -- "$cur")
+    elif [[ ${COMP_WORDS[2]} == create ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "--size --frame --full --many --mode --keep --help --usage" \
+            -- "$cur")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "--json --watch --help --usage" -- "$cur")
+    fi
+}
+
 _quire()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps maps time zones ring
             help --help --version" -- "$cur")
         return
     fi
@@ -167,8 +184,9 @@ _quire()
         fi
         ;;
     zones) _quire_figures "--types" ;;
+    ring) _quire_ring ;;
     help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps
-        maps time zones" -- "$cur") ;;
+        maps time zones ring" -- "$cur") ;;
     esac
 }
 

@@ -23,6 +23,7 @@ int cli_partition(int argc, char **argv);
 int cli_free(int argc, char **argv);
 int cli_vmstat(int argc, char **argv);
 int cli_ps(int argc, char **argv);
+int cli_ring(int argc, char **argv);
 int cli_maps(int argc, char **argv);
 int cli_zones(int argc, char **argv);
 int cli_time(int argc, char **argv);

@@ -41,6 +41,7 @@ static const struct command {
     {"zones", "quire zones", cli_zones, "Show the kernel's zones and their fragmentation"},
     {"maps", "quire maps", cli_maps, "Show the address space of a process"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
+    {"ring", "quire ring", cli_ring, "Pass bytes or frames between processes by shared memory"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
