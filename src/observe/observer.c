@@ -38,6 +38,7 @@ void quire_observe_close(struct quire_observe *observe)
     free(observe->zones);
     free(observe->slabs);
     free(observe->mappings);
+    free(observe->groups);
     free(observe);
 }
 
