@@ -240,6 +240,7 @@ int quire_observe_processes(struct quire_observe *observe, unsigned parts,
                             struct quire_observe_processes *processes)
 {
     struct process_table *table = table_of(observe);
+    struct quire_observe_runs runs;
 
     *processes = (struct quire_observe_processes){.at_ns = sys_now_ns()};
     if (table == NULL)
@@ -250,8 +251,8 @@ int quire_observe_processes(struct quire_observe *observe, unsigned parts,
     error = sample_all(observe, parts, processes);
     swap_tracked(table);
     processes->list = table->list;
-    if (error == 0 && (parts & QUIRE_OBSERVE_RUNS))
-        runs_take(observe, table->list, processes->n);
+    if (error == 0 && (parts & QUIRE_OBSERVE_RUNS) && quire_observe_runs(observe, &runs) == 0)
+        runs_join(observe, &runs, table->list, processes->n);
     return error;
 }
 

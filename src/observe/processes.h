@@ -27,7 +27,9 @@ void processes_free(struct process_table *table);
 int process_read(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
                  bool may_keep, struct quire_observe_process *process);
 
-/* Fills in the columns of `quire run`; where there is no run, costs nothing. */
-void runs_take(struct quire_observe *observe, struct quire_observe_process *list, size_t n);
+/* Fills in the columns of `quire run`. */
+void runs_join(struct quire_observe *observe, const struct quire_observe_runs *runs,
+               struct quire_observe_process *list, size_t n);
+void runs_free(struct runs_table *table);
 
 #endif
