@@ -282,6 +282,12 @@ enum quire_observe_part {
     QUIRE_OBSERVE_COMMAND = 16, /* cmdline */
     QUIRE_OBSERVE_RUNS = 32,    /* what `quire run` publishes */
     QUIRE_OBSERVE_IO = 64,      /* io: bytes read and written */
+    /*
+     * Not a part: for who watches. A process that has done nothing for some samples (no processor
+     * time, no faults, the same RSS) is looked at in one sample of four from then on, and its other
+     * parts in one of sixteen, until it does something again. That it ended shows at once.
+     */
+    QUIRE_OBSERVE_LAZY = 128,
 };
 
 struct quire_observe_process {
@@ -293,6 +299,7 @@ struct quire_observe_process {
     uint64_t start_ms;   /* after boot */
     uint64_t minor_faults, major_faults;
     double minor_rate, major_rate; /* a second since the sample before, or since its start */
+    double cpu_percent;            /* of one processor, likewise */
     uint64_t virtual_bytes, rss;
     uint64_t cpu_ms, blocked_ms; /* processor time; delays by block I/O (with delay accounting) */
     /* STATUS */
