@@ -40,6 +40,7 @@ enum {
     KEY_POLICY,
     KEY_PREFETCH,
     KEY_STATS,
+    KEY_NO_PUBLISH,
     KEY_NO_PAGING,
     KEY_HARDEN
 };
@@ -77,6 +78,10 @@ static const struct argp_option option_list[] = {
      "distance, nothing, or what pays (default: adaptive)",
      0},
     {"stats", KEY_STATS, "FILE", 0, "Write the summary's figures to FILE as JSON", 0},
+    {"no-publish", KEY_NO_PUBLISH, NULL, 0,
+     "Do not publish the run's figures while it goes on: `quire top', `ps' and `zones' don't show "
+     "it as a run then",
+     0},
     {"no-paging", KEY_NO_PAGING, NULL, 0,
      "Give COMMAND Quire's heap and nothing else: no budget, no swap file, no summary. Needs no "
      "userfaultfd",
@@ -176,6 +181,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
                           PREFETCHES, &options->prefetch_text, state);
     case KEY_STATS:
         options->stats_path = argument;
+        return 0;
+    case KEY_NO_PUBLISH:
+        options->no_publish = true;
         return 0;
     case KEY_NO_PAGING:
         options->no_paging = true;

@@ -19,6 +19,7 @@ struct run_options {
     uint32_t prefetch;      /* enum prefetch_kind */
     const char *stats_path; /* NULL: none */
     bool quiet;
+    bool no_publish; /* its figures are shown to nobody while it runs */
     bool no_paging; /* the heap alone */
     bool harden;    /* guards and quarantine */
     char **command; /* COMMAND and its arguments, terminated by NULL */

@@ -16,6 +16,7 @@
 #define SOURCE_MAX_KEPT 16
 
 struct process_table; /* processes.c */
+struct runs_table;    /* runs.c */
 
 struct quire_observe {
     int root_fd;
@@ -43,6 +44,7 @@ struct quire_observe {
     struct quire_observe_group *groups;
     size_t groups_room;
     struct process_table *processes;
+    struct runs_table *runs;
 };
 
 /*
