@@ -41,6 +41,7 @@ static const struct command {
     {"zones", "quire zones", cli_zones, "Show the kernel's zones and their fragmentation"},
     {"maps", "quire maps", cli_maps, "Show the address space of a process"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
+    {"log", "quire log", cli_log, "Record all of it, to be replayed"},
     {"export", "quire export", cli_export, "Export the figures as metrics, for Prometheus"},
     {"tune", "quire tune", cli_tune, "Say what about the machine's memory is worth changing"},
 };
