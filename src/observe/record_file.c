@@ -29,6 +29,10 @@ uint32_t record_checksum(uint32_t seed, const void *data, size_t n)
     const unsigned char *bytes = data;
     uint32_t sum = ~seed;
 
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION /* libFuzzer's: checksums would keep it out */
+    return 0;
+#endif
+
     for (size_t i = 0; i < n; i++) {
         sum = table[(sum ^ bytes[i]) & 15] ^ sum >> 4;
         sum = table[(sum ^ bytes[i] >> 4) & 15] ^ sum >> 4;
