@@ -56,9 +56,10 @@ static void print_wrapped(const char *label, const char *text)
     puts(text);
 }
 
-static const char *value_text(const struct quire_tune_figure *figure, struct figure_text *text)
+static const char *value_text(const struct quire_tune_figure *figure, bool exact,
+                              struct figure_text *text)
 {
-    if (strncmp(figure->unit, "bytes", 5) == 0) {
+    if (!exact && strncmp(figure->unit, "bytes", 5) == 0) {
         struct figure_text size;
         snprintf(text->buffer, sizeof text->buffer, "%s%s",
                  figure_size((uint64_t)figure->value, &size), figure->unit + 5);
@@ -70,13 +71,13 @@ static const char *value_text(const struct quire_tune_figure *figure, struct fig
     return text->buffer;
 }
 
-static void print_finding(const struct quire_tune_finding *finding)
+static void print_finding(const struct quire_tune_finding *finding, bool exact)
 {
     printf("%-7s %s: %s\n", quire_tune_severity_name(finding->severity), finding->rule,
            finding->what);
     for (unsigned i = 0; i < finding->n_figures; i++)
-        printf("  %-8s%14s  %s\n", i == 0 ? "seen" : "", value_text(&finding->figures[i], FIGURE),
-               finding->figures[i].name);
+        printf("  %-8s%14s  %s\n", i == 0 ? "seen" : "",
+               value_text(&finding->figures[i], exact, FIGURE), finding->figures[i].name);
     print_wrapped("why", finding->why);
     if (finding->now[0] != '\0')
         print_wrapped("now", finding->now);
@@ -90,7 +91,7 @@ static void print_finding(const struct quire_tune_finding *finding)
     putchar('\n');
 }
 
-static void print_text(const struct result *result)
+static void print_text(const struct result *result, bool exact)
 {
     bool has_sysctl = false;
 
@@ -99,7 +100,7 @@ static void print_text(const struct result *result)
     else
         printf("looked for %.1f s\n\n", result->seconds);
     for (size_t i = 0; i < result->n; i++) {
-        print_finding(&result->findings[i]);
+        print_finding(&result->findings[i], exact);
         has_sysctl = has_sysctl || strstr(result->findings[i].change, "sysctl -w ") != NULL;
     }
     printf("%zu of %zu rules found something%s\n", result->n, quire_tune_n_rules(),
@@ -161,7 +162,7 @@ static bool print_json(const struct result *result)
 static int tell(const struct tune_options *options, const struct result *result)
 {
     if (!options->common.as_json)
-        print_text(result);
+        print_text(result, options->common.exact);
     else if (!print_json(result))
         return CLI_EXIT_FAILED;
     if (result->n == 0 || result->findings[0].severity == QUIRE_TUNE_NOTE)
