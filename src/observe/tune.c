@@ -85,6 +85,15 @@ double tune_memory_stall(const struct tune_view *view)
     return view->rates.memory_some;
 }
 
+bool tune_is_short(const struct tune_view *view)
+{
+    const double plenty_percent = 25;
+    const struct quire_observe_memory *memory = &view->after->memory;
+    double available = tune_percent(tune_number(memory->available), (double)memory->total);
+
+    return !(available >= plenty_percent); /* before Linux 3.14 it is not known */
+}
+
 bool tune_swap_is_in_memory(const struct tune_view *view)
 {
     const struct quire_observe_settings *settings = &view->after->settings;

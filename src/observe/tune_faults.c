@@ -162,7 +162,7 @@ bool tune_cache_thrash(const struct tune_view *view, struct quire_tune_finding *
     const struct quire_observe_memory *memory = &view->after->memory;
     double again = view->refaults_file * SYS_PAGE_SIZE;
 
-    if (!is_refaulting(view) || !(again >= view->rates.read_in / 4))
+    if (!is_refaulting(view) || !tune_is_short(view) || !(again >= view->rates.read_in / 4))
         return false;
     finding->severity = by_stall(view);
     tune_what(finding, "%s a second are read from files that were in RAM a moment before",
@@ -175,6 +175,7 @@ bool tune_cache_thrash(const struct tune_view *view, struct quire_tune_finding *
     tune_figure(finding, tune_percent(again, view->rates.read_in), "%", "of that read again");
     tune_figure(finding, tune_number(memory->active_file), "bytes", "file pages in use");
     tune_figure(finding, tune_number(memory->inactive_file), "bytes", "file pages that may go");
+    tune_figure(finding, tune_number(memory->available), "bytes", "available memory");
     tune_figure(finding, tune_memory_stall(view), "%", "time that some wait for memory");
     tune_change(finding,
                 "systemd-run --scope -p MemoryHigh=%lluM COMMAND    # for who reads once: "

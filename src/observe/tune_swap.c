@@ -55,7 +55,7 @@ bool tune_swappiness_low(const struct tune_view *view, struct quire_tune_finding
 
     if (!has_swap(view) || !quire_observe_known(settings->swappiness) ||
         settings->swappiness >= SWAPPINESS_DEFAULT || !(view->refaults_file >= MANY_REFAULTS) ||
-        view->swap_in_pages >= SOME_SWAPPING ||
+        !tune_is_short(view) || view->swap_in_pages >= SOME_SWAPPING ||
         !(tune_number(memory->inactive_anon) >= 0.05 * (double)memory->total))
         return false;
     tune_what(finding,
@@ -121,8 +121,9 @@ bool tune_no_swap(const struct tune_view *view, struct quire_tune_finding *findi
 {
     const struct quire_observe_memory *memory = &view->after->memory;
     double available = tune_percent(tune_number(memory->available), (double)memory->total);
-    bool is_short = view->rates.oom_kills >= 1 || tune_memory_stall(view) >= 5 ||
-                    view->refaults_file >= MANY_REFAULTS || available < 5;
+    bool is_short = available < 5 || (tune_is_short(view) &&
+                                      (view->rates.oom_kills >= 1 || tune_memory_stall(view) >= 5 ||
+                                       view->refaults_file >= MANY_REFAULTS));
 
     if (view->after->settings.n_swaps != 0 || !is_short)
         return false;

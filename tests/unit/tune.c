@@ -117,6 +117,10 @@ static const char *const files[] = {"proc/meminfo",
     {                                              \
         ADD, "workingset_refault_file", 5000, NULL \
     }
+#define LITTLE_LEFT                      \
+    {                                    \
+        MEM, "MemAvailable", 60000, NULL \
+    }
 #define STALLS                              \
     {                                       \
         ADD, "allocstall_normal", 100, NULL \
@@ -151,14 +155,17 @@ static const struct {
     {"quire-run", false, {FAULTS_OF_ITS_OWN, SWAPPED("1000")}},
     {"oom-kills", true, {{ADD, "oom_kill", 1, NULL}}},
     {"oom-kills", false, {{LEVEL, "oom_kill", 1, NULL}}},
-    {"cache-thrash", true, {REFAULTS, {ADD, "pgpgin", 20000, NULL}}},
-    {"cache-thrash", false, {REFAULTS, {ADD, "pgpgin", 400000, NULL}}},
+    {"cache-thrash", true, {REFAULTS, LITTLE_LEFT, {ADD, "pgpgin", 20000, NULL}}},
+    {"cache-thrash", false, {REFAULTS, LITTLE_LEFT, {ADD, "pgpgin", 400000, NULL}}},
+    {"cache-thrash", false, {REFAULTS, {ADD, "pgpgin", 20000, NULL}}}, /* of a limited group */
     {"multigen-off", true, {REFAULTS, {PUT, "sys/kernel/mm/lru_gen/enabled", 0, "0x0000\n"}}},
     {"multigen-off", false, {REFAULTS, {PUT, "sys/kernel/mm/lru_gen/enabled", 0, "0x0007\n"}}},
-    {"swappiness-low", true, {REFAULTS, VM("swappiness", "10"), {MEM, "Inactive(anon)", 90000, 0}}},
+    {"swappiness-low",
+     true,
+     {REFAULTS, LITTLE_LEFT, VM("swappiness", "10"), {MEM, "Inactive(anon)", 90000, 0}}},
     {"swappiness-low",
      false,
-     {REFAULTS, VM("swappiness", "60"), {MEM, "Inactive(anon)", 90000, 0}}},
+     {REFAULTS, LITTLE_LEFT, VM("swappiness", "60"), {MEM, "Inactive(anon)", 90000, 0}}},
     {"swappiness-high",
      true,
      {ON_DISK,
@@ -181,7 +188,8 @@ static const struct {
     {"swappiness-in-memory", true, {ON_DISK, ZSWAP("Y"), {ADD, "pgsteal_file", 2000, NULL}}},
     {"swappiness-in-memory", false, {{ADD, "pgsteal_anon", 2000, NULL}, VM("swappiness", "133")}},
     {"swappiness-in-memory", false, {ON_DISK, {ADD, "pgsteal_anon", 2000, NULL}}},
-    {"no-swap", true, {NO_SWAP, REFAULTS}},
+    {"no-swap", true, {NO_SWAP, REFAULTS, LITTLE_LEFT}},
+    {"no-swap", false, {NO_SWAP, REFAULTS}},
     {"no-swap", true, {NO_SWAP, {MEM, "MemAvailable", 9000, NULL}}},
     {"no-swap", false, {NO_SWAP}},
     {"no-swap", false, {REFAULTS}},
