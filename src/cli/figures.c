@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 static const char *unknown(uint64_t figure)
@@ -205,4 +206,14 @@ bool figures_sleep_ms(uint64_t ms)
     while (!asked_to_end && nanosleep(&left, &left) != 0 && errno == EINTR)
         continue;
     return !asked_to_end;
+}
+
+void figures_allow_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }

@@ -59,5 +59,7 @@ uint64_t figures_parse_seconds(const char *text);
 bool figures_sleep_ms(uint64_t ms);
 /* From now on SIGINT and SIGTERM end the sleep instead of the process. */
 void figures_catch_signals(void);
+/* As many descriptors as are allowed: one a process makes the next sample cheaper. */
+void figures_allow_descriptors(void);
 
 #endif
