@@ -31,7 +31,8 @@ static const char *const lines[] = {
     "         came back soon after they were dropped (refault)",
     "stalled  part of the time that some, or all (full), processes waited for it",
     "runs     what `quire run' holds: resident; staged (evicted, uncompressed);",
-    "         compressed; in the swap file; and the budget that all but the file obey",
+    "         compressed; in the swap file; and the budget that all but the file obey.",
+    "         Others: memory of its processes that Quire does not manage",
 };
 #define N_LINES (sizeof lines / sizeof lines[0])
 

@@ -141,7 +141,7 @@ static void draw_work(const struct top *top, const struct quire_observe_run *run
                        : 0;
 
     top_put(top, 6, 0, SCREEN_PLAIN,
-            "pages/s  evicted %s  packed %s (%.1f : 1)  written %s   stored %s, unmanaged %s",
+            "pages/s  evicted %s  packed %s (%.1f : 1)  written %s  stored %s  others %s",
             figure_rate(now.evicted, FIGURE), figure_rate(now.packed, FIGURE), ratio,
             figure_rate(now.written, FIGURE), size(run->stored, FIGURE),
             size(run->unmanaged, FIGURE));
@@ -154,9 +154,9 @@ static void draw_work(const struct top *top, const struct quire_observe_run *run
 static void tiers_of(const struct quire_observe_run_moment *moment, uint64_t tiers[N_TIERS])
 {
     tiers[0] = moment->resident;
-    tiers[1] = moment->metadata;
-    tiers[2] = moment->staged;
-    tiers[3] = moment->compressed;
+    tiers[1] = moment->staged;
+    tiers[2] = moment->compressed;
+    tiers[3] = moment->metadata;
     tiers[4] = moment->file;
 }
 
@@ -169,9 +169,9 @@ static uint64_t sum_of(const struct quire_observe_run_moment *moment)
 static void draw_column(const struct top *top, unsigned row, unsigned n_rows, unsigned column,
                         const struct quire_observe_run_moment *moment, double scale)
 {
-    static const char *const marks[N_TIERS] = {"#", "-", "+", "=", "."};
-    static const enum screen_style styles[N_TIERS] = {SCREEN_GOOD, SCREEN_PLAIN, SCREEN_NOTE,
-                                                      SCREEN_WARN, SCREEN_BAD};
+    static const char *const marks[N_TIERS] = {"#", "+", "=", "-", "."};
+    static const enum screen_style styles[N_TIERS] = {SCREEN_GOOD, SCREEN_NOTE, SCREEN_WARN,
+                                                      SCREEN_PLAIN, SCREEN_BAD};
     uint64_t tiers[N_TIERS], sum = 0;
     unsigned done = 0;
 
@@ -325,6 +325,7 @@ void top_draw_run(struct top *top, unsigned n_rows, unsigned n_columns)
     unsigned left = n_rows > head ? n_rows - head : 0;
     unsigned processes = (unsigned)count_processes(top) + 1;
     processes = processes < left / 4 ? processes : left / 4;
+    processes = processes > 1 ? processes : 0;
     unsigned slabs = left / 4 < 6 ? left / 4 : 6, graph = left - processes - slabs;
     draw_graph(top, head, graph, n_columns);
     draw_slabs(top, head + graph, slabs);
