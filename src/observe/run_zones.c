@@ -7,8 +7,8 @@
  * The process is not stopped. A zone is read, counted and compared: if its free blocks add up to
  * its own count, before and after, they are of one moment; else it is read again.
  */
+#include "observe/run_zones.h"
 #include "base/sys.h"
-#include "base/zones_layout.h"
 #include "observe/image.h"
 #include "observe/source.h"
 
@@ -231,8 +231,8 @@ static void settle(struct quire_observe_zones *zones, unsigned n_types)
         snprintf(zones->type_names[type], sizeof zones->type_names[type], "%s", names[type]);
 }
 
-static int read_zones(struct quire_observe *observe, int pid, const struct zones_layout *layout,
-                      struct quire_observe_zones *zones)
+int run_zones_read(struct quire_observe *observe, int pid, const struct zones_layout *layout,
+                   struct quire_observe_zones *zones)
 {
     static struct reading reading;
     uint64_t buddy;
@@ -275,6 +275,6 @@ int quire_observe_run_zones(struct quire_observe *observe, int pid,
         return -ESRCH;
     int error = find_layout(pid, &layout);
     if (error == 0)
-        error = read_zones(observe, pid, &layout, zones);
+        error = run_zones_read(observe, pid, &layout, zones);
     return error == -EFAULT || error == -ENOEXEC ? -EUCLEAN : error;
 }
