@@ -111,6 +111,8 @@ static void draw_title(const struct top *top, unsigned row)
     if (top->feed->is_recorded)
         n += top_put(top, row, n, SCREEN_NOTE, "  sample %u of %u", (unsigned)top->feed->index + 1,
                      (unsigned)top->feed->n_samples);
+    if (sample->is_since_boot)
+        n += top_put(top, row, n, SCREEN_DIM, "  since boot");
     if (top->is_paused)
         top_put(top, row, n, SCREEN_WARN, "  paused");
 }
@@ -155,10 +157,9 @@ static void draw_faults(const struct top *top, unsigned row)
                          rate(rates->minor_faults, FIGURE));
     n += top_put(top, row, n, rates->major_faults >= 100 ? SCREEN_WARN : SCREEN_PLAIN, "%s",
                  rate(rates->major_faults, FIGURE));
-    top_put(top, row, n, SCREEN_PLAIN, "   swap/s in %s out %s   blocks/s in %s out %s%s",
+    top_put(top, row, n, SCREEN_PLAIN, "   swap/s in %s out %s   blocks/s in %s out %s",
             size_rate(rates->swapped_in, FIGURE), size_rate(rates->swapped_out, FIGURE),
-            size_rate(rates->read_in, FIGURE), size_rate(rates->written_out, FIGURE),
-            top->sample->is_since_boot ? " (since boot)" : "");
+            size_rate(rates->read_in, FIGURE), size_rate(rates->written_out, FIGURE));
 }
 
 static void draw_reclaim(const struct top *top, unsigned row)

@@ -64,8 +64,6 @@ void top_set_filter(struct top *top, const char *text)
 
 void top_use_set(struct top *top, unsigned set)
 {
-    const char *sort = top->order.sort != NULL ? top->order.sort->name : "";
-
     top->set = set % top_n_sets;
     top->n_columns = 0;
     memset(top->widths, 0, sizeof top->widths);
@@ -76,8 +74,7 @@ void top_use_set(struct top *top, unsigned set)
         if (*at++ == '\0')
             break;
     }
-    if (set == 0 || !top_sort_by(top, sort))
-        top_sort_by(top, top_sets[top->set].sort);
+    top_sort_by(top, top_sets[top->set].sort);
     settle_filters(top);
 }
 

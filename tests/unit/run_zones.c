@@ -20,6 +20,7 @@
 
 #define N_BLOCKS 600
 #define N_STEPS 3000
+#define N_CHURNED 60000
 
 extern const struct zones_layout quire_zones_layout;
 
@@ -121,15 +122,27 @@ static void as_the_buddy_system_counts(void **state)
 }
 
 static atomic_bool has_to_end;
+static atomic_uint n_churned;
 
+/* Gives back one page and takes another, so that the count of free pages alone says little. */
 static void *churn(void *buddy)
 {
-    struct held held[N_BLOCKS];
-    size_t n = 0;
+    static quire_page pages[N_CHURNED];
     uint64_t random = 7;
 
-    while (!atomic_load(&has_to_end))
-        step(buddy, held, &n, 1, &random);
+    for (size_t i = 0; i < N_CHURNED; i++)
+        assert_int_equal(quire_buddy_alloc(buddy, NULL, 0, &pages[i]), 0);
+    while (!atomic_load(&has_to_end)) {
+        size_t one = draw(&random, N_CHURNED);
+        atomic_fetch_add(&n_churned, 1);
+        size_t other = draw(&random, N_CHURNED);
+        assert_int_equal(quire_buddy_free(buddy, pages[one], 0), 0);
+        if (other != one)
+            assert_int_equal(quire_buddy_free(buddy, pages[other], 0), 0);
+        assert_int_equal(quire_buddy_alloc(buddy, NULL, 0, &pages[one]), 0);
+        if (other != one)
+            assert_int_equal(quire_buddy_alloc(buddy, NULL, 0, &pages[other]), 0);
+    }
     return NULL;
 }
 
@@ -143,9 +156,10 @@ static void while_it_changes(void **state)
 
     buddy_show(buddy);
     atomic_store(&has_to_end, false);
+    atomic_store(&n_churned, 0);
     assert_int_equal(quire_observe_open(NULL, &observe), 0);
     assert_int_equal(pthread_create(&thread, NULL, churn, buddy), 0);
-    for (unsigned i = 0; i < 20; i++) {
+    for (unsigned i = 0; i < 100 || atomic_load(&n_churned) < 20000; i++) {
         int error = run_zones_read(observe, getpid(), &quire_zones_layout, &zones);
         assert_true(error == 0 || error == -EAGAIN);
         for (unsigned k = 0; error == 0 && k < zones.n_zones; k++) {
