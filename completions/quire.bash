@@ -42,7 +42,7 @@ _quire_run()
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--ram --max-stall --swap --swap-max --codec --policy --prefetch
-                --stats --no-paging --harden --quiet --help --usage --" -- "$cur")
+                --stats --no-publish --no-paging --harden --quiet --help --usage --" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -c -- "$cur")
         fi
@@ -163,12 +163,25 @@ _quire_running()
     fi
 }
 
+_quire_top()
+{
+    case $prev in
+    --columns) mapfile -t COMPREPLY < <(compgen -W "memory shares runs faults" -- "$cur") ;;
+    --run) mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur") ;;
+    --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -W "--delay --count --columns --sort --reverse --filter
+            --tree --all --run --root --help --usage" -- "$cur")
+        ;;
+    esac
+}
+
 _quire()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat top ps maps time zones
             tune export log help --help --version" -- "$cur")
         return
     fi
@@ -195,11 +208,12 @@ _quire()
             mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
         fi
         ;;
-    zones) _quire_figures "--types" ;;
+    zones) _quire_figures "--types --pid" ;;
+    top) _quire_top ;;
     tune) _quire_figures "--for --before --list" ;;
     export) _quire_export ;;
     log) _quire_log ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat top ps
         maps time zones tune export log" -- "$cur") ;;
     esac
 }

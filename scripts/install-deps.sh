@@ -15,7 +15,7 @@ set -euo pipefail
 build_packages=(
     gcc libc6-dev meson ninja-build pkg-config python3
     liblz4-dev libzstd-dev liburing-dev libjansson-dev libxxhash-dev libsodium-dev libcmocka-dev
-    libcairo2-dev
+    libcairo2-dev libncurses-dev
 )
 
 # The last line is what small images leave out: to make and mount a file system, to read a manual
@@ -25,7 +25,7 @@ build_packages=(
 test_packages=(
     g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
-    e2fsprogs man-db mount procps util-linux
+    e2fsprogs man-db mount procps tmux util-linux
     chromium
 )
 
@@ -147,7 +147,7 @@ check_by_hand() {
         have "$tool" || lacking+=("$tool")
     done
     if have pkg-config; then
-        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka cairo-svg; do
+        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka cairo-svg ncursesw; do
             pkg-config --exists "$library" || lacking+=("$library (headers)")
         done
     fi

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const char *unknown(uint64_t figure)
 {
@@ -234,4 +235,14 @@ bool figures_sleep_ms(uint64_t ms)
         wait_until(NULL, 0, &left);
     }
     return !asked_to_end;
+}
+
+void figures_allow_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }

@@ -63,5 +63,7 @@ struct pollfd;
 int figures_poll(struct pollfd *polled, unsigned n, int timeout_ms);
 /* From now on SIGINT and SIGTERM end the sleep instead of the process. */
 void figures_catch_signals(void);
+/* As many descriptors as are allowed: one a process makes the next sample cheaper. */
+void figures_allow_descriptors(void);
 
 #endif

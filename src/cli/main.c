@@ -40,6 +40,7 @@ static const struct command {
     {"time", "quire time", cli_time, "Tell what a command costs of time and memory"},
     {"zones", "quire zones", cli_zones, "Show the kernel's zones and their fragmentation"},
     {"maps", "quire maps", cli_maps, "Show the address space of a process"},
+    {"top", "quire top", cli_top, "Watch memory, processes and runs on the whole screen"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
     {"log", "quire log", cli_log, "Record all of it, to be replayed"},
     {"export", "quire export", cli_export, "Export the figures as metrics, for Prometheus"},

@@ -78,9 +78,11 @@ bool publication_directory(char path[512], char problem[640])
 {
     int fd = find_directory(path, problem);
 
-    if (fd >= 0)
-        sys_close(fd);
-    return fd >= 0;
+    if (fd < 0)
+        return false;
+    sys_close(fd);
+    rmdir(path); /* unless there are runs */
+    return true;
 }
 
 /* A file of all its bytes, which are reserved: a full file system must not end the keeper. */
@@ -135,6 +137,21 @@ static void unmap(struct publication *publication)
     publication->file = NULL;
 }
 
+/* The directory may have gone with the last run that was in it. 0 or an errno. */
+static int link_file(const char *self, char *path, size_t directory_bytes)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
+            return 0;
+        if (errno != ENOENT)
+            break;
+        path[directory_bytes] = '\0';
+        (void)!mkdir(path, 0700);
+        path[directory_bytes] = '/';
+    }
+    return errno;
+}
+
 void publication_name(struct publication *publication, int keeper)
 {
     struct published *file = publication->file;
@@ -155,8 +172,7 @@ void publication_name(struct publication *publication, int keeper)
     snprintf(publication->path + n, sizeof publication->path - n, "/" PUBLISHED_PREFIX "%d",
              keeper);
     unlink(publication->path); /* of a dead process of this number */
-    int error = linkat(AT_FDCWD, self, AT_FDCWD, publication->path, AT_SYMLINK_FOLLOW);
-    error = error != 0 ? errno : 0;
+    int error = link_file(self, publication->path, n);
     sys_close(publication->fd);
     publication->fd = -1;
     if (error == 0)
@@ -230,7 +246,12 @@ void publication_remove(struct publication *publication)
                          offsetof(struct published, start_ticks));
         sys_close(fd);
     }
-    if (fd >= 0 && start_ticks == publication->file->start_ticks)
+    if (fd >= 0 && start_ticks == publication->file->start_ticks) {
+        char *slash = strrchr(publication->path, '/');
         unlink(publication->path);
+        *slash = '\0';
+        rmdir(publication->path); /* unless there are other runs */
+        *slash = '/';
+    }
     unmap(publication);
 }
