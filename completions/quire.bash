@@ -102,7 +102,10 @@ _quire_figures()
     [[ $cur == "=" ]] && option=$prev cur=
     case $option in
     --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
-    --svg) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --before) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    --svg | --replay | --textfile) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --listen) mapfile -t COMPREPLY < <(compgen -W "127.0.0.1:9435 [::1]:9435" -- "$cur") ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "openmetrics prometheus" -- "$cur") ;;
     --columns | --sort | --filter | -o | -s | -f)
         mapfile -t COMPREPLY < <(compgen -W "$(quire ps --list 2>/dev/null | cut -d ' ' -f 1)" \
             -- "$cur")
@@ -120,6 +123,32 @@ _quire_maps()
     else
         _quire_figures "--all --svg"
     fi
+}
+
+_quire_export()
+{
+    if [[ $cur == -* && $prev != "=" ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "--listen --textfile --interval --processes --filter --pss
+            --format --root --help --usage" -- "$cur")
+    else
+        _quire_figures ""
+    fi
+}
+
+_quire_log()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    -o | --output | --info) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --max-size) mapfile -t COMPREPLY < <(compgen -W "16M 64M 256M 1G" -- "$cur") ;;
+    --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -W "--output --interval --max-size --count --pss --info --json
+            --root --help --usage" -- "$cur")
+        ;;
+    esac
 }
 
 # Of any process, then, for limit, a size.
@@ -153,7 +182,7 @@ _quire()
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat top ps maps time zones
-            help --help --version" -- "$cur")
+            tune export log help --help --version" -- "$cur")
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -166,7 +195,7 @@ _quire()
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
     partition) _quire_partition ;;
     free) _quire_figures "--explain" ;;
-    vmstat) _quire_figures "" ;;
+    vmstat) _quire_figures "--replay --from --to --reverse" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
         --count --full --list" ;;
     maps) _quire_maps ;;
@@ -181,8 +210,11 @@ _quire()
         ;;
     zones) _quire_figures "--types --pid" ;;
     top) _quire_top ;;
+    tune) _quire_figures "--for --before --list" ;;
+    export) _quire_export ;;
+    log) _quire_log ;;
     help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat top ps
-        maps time zones" -- "$cur") ;;
+        maps time zones tune export log" -- "$cur") ;;
     esac
 }
 

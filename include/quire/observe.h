@@ -109,6 +109,10 @@ struct quire_observe_counters {
     uint64_t scanned, reclaimed;
     uint64_t scanned_kswapd, scanned_direct, reclaimed_kswapd, reclaimed_direct;
     uint64_t direct_stalls; /* allocations that had to reclaim themselves */
+    /* kswapd slept, and was woken at once: its low, or high, watermark was met by a moment only */
+    uint64_t kswapd_low_hits, kswapd_high_hits;
+    uint64_t node_reclaims;          /* by zone_reclaim_mode */
+    uint64_t numa_hits, numa_misses; /* pages got on the node that was asked for, and on others */
     uint64_t refaults_anon, refaults_file, refaults; /* the first two since Linux 5.9 */
     /* compaction and huge pages */
     uint64_t compact_stalls, compact_fails, compact_successes;
@@ -188,14 +192,17 @@ struct quire_observe_settings {
     uint64_t overcommit_mode, overcommit_ratio, overcommit_limit;
     uint64_t dirty_ratio, dirty_background_ratio, dirty_limit, dirty_background_limit;
     uint64_t vfs_cache_pressure, page_cluster, zone_reclaim_mode, max_map_count;
-    uint64_t delay_accounting;     /* kernel.task_delayacct */
-    uint64_t zswap_enabled;        /* 0 or 1 */
-    uint64_t zswap_max_percent;    /* of RAM */
-    char zswap_compressor[32];     /* "" where unknown, as the next two */
-    char huge_enabled[16];         /* always, madvise, never */
-    char huge_defrag[16];          /* always, defer, defer+madvise, madvise, never */
-    uint64_t n_swaps, n_swaps_ram; /* active areas; those on zram */
-    uint64_t swap_file_bytes;      /* size of the areas that are not on zram */
+    uint64_t compaction_proactiveness; /* since Linux 5.9 */
+    uint64_t khugepaged_max_none;      /* absent pages that it fills in to make a huge one */
+    uint64_t multigen;                 /* the multi-generational LRU: 0 or 1; since Linux 6.1 */
+    uint64_t delay_accounting;         /* kernel.task_delayacct */
+    uint64_t zswap_enabled;            /* 0 or 1 */
+    uint64_t zswap_max_percent;        /* of RAM */
+    char zswap_compressor[32];         /* "" where unknown, as the next two */
+    char huge_enabled[16];             /* always, madvise, never */
+    char huge_defrag[16];              /* always, defer, defer+madvise, madvise, never */
+    uint64_t n_swaps, n_swaps_ram;     /* active areas; those on zram */
+    uint64_t swap_file_bytes;          /* size of the areas that are not on zram */
 };
 
 int quire_observe_settings(struct quire_observe *observe, struct quire_observe_settings *settings)
@@ -214,6 +221,23 @@ struct quire_observe_cgroup {
 };
 
 int quire_observe_cgroup(struct quire_observe *observe, struct quire_observe_cgroup *cgroup)
+    __attribute__((warn_unused_result));
+
+/* One control group that has a limit; figures as in struct quire_observe_cgroup. */
+struct quire_observe_group {
+    unsigned version;
+    char path[256];
+    uint64_t limit, soft_limit, used, times_at_limit, times_over_soft, oom_kills;
+};
+
+struct quire_observe_groups {
+    size_t n;
+    struct quire_observe_group *list; /* by path; the observer's, valid until the next call */
+    bool is_cut;                      /* there are more than are looked at (4096) */
+};
+
+/* All groups with a limit that can be seen from here, this process's own among them. */
+int quire_observe_groups(struct quire_observe *observe, struct quire_observe_groups *groups)
     __attribute__((warn_unused_result));
 
 /* ---- zones and their free lists ---- */

@@ -26,6 +26,9 @@ int cli_ps(int argc, char **argv);
 int cli_maps(int argc, char **argv);
 int cli_zones(int argc, char **argv);
 int cli_time(int argc, char **argv);
+int cli_tune(int argc, char **argv);
+int cli_export(int argc, char **argv);
+int cli_log(int argc, char **argv);
 int cli_top(int argc, char **argv);
 
 /* "quire: MESSAGE" on standard error. A second line in the message is indented below the first. */

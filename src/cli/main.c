@@ -42,6 +42,9 @@ static const struct command {
     {"maps", "quire maps", cli_maps, "Show the address space of a process"},
     {"top", "quire top", cli_top, "Watch memory, processes and runs on the whole screen"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
+    {"log", "quire log", cli_log, "Record all of it, to be replayed"},
+    {"export", "quire export", cli_export, "Export the figures as metrics, for Prometheus"},
+    {"tune", "quire tune", cli_tune, "Say what about the machine's memory is worth changing"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -39,6 +39,7 @@ void quire_observe_close(struct quire_observe *observe)
     free(observe->zones);
     free(observe->slabs);
     free(observe->mappings);
+    free(observe->groups);
     free(observe);
 }
 

@@ -41,6 +41,8 @@ struct quire_observe {
     size_t slabs_room;
     struct quire_observe_mapping *mappings;
     size_t mappings_room;
+    struct quire_observe_group *groups;
+    size_t groups_room;
     struct process_table *processes;
     struct runs_table *runs;
 };

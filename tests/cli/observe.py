@@ -20,7 +20,7 @@ QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 MACHINES = os.path.join(ROOT, "tests/observe/machines")
 NUMA, ZRAM, CGROUP1 = (os.path.join(MACHINES, name) for name in
                        ("4.15-numa", "6.1-zram-cgroup2", "6.18-cgroup1"))
-COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones")
+COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones", "tune", "log")
 NOBODY = 65534
 PATIENCE_SECONDS = 300
 
@@ -420,7 +420,7 @@ class Time(unittest.TestCase):
         result = call("time", "sh", "-c", "echo out; exit 3")
         self.assertEqual((result.returncode, result.stdout), (3, "out\n"))
         self.assertRegex(result.stderr, r"(?s)^quire: exit status 3 after \S+ s: user .*\n  memory "
-                                        r".*\n  faults .*\n  files .*\n  meanwhile .*\n$")
+                                        r".*\n  faults .*\n  waiting .*\n  files .*\n  meanwhile .*\n$")
 
     def test_how_it_ends(self):
         self.assertEqual(call("time", "sh", "-c", "kill -TERM $$").returncode, 128 + 15)
