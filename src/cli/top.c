@@ -224,12 +224,12 @@ static bool is_at_end(const struct feed *feed)
 /* Until it has to end. 0 or a negative errno of the feed. */
 static int watch(struct top *top, unsigned long count)
 {
-    uint64_t due_ns = sys_now_ns() + top->delay_ms * 1000000;
+    uint64_t last_ns = sys_now_ns();
     unsigned long n = 1;
 
     for (;;) {
         top_draw(top);
-        uint64_t now_ns = sys_now_ns();
+        uint64_t now_ns = sys_now_ns(), due_ns = last_ns + top->delay_ms * 1000000;
         uint64_t left_ms = due_ns > now_ns ? (due_ns - now_ns + 999999) / 1000000 : 0;
         int key = top->screen->wait(top->is_paused ? -1 : (int)left_ms);
         if (key == SCREEN_END)
@@ -239,8 +239,8 @@ static int watch(struct top *top, unsigned long count)
             if (top->has_to_end)
                 return 0;
         }
-        now_ns = sys_now_ns();
-        if (top->is_paused || now_ns < due_ns)
+        due_ns = last_ns + top->delay_ms * 1000000; /* the key may have changed that */
+        if (top->is_paused || sys_now_ns() < due_ns)
             continue;
         if (n++ == count)
             return 0;
@@ -248,7 +248,7 @@ static int watch(struct top *top, unsigned long count)
         if (error < 0)
             return error;
         top->is_paused = is_at_end(top->feed);
-        due_ns = sys_now_ns() + top->delay_ms * 1000000;
+        last_ns = sys_now_ns();
     }
 }
 

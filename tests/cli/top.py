@@ -30,7 +30,7 @@ def wait_until(condition, what):
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(what() if callable(what) else what)
 
 
@@ -326,8 +326,8 @@ class Live(Screen):
         self.terminal.wait_for(r"seconds between samples \(30\)")
 
     def test_a_number_of_samples(self):
-        self.terminal.run(f"{QUIRE} top -d 0.02 -n 3; echo status $?")
-        self.terminal.wait_for(r"(?m)^status 0$")
+        self.terminal.run(f"{QUIRE} top -d 0.02 -n 3; echo ended $?")
+        self.terminal.wait_for(r"(?m)^ended 0$")
 
     @unittest.skipUnless(subprocess.run([QUIRE, "doctor"], capture_output=True, check=False)
                          .returncode == 0, "`quire run' does not work here")
@@ -369,10 +369,13 @@ class Live(Screen):
 class Leaving(Screen):
     """The terminal is as it was, whatever ends it."""
 
+    n_states = 0 # each has a mark of its own, so that none is taken for another
+
     def state(self):
-        self.terminal.run("stty -a; echo done")
-        self.terminal.wait_for(r"(?m)^done$")
-        return ([line for line in self.terminal.lines() if "stty -a" not in line],
+        Leaving.n_states += 1
+        self.terminal.run(f"stty -a; echo done {Leaving.n_states}")
+        self.terminal.wait_for(rf"(?m)^done {Leaving.n_states}$")
+        return ([line for line in self.terminal.lines() if not re.search("stty -a|^done", line)],
                 self.terminal.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag} "
                                                             "#{keypad_flag}"))
 
