@@ -444,6 +444,18 @@ class Refused(unittest.TestCase):
             terminal.run(f"TERM={name} {QUIRE} top; echo status $?")
             terminal.wait_for(rf"(?s){message}.*status 1\n")
 
+    def test_help(self):
+        text = self.call("--help").stdout
+        self.assertTrue(text.startswith("Usage: quire top [OPTION...]"))
+        with open(f"{ROOT}/man/quire-top.1", encoding="utf-8") as file:
+            manual = file.read().replace("\\-", "-")
+        for option in set(re.findall(r"(?<!\S)--[a-z][a-z-]*", text.split("\n\n")[1])):
+            self.assertIn(option, manual)
+            for shell, word in (("quire.bash", option), ("_quire", option),
+                                ("quire.fish", "-l " + option[2:])):
+                with open(f"{ROOT}/completions/{shell}", encoding="utf-8") as file:
+                    self.assertIn(word, file.read(), shell)
+
     def test_arguments(self):
         for arguments, status, message in (
                 (["x"], 125, "'x': `quire top' takes no arguments"),
