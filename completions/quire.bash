@@ -166,12 +166,13 @@ _quire_running()
 _quire_top()
 {
     case $prev in
+    --replay) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     --columns) mapfile -t COMPREPLY < <(compgen -W "memory shares runs faults" -- "$cur") ;;
     --run) mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur") ;;
     --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
     *)
         mapfile -t COMPREPLY < <(compgen -W "--delay --count --columns --sort --reverse --filter
-            --tree --all --run --root --help --usage" -- "$cur")
+            --tree --all --run --replay --root --help --usage" -- "$cur")
         ;;
     esac
 }

@@ -377,16 +377,21 @@ static bool settle_no_paging(const struct run_options *options)
 {
     const struct {
         const char *name, *text;
-    } others[] = {{"--ram", options->ram_text},           {"--max-stall", options->max_stall_text},
-                  {"--swap", options->swap_text},         {"--swap-max", options->swap_max_text},
-                  {"--codec", options->codec_text},       {"--policy", options->policy_text},
-                  {"--prefetch", options->prefetch_text}, {"--stats", options->stats_path}};
+    } others[] = {{"--ram", options->ram_text},
+                  {"--max-stall", options->max_stall_text},
+                  {"--swap", options->swap_text},
+                  {"--swap-max", options->swap_max_text},
+                  {"--codec", options->codec_text},
+                  {"--policy", options->policy_text},
+                  {"--prefetch", options->prefetch_text},
+                  {"--stats", options->stats_path},
+                  {"--no-publish", options->no_publish ? "" : NULL}};
 
     for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (others[i].text == NULL)
             continue;
-        cli_error("%s %s has no meaning with --no-paging\nleave out one of both", others[i].name,
-                  others[i].text);
+        cli_error("%s%s%s has no meaning with --no-paging\nleave out one of both", others[i].name,
+                  others[i].text[0] != '\0' ? " " : "", others[i].text);
         return false;
     }
     return true;

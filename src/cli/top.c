@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/figures.h"
 #include "cli/target.h"
+#include "observe/recording.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -23,10 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_ROOT = 256, KEY_COLUMNS, KEY_RUN };
+enum { KEY_ROOT = 256, KEY_COLUMNS, KEY_RUN, KEY_REPLAY };
 
 struct top_options {
-    const char *root; /* NULL: this machine */
+    const char *root;   /* NULL: this machine */
+    const char *replay; /* a recording; NULL: live */
     uint64_t delay_ms;
     unsigned long count; /* of samples; 0: until a key ends it */
     const char *sort, *filter;
@@ -47,6 +49,11 @@ static const struct argp_option option_list[] = {
     {"tree", 't', NULL, 0, "Children below their parents", 0},
     {"all", 'a', NULL, 0, "The kernel's threads, too", 0},
     {"run", KEY_RUN, "PID", 0, "Begin with the page of the run that PID is in", 0},
+    {"replay", KEY_REPLAY, "FILE", 0,
+     "Play what `quire log' recorded, back and forth in time: Left and Right go by samples, [ and "
+     "] "
+     "by minutes, Space pauses",
+     0},
     {"root", KEY_ROOT, "DIR", 0,
      "Watch a recorded machine: DIR/proc and DIR/sys in place of /proc and /sys", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
@@ -64,6 +71,7 @@ static const char documentation[] =
     "  quire top\n"
     "  quire top --columns shares --filter python\n"
     "  quire top --run $(pidof job)\n"
+    "  quire top --replay memory.log     what `quire log -o memory.log' recorded\n"
     "\n"
     "Exit status:\n"
     "  0    it was ended by a key, or by SIGINT, SIGTERM, SIGQUIT or SIGHUP\n"
@@ -131,6 +139,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_ROOT:
         options->root = argument;
         return 0;
+    case KEY_REPLAY:
+        options->replay = argument;
+        return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
@@ -138,16 +149,31 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         argp_error(state, "'%s': `quire top' takes no arguments; --filter %s shows some processes",
                    argument, argument);
         return 0;
+    case ARGP_KEY_END:
+        if (options->replay != NULL && options->root != NULL)
+            argp_error(state, "--replay and --root: leave out one of both");
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
+static bool open_recording(struct top *top, const char *path)
+{
+    char message[RECORDING_MESSAGE_BYTES];
+    int error = feed_open_recorded(path, &top->feed, message);
+
+    if (error < 0)
+        cli_error("cannot replay %s: %s", path, message);
+    return error == 0;
+}
+
 /* Where the samples come from. False with a message. */
 static bool open_feed(struct top *top, const struct top_options *options)
 {
+    if (options->replay != NULL)
+        return open_recording(top, options->replay);
     int error = feed_open_live(options->root, 0, &top->feed);
-
     if (error < 0) {
         cli_error("cannot read a machine in %s: %s", options->root != NULL ? options->root : "/",
                   strerror(-error));
@@ -198,12 +224,12 @@ static bool is_at_end(const struct feed *feed)
 /* Until it has to end. 0 or a negative errno of the feed. */
 static int watch(struct top *top, unsigned long count)
 {
-    uint64_t due_ns = sys_now_ns() + top->delay_ms * 1000000;
+    uint64_t last_ns = sys_now_ns();
     unsigned long n = 1;
 
     for (;;) {
         top_draw(top);
-        uint64_t now_ns = sys_now_ns();
+        uint64_t now_ns = sys_now_ns(), due_ns = last_ns + top->delay_ms * 1000000;
         uint64_t left_ms = due_ns > now_ns ? (due_ns - now_ns + 999999) / 1000000 : 0;
         int key = top->screen->wait(top->is_paused ? -1 : (int)left_ms);
         if (key == SCREEN_END)
@@ -213,8 +239,8 @@ static int watch(struct top *top, unsigned long count)
             if (top->has_to_end)
                 return 0;
         }
-        now_ns = sys_now_ns();
-        if (top->is_paused || now_ns < due_ns)
+        due_ns = last_ns + top->delay_ms * 1000000; /* the key may have changed that */
+        if (top->is_paused || sys_now_ns() < due_ns)
             continue;
         if (n++ == count)
             return 0;
@@ -222,7 +248,7 @@ static int watch(struct top *top, unsigned long count)
         if (error < 0)
             return error;
         top->is_paused = is_at_end(top->feed);
-        due_ns = sys_now_ns() + top->delay_ms * 1000000;
+        last_ns = sys_now_ns();
     }
 }
 

@@ -88,6 +88,12 @@ static const char *percent(double value, struct figure_text *text)
     return text->buffer;
 }
 
+static const char *whole(double value, struct figure_text *text)
+{
+    snprintf(text->buffer, sizeof text->buffer, isnan(value) ? "-" : "%.0f", value);
+    return text->buffer;
+}
+
 /* ---- the system's panel: a function a line ---- */
 
 static void draw_title(const struct top *top, unsigned row)
@@ -101,20 +107,22 @@ static void draw_title(const struct top *top, unsigned row)
     localtime_r(&at, &parts);
     strftime(clock, sizeof clock, top->feed->is_recorded ? "%F %T" : "%T", &parts);
     unsigned n = top_put(top, row, 0, SCREEN_BOLD, "quire top");
-    n += top_put(top, row, n, SCREEN_PLAIN, " %s  up %u d %02u:%02u  %zu processes", clock,
-                 (unsigned)(up_s / 86400), (unsigned)(up_s / 3600 % 24), (unsigned)(up_s / 60 % 60),
-                 sample->processes.n);
+    n += top_put(top, row, n, SCREEN_PLAIN, " %s", clock);
+    if (top->feed->is_recorded)
+        n += top_put(top, row, n, SCREEN_NOTE, "  sample %u of %u", (unsigned)top->feed->index + 1,
+                     (unsigned)top->feed->n_samples);
+    else
+        n += top_put(top, row, n, SCREEN_PLAIN, "  up %u d %02u:%02u", (unsigned)(up_s / 86400),
+                     (unsigned)(up_s / 3600 % 24), (unsigned)(up_s / 60 % 60));
+    if (top->is_paused)
+        n += top_put(top, row, n, SCREEN_WARN, "  paused");
+    n += top_put(top, row, n, SCREEN_PLAIN, "  %zu processes", sample->processes.n);
     if (quire_observe_known(sample->counters.running))
         n += top_put(top, row, n, SCREEN_PLAIN, ", %s run, %s wait",
                      figure_count(sample->counters.running, FIGURE),
                      figure_count(sample->counters.blocked, FIGURE));
-    if (top->feed->is_recorded)
-        n += top_put(top, row, n, SCREEN_NOTE, "  sample %u of %u", (unsigned)top->feed->index + 1,
-                     (unsigned)top->feed->n_samples);
     if (sample->is_since_boot)
-        n += top_put(top, row, n, SCREEN_DIM, "  since boot");
-    if (top->is_paused)
-        top_put(top, row, n, SCREEN_WARN, "  paused");
+        top_put(top, row, n, SCREEN_DIM, "  since boot");
 }
 
 static void draw_memory(const struct top *top, unsigned row)
@@ -157,7 +165,7 @@ static void draw_faults(const struct top *top, unsigned row)
                          rate(rates->minor_faults, FIGURE));
     n += top_put(top, row, n, rates->major_faults >= 100 ? SCREEN_WARN : SCREEN_PLAIN, "%s",
                  rate(rates->major_faults, FIGURE));
-    top_put(top, row, n, SCREEN_PLAIN, "   swap/s in %s out %s   blocks/s in %s out %s",
+    top_put(top, row, n, SCREEN_PLAIN, "  swap/s in %s out %s  blocks/s in %s out %s",
             size_rate(rates->swapped_in, FIGURE), size_rate(rates->swapped_out, FIGURE),
             size_rate(rates->read_in, FIGURE), size_rate(rates->written_out, FIGURE));
 }
@@ -170,8 +178,8 @@ static void draw_reclaim(const struct top *top, unsigned row)
             "reclaim/s scan %s direct %s refault %s compact %s  oom %s  cpu us %s sy %s wa %s",
             rate(rates->scanned, FIGURE), rate(rates->scanned_direct, FIGURE),
             rate(rates->refaults, FIGURE), rate(rates->compact_stalls, FIGURE),
-            rate(rates->oom_kills, FIGURE), percent(rates->cpu_user, FIGURE),
-            percent(rates->cpu_system, FIGURE), percent(rates->cpu_iowait, FIGURE));
+            rate(rates->oom_kills, FIGURE), whole(rates->cpu_user, FIGURE),
+            whole(rates->cpu_system, FIGURE), whole(rates->cpu_iowait, FIGURE));
 }
 
 static void draw_pressure(const struct top *top, unsigned row)
@@ -338,7 +346,7 @@ static void draw_last(const struct top *top, unsigned row)
                 top->filter_text);
     else
         top_put(top, row, 0, SCREEN_DIM, "%s%s", keys[top->page],
-                top->feed->is_recorded ? "  Left Right Time" : "");
+                top->feed->is_recorded ? "  Left Right" : "");
 }
 
 void top_draw(struct top *top)

@@ -263,14 +263,15 @@ static void draw_slabs(const struct top *top, unsigned row, unsigned n_rows)
 
 /* ---- processes ---- */
 
-static const char *name_of(const struct top *top, uint64_t pid)
+/* As the system has it; NULL: it has ended, and nobody has taken its place in the run yet. */
+static const struct quire_observe_process *find(const struct top *top, uint64_t pid)
 {
     const struct quire_observe_processes *processes = &top->sample->processes;
 
     for (size_t i = 0; i < processes->n; i++)
         if ((uint64_t)processes->list[i].pid == pid)
-            return processes->list[i].name;
-    return "(ended)";
+            return &processes->list[i];
+    return NULL;
 }
 
 static size_t count_processes(const struct top *top)
@@ -279,7 +280,8 @@ static size_t count_processes(const struct top *top)
     size_t n = 0;
 
     for (size_t i = 0; i < runs->n_processes; i++)
-        n += runs->processes[i].keeper == top->past.keeper;
+        n += runs->processes[i].keeper == top->past.keeper &&
+             find(top, runs->processes[i].pid) != NULL;
     return n;
 }
 
@@ -296,10 +298,11 @@ static void draw_processes(const struct top *top, unsigned row, unsigned n_rows)
     top->screen->put(row, 0, 1000, SCREEN_HEADING, heading);
     for (size_t i = 0; i < runs->n_processes && line < n_rows; i++) {
         const struct quire_observe_run_process *process = &runs->processes[i];
-        if (process->keeper != top->past.keeper)
+        const struct quire_observe_process *known = find(top, process->pid);
+        if (process->keeper != top->past.keeper || known == NULL)
             continue;
         top_put(top, row + line++, 0, SCREEN_PLAIN, "%8u %-16.16s %8s %8s %8s %8s %10s",
-                (unsigned)process->pid, name_of(top, process->pid), size(process->resident, FIGURE),
+                (unsigned)process->pid, known->name, size(process->resident, FIGURE),
                 size(process->staged, FIGURE), size(process->compressed, FIGURE),
                 size(process->file, FIGURE), figure_count(process->faults, FIGURE));
     }

@@ -309,6 +309,104 @@ PID  RSS  PSS  USS SWAP MINFL OOM NAME
             self.assertIn(text, text_of_zones)
 
 
+@unittest.skipUnless(call("doctor").returncode == 0, "`quire run' does not work here")
+class Published(unittest.TestCase):
+    """The file in which a run shows its figures."""
+
+    def setUp(self):
+        self.home = tempfile.TemporaryDirectory()
+        self.addCleanup(self.home.cleanup)
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": self.home.name}
+        self.directory = os.path.join(self.home.name, "quire")
+
+    def start(self, *options):
+        """The launcher of a run that has begun and goes on until its input is closed."""
+        run = subprocess.Popen([QUIRE, "run", "--ram", "32M", "--swap", "none", "-q", *options,
+                                "--", "sh", "-c", "echo begun; read x"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, env=self.environment)
+        for end in (run.wait, run.kill, run.stdin.close, run.stdout.close):
+            self.addCleanup(end)
+        self.assertEqual(run.stdout.readline(), b"begun\n")
+        return run
+
+    def files(self):
+        return os.listdir(self.directory) if os.path.isdir(self.directory) else []
+
+    def rows(self):
+        return [row["command"] for row in
+                figures("ps", "--runs", env=self.environment)["processes"]]
+
+    def publication(self, *options):
+        path = os.path.join(self.home.name, "stats.json")
+        subprocess.run([QUIRE, "run", "--ram", "32M", "--swap", "none", "-q", "--stats", path,
+                        *options, "--", "true"], check=True, env=self.environment)
+        return json.loads(read(path))["publication"]
+
+    def test_while_it_runs(self):
+        run = self.start()
+        name, = self.files()
+        self.assertRegex(name, r"^run-\d+$")
+        self.assertEqual(os.stat(os.path.join(self.directory, name)).st_mode & 0o777, 0o600)
+        self.assertEqual(os.stat(self.directory).st_mode & 0o777, 0o700)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not any("read x" in row for row in self.rows()) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertTrue(any("read x" in row for row in self.rows()))
+        run.stdin.close()
+        run.wait(PATIENCE_SECONDS)
+        self.assertFalse(os.path.exists(self.directory)) # the last takes it along
+
+    def test_what_a_kill_of_all_leaves_goes_with_the_next_look(self):
+        run = self.start()
+        name, = self.files()
+        with open(f"/proc/{run.pid}/task/{run.pid}/children", encoding="utf-8") as file:
+            for pid in (run.pid, *map(int, file.read().split())): # the launcher first
+                os.kill(pid, 9)
+        run.wait(PATIENCE_SECONDS)
+        keeper = int(name.removeprefix("run-"))
+        while os.path.exists(f"/proc/{keeper}") and \
+                read(f"/proc/{keeper}/stat").rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        self.assertEqual(self.files(), [name])
+        self.rows()
+        self.assertEqual(self.files(), [])
+
+    def test_not_wanted(self):
+        self.start("--no-publish")
+        self.assertEqual(self.files(), [])
+        self.assertEqual(self.publication("--no-publish"),
+                         {"is_published": False, "file": None, "problem": None})
+
+    def test_not_possible(self):
+        self.assertEqual(self.publication()["is_published"], True)
+        with open(self.directory, "w", encoding="utf-8"): # in its place
+            pass
+        shared = self.publication()
+        self.assertEqual(shared["file"].rpartition("/")[0], f"/dev/shm/quire-{os.geteuid()}")
+        doctor, = [check for check in json.loads(call("doctor", "--json", env=self.environment)
+                                                 .stdout)["checks"]
+                   if check["name"] == "publishing"]
+        self.assertEqual(doctor["status"], "ok")
+        self.assertIn("/dev/shm/quire-", doctor["found"])
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"), "for root, by unshare")
+    def test_nowhere(self):
+        path = os.path.join(self.home.name, "stats.json")
+        with open(self.directory, "w", encoding="utf-8"):
+            pass
+        script = (f"mount -t tmpfs -o ro none /dev/shm && {QUIRE} run --ram 32M --swap none -q "
+                  f"--stats {path} -- true && {QUIRE} doctor --json")
+        result = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True,
+                                text=True, check=True, env=self.environment)
+        publication = json.loads(read(path))["publication"]
+        self.assertEqual((publication["is_published"], publication["file"]), (False, None))
+        self.assertIn("Read-only file system", publication["problem"])
+        doctor, = [check for check in json.loads(result.stdout)["checks"]
+                   if check["name"] == "publishing"]
+        self.assertEqual(doctor["status"], "warn")
+        self.assertIn("Read-only file system", doctor["found"])
+
+
 class Maps(unittest.TestCase):
     def test_a_recorded_process(self):
         lines = output("maps", "268", "--root", ZRAM).splitlines()

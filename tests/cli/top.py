@@ -30,7 +30,7 @@ def wait_until(condition, what):
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(what() if callable(what) else what)
 
 
@@ -99,11 +99,16 @@ class Terminal:
 
 
 class Screen(unittest.TestCase):
-    size = (80, 24)
+    """All tests of a class have one terminal; each ends what it has started there."""
 
-    def setUp(self):
-        self.terminal = Terminal(*self.size)
-        self.addCleanup(self.terminal.close)
+    @classmethod
+    def setUpClass(cls):
+        cls.terminal = Terminal()
+        cls.addClassCleanup(cls.terminal.close)
+
+    def end(self):
+        self.terminal.keys("C-c")
+        self.terminal.wait_for(r"(?m)^status 0$")
 
     def top(self, arguments, pattern=r"PID +USER"):
         self.terminal.run(f"{QUIRE} top {arguments}; echo status $?")
@@ -131,8 +136,8 @@ class Recorded(Screen):
     """A recorded machine, whose screens are known."""
 
     def setUp(self):
-        super().setUp()
         self.top(f"--root {ZRAM} -d {STILL}")
+        self.addCleanup(self.end)
 
     def test_at_80_by_24(self):
         lines = self.terminal.lines()
@@ -141,7 +146,7 @@ class Recorded(Screen):
         self.assertRegex(lines[0], r"^quire top \d\d:\d\d:\d\d  up \d+ d \d\d:\d\d  \d+ processes, "
                                    r"3 run, 0 wait  since boot$")
         self.assertEqual(lines[1:3], FIRST.splitlines())
-        self.assertRegex(lines[3], r"^faults/s  minor \S+ major \S+   swap/s in \S+ out \S+   "
+        self.assertRegex(lines[3], r"^faults/s  minor \S+ major \S+  swap/s in \S+ out \S+  "
                                    r"blocks/s in \S+ out \S+$")
         self.assertRegex(lines[5], r"^stalled %  memory [\d.]+  full [\d.]+  io ")
         self.assertEqual(lines[6], "runs   none of Quire")
@@ -250,12 +255,33 @@ class Recorded(Screen):
             wait_until(lambda row=row: selected() == [str(order[row])], self.terminal.screen)
 
 
+class Replayed(Screen):
+    def test_back_and_forth(self):
+        recording = os.path.join(self.terminal.directory, "recording")
+        subprocess.run([QUIRE, "log", "-o", recording, "--interval", "0.02", "-n", "4"],
+                       check=True, capture_output=True)
+        self.top(f"--replay {recording} -d {STILL}")
+        self.addCleanup(self.end)
+        self.terminal.wait_for(r"quire top \d+-\d+-\d+ \d\d:\d\d:\d\d  sample 1 of 4  \d+ proc")
+        for key, now in (("Right", "2"), (".", "3"), ("Left", "2"), ("$", "4"), ("Right", "4"),
+                         ("[", "1"), ("]", "4"), ("0", "1"), ("Left", "1")):
+            self.terminal.keys(key)
+            self.terminal.wait_for(rf"sample {now} of 4  paused")
+        self.terminal.keys("k")
+        self.terminal.wait_for("its processes can't be ended")
+        self.terminal.keys("d")
+        self.terminal.type("0.02")
+        self.terminal.keys("Enter", "Space") # it plays, to the end
+        self.terminal.wait_for(r"sample 4 of 4  paused")
+
+
 class Live(Screen):
     def test_a_process_is_ended_after_a_question(self):
         sleeper = subprocess.Popen([PYTHON, "-c", "import time; time.sleep(1000)"])
         self.addCleanup(sleeper.wait)
         self.addCleanup(sleeper.kill)
         self.top(f"-d 0.2 -f pid={sleeper.pid}", r"PID +USER")
+        self.addCleanup(self.end)
         wait_until(lambda: self.pids() == [sleeper.pid], self.terminal.screen)
         self.terminal.keys("k")
         self.terminal.wait_for(rf"end {sleeper.pid} \(python3\S*\)\?  y: SIGTERM  k: SIGKILL")
@@ -273,6 +299,7 @@ class Live(Screen):
         sleeper = subprocess.Popen([PYTHON, "-c", "import time; time.sleep(1000)"])
         self.addCleanup(sleeper.kill)
         self.top(f"-d {STILL} -f pid={sleeper.pid}", rf"(?m)^ *{sleeper.pid} ")
+        self.addCleanup(self.end)
         self.terminal.keys("k")
         self.terminal.wait_for("y: SIGTERM")
         sleeper.kill()
@@ -284,6 +311,7 @@ class Live(Screen):
 
     def test_samples_and_pause(self):
         self.top("-d 0.05")
+        self.addCleanup(self.end)
         self.terminal.wait_for("since boot", is_there=False)
         self.terminal.keys("Space")
         self.terminal.wait_for("  paused")
@@ -298,8 +326,8 @@ class Live(Screen):
         self.terminal.wait_for(r"seconds between samples \(30\)")
 
     def test_a_number_of_samples(self):
-        self.terminal.run(f"{QUIRE} top -d 0.02 -n 3; echo status $?")
-        self.terminal.wait_for(r"(?m)^status 0$")
+        self.terminal.run(f"{QUIRE} top -d 0.02 -n 3; echo ended $?")
+        self.terminal.wait_for(r"(?m)^ended 0$")
 
     @unittest.skipUnless(subprocess.run([QUIRE, "doctor"], capture_output=True, check=False)
                          .returncode == 0, "`quire run' does not work here")
@@ -315,6 +343,7 @@ class Live(Screen):
         self.addCleanup(run.stdout.close)
         self.assertEqual(run.stdout.readline(), b"ready\n")
         self.top("-d 0.2 --columns runs", r"runs   \d+ of Quire hold")
+        self.addCleanup(self.end)
         self.terminal.type("/kept")
         self.terminal.keys("Enter", "Enter")
         self.terminal.wait_for(r"(?s)run \d+  /\S+python3.* -c .*budget +32M \[.*#resident [\d.]+M")
@@ -332,6 +361,7 @@ class Live(Screen):
 
     def test_who_is_in_no_run(self):
         self.top(f"-d {STILL} -f pid={os.getpid()}", str(os.getpid()))
+        self.addCleanup(self.end)
         self.terminal.keys("Enter")
         self.terminal.wait_for(rf"{os.getpid()} \(\S+\) is in no run of Quire")
 
@@ -339,10 +369,13 @@ class Live(Screen):
 class Leaving(Screen):
     """The terminal is as it was, whatever ends it."""
 
+    n_states = 0 # each has a mark of its own, so that none is taken for another
+
     def state(self):
-        self.terminal.run("stty -a; echo done")
-        self.terminal.wait_for(r"(?m)^done$")
-        return ([line for line in self.terminal.lines() if "stty -a" not in line],
+        Leaving.n_states += 1
+        self.terminal.run(f"stty -a; echo done {Leaving.n_states}")
+        self.terminal.wait_for(rf"(?m)^done {Leaving.n_states}$")
+        return ([line for line in self.terminal.lines() if not re.search("stty -a|^done", line)],
                 self.terminal.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag} "
                                                             "#{keypad_flag}"))
 
@@ -379,9 +412,12 @@ class Leaving(Screen):
         self.assertEqual(after[0], before[0])
 
     def test_a_terminal_that_is_gone(self):
-        self.top(f"--root {ZRAM} -d {STILL}")
-        pid = self.terminal.child()
-        self.terminal.tmux("kill-server")
+        terminal = Terminal()
+        self.addCleanup(terminal.close)
+        terminal.run(f"{QUIRE} top --root {ZRAM} -d {STILL}")
+        terminal.wait_for("PID +USER")
+        pid = terminal.child()
+        terminal.tmux("kill-server")
         wait_until(lambda: not is_alive(pid), "it outlives its terminal")
 
 
@@ -408,6 +444,18 @@ class Refused(unittest.TestCase):
             terminal.run(f"TERM={name} {QUIRE} top; echo status $?")
             terminal.wait_for(rf"(?s){message}.*status 1\n")
 
+    def test_help(self):
+        text = self.call("--help").stdout
+        self.assertTrue(text.startswith("Usage: quire top [OPTION...]"))
+        with open(f"{ROOT}/man/quire-top.1", encoding="utf-8") as file:
+            manual = file.read().replace("\\-", "-")
+        for option in set(re.findall(r"(?<!\S)--[a-z][a-z-]*", text.split("\n\n")[1])):
+            self.assertIn(option, manual)
+            for shell, word in (("quire.bash", option), ("_quire", option),
+                                ("quire.fish", "-l " + option[2:])):
+                with open(f"{ROOT}/completions/{shell}", encoding="utf-8") as file:
+                    self.assertIn(word, file.read(), shell)
+
     def test_arguments(self):
         for arguments, status, message in (
                 (["x"], 125, "'x': `quire top' takes no arguments"),
@@ -417,6 +465,9 @@ class Refused(unittest.TestCase):
                 (["--sort", "x"], 125, "--sort x: the columns `memory' have none of that name"),
                 (["--run", "x"], 125, "--run x: that is no process id"),
                 (["--run", "1"], 1, "process 1 is in no run of Quire that publishes its figures"),
+                (["--replay", "/nonexistent"], 1, "cannot replay /nonexistent: "),
+                (["--replay", os.path.join(ROOT, "LICENSE")], 1, "cannot replay "),
+                (["--replay", "x", "--root", "y"], 125, "--replay and --root: leave out one"),
                 (["--root", "/nonexistent"], 1, "cannot read a machine in /nonexistent"),
         ):
             result = self.call(*arguments)
