@@ -133,7 +133,7 @@ bool http_server_is_loopback(const char *address)
 
 static void note_address(struct http_server *server)
 {
-    struct sockaddr_storage own;
+    struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
     socklen_t n = sizeof own;
     char host[64] = "?", port[8] = "?";
 

@@ -116,12 +116,12 @@ static void put_number(struct record_bytes *bytes, uint64_t value)
 
 static uint64_t zigzag(uint64_t difference)
 {
-    return difference << 1 ^ (uint64_t)((int64_t)difference >> 63);
+    return difference << 1 ^ (0 - (difference >> 63));
 }
 
 static uint64_t unzigzag(uint64_t value)
 {
-    return value >> 1 ^ (uint64_t) - (int64_t)(value & 1);
+    return value >> 1 ^ (0 - (value & 1));
 }
 
 /* Pairs: how many words are as before, and how the next one differs; the last pair may lack that.
