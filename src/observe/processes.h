@@ -9,14 +9,14 @@
 
 struct tracked { /* one process, from sample to sample */
     int pid;
-    int stat_fd; /* of /proc/PID/stat, -1: not kept */
-    bool was_read; /* in this sample; false: taken over from the one before */
+    int stat_fd;       /* of /proc/PID/stat, -1: not kept */
+    bool was_read;     /* in this sample; false: taken over from the one before */
     uint64_t start_ms; /* tells a reused pid */
     uint64_t minor_faults, major_faults, cpu_ms, at_ns;
     struct quire_observe_process *last; /* with QUIRE_OBSERVE_LAZY: what was read of it, or NULL */
     unsigned n_still, last_parts;       /* samples in a row in which it did nothing */
-    char *command; /* or NULL */
-    char name[64]; /* that the command was read under */
+    char *command;                      /* or NULL */
+    char name[64];                      /* that the command was read under */
 };
 
 void processes_free(struct process_table *table);
