@@ -155,7 +155,7 @@ static int decode_next(struct recorded *recorded)
 {
     const struct record_frame_header *frame = &recorded->frames[recorded->frame].header;
     struct record_flat *before = &recorded->flats[recorded->current];
-    struct record_sample_header header;
+    struct record_sample_header header = {0};
     int error = inflate(recorded, &header, sizeof header);
 
     if (error < 0)
