@@ -103,12 +103,22 @@ bool tune_swap_is_in_memory(const struct tune_view *view)
     return settings->n_swaps == settings->n_swaps_ram || settings->zswap_enabled == 1;
 }
 
+/* The root, rounded down, by Newton's method: a library for C programs need not ask for libm. */
+static uint64_t square_root(uint64_t value)
+{
+    uint64_t root = value;
+
+    for (uint64_t next = value / 2 + 1; next < root; next = (root + value / root) / 2)
+        root = next;
+    return root;
+}
+
 /* 4 * sqrt(KiB), from 128 to 262144: init_per_zone_wmark_min() of Linux's mm/page_alloc.c. */
 uint64_t tune_default_min_free_kib(uint64_t total_bytes)
 {
-    double kib = 4 * sqrt((double)total_bytes / 1024);
+    uint64_t kib = square_root(total_bytes / 1024 * 16);
 
-    return kib < 128 ? 128 : kib > 262144 ? 262144 : (uint64_t)kib;
+    return kib < 128 ? 128 : kib > 262144 ? 262144 : kib;
 }
 
 const char *tune_size(double bytes, struct tune_text *text)

@@ -45,8 +45,8 @@ double tune_rate(const struct tune_view *view, uint64_t before, uint64_t after);
 double tune_percent(double part, double whole);
 /* The larger of what the some line and the full line say, in per cent of the time; NaN: no PSI. */
 double tune_memory_stall(const struct tune_view *view);
-/* The machine has little left. Where it has not, what is reclaimed is so for a control group's limit,
- * and the rules about limits speak. */
+/* The machine has little left. Where it has not, what is reclaimed is so for a control group's
+ * limit, and the rules about limits speak. */
 bool tune_is_short(const struct tune_view *view);
 /* All swap areas are compressed RAM: zram, or zswap before a device. */
 bool tune_swap_is_in_memory(const struct tune_view *view);

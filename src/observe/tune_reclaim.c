@@ -96,7 +96,7 @@ bool tune_watermark_scale(const struct tune_view *view, struct quire_tune_findin
     double taken = isnan(view->rates.reclaimed_direct)
                        ? 0
                        : view->rates.reclaimed_direct * SYS_PAGE_SIZE;
-    double wanted = ceil((gap + taken) / total * 1e4);
+    double wanted = (double)(uint64_t)((gap + taken) / total * 1e4) + 1; /* rounded up */
     wanted = wanted < 2 * (double)now ? 2 * (double)now : wanted;
     wanted = wanted < 50 ? 50 : wanted > MOST_SCALE ? MOST_SCALE : wanted;
     finding->severity = view->rates.direct_stalls >= MANY_STALLS ? QUIRE_TUNE_URGENT
