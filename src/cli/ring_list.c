@@ -157,15 +157,17 @@ static int list(DIR *directory, bool as_json)
     unsigned n = 0;
 
     while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        if (entry->d_name[0] == '.' || !look_at(entry->d_name, &stats))
+        const char *name = entry->d_name + strlen(QUIRE_SHARE_PREFIX);
+        if (strncmp(entry->d_name, QUIRE_SHARE_PREFIX, strlen(QUIRE_SHARE_PREFIX)) != 0 ||
+            !look_at(name, &stats))
             continue;
         if (as_json) {
-            json_array_append_new(all, stats_json(entry->d_name, &stats));
+            json_array_append_new(all, stats_json(name, &stats));
             continue;
         }
         if (n++ == 0)
             puts("name                      frames frame bytes      waiting producers consumers");
-        printf("%-20s %12llu %11u %12llu %9u %9u\n", entry->d_name,
+        printf("%-20s %12llu %11u %12llu %9u %9u\n", name,
                (unsigned long long)stats.config.n_frames, stats.config.frame_bytes,
                (unsigned long long)n_waiting(&stats), stats.n_producers, stats.n_consumers);
     }

@@ -31,6 +31,14 @@ bool name_is_valid(const char *name)
     return n > 0 && n <= QUIRE_SHARE_MAX_NAME_BYTES && name[n] == '\0' && name[0] != '.';
 }
 
+struct name_file name_file(const char *name)
+{
+    struct name_file file;
+
+    snprintf(file.text, sizeof file.text, QUIRE_SHARE_PREFIX "%s", name);
+    return file;
+}
+
 static int path_of_directory(char *path, size_t n_bytes)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -83,7 +91,8 @@ int name_find(const char *name, enum name_use use, struct sockaddr_un *address)
         return directory;
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;
-    const int n = snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", path, name);
+    const int n = snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", path,
+                           name_file(name).text);
     int error = n < 0 || (size_t)n >= sizeof address->sun_path ? -ENAMETOOLONG : 0;
     if (error == 0 && use != NAME_TO_OPEN && flock(directory, LOCK_EX) != 0)
         error = -errno;
@@ -113,7 +122,7 @@ bool name_is_taken(int directory, const char *name, const struct sockaddr_un *ad
     if (fd >= 0)
         close(fd);
     else if (fd == -ECONNREFUSED)
-        unlinkat(directory, name, 0);
+        unlinkat(directory, name_file(name).text, 0);
     return fd != -ECONNREFUSED && fd != -ENOENT;
 }
 

@@ -29,6 +29,12 @@ struct name_message {
 
 bool name_is_valid(const char *name);
 
+/* What its socket is called: other things of quire's may lie in the directory, too. */
+struct name_file {
+    char text[sizeof QUIRE_SHARE_PREFIX + QUIRE_SHARE_MAX_NAME_BYTES];
+};
+struct name_file name_file(const char *name);
+
 enum name_use { NAME_TO_OPEN, NAME_TO_REMOVE, NAME_TO_TAKE };
 
 /* The directory (locked against other publishers, but to open), and the name's address in it. */

@@ -82,7 +82,7 @@ static int take_name(struct quire_share_publication *publication, const char *na
     if (directory < 0)
         return directory;
     memcpy(publication->directory_path, address.sun_path,
-           strlen(address.sun_path) - strlen(name) - 1);
+           strlen(address.sun_path) - strlen(name_file(name).text) - 1);
     int error = name_is_taken(directory, name, &address) ? -EEXIST : 0;
     if (error == 0)
         error = publication->listener = listen_at(&address, publication->mode);
@@ -300,7 +300,7 @@ void quire_share_unpublish(struct quire_share_publication *publication)
 {
     if (!publication->published)
         return;
-    unlinkat(publication->directory, publication->name, 0);
+    unlinkat(publication->directory, name_file(publication->name).text, 0);
     rmdir(publication->directory_path); /* fails as long as there are others */
     close(publication->listener);       /* leaves the epoll set by that */
     publication->listener = -1;

@@ -200,7 +200,16 @@ class Names(RingTest):
         self.create("open", "--mode", "666")
         modes = {name: stat.S_IMODE(os.stat(os.path.join(self.names, name)).st_mode)
                  for name in os.listdir(self.names)}
-        self.assertEqual(modes, {"private": 0o600, "open": 0o666})
+        self.assertEqual(modes, {"share-private": 0o600, "share-open": 0o666})
+
+    def test_others_files(self):
+        self.create("r")
+        path = os.path.join(self.names, "run-1")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("what a run publishes")
+        self.assertNotIn("run-1", self.ring("ls").stdout)
+        self.assertTrue(os.path.exists(path))
+        os.remove(path)
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can become somebody else")
     def test_others(self):
