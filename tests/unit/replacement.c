@@ -222,6 +222,27 @@ static void what_came_in_last_stays(void **state)
     }
 }
 
+/* Pages that can't go (they don't compress, are locked) must not crowd out the search for others.
+ */
+static void what_could_not_go_is_asked_last(void **state)
+{
+    const uint32_t n_held = 10000;
+    uint32_t page;
+    policy_place place;
+    for (int kind = 0; kind < POLICY_N_KINDS; kind++) {
+        begin((enum policy_kind)kind, n_held);
+        for (uint32_t i = 0; i < 4 * n_held; i++)
+            refer(i % (2 * n_held));
+        for (uint32_t i = 0; i < n_held / 32; i++) {
+            assert_true(policy_next(&policy, &page, &place));
+            assert_true(pages[page].is_held); /* it has not been named yet */
+            pages[page].is_held = false;
+            policy_insert(&policy, page, POLICY_AGAIN);
+        }
+        end();
+    }
+}
+
 static void every_policy_has_a_name(void **state)
 {
     for (int kind = 0; kind < POLICY_N_KINDS; kind++)
@@ -240,6 +261,7 @@ int main(void)
         cmocka_unit_test(adaptive_keeps_a_part_of_a_loop),
         cmocka_unit_test(adaptive_changes_its_mind),
         cmocka_unit_test(what_came_in_last_stays),
+        cmocka_unit_test(what_could_not_go_is_asked_last),
         cmocka_unit_test(every_policy_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
