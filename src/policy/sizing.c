@@ -41,7 +41,7 @@ void sizing_init(struct sizing *sizing, uint64_t least_bytes, uint32_t target_pp
     *sizing = (struct sizing){.least_bytes = least_bytes,
                               .target_ppm = target_ppm,
                               .last = *first,
-                              .step = SIZING_MOST_STEP};
+                              .step = SIZING_LEAST_STEP};
     begin_interval(sizing, first);
 }
 
@@ -113,7 +113,7 @@ static uint64_t lower(struct sizing *sizing, const struct sizing_sample *sample)
     uint64_t base = sample->held_bytes + room_for(sample->held_bytes) / 2;
     if (base > sample->budget_bytes)
         base = sample->budget_bytes;
-    if (sizing->taken_bytes > 0 && sizing->stall_ns < allowed_ns(sizing, sizing->busy_ns) / 4)
+    if (sizing->taken_bytes > 0) /* it did not cost more than is allowed, or it was given back */
         be_bolder(sizing);
     uint64_t by = (base >> SIZING_STEP_SHIFT) * sizing->step;
     uint64_t budget = clamp(sizing, sample, base > by ? base - by : 0);
