@@ -66,6 +66,7 @@ struct sizing {
     uint64_t began_held_bytes;  /* what was held then */
     uint64_t taken_bytes;       /* by the last step down, if it has not been given back */
     uint64_t raised_ns;         /* when the budget was raised last */
+    uint32_t n_raised;          /* how often since it was lowered; a few */
     uint64_t over_ns,
         least_held_bytes; /* since when more is held than the budget; the least since */
     uint32_t step;        /* in 1/256 */

@@ -296,6 +296,58 @@ static void what_is_cold_is_given_up_within_seconds(void **state)
     assert_in_range(plant.sample.held_bytes, 90 * MIB, 110 * MIB);
 }
 
+/* Before it is paged all that a program has allocated counts as held; then only what it touched. */
+static void one_that_is_being_filled_is_left_alone(void **state)
+{
+    struct sizing sizing;
+    struct sizing_sample sample = {
+        .held_bytes = 300 * MIB, .budget_bytes = MOST, .most_bytes = MOST};
+    sizing_init(&sizing, LEAST, TARGET_PPM, &sample);
+    while (sample.budget_bytes > 310 * MIB) {
+        sample.now_ns += SIZING_TICK_NS;
+        sample.budget_bytes = sizing_update(&sizing, &sample);
+    }
+    for (sample.held_bytes = 20 * MIB; sample.held_bytes < 280 * MIB;
+         sample.held_bytes += 6 * MIB) {
+        sample.now_ns += SIZING_TICK_NS;
+        sample.budget_bytes = sizing_update(&sizing, &sample);
+        assert_true(sample.budget_bytes >= 290 * MIB);
+    }
+}
+
+/* A budget of far more than is held is lowered by halves: it might still be wanted. */
+static void room_that_is_left_is_taken_bit_by_bit(void **state)
+{
+    struct sizing sizing;
+    struct sizing_sample sample = {
+        .held_bytes = 20 * MIB, .budget_bytes = MOST, .most_bytes = MOST};
+    sizing_init(&sizing, LEAST, TARGET_PPM, &sample);
+    for (int i = 0; i < 100; i++) {
+        uint64_t before = sample.budget_bytes;
+        sample.now_ns += SIZING_TICK_NS;
+        sample.budget_bytes = sizing_update(&sizing, &sample);
+        assert_true(sample.budget_bytes >= before / 2);
+    }
+    assert_true(sample.budget_bytes < 24 * MIB);
+}
+
+/* Each raise that does not suffice is followed by a larger one. */
+static void raises_in_a_row_grow(void **state)
+{
+    struct sizing sizing;
+    struct sizing_sample sample = {
+        .held_bytes = 16 * MIB, .budget_bytes = 16 * MIB, .most_bytes = MOST};
+    sizing_init(&sizing, LEAST, TARGET_PPM, &sample);
+    for (int i = 0; i < 25;
+         i++) { /* 2.5 s in which it waits 10 % of its time, and takes all it gets */
+        sample.now_ns += SIZING_TICK_NS;
+        sample.stall_ns += SIZING_TICK_NS / 10;
+        sample.budget_bytes = sizing_update(&sizing, &sample);
+        sample.held_bytes = sample.budget_bytes;
+    }
+    assert_true(sample.budget_bytes > 64 * MIB);
+}
+
 static void stall_is_a_share_of_wall_time_or_of_the_threads_time(void **state)
 {
     struct sizing_sample from = {.now_ns = 0}, to = {.now_ns = SECOND, .stall_ns = SECOND / 10};
@@ -322,6 +374,9 @@ int main(void)
         cmocka_unit_test(what_is_skipped_does_not_count),
         cmocka_unit_test(the_first_steps_do_not_cost_much_more_than_is_allowed),
         cmocka_unit_test(what_is_cold_is_given_up_within_seconds),
+        cmocka_unit_test(one_that_is_being_filled_is_left_alone),
+        cmocka_unit_test(room_that_is_left_is_taken_bit_by_bit),
+        cmocka_unit_test(raises_in_a_row_grow),
         cmocka_unit_test(stall_is_a_share_of_wall_time_or_of_the_threads_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
