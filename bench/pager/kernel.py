@@ -6,6 +6,7 @@ Everything that is set up is taken down again by close(), also after a signal: s
 device or swap file, zswap's settings, cgroups and the changed vm.page-cluster. Helpers run in
 sessions of their own, so that a ^C at the terminal ends the benchmark and not its cleaning up.
 """
+import contextlib
 import os
 import pathlib
 import signal
@@ -101,11 +102,15 @@ class Cgroup:
             **options)
 
     def close(self):
-        for pid in (self.path / "cgroup.procs").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
-        for _ in range(100):
+        """Ends what is left in it. A program that is stuck at the limit goes on to its end first."""
+        for _ in range(200):
             try:
+                for pid in (self.path / "cgroup.procs").read_text().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
                 self.path.rmdir()
+                return
+            except FileNotFoundError:
                 return
             except OSError:
                 time.sleep(0.05)
@@ -114,7 +119,7 @@ class Cgroup:
 class Zram:
     """A compressed swap device of our own, beside whatever there is."""
 
-    name = "zram"
+    name, codec = "zram", "lz4"
 
     def __init__(self, n_bytes):
         self.number = None
@@ -162,7 +167,7 @@ class Zram:
 class Zswap:
     """A swap file of our own, before which zswap compresses to RAM (lz4 where the kernel has it)."""
 
-    name = "zswap"
+    name, codec = "zswap", "?"
 
     def __init__(self, n_bytes, directory):
         self.path = pathlib.Path(directory) / "swap"
@@ -179,6 +184,7 @@ class Zswap:
             self.swapping = True
             command("swapon", "-p", "32000", self.path)
             self.set("compressor", "lz4", may_fail=True)
+            self.codec = (ZSWAP / "compressor").read_text().strip()
             self.set("max_pool_percent", "50")
             self.set("enabled", "Y")
         except (OSError, subprocess.CalledProcessError) as error:
@@ -278,8 +284,9 @@ class Kernel:
         return figure, limit_bytes + (0 if is_charged else self.swap.peak_bytes())
 
     def close(self):
-        for part in (self.cgroup, self.swap):  # the group first: its programs hold the swap
-            if part:
-                part.close()
-        self.cgroup = self.swap = None
-        PAGE_CLUSTER.write_text(self.page_cluster)
+        with contextlib.ExitStack() as stack:  # whatever fails, the rest is done; last in, first out
+            stack.callback(PAGE_CLUSTER.write_text, self.page_cluster)
+            for part in (self.swap, self.cgroup):  # the group's programs hold the swap
+                if part:
+                    stack.callback(part.close)
+            self.cgroup = self.swap = None

@@ -221,8 +221,9 @@ class Bench:
         print(f"{line}  (plain {result['plain']:.0f})", flush=True)
 
     def report(self):
-        swap = self.kernel.swap.name if self.kernel else None
-        return {"format": "quire-bench-pager", "format_version": 1, "kernel_side": swap,
+        swap = self.kernel.swap if self.kernel else None
+        return {"format": "quire-bench-pager", "format_version": 1,
+                "kernel_side": swap and swap.name, "codec": swap and swap.codec,
                 "machine": {"kernel": platform.release(), "processors": os.cpu_count()},
                 "mib": self.options.mib, "rounds": self.options.rounds, "lines": self.results}
 
@@ -273,10 +274,11 @@ def write(bench, options):
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(bench.report(), indent=1) + "\n")
     if options.svg:
-        swap = bench.kernel.swap.name if bench.kernel else "none"
+        swap = bench.kernel.swap if bench.kernel else None
+        with_what = f"with {swap.name} ({swap.codec})" if swap else "not compared"
         drawn = picture.draw(bench.results, "Quire's time over the kernel's, same program, same RAM",
-                             f"kernel {platform.release()} with {swap} (lz4), "
-                             f"{os.cpu_count()} processors, medians of {options.rounds} runs")
+                             f"kernel {platform.release()} {with_what}, "
+                             f"{os.cpu_count()} processors, median of {options.rounds}")
         pathlib.Path(options.svg).write_text(drawn)
 
 
@@ -295,7 +297,7 @@ def main():
         for line in bench.lines():
             if not options.only or any(text in line.name for text in options.only):
                 bench.compare(line)
-        write(bench, options)
+                write(bench, options)  # what there is so far
     finally:
         if bench.kernel and bench.kernel.n_relieved:
             print(f"(the kernel would have killed its programs {bench.kernel.n_relieved} times, "
