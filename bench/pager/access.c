@@ -145,9 +145,11 @@ static void *access_pages(void *argument)
 static size_t run(size_t n_operations, size_t n_threads)
 {
     static struct work work[MAX_THREADS];
+    static uint64_t n_runs; /* no two read the same pages in the same order */
     size_t n_wrong = 0;
+    n_runs++;
     for (size_t i = 0; i < n_threads; i++) {
-        work[i].seed = mix(i) % n_pages + i * n_pages / n_threads;
+        work[i].seed = (n_runs << 32) + mix(i) % n_pages + i * n_pages / n_threads;
         work[i].n_operations = n_operations / n_threads;
         work[i].n_wrong = 0;
         if (pthread_create(&work[i].thread, NULL, access_pages, &work[i]) != 0)

@@ -294,8 +294,10 @@ void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault);
 bool fault_serve_forker(const struct fault *fault);
 /* Service thread: brings pages [page, page + n) in, as far as there is room. */
 void fault_fetch(uint32_t page, uint32_t n_pages);
-/* The same in large windows, for pages that were evicted one after the other. False: no room. */
-bool fault_fetch_evicted(uint32_t page, uint32_t n_pages);
+
+/* fetch.c; service thread. The same in large windows, for pages that were evicted one after the
+ * other. False: no room. */
+bool fetch_evicted(uint32_t page, uint32_t n_pages);
 
 /* handlers.c */
 int handlers_start(void);

@@ -176,7 +176,7 @@ static void fetch_portion(void)
         struct evicted_run *last = &evicted->runs[evicted->n_runs - 1];
         uint32_t most = last->n_pages < MOST_FETCHED ? last->n_pages : MOST_FETCHED;
         last->n_pages -= most;
-        has_room = fault_fetch_evicted(last->page + last->n_pages, most);
+        has_room = fetch_evicted(last->page + last->n_pages, most);
         evicted->n_runs -= last->n_pages == 0;
         n += most;
     }

@@ -68,12 +68,37 @@ static uint32_t n_staged(void)
     return pager.staging.n_pages - pager.staging.n_done;
 }
 
+/*
+ * Staging is what went last, of all that leave. Where most are clean, and go without passing
+ * through it, what is there would grow old without any use: of the last `most` evictions, those in
+ * staging are as many as the average says. In 1/256 pages; of who has the pass.
+ */
+static uint32_t worth_staging;
+
+static void note_evictions(uint32_t n, uint32_t n_staged, uint32_t most)
+{
+    uint32_t worn = (uint32_t)((uint64_t)worth_staging * n / (most > 0 ? most : 1));
+    worth_staging = (worn < worth_staging ? worth_staging - worn : 0) + (n_staged << 8);
+    if (worth_staging >> 8 > most)
+        worth_staging = most << 8;
+}
+
+/* Evicts the oldest. How many went. */
+static uint32_t evict_some(const struct eviction *eviction, const struct watermarks *marks,
+                           bool *tried)
+{
+    const uint64_t head = pager.staging.head;
+    uint32_t n = evict_oldest(eviction, tried);
+    note_evictions(n, (uint32_t)(pager.staging.head - head), marks->staging);
+    return n;
+}
+
 /* Packs while more is staged than should be, as many pages as were evicted at most. */
-static uint32_t pack_surplus(uint32_t n_evicted, const struct watermarks *marks, int64_t limit)
+static uint32_t pack_surplus(uint32_t n_evicted, int64_t limit)
 {
     uint32_t n_slots = 0, n;
     do {
-        if (n_evicted > 0 && n_staged() <= marks->staging)
+        if (n_evicted > 0 && n_staged() <= worth_staging >> 8)
             break;
         n = pack_oldest((size_t)limit << SYS_PAGE_SHIFT);
         n_slots += n;
@@ -103,10 +128,10 @@ bool reclaim_pass(int64_t wanted)
         const struct eviction eviction = {EVICT_BATCH, MOST_RUNS, true,
                                           (size_t)limit << SYS_PAGE_SHIFT, NULL};
         if (n_staged() < marks.staging + EVICT_BATCH) /* more would not make room */
-            n_evicted = evict_oldest(&eviction, &tried);
+            n_evicted = evict_some(&eviction, &marks, &tried);
         if (pager.pool_charged > limit - EVICT_BATCH)
             progress |= writeback_down_to(limit - EVICT_BATCH * 2);
-        uint32_t n_slots = pack_surplus(n_evicted, &marks, limit);
+        uint32_t n_slots = pack_surplus(n_evicted, limit);
         progress |= pack_release(false) > 0;
         if (budget_room() >= goal)
             return true;
@@ -145,8 +170,8 @@ void reclaim_step(void)
                                           (size_t)limit << SYS_PAGE_SHIFT, NULL};
         uint32_t n_evicted = 0;
         if (n_staged() < marks.staging + STEP_PAGES)
-            n_evicted = evict_oldest(&eviction, &tried);
-        pack_surplus(n_evicted, &marks, limit);
+            n_evicted = evict_some(&eviction, &marks, &tried);
+        pack_surplus(n_evicted, limit);
     }
     pack_release(budget_room() < STEP_PAGES);
     if (budget_room() > room)

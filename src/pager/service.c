@@ -135,13 +135,14 @@ static void answer_call(void)
 /* What others ask for, they get on top of what this process needs for itself. */
 static void answer_request(void)
 {
-    uint32_t wanted = atomic_exchange(&pager.self->request, 0);
+    int64_t wanted = atomic_exchange(&pager.self->request, 0), held = control_held(pager.control);
     if (wanted == 0)
         return;
     if (!is_armed() && arm_now() < 0)
         return;
     budget_count_pagers();
-    if (reclaim_pass(wanted))
+    wanted -= held - control_held(pager.control); /* memory that was never touched counts no more */
+    if (wanted <= 0 || reclaim_pass(wanted))
         budget_announce_room();
     atomic_fetch_add(&pager.self->n_answered, 1);
 }

@@ -15,8 +15,9 @@
  *
  *   | ... | g | b | ......... | b | g | ........ |     pairs of 16 pages, one in 32
  *
- * With less than DUEL_LEAST pages a sample says too little, and it is gclock alone. What is in a
- * sample's queue then goes first.
+ * With less than duel.least pages a sample says too little, and it is gclock alone. What is in a
+ * sample's queue then goes first. A victim that can't go leaves its sample, whose pages would else
+ * be tried again and again: a sample has the first turn whenever it has more than its part.
  * Source: M. Qureshi et al., "Adaptive Insertion Policies for High Performance Caching", ISCA 2007.
  */
 #include "policy/rules.h"
@@ -26,10 +27,7 @@
 enum { QUEUE, ENTRANCE, G_QUEUE, B_QUEUE, B_ENTRANCE, N_QUEUES };
 enum { BY_GCLOCK, BIMODAL, UNDECIDED };
 
-#define PAIR_SHIFT 5   /* pages */
-#define PAIRS 32u      /* one in so many is a sample */
-#define DUEL_SHARE 64u /* of what is held, for each */
-#define DUEL_LEAST 8192u
+#define PAIR_SHIFT 5  /* pages */
 #define BLOCK_SHIFT 4 /* pages that enter together: what is read ahead stays together */
 #define LUCKY_SHARE 32u
 #define ENTRANCE_SHARE                                                        \
@@ -49,13 +47,19 @@ static uint32_t hash(uint32_t x)
     return (x * 2654435761u) >> 8;
 }
 
-/* Whose the page is, or UNDECIDED: whoever wins. */
-static unsigned side_of(uint32_t page)
+static bool duels(const struct policy *policy)
 {
+    return policy->n_held >= policy->duel.least;
+}
+
+/* Whose the page is, or UNDECIDED: whoever wins. */
+static unsigned side_of(const struct policy *policy, uint32_t page)
+{
+    const uint32_t one_in = policy->duel.pairs;
     const uint32_t pair = hash((page >> PAIR_SHIFT) + 1);
-    if (pair % PAIRS != 0)
+    if (pair % one_in != 0)
         return UNDECIDED;
-    return (pair / PAIRS + (page >> (PAIR_SHIFT - 1))) % 2 ? BIMODAL : BY_GCLOCK;
+    return (pair / one_in + (page >> (PAIR_SHIFT - 1))) % 2 ? BIMODAL : BY_GCLOCK;
 }
 
 static uint32_t draw(struct policy *policy)
@@ -116,11 +120,11 @@ static void enter(struct policy *policy, unsigned queue, unsigned entrance, uint
 static void insert(struct policy *policy, uint32_t page, enum policy_arrival arrival)
 {
     static const unsigned queues[] = {G_QUEUE, B_QUEUE, QUEUE};
-    unsigned side = policy->n_held < DUEL_LEAST ? UNDECIDED : side_of(page), queue = queues[side];
-    if (side != UNDECIDED && arrival != POLICY_FIRST && arrival != POLICY_AGAIN)
+    unsigned side = duels(policy) && arrival != POLICY_AGAIN ? side_of(policy, page) : UNDECIDED,
+             queue = queues[side];
+    if (side != UNDECIDED && arrival != POLICY_FIRST)
         note_miss(policy, side);
-    bool bimodal = policy->n_held >= DUEL_LEAST &&
-                   (side == UNDECIDED ? policy->duel.winner : side) == BIMODAL;
+    bool bimodal = duels(policy) && (side == UNDECIDED ? policy->duel.winner : side) == BIMODAL;
     if (!bimodal || arrival == POLICY_AGAIN || is_lucky(policy, page))
         gclock_push(policy, queue, page, arrival);
     else
@@ -140,7 +144,7 @@ static bool take(struct policy *policy, unsigned queue, unsigned entrance, uint3
 static bool next(struct policy *policy, uint32_t *page, policy_place *place)
 {
     const struct fifo *queues = policy->queue;
-    uint64_t part = policy->n_held < DUEL_LEAST ? 0 : policy->n_held / DUEL_SHARE,
+    uint64_t part = duels(policy) ? policy->n_held / (2 * policy->duel.pairs) : 0,
              n_g = queues[G_QUEUE].n_live, n_b = queues[B_QUEUE].n_live + queues[B_ENTRANCE].n_live;
     if (n_g > part)
         return gclock_pop(policy, G_QUEUE, page, place);

@@ -31,7 +31,9 @@ int policy_open(struct policy *policy, enum policy_kind kind, uint64_t most_page
         return -EINVAL;
     /* As many holes as pages, and a page of slots more: see fifo_is_stale(). */
     uint64_t capacity = (uint64_t)2 << log2_ceil((size_t)most_pages + FIFO_LEAST_OWN);
-    *policy = (struct policy){.rules = rules[kind], .owner = *owner};
+    *policy = (struct policy){.rules = rules[kind],
+                              .owner = *owner,
+                              .duel = {.least = POLICY_DUEL_LEAST, .pairs = POLICY_DUEL_PAIRS}};
     for (unsigned i = 0; i < policy->rules->n_queues; i++) {
         int error = fifo_open(&policy->queue[i], capacity);
         if (error) {

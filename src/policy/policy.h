@@ -77,6 +77,8 @@ struct policy_clock { /* of what a mark can hold: n_steps, then it starts again 
 };
 
 #define POLICY_QUEUES 5u
+#define POLICY_DUEL_PAIRS 32u
+#define POLICY_DUEL_LEAST 8192u /* pages: with less a sample says too little */
 
 struct policy {
     const struct policy_rules *rules; /* NULL: not open */
@@ -84,8 +86,10 @@ struct policy {
     struct fifo queue[POLICY_QUEUES];
     uint64_t n_held; /* pages in queues */
     struct policy_clock clock;
-    uint64_t hand; /* SIEVE: a position */
-    struct {       /* ADAPTIVE: see there */
+    uint64_t hand;      /* SIEVE: a position */
+    struct {            /* ADAPTIVE: see there */
+        uint64_t least; /* pages held, to duel; policy_open() sets it to POLICY_DUEL_LEAST */
+        uint32_t pairs; /* of pages; one in so many is a sample; and that to POLICY_DUEL_PAIRS */
         int32_t lead;
         uint32_t winner;
         uint32_t random, last_block;

@@ -8,7 +8,9 @@
 static uint32_t confirm(struct readahead *readahead, unsigned i, uint32_t page, uint32_t most)
 {
     uint32_t window = readahead->stream[i].window;
-    readahead->n_used += readahead->stream[i].n_beside;
+    if (readahead->stream[i].hits == 0)
+        readahead->stream[i].skips = page != readahead->stream[i].next;
+    readahead->n_used += readahead->stream[i].n_beside >> readahead->stream[i].skips;
     if (++readahead->stream[i].hits > READAHEAD_PATIENCE)
         window *= 2;
     if (window > most)

@@ -25,6 +25,7 @@ struct readahead {
         uint32_t window;   /* pages brought in last time */
         uint32_t hits;     /* confirmations in a row */
         uint32_t n_beside; /* of these pages, those that were not asked for */
+        bool skips;        /* every second page is used, it seems */
         uint64_t used;     /* when, on the clock below */
     } stream[READAHEAD_STREAMS];
     uint64_t clock;

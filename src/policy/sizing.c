@@ -12,7 +12,8 @@
 #define GIVE_UP_NS (3 * SIZING_TICK_NS) /* without getting below the budget */
 #define REFILL_NS (2 * SIZING_TICK_NS)  /* after a raise: what was evicted comes back */
 #define STORM_TIMES 8                   /* the target exceeded so often is not that */
-#define RAISE_SHIFT 6                   /* a 64th for each time the target is exceeded */
+#define RAISE_SHIFT 6                   /* a 64th for each time the target is exceeded, */
+#define MOST_SHIFTED 4                  /* and more where raises follow each other */
 #define MOST_TIMES 64u                  /* twice as much */
 #define MOST_SAVED 20                   /* intervals without stall that may be made up for later */
 
@@ -41,7 +42,7 @@ void sizing_init(struct sizing *sizing, uint64_t least_bytes, uint32_t target_pp
     *sizing = (struct sizing){.least_bytes = least_bytes,
                               .target_ppm = target_ppm,
                               .last = *first,
-                              .step = SIZING_MOST_STEP};
+                              .step = SIZING_LEAST_STEP};
     begin_interval(sizing, first);
 }
 
@@ -94,12 +95,17 @@ static void be_bolder(struct sizing *sizing)
     sizing->step = sizing->step * 2 < SIZING_MOST_STEP ? sizing->step * 2 : SIZING_MOST_STEP;
 }
 
-/* First what was taken last, and if that is not enough, in proportion. */
+/* First what was taken last; if that is not enough, in proportion, and each time by more. */
 static uint64_t raise(struct sizing *sizing, const struct sizing_sample *sample)
 {
     uint64_t times = excess(sizing), by = sizing->taken_bytes;
     if (by == 0 || times >= STORM_TIMES)
-        by += (sample->budget_bytes >> RAISE_SHIFT) * (times < MOST_TIMES ? times : MOST_TIMES);
+        by += (sample->budget_bytes >> (RAISE_SHIFT - sizing->n_raised)) *
+              (times < MOST_TIMES ? times : MOST_TIMES);
+    if (by > sample->budget_bytes)
+        by = sample->budget_bytes;
+    if (sizing->n_raised < MOST_SHIFTED)
+        sizing->n_raised++;
     if (sizing->taken_bytes > 0)
         be_careful(sizing);
     sizing->taken_bytes = 0;
@@ -113,7 +119,13 @@ static uint64_t lower(struct sizing *sizing, const struct sizing_sample *sample)
     uint64_t base = sample->held_bytes + room_for(sample->held_bytes) / 2;
     if (base > sample->budget_bytes)
         base = sample->budget_bytes;
-    if (sizing->taken_bytes > 0 && sizing->stall_ns < allowed_ns(sizing, sizing->busy_ns) / 4)
+    sizing->n_raised = 0;
+    if (base < sample->budget_bytes / 2) { /* nobody uses that, and what is growing has time to */
+        begin_interval(sizing, sample);
+        sizing->taken_bytes = 0;
+        return clamp(sizing, sample, sample->budget_bytes / 2);
+    }
+    if (sizing->taken_bytes > 0) /* it did not cost more than is allowed, or it was given back */
         be_bolder(sizing);
     uint64_t by = (base >> SIZING_STEP_SHIFT) * sizing->step;
     uint64_t budget = clamp(sizing, sample, base > by ? base - by : 0);
@@ -171,6 +183,8 @@ uint64_t sizing_update(struct sizing *sizing, const struct sizing_sample *sample
     if (sample->held_bytes > sample->budget_bytes)
         return wait_for_it(sizing, sample);
     sizing->over_ns = 0;
+    if (sample->held_bytes < sizing->began_held_bytes)
+        sizing->began_held_bytes = sample->held_bytes; /* what was never touched counts no more */
     if (sample->now_ns - sizing->began_ns < SIZING_INTERVAL_NS)
         return keep(sizing, sample);
     bool grows = sample->held_bytes >

@@ -9,6 +9,10 @@
  *                taken last is given back at once, then more, as far as
  *                the target is exceeded; the next steps are smaller
  *
+ * What a step costs is known only afterwards: if all that it takes is in use, all of it comes back
+ * at once, page by page. So the first is small, each that was cheap enough makes the next twice as
+ * large, and each that was not half as large.
+ *
  * Each stall is owed to the target, and paid off by the time that goes by: nothing more is taken
  * while something is owed. So on the average the stall stays below the target, however much a step
  * cost, and steps follow each other as fast as that allows.
@@ -38,8 +42,8 @@
 #define SIZING_TICK_NS 100000000ull             /* between samples, about */
 #define SIZING_INTERVAL_NS (5 * SIZING_TICK_NS) /* between steps down, at least */
 #define SIZING_STEP_SHIFT 8                     /* steps are in parts of the budget of 1/256 */
-#define SIZING_LEAST_STEP 5u                    /* 2 %: smaller ones cost more for what they take */
-#define SIZING_MOST_STEP 16u                    /* 6.25 % */
+#define SIZING_LEAST_STEP 2u                    /* 0.8 %; and the first: what it costs is unknown */
+#define SIZING_MOST_STEP 24u                    /* 9.4 % */
 #define SIZING_PPM 1000000ull
 
 struct sizing_sample { /* of the whole run; counters only grow */
@@ -62,6 +66,7 @@ struct sizing {
     uint64_t began_held_bytes;  /* what was held then */
     uint64_t taken_bytes;       /* by the last step down, if it has not been given back */
     uint64_t raised_ns;         /* when the budget was raised last */
+    uint32_t n_raised;          /* how often since it was lowered; a few */
     uint64_t over_ns,
         least_held_bytes; /* since when more is held than the budget; the least since */
     uint32_t step;        /* in 1/256 */

@@ -15,16 +15,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define N_PAGES 20480u
-#define MOST_HELD 9000u
-#define FEW_PAGES 4096u /* but for ADAPTIVE, which duels only where there are many */
-#define FEW_HELD 1500u
+#define N_PAGES 4096u
+#define MOST_HELD 1500u
+#define DUEL_LEAST 1200u /* for ADAPTIVE: with less it does not duel; its samples are larger */
+#define DUEL_PAIRS 4u
 #define N_STEPS 30000u
 #define MOST_PASSED 16
 #define YOUNGEST 32u
 
 static uint64_t seed, random_state;
-static uint32_t n_pages, most_held;
 static const char *at_policy;
 static unsigned at_step;
 
@@ -91,6 +90,7 @@ static struct naive {
     bool bimodal, lucky;
     uint32_t random, block;
 } naive;
+static unsigned n_duels_won; /* by the bimodal entrance */
 
 static uint32_t n_held(void)
 {
@@ -346,9 +346,9 @@ static uint32_t scatter(uint32_t x)
 static enum side side_of(uint32_t page)
 {
     uint32_t h = scatter(page / 32 + 1);
-    if (h % 32 != 0)
+    if (h % DUEL_PAIRS != 0)
         return MOST;
-    return (h / 32 + page / 16) % 2 ? BIMODAL : BY_GCLOCK;
+    return (h / DUEL_PAIRS + page / 16) % 2 ? BIMODAL : BY_GCLOCK;
 }
 
 static bool draw_luck(uint32_t page)
@@ -369,15 +369,18 @@ static uint32_t stay_at(uint32_t entrance)
 
 static void adaptive_in(uint32_t page, enum policy_arrival how)
 {
-    enum side side = n_held() < 8192 ? MOST : side_of(page);
-    bool missed = how != POLICY_FIRST && how != POLICY_AGAIN && side != MOST;
+    bool duels = n_held() >= DUEL_LEAST;
+    enum side side = duels && how != POLICY_AGAIN ? side_of(page) : MOST;
+    bool missed = how != POLICY_FIRST && side != MOST;
     if (missed && side == BY_GCLOCK)
         naive.lead = naive.lead + 4 > 384 ? 384 : naive.lead + 4;
     if (missed && side == BIMODAL)
         naive.lead = naive.lead - 5 < -384 ? -384 : naive.lead - 5;
+    bool was_bimodal = naive.bimodal;
     if (missed && (naive.lead <= 0 || naive.lead >= 192))
         naive.bimodal = naive.lead > 0;
-    bool by_entrance = n_held() >= 8192 && how != POLICY_AGAIN &&
+    n_duels_won += naive.bimodal && !was_bimodal;
+    bool by_entrance = duels && how != POLICY_AGAIN &&
                        (side == BIMODAL || (side == MOST && naive.bimodal)) && !draw_luck(page);
     level_page(page, how);
     uint32_t queue = side == MOST ? 0 : side == BY_GCLOCK ? 2 : 3;
@@ -395,7 +398,7 @@ static uint32_t out_of_either(uint32_t queue)
 
 static uint32_t adaptive_out(void)
 {
-    uint32_t part = n_held() < 8192 ? 0 : n_held() / 64;
+    uint32_t part = n_held() < DUEL_LEAST ? 0 : n_held() / (2 * DUEL_PAIRS);
     if (naive.list[2].n > part)
         return gclock_out_of(2);
     return out_of_either(naive.list[3].n + naive.list[4].n > part ? 3 : 0);
@@ -494,7 +497,7 @@ static void see_use(uint32_t page)
 
 static void lose_one(void)
 {
-    uint32_t page = draw(n_pages);
+    uint32_t page = draw(N_PAGES);
     if (pages[page].state == RESIDENT) {
         struct list *list = &naive.list[pages[page].queue];
         if (index_of(page) + 2 * YOUNGEST >= list->n)
@@ -509,28 +512,28 @@ static uint32_t draw_page(unsigned step)
 {
     switch (pattern) {
     case UNIFORM:
-        return draw(n_pages);
+        return draw(N_PAGES);
     case SKEWED: /* small numbers far more often */
-        return draw(1 + draw(1 + draw(n_pages)));
+        return draw(1 + draw(1 + draw(N_PAGES)));
     case LOOP:
-        return step % (2 * most_held);
+        return step % (2 * MOST_HELD);
     default:
-        return step % 3 == 0 ? step / 3 % n_pages : draw(most_held / 3);
+        return step % 3 == 0 ? step / 3 % N_PAGES : draw(MOST_HELD / 3);
     }
 }
 
 static void run_pattern(void)
 {
     const unsigned n_steps = models[m].kind == POLICY_ADAPTIVE ? 4 * N_STEPS : N_STEPS;
-    uint32_t most = most_held;
+    uint32_t most = MOST_HELD;
     for (unsigned i = 0; i < n_steps; i++, at_step++) {
         if (i > n_steps / 2 && i % (n_steps / 12) == 0) /* little, some, and as much as there is */
-            most = draw(3) == 0 ? 1 + draw(200) : draw(2) == 0 ? 1 + draw(most_held) : most_held;
+            most = draw(3) == 0 ? 1 + draw(200) : draw(2) == 0 ? 1 + draw(MOST_HELD) : MOST_HELD;
         refer(draw_page(i), most);
         if (pattern != LOOP && draw(20) == 0)
-            see_use(draw(n_pages));
+            see_use(draw(N_PAGES));
         if (pattern != LOOP && i % 4000 == 3999) /* more in a row than are passed over at a time */
-            for (uint32_t page = 0; page < n_pages; page++)
+            for (uint32_t page = 0; page < N_PAGES; page++)
                 see_use(page);
         if (draw(50) == 0)
             lose_one();
@@ -542,15 +545,14 @@ static void run_pattern(void)
 static void run_model(void)
 {
     size_t before = meta_bytes(), charged = 0;
-    const bool duels = models[m].kind == POLICY_ADAPTIVE;
     at_policy = models[m].name;
-    n_pages = duels ? N_PAGES : FEW_PAGES;
-    most_held = duels ? MOST_HELD : FEW_HELD;
     REQUIRE(policy_find(models[m].name) == (int)models[m].kind);
     for (pattern = 0; pattern < N_PATTERNS; pattern++) {
         memset(pages, 0, sizeof pages);
         memset(&naive, 0, sizeof naive);
-        REQUIRE(policy_open(&policy, models[m].kind, most_held, &owner) == 0);
+        REQUIRE(policy_open(&policy, models[m].kind, MOST_HELD, &owner) == 0);
+        policy.duel.least = DUEL_LEAST;
+        policy.duel.pairs = DUEL_PAIRS;
         run_pattern();
         charged = meta_bytes() - before;
         while (n_held() > 0)
@@ -562,7 +564,7 @@ static void run_model(void)
         REQUIRE(meta_bytes() == before);
     }
     /* At most as many holes as pages, and some; a queue's first and last page are not full. */
-    REQUIRE(charged <= most_held * 8 + 5 * 3 * SYS_PAGE_SIZE);
+    REQUIRE(charged <= MOST_HELD * 8 + 5 * 3 * SYS_PAGE_SIZE);
 }
 
 int main(void)
@@ -573,6 +575,7 @@ int main(void)
     for (m = 0; m < N_MODELS; m++)
         run_model();
     at_policy = "none";
+    REQUIRE(n_duels_won > 0);
     REQUIRE(policy_find("lru") == -1 && policy_find("") == -1);
     REQUIRE(policy_open(&policy, POLICY_N_KINDS, 1, &owner) == -EINVAL);
     return 0;

@@ -52,6 +52,23 @@ static bool refer(uint32_t page, unsigned *n_beside)
     return true;
 }
 
+/* What is said to be used, for references with so many pages between them, in hundredths of what
+ * is. */
+static unsigned said_of_used(uint32_t stride)
+{
+    unsigned n_beside = 0, n_used = 0;
+    begin(PREFETCH_ADAPTIVE);
+    for (uint32_t page = 0; page < 20000; page += stride)
+        n_used += !refer(page, &n_beside);
+    return (unsigned)(prefetch.n_used * 100 / (n_used + 1));
+}
+
+static void pages_that_a_stream_skips_do_not_count_as_used(void **state)
+{
+    assert_in_range(said_of_used(1), 90, 110);
+    assert_in_range(said_of_used(2), 80, 120);
+}
+
 static uint32_t random_page(uint32_t i)
 {
     return (i * 2654435761u) >> 16;
@@ -194,6 +211,7 @@ static void every_kind_has_a_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pages_that_a_stream_skips_do_not_count_as_used),
         cmocka_unit_test(none_brings_nothing_along),
         cmocka_unit_test(a_cluster_is_a_block),
         cmocka_unit_test(strides_are_followed),

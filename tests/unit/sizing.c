@@ -211,6 +211,143 @@ static void what_is_skipped_does_not_count(void **state)
     assert_true(simulation.sample.budget_bytes <= before);
 }
 
+/*
+ * A program whose memory is evicted in order of age, and of which what is in use comes back, a
+ * piece at a time, each of which takes a while and makes it young.
+ */
+#define PIECE (MIB / 4)
+#define N_PIECES 4096u
+
+struct plant {
+    struct sizing sizing;
+    struct sizing_sample sample;
+    bool in_use[N_PIECES]; /* of the pieces that are held, a ring, the oldest at the tail */
+    uint32_t tail, head, n_missed;
+    uint64_t fault_ns; /* for a piece */
+};
+
+static void come_in(struct plant *plant, bool in_use)
+{
+    plant->in_use[plant->head++ % N_PIECES] = in_use;
+    plant->sample.held_bytes += PIECE;
+}
+
+static void evict_down_to(struct plant *plant, uint64_t bytes)
+{
+    while (plant->sample.held_bytes > bytes) {
+        plant->n_missed += plant->in_use[plant->tail++ % N_PIECES];
+        plant->sample.held_bytes -= PIECE;
+    }
+}
+
+static void run_plant(struct plant *plant, uint64_t seconds)
+{
+    struct sizing_sample *sample = &plant->sample;
+    for (uint64_t end = sample->now_ns + seconds * SECOND; sample->now_ns < end;) {
+        uint64_t left = SIZING_TICK_NS;
+        evict_down_to(plant, sample->budget_bytes);
+        for (; plant->n_missed > 0 && left >= plant->fault_ns; left -= plant->fault_ns) {
+            plant->n_missed--;
+            come_in(plant, true);
+            evict_down_to(plant, sample->budget_bytes);
+            sample->stall_ns += plant->fault_ns;
+        }
+        sample->cpu_ns += left;
+        sample->now_ns += SIZING_TICK_NS;
+        sample->budget_bytes = sizing_update(&plant->sizing, sample);
+    }
+}
+
+/* 400 MiB, of which 100 are in use: the oldest, each fourth piece, or the youngest. */
+enum { OLDEST, SPREAD, YOUNGEST, N_PLACES };
+
+static void begin_plant(struct plant *plant, int place, uint64_t page_ns)
+{
+    *plant = (struct plant){.fault_ns = page_ns * (PIECE >> 12)};
+    plant->sample = (struct sizing_sample){.budget_bytes = MOST, .most_bytes = MOST};
+    for (uint32_t i = 0; i < 1600; i++)
+        come_in(plant, place == OLDEST ? i < 400 : place == SPREAD ? i % 4 == 0 : i >= 1200);
+    sizing_init(&plant->sizing, LEAST, TARGET_PPM, &plant->sample);
+}
+
+static void the_first_steps_do_not_cost_much_more_than_is_allowed(void **state)
+{
+    static const uint64_t page_ns[] = {30000, 100000, 300000};
+    struct plant plant;
+    for (int place = 0; place < N_PLACES; place++) {
+        for (int i = 0; i < 3; i++) {
+            begin_plant(&plant, place, page_ns[i]);
+            run_plant(&plant, 5); /* 2 % of it are 100 ms; a step that goes wrong costs some more */
+            assert_in_range(plant.sample.stall_ns, 0, 3 * SECOND / 10);
+            run_plant(&plant, 25);
+            assert_in_range(plant.sample.stall_ns, 0, 30 * SECOND * 3 / 100);
+        }
+    }
+}
+
+static void what_is_cold_is_given_up_within_seconds(void **state)
+{
+    struct plant plant;
+    begin_plant(&plant, YOUNGEST, 100000);
+    run_plant(&plant, 11);
+    assert_in_range(plant.sample.held_bytes, 90 * MIB, 110 * MIB);
+    begin_plant(&plant, SPREAD, 30000);
+    run_plant(&plant, 70);
+    assert_in_range(plant.sample.held_bytes, 90 * MIB, 110 * MIB);
+}
+
+/* Before it is paged all that a program has allocated counts as held; then only what it touched. */
+static void one_that_is_being_filled_is_left_alone(void **state)
+{
+    struct sizing sizing;
+    struct sizing_sample sample = {
+        .held_bytes = 300 * MIB, .budget_bytes = MOST, .most_bytes = MOST};
+    sizing_init(&sizing, LEAST, TARGET_PPM, &sample);
+    while (sample.budget_bytes > 310 * MIB) {
+        sample.now_ns += SIZING_TICK_NS;
+        sample.budget_bytes = sizing_update(&sizing, &sample);
+    }
+    for (sample.held_bytes = 20 * MIB; sample.held_bytes < 280 * MIB;
+         sample.held_bytes += 6 * MIB) {
+        sample.now_ns += SIZING_TICK_NS;
+        sample.budget_bytes = sizing_update(&sizing, &sample);
+        assert_true(sample.budget_bytes >= 290 * MIB);
+    }
+}
+
+/* A budget of far more than is held is lowered by halves: it might still be wanted. */
+static void room_that_is_left_is_taken_bit_by_bit(void **state)
+{
+    struct sizing sizing;
+    struct sizing_sample sample = {
+        .held_bytes = 20 * MIB, .budget_bytes = MOST, .most_bytes = MOST};
+    sizing_init(&sizing, LEAST, TARGET_PPM, &sample);
+    for (int i = 0; i < 100; i++) {
+        uint64_t before = sample.budget_bytes;
+        sample.now_ns += SIZING_TICK_NS;
+        sample.budget_bytes = sizing_update(&sizing, &sample);
+        assert_true(sample.budget_bytes >= before / 2);
+    }
+    assert_true(sample.budget_bytes < 24 * MIB);
+}
+
+/* Each raise that does not suffice is followed by a larger one. */
+static void raises_in_a_row_grow(void **state)
+{
+    struct sizing sizing;
+    struct sizing_sample sample = {
+        .held_bytes = 16 * MIB, .budget_bytes = 16 * MIB, .most_bytes = MOST};
+    sizing_init(&sizing, LEAST, TARGET_PPM, &sample);
+    for (int i = 0; i < 25;
+         i++) { /* 2.5 s in which it waits 10 % of its time, and takes all it gets */
+        sample.now_ns += SIZING_TICK_NS;
+        sample.stall_ns += SIZING_TICK_NS / 10;
+        sample.budget_bytes = sizing_update(&sizing, &sample);
+        sample.held_bytes = sample.budget_bytes;
+    }
+    assert_true(sample.budget_bytes > 64 * MIB);
+}
+
 static void stall_is_a_share_of_wall_time_or_of_the_threads_time(void **state)
 {
     struct sizing_sample from = {.now_ns = 0}, to = {.now_ns = SECOND, .stall_ns = SECOND / 10};
@@ -235,6 +372,11 @@ int main(void)
         cmocka_unit_test(a_budget_that_cannot_be_reached_is_given_up),
         cmocka_unit_test(the_ceiling_holds_and_may_be_changed),
         cmocka_unit_test(what_is_skipped_does_not_count),
+        cmocka_unit_test(the_first_steps_do_not_cost_much_more_than_is_allowed),
+        cmocka_unit_test(what_is_cold_is_given_up_within_seconds),
+        cmocka_unit_test(one_that_is_being_filled_is_left_alone),
+        cmocka_unit_test(room_that_is_left_is_taken_bit_by_bit),
+        cmocka_unit_test(raises_in_a_row_grow),
         cmocka_unit_test(stall_is_a_share_of_wall_time_or_of_the_threads_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
