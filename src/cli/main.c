@@ -40,6 +40,8 @@ static const struct command {
     {"time", "quire time", cli_time, "Tell what a command costs of time and memory"},
     {"zones", "quire zones", cli_zones, "Show the kernel's zones and their fragmentation"},
     {"maps", "quire maps", cli_maps, "Show the address space of a process"},
+    {"translate", "quire translate", cli_translate,
+     "Translate addresses by the page tables of a memory image"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -69,7 +69,7 @@ static size_t count_below(const struct quire_image *image, uint64_t address)
     return low;
 }
 
-const struct quire_image_range *image_find(const struct quire_image *image, uint64_t address)
+const struct quire_image_range *image_range_at(const struct quire_image *image, uint64_t address)
 {
     size_t n = count_below(image, address);
 
@@ -289,7 +289,7 @@ int quire_image_read(const struct quire_image *image, uint64_t address, void *bu
     int error = 0;
 
     while (n < n_bytes && error == 0) {
-        const struct quire_image_range *range = image_find(image, address + n);
+        const struct quire_image_range *range = image_range_at(image, address + n);
         uint64_t at = range != NULL ? address + n - range->start : 0;
         if (range == NULL) {
             error = -EFAULT;
@@ -313,7 +313,7 @@ int quire_image_read(const struct quire_image *image, uint64_t address, void *bu
 int quire_image_write(struct quire_image *image, uint64_t address, const void *bytes,
                       size_t n_bytes)
 {
-    const struct quire_image_range *range = image_find(image, address);
+    const struct quire_image_range *range = image_range_at(image, address);
 
     if (range == NULL || !range->is_writable || address - range->start + n_bytes > range->n_bytes)
         return -EFAULT;

@@ -41,7 +41,7 @@ int image_refuse(int error, char *message, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* The range that `address` lies in, or NULL. */
-const struct quire_image_range *image_find(const struct quire_image *image, uint64_t address);
+const struct quire_image_range *image_range_at(const struct quire_image *image, uint64_t address);
 
 /*
  * Where the n bytes at `address` lie; NULL if not all of them are present in one range. `*hint` is
@@ -52,7 +52,7 @@ static inline const unsigned char *image_at(const struct quire_image *image, uin
 {
     const struct quire_image_range *range = *hint;
     if (__builtin_expect(range == NULL || address - range->start >= range->n_present, 0)) {
-        range = image_find(image, address);
+        range = image_range_at(image, address);
         if (range == NULL)
             return NULL;
         *hint = range;

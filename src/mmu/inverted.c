@@ -392,7 +392,7 @@ int quire_mmu_inverted_format(struct quire_image *image, uint64_t root, uint32_t
 
     if (n_bytes == 0)
         return -EINVAL;
-    const struct quire_image_range *range = image_find(image, root);
+    const struct quire_image_range *range = image_range_at(image, root);
     if (range == NULL || !range->is_writable || range->start + range->n_bytes - root < n_bytes)
         return -EFAULT;
     int error = quire_image_write(image, root, header, sizeof header);

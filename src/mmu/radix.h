@@ -327,7 +327,7 @@ RADIX_INLINE int radix_tour_entries(struct radix_tour *tour, struct radix_format
         }
         error = radix_tell(tour, va + (i << shift), shift, &path, level, entry, address);
         if (at == NULL) { /* one word for all of the table that lacks */
-            const struct quire_image_range *range = image_find(tour->mmu->image, address);
+            const struct quire_image_range *range = image_range_at(tour->mmu->image, address);
             if (range == NULL || address - range->start >= range->n_present)
                 break;
         }
