@@ -27,6 +27,7 @@ int cli_maps(int argc, char **argv);
 int cli_zones(int argc, char **argv);
 int cli_time(int argc, char **argv);
 int cli_translate(int argc, char **argv);
+int cli_segment(int argc, char **argv);
 
 /* "quire: MESSAGE" on standard error. A second line in the message is indented below the first. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

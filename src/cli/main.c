@@ -42,6 +42,7 @@ static const struct command {
     {"maps", "quire maps", cli_maps, "Show the address space of a process"},
     {"translate", "quire translate", cli_translate,
      "Translate addresses by the page tables of a memory image"},
+    {"segment", "quire segment", cli_segment, "Tell the linear address behind an x86 segment"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -7,6 +7,7 @@
  * Invariants:
  *   I1  ranges rise by start and do not overlap
  *   I2  n_present <= n_bytes, and bytes[0 .. n_present) may be read as long as the image lives
+ *   I3  `bytes` of a file's range points into the file's mapping, even if nothing of it is present
  *
  * What fails leaves the image as it was: ranges and files are taken back to their numbers before.
  */
@@ -101,14 +102,14 @@ static void cut_front(struct quire_image_range *range, uint64_t n)
     range->start += n;
     range->n_bytes -= n;
     range->offset += n;
-    uint64_t present = n < range->n_present ? n : range->n_present;
-    range->bytes += present;
-    range->n_present -= present;
+    if (n < range->n_present)
+        range->bytes += n;
+    range->n_present = n < range->n_present ? range->n_present - n : 0;
 }
 
 static bool is_of(const struct image_file *file, const struct quire_image_range *range)
 {
-    return (uintptr_t)range->bytes - (uintptr_t)file->bytes <= file->n_bytes;
+    return (uintptr_t)range->bytes - (uintptr_t)file->bytes < file->n_bytes; /* I3 */
 }
 
 /* Inserts piece by piece what is not there yet; the rest has to be the same bytes of the file. */
@@ -157,7 +158,7 @@ int image_add(struct quire_image *image, const struct image_file *file, uint64_t
                                       .n_bytes = n_bytes,
                                       .n_present = room < n_bytes ? room : n_bytes,
                                       .offset = offset,
-                                      .bytes = file->bytes + (room > 0 ? offset : file->n_bytes)};
+                                      .bytes = file->bytes + (room > 0 ? offset : 0)};
     return merge(image, file, range, message);
 }
 
