@@ -10,7 +10,9 @@
  */
 #include "mmu/x86.h"
 
-#define PDPTE_RESERVED (mmu_mask(1, 2) | mmu_mask(5, 4) | X86_NX)
+/* Bits 2:1 and 8:5. But bit 5: the processor looks at it when CR3 is loaded only, and QEMU, up to
+ * 7.2 at least, sets it there as if it were the accessed flag: images have it. */
+#define PDPTE_RESERVED (mmu_mask(1, 2) | mmu_mask(6, 3) | X86_NX)
 
 RADIX_INLINE enum radix_kind decode(const struct quire_mmu *mmu, unsigned level, uint64_t entry,
                                     struct radix_path *path)

@@ -355,7 +355,7 @@ class Qemu:
         self.read()
         self.send("qmp_capabilities")
         for _ in range(1000):  # until paging is on: before, every address is its own
-            if "gpa: 0x" not in self.ask(f"gva2gpa {NOWHERE:#x}"):
+            if f"gpa: {NOWHERE:#x}" not in self.ask(f"gva2gpa {NOWHERE:#x}"):
                 return
             time.sleep(0.1)
         raise RuntimeError("the program did not switch paging on")
@@ -419,7 +419,7 @@ def x86_mappings(qemu):
 
 
 def x86_ranges(qemu):
-    """`info mem`: runs of addresses, with what all levels leave: u, r, w."""
+    """`info mem`: runs of addresses, with what all levels leave: u, r, w. None with 5 levels (7.2)."""
     ranges = []
     for line in qemu.ask("info mem").splitlines():
         start, end, size, rights = re.match(r"([0-9a-f]+)-([0-9a-f]+) ([0-9a-f]+) (\S+)",
@@ -513,11 +513,10 @@ def riscv(kind, name, n, mode):
         (directory / "code").write_bytes(riscv_program(satp, directory))
         (directory / "tables").write_bytes(tree.memory.bytes)
         command = ["qemu-system-riscv64", "-machine", "virt", "-m", "16M", "-bios", "none",
-                   "-cpu", "rv64,sv57=on,svnapot=on,svpbmt=on", "-device",
+                   "-cpu", "rv64,svnapot=on,svpbmt=on", "-device",
                    f"loader,file={directory}/code,addr=0x80000000,force-raw=on", "-device",
                    f"loader,file={directory}/tables,addr={tree.memory.start:#x},force-raw=on"]
-        # gva2gpa reads as the supervisor: a user's page is none of its, without SUM
-        arguments = ["--arch", "riscv", "--satp", f"{satp:#x}", "--access", "r"]
+        arguments = ["--arch", "riscv", "--satp", f"{satp:#x}"]
         extra = {} if tree.napot else {"ranges": riscv_ranges}
         return record(command, tree, source, arguments, extra)
 
@@ -545,7 +544,7 @@ def arm(kind, name, n, tcr):
                    "-device",
                    f"loader,file={directory}/tables,addr={tree.memory.start:#x},force-raw=on"]
         arguments = ["--arch", "arm64", "--tcr", f"{tcr:#x}", "--ttbr0", f"{tree.roots[0]:#x}",
-                     "--ttbr1", f"{tree.roots[1]:#x}", "--mair", f"{mair:#x}", "--access", "r"]
+                     "--ttbr1", f"{tree.roots[1]:#x}", "--mair", f"{mair:#x}"]
         return record(command, tree, source, arguments, {})
 
 
