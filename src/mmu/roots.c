@@ -13,11 +13,12 @@
  */
 #include "mmu/format.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
-#define UPPER_TABLES 512 /* looked into at most, of each half */
-#define LOWER_TABLES 128
+#define UPPER_TABLES 128 /* looked into at most, of each half */
+#define LOWER_TABLES 64
 #define PATIENCE 4 /* bad entries before a page is given up that has no good ones */
 
 struct look {
@@ -99,6 +100,19 @@ static bool is_blank(const unsigned char *bytes, uint64_t n)
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
 }
 
+/* Four entries, empty or good. */
+static bool is_like_pdpt(const unsigned char *bytes, uint64_t reserved)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t entry;
+        memcpy(&entry, bytes + 8 * i, sizeof entry);
+        entry = le64toh(entry);
+        if (entry != 0 && ((entry & 1) == 0 || (entry & (reserved | 0x1c6)) != 0))
+            return false;
+    }
+    return true;
+}
+
 size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode mode,
                             unsigned phys_bits, struct quire_mmu_root *roots, size_t max)
 {
@@ -111,12 +125,14 @@ size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode
         phys_bits = bits_of(image);
     if (quire_mmu_init_mode(&mmu, image, mode, 0, phys_bits) != 0)
         return 0;
+    /* the four entries of PAE may begin at any 32 bytes, but a page of them says nothing */
     uint64_t step = mode == QUIRE_MMU_X86_PAE ? 32 : 4096;
     for (size_t i = 0; i < image->n_ranges; i++) {
         const struct quire_image_range *range = &image->ranges[i];
         uint64_t at = (range->start + step - 1) & ~(step - 1);
         for (; at - range->start + step <= range->n_present; at += step) {
-            if (is_blank(range->bytes + (at - range->start), step))
+            const unsigned char *bytes = range->bytes + (at - range->start);
+            if (is_blank(bytes, step) || (step == 32 && !is_like_pdpt(bytes, mmu.reserved)))
                 continue;
             struct quire_mmu_root root = {.root = at};
             mmu.root = mmu.halves[0].root = mmu.halves[1].root = at;
