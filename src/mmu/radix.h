@@ -190,6 +190,8 @@ RADIX_INLINE void radix_explain(const struct quire_mmu *mmu, struct radix_format
     struct radix_lane lane;
     bool goes_on;
 
+    /* taken for the argument of another call: */
+    /* cppcheck-suppress ctunullpointer */
     trace->n_steps = 0;
     if (!radix_begin(mmu, format, va, &lane, answer, &hint))
         return;
