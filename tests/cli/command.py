@@ -135,8 +135,9 @@ class Documented(unittest.TestCase):
 
     def test_options(self):
         for command in COMMANDS:
-            options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", call("help", command).stdout
-                                     .split("\n\n")[1]))
+            groups = itertools.takewhile(lambda group: group.startswith(" "),
+                                         call("help", command).stdout.split("\n\n")[1:])
+            options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", "\n".join(groups)))
             self.assertIn("--help", options)
             with open(f"{ROOT}/man/quire-{command}.1", encoding="utf-8") as file:
                 manual = file.read().replace("\\-", "-")
