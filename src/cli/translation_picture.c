@@ -188,9 +188,9 @@ static void draw(cairo_t *picture, const char *title, const struct translation_b
     cairo_select_font_face(picture, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
                            CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(picture, 15);
-    text(picture, LEFT, 22, false, title);
+    text(picture, 20, 22, false, title);
     cairo_set_font_size(picture, 10);
-    text(picture, LEFT, 40, false,
+    text(picture, 20, 40, false,
          "virtual (left) to physical (right); blue: supervisor, green: user, orange: executable, "
          "red: writable and executable; heights grow with the logarithm of the size");
     cairo_set_line_width(picture, 0.7);

@@ -5,6 +5,7 @@
 Usage: command.py QUIRE SOURCE_ROOT [unittest's arguments]
 """
 import ctypes
+import itertools
 import json
 import os
 import pty
