@@ -94,6 +94,37 @@ _quire_partition()
     esac
 }
 
+_quire_translate()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --image | --svg | --output | -i | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "auto raw elf lime" -- "$cur") ;;
+    --arch) mapfile -t COMPREPLY < <(compgen -W "x86 riscv arm64 ppc" -- "$cur") ;;
+    --mode) mapfile -t COMPREPLY < <(compgen -W "x86-32 x86-pae x86-48 x86-57 sv32 sv39 sv48 sv57
+        arm64 inverted base-limit bare" -- "$cur") ;;
+    --access) mapfile -t COMPREPLY < <(compgen -W "r w x" -- "$cur") ;;
+    --extensions) mapfile -t COMPREPLY < <(compgen -W "svnapot svpbmt svadu none" -- "$cur") ;;
+    --tlb) mapfile -t COMPREPLY < <(compgen -W typical -- "$cur") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "--image --format --arch --cr0 --cr3 --cr4 --efer --pat
+        --pkru --satp --sstatus --extensions --tcr --ttbr0 --ttbr1 --mair --sdr1 --segments --mode
+        --root --base --limit --process --phys-bits --map --range --svg --reverse --read --output
+        --find-roots --access --user --explain --tlb --json --help --usage" -- "$cur") ;;
+    esac
+}
+
+_quire_segment()
+{
+    case $prev in
+    --image | -i) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --cpl) mapfile -t COMPREPLY < <(compgen -W "0 1 2 3" -- "$cur") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "--image --gdt --ldt --cpl --stack --fs --long-mode --64
+        --descriptor --json --help --usage" -- "$cur") ;;
+    esac
+}
+
 # --root takes a directory with each of these; $1: the command's own options
 _quire_figures()
 {
@@ -199,7 +230,7 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat top ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition translate segment free vmstat top ps maps time zones
             tune export log ring help --help --version" -- "$cur")
         return
     fi
@@ -212,6 +243,8 @@ _quire()
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
     partition) _quire_partition ;;
+    translate) _quire_translate ;;
+    segment) _quire_segment ;;
     free) _quire_figures "--explain" ;;
     vmstat) _quire_figures "--replay --from --to --reverse" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
@@ -232,7 +265,7 @@ _quire()
     export) _quire_export ;;
     ring) _quire_ring ;;
     log) _quire_log ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat top ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition translate segment free vmstat top ps
         maps time zones tune export log ring" -- "$cur") ;;
     esac
 }

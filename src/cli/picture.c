@@ -19,6 +19,8 @@
 typedef int write_memory_map(const char *path, const char *title,
                              const struct replay_policy *policies,
                              const struct replay_result *results, unsigned n);
+typedef int write_translation(const char *path, const char *title, struct translation_band *bands,
+                              size_t n);
 typedef int write_maps(const char *path, const char *title, const struct maps_area *areas,
                        size_t n);
 
@@ -58,4 +60,11 @@ bool picture_maps(const char *path, const char *title, const struct maps_area *a
 {
     write_maps *draw = (write_maps *)find("maps_picture_write");
     return draw != NULL && tell(path, draw(path, title, areas, n));
+}
+
+bool picture_translation(const char *path, const char *title, struct translation_band *bands,
+                         size_t n)
+{
+    write_translation *draw = (write_translation *)find("translation_picture_write");
+    return draw != NULL && tell(path, draw(path, title, bands, n));
 }

@@ -6,6 +6,7 @@
 
 #include "cli/maps_picture.h"
 #include "cli/replay.h"
+#include "cli/translation_picture.h"
 
 /* As memory_map_write(). False with a message: it could not be done. */
 bool picture_memory_map(const char *path, const char *title, const struct replay_policy *policies,
@@ -13,5 +14,9 @@ bool picture_memory_map(const char *path, const char *title, const struct replay
 
 /* As maps_picture_write(), likewise. */
 bool picture_maps(const char *path, const char *title, const struct maps_area *areas, size_t n);
+
+/* As translation_picture_write(), likewise. */
+bool picture_translation(const char *path, const char *title, struct translation_band *bands,
+                         size_t n);
 
 #endif

@@ -5,6 +5,7 @@
 Usage: command.py QUIRE SOURCE_ROOT [unittest's arguments]
 """
 import ctypes
+import itertools
 import json
 import os
 import pty
@@ -21,7 +22,7 @@ import unittest
 QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 CORPUS = os.path.join(ROOT, "tests/fuzz/corpus/elf")
 NOBODY = 65534
-COMMANDS = ("run", "limit", "park", "resume", "report", "slabs", "doctor", "partition", "free",
+COMMANDS = ("run", "limit", "park", "resume", "report", "slabs", "doctor", "partition", "translate", "segment", "free",
             "vmstat", "ps")
 PATIENCE_SECONDS = 300  # what takes longer has hung
 
@@ -135,8 +136,9 @@ class Documented(unittest.TestCase):
 
     def test_options(self):
         for command in COMMANDS:
-            options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", call("help", command).stdout
-                                     .split("\n\n")[1]))
+            groups = itertools.takewhile(lambda group: group.startswith(" "),
+                                         call("help", command).stdout.split("\n\n")[1:])
+            options = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", "\n".join(groups)))
             self.assertIn("--help", options)
             with open(f"{ROOT}/man/quire-{command}.1", encoding="utf-8") as file:
                 manual = file.read().replace("\\-", "-")

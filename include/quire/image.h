@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * quire/image.h: the physical memory of a machine, as one or several files or the caller's memory
+ * hold it.
+ *
+ *     physical addresses   0 ......... 640K   1M ................. 3G      4G ........ 5G
+ *                          [ file a      ]    [ file b            ]        [ file b   ]
+ *
+ * Files are mapped, not read: an image may be sparse and larger than RAM. Formats: raw (the bytes
+ * from an address on), ELF core files as QEMU's dump-guest-memory and the kernel write them (32 and
+ * 64 bit, either byte order), and LiME. A range that its file is too short for is kept; reading
+ * what lacks fails at the byte where the file ends.
+ *
+ * A file must not be cut while it is mapped: that ends the reader by SIGBUS, as with any mapping.
+ *
+ * Thread safety: an image may be read by any number of threads while nobody adds to it or writes.
+ *
+ * Sources: System V ABI, chapter 5 (program headers, PN_XNUM); LiME's documentation, "LiME format".
+ */
+#ifndef QUIRE_IMAGE_H
+#define QUIRE_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+#define QUIRE_IMAGE_MESSAGE_BYTES 256
+
+struct quire_image;
+
+enum quire_image_format {
+    QUIRE_IMAGE_AUTO, /* by the file's first bytes; what is neither ELF nor LiME is raw */
+    QUIRE_IMAGE_RAW,
+    QUIRE_IMAGE_ELF,
+    QUIRE_IMAGE_LIME,
+};
+
+struct quire_image_range {
+    uint64_t start;       /* physical address */
+    uint64_t n_bytes;     /* 1 or more; start + n_bytes - 1 does not wrap */
+    uint64_t n_present;   /* fewer than n_bytes: the file ends there */
+    uint64_t offset;      /* of the first byte in its file; 0 for memory */
+    unsigned char *bytes; /* of the first byte; only n_present of them may be read */
+    bool is_writable;     /* by quire_image_write() */
+};
+
+/* The control registers of the first processor that an ELF core of QEMU has a note of. */
+struct quire_image_registers {
+    bool has_x86;
+    uint64_t cr0, cr3, cr4;
+};
+
+/* Returns 0; -ENOMEM. */
+int quire_image_new(struct quire_image **image) __attribute__((warn_unused_result));
+
+/* Unmaps files; memory that was added stays the caller's. NULL is fine. */
+void quire_image_free(struct quire_image *image);
+
+/*
+ * Adds a file. `start` is where a raw file begins; ELF and LiME files say that themselves, `start`
+ * has to be 0. `message` (QUIRE_IMAGE_MESSAGE_BYTES) says what is wrong, with the byte, when
+ * something is. Returns 0; -EINVAL: the file is not of that format or damaged; -EEXIST: it overlaps
+ * what is there with other bytes; -ENOMEM; what open(2), fstat(2) and mmap(2) fail with.
+ * On failure nothing was added.
+ */
+int quire_image_add_file(struct quire_image *image, const char *path, uint64_t start,
+                         enum quire_image_format format, char *message)
+    __attribute__((warn_unused_result));
+
+/* Adds the caller's memory, which has to outlive the image. Returns 0; -EINVAL: empty, or it wraps;
+ * -EEXIST: it overlaps; -ENOMEM. */
+int quire_image_add_memory(struct quire_image *image, uint64_t start, void *bytes, size_t n_bytes,
+                           bool is_writable) __attribute__((warn_unused_result));
+
+/* All ranges by rising address; they never overlap. Returns how many. */
+size_t quire_image_ranges(const struct quire_image *image, const struct quire_image_range **ranges);
+
+/* What the files say of the processor. */
+const struct quire_image_registers *quire_image_registers(const struct quire_image *image);
+
+/*
+ * Copies bytes, across ranges. Returns 0; -EFAULT: not all of it is in the image; -ENODATA: a file
+ * is too short. `*n_done` (may be NULL): how many bytes were copied before that one.
+ */
+int quire_image_read(const struct quire_image *image, uint64_t address, void *buffer,
+                     size_t n_bytes, size_t *n_done) __attribute__((warn_unused_result));
+
+/* Stores bytes within one writable range. Returns 0; -EFAULT and nothing is changed. */
+int quire_image_write(struct quire_image *image, uint64_t address, const void *bytes,
+                      size_t n_bytes) __attribute__((warn_unused_result));
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * translate: `quire translate`. What an MMU makes of addresses, given a machine's memory and
+ * registers.
+ *
+ *     translate_options: command line --> images, registers --> struct quire_mmu
+ *         translation_print: VA ... | -       translation_map: --map, --reverse, --read
+ *         translation_roots: --find-roots     translation_tlb: --tlb
+ */
+#include "cli/cli.h"
+#include "cli/translate_options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool open_images(const struct translate_options *options, struct quire_image **image)
+{
+    char message[QUIRE_IMAGE_MESSAGE_BYTES];
+
+    if (quire_image_new(image) != 0) {
+        cli_error("cannot open the images: out of memory");
+        return false;
+    }
+    for (unsigned i = 0; i < options->n_images; i++) {
+        uint64_t start;
+        char *path = strndup(options->images[i], translate_split_image(options->images[i], &start));
+        int error = path == NULL
+                        ? -ENOMEM
+                        : quire_image_add_file(*image, path, start, options->format, message);
+        if (error != 0)
+            cli_error("cannot use the image %s: %s", options->images[i],
+                      path == NULL ? strerror(ENOMEM) : message);
+        free(path);
+        if (error != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool need(const struct translate_options *options, const char *arch,
+                 const enum translate_number *which, const char *const *names, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (options->given[which[i]])
+            continue;
+        cli_error("--arch %s: the register %s is missing\n"
+                  "give it, as the machine's debugger shows it; or name the format: --mode NAME "
+                  "--root PHYS",
+                  arch, names[i]);
+        return false;
+    }
+    return true;
+}
+
+static int init_x86(struct translate_options *options, struct quire_image *image,
+                    struct quire_mmu *mmu, unsigned phys_bits)
+{
+    static const enum translate_number which[] = {NUMBER_CR3, NUMBER_CR0, NUMBER_CR4};
+    static const char *const names[] = {"--cr3", "--cr0", "--cr4"};
+    const struct quire_image_registers *noted = quire_image_registers(image);
+    const uint64_t values[] = {noted->cr3, noted->cr0, noted->cr4};
+
+    for (unsigned i = 0; i < 3 && noted->has_x86; i++) {
+        if (!options->given[which[i]])
+            options->numbers[which[i]] = values[i];
+        options->given[which[i]] = true;
+    }
+    if (!need(options, "x86", which, names, 3))
+        return -ENODATA;
+    bool has_pae = (options->numbers[NUMBER_CR4] & 0x20) != 0;
+    struct quire_mmu_x86 registers = {.cr0 = options->numbers[NUMBER_CR0],
+                                      .cr3 = options->numbers[NUMBER_CR3],
+                                      .cr4 = options->numbers[NUMBER_CR4],
+                                      .efer = options->given[NUMBER_EFER]
+                                                  ? options->numbers[NUMBER_EFER]
+                                              : has_pae ? 0xd00
+                                                        : 0,
+                                      .pat = options->numbers[NUMBER_PAT],
+                                      .pkru = (uint32_t)options->numbers[NUMBER_PKRU]};
+    return quire_mmu_init_x86(mmu, image, &registers, phys_bits);
+}
+
+static int init_arch(struct translate_options *options, struct quire_image *image,
+                     struct quire_mmu *mmu, unsigned phys_bits)
+{
+    static const enum translate_number satp[] = {NUMBER_SATP}, sdr1[] = {NUMBER_SDR1},
+                                       arm[] = {NUMBER_TCR, NUMBER_TTBR0};
+    static const char *const satp_name[] = {"--satp"}, *const sdr1_name[] = {"--sdr1"},
+                             *const arm_names[] = {"--tcr", "--ttbr0"};
+    const uint64_t *numbers = options->numbers;
+
+    switch (options->arch) {
+    case ARCH_X86:
+        return init_x86(options, image, mmu, phys_bits);
+    case ARCH_RISCV:
+        if (!need(options, "riscv", satp, satp_name, 1))
+            return -ENODATA;
+        return quire_mmu_init_riscv(mmu, image,
+                                    &(struct quire_mmu_riscv){.satp = numbers[NUMBER_SATP],
+                                                              .sstatus = numbers[NUMBER_SSTATUS],
+                                                              .extensions = options->extensions},
+                                    phys_bits);
+    case ARCH_ARM64:
+        if (!need(options, "arm64", arm, arm_names, 2))
+            return -ENODATA;
+        return quire_mmu_init_arm64(
+            mmu, image,
+            &(struct quire_mmu_arm64){
+                /* without TTBR1 its half is switched off: EPD1 */
+                .tcr = numbers[NUMBER_TCR] | (options->given[NUMBER_TTBR1] ? 0 : (uint64_t)1 << 23),
+                .ttbr0 = numbers[NUMBER_TTBR0],
+                .ttbr1 = numbers[NUMBER_TTBR1],
+                .mair = numbers[NUMBER_MAIR],
+                .has_mair = options->given[NUMBER_MAIR]},
+            phys_bits);
+    default: {
+        struct quire_mmu_ppc32 registers = {.sdr1 = (uint32_t)numbers[NUMBER_SDR1]};
+        if (!need(options, "ppc", sdr1, sdr1_name, 1))
+            return -ENODATA;
+        memcpy(registers.segments, options->segments, sizeof registers.segments);
+        return quire_mmu_init_ppc32(mmu, image, &registers);
+    }
+    }
+}
+
+static int init_mode(const struct translate_options *options, struct quire_image *image,
+                     struct quire_mmu *mmu, unsigned phys_bits)
+{
+    const uint64_t *numbers = options->numbers;
+
+    if (options->mode == QUIRE_MMU_BASE_LIMIT) {
+        if (options->given[NUMBER_BASE] && options->given[NUMBER_LIMIT])
+            return quire_mmu_init_base_limit(mmu, numbers[NUMBER_BASE], numbers[NUMBER_LIMIT],
+                                             QUIRE_MMU_ALL);
+        cli_error("--mode base-limit: give both registers, --base and --limit");
+        return -ENODATA;
+    }
+    if (options->mode != QUIRE_MMU_BARE && !options->given[NUMBER_ROOT]) {
+        cli_error(
+            "--mode %s: where is its first table? give --root PHYS; --find-roots looks for it",
+            quire_mmu_mode_name((enum quire_mmu_mode)options->mode));
+        return -ENODATA;
+    }
+    if (options->mode == QUIRE_MMU_INVERTED)
+        return quire_mmu_init_inverted(mmu, image, numbers[NUMBER_ROOT],
+                                       (uint32_t)numbers[NUMBER_PROCESS]);
+    return quire_mmu_init_mode(mmu, image, (enum quire_mmu_mode)options->mode, numbers[NUMBER_ROOT],
+                               phys_bits);
+}
+
+static bool init(struct translate_options *options, struct quire_image *image)
+{
+    struct quire_mmu *mmu = &options->translation.mmu;
+    unsigned phys_bits = (unsigned)options->numbers[NUMBER_PHYS_BITS];
+    int error;
+
+    if (options->arch == ARCH_NONE && options->mode < 0 && quire_image_registers(image)->has_x86)
+        options->arch = ARCH_X86;
+    if (options->arch != ARCH_NONE) {
+        error = init_arch(options, image, mmu, phys_bits);
+    } else if (options->mode >= 0) {
+        error = init_mode(options, image, mmu, phys_bits);
+    } else {
+        cli_error("which machine? give --arch and its registers, or --mode NAME --root PHYS\n"
+                  "where the root is not known, --find-roots looks for it");
+        return false;
+    }
+    if (error == -EINVAL)
+        cli_error("these registers, or --phys-bits, select no mode that this format has\n"
+                  "`man quire-translate' says which values do");
+    return error == 0;
+}
+
+static int act(struct translate_options *options)
+{
+    const struct translation *translation = &options->translation;
+
+    switch (options->action) {
+    case ACTION_MAP:
+        return translation_map(translation);
+    case ACTION_REVERSE:
+        return translation_reverse(translation, options->addresses, options->n_addresses);
+    case ACTION_READ:
+        return translation_read(translation, options->read_va, options->read_bytes);
+    default:
+        if (options->from_standard_input)
+            return translation_stream(translation, stdin);
+        return translation_addresses(translation, options->addresses, options->n_addresses);
+    }
+}
+
+int cli_translate(int argc, char **argv)
+{
+    static struct translate_options options;
+    struct quire_image *image = NULL;
+    int status = CLI_EXIT_FAILED;
+
+    translate_options_parse(argc, argv, &options);
+    if (open_images(&options, &image)) {
+        options.translation.image = image;
+        if (options.action == ACTION_ROOTS)
+            status = translation_roots(&options.translation, options.mode,
+                                       (unsigned)options.numbers[NUMBER_PHYS_BITS]);
+        else if (init(&options, image))
+            status = act(&options);
+    }
+    quire_image_free(image);
+    return status;
+}

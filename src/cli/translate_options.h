@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* translate_options: the command line of `quire translate`. */
+#ifndef QUIRE_CLI_TRANSLATE_OPTIONS_H
+#define QUIRE_CLI_TRANSLATE_OPTIONS_H
+
+#include "cli/translation.h"
+
+#define TRANSLATE_MAX_IMAGES 64
+
+/* Registers and other numbers of the command line, each given or not. */
+enum translate_number {
+    NUMBER_CR0,
+    NUMBER_CR3,
+    NUMBER_CR4,
+    NUMBER_EFER,
+    NUMBER_PAT,
+    NUMBER_PKRU,
+    NUMBER_SATP,
+    NUMBER_SSTATUS,
+    NUMBER_TCR,
+    NUMBER_TTBR0,
+    NUMBER_TTBR1,
+    NUMBER_MAIR,
+    NUMBER_SDR1,
+    NUMBER_ROOT,
+    NUMBER_BASE,
+    NUMBER_LIMIT,
+    NUMBER_PROCESS,
+    NUMBER_PHYS_BITS,
+    N_NUMBERS
+};
+
+enum translate_arch { ARCH_NONE, ARCH_X86, ARCH_RISCV, ARCH_ARM64, ARCH_PPC };
+
+enum translate_action { ACTION_TRANSLATE, ACTION_MAP, ACTION_REVERSE, ACTION_READ, ACTION_ROOTS };
+
+struct translate_options {
+    const char *images[TRANSLATE_MAX_IMAGES];
+    unsigned n_images;
+    enum quire_image_format format;
+    enum translate_arch arch;
+    int mode; /* enum quire_mmu_mode; -1: not given */
+    uint64_t numbers[N_NUMBERS];
+    bool given[N_NUMBERS];
+    uint32_t segments[16];
+    unsigned extensions;
+    enum translate_action action;
+    uint64_t read_va, read_bytes;
+    uint64_t addresses[TRANSLATION_MAX_ADDRESSES];
+    size_t n_addresses;
+    bool from_standard_input;
+    struct translation translation; /* what the command line says of it */
+};
+
+/* Ends the process for --help, and with 125 and a message for what can't be understood. */
+void translate_options_parse(int argc, char **argv, struct translate_options *options);
+
+/* "FILE@PHYS": the length of FILE, and where it begins, 0 without. */
+size_t translate_split_image(const char *text, uint64_t *start);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * roots: which pages of an image may be the root of a tree of tables.
+ *
+ *     each page --as a root--> a bounded part of its mappings --> how many are good, how many can't
+ * be
+ *
+ * A page of data, taken for a table, shows reserved bits and entries outside the image at once: its
+ * look is ended there, so a scan reads little more than the image. A table of a lower level, taken
+ * for the root, leads to pages of data in the end and shows there. What is left is ranked: a
+ * kernel's tables map their own frames (through its map of all memory, or an entry that points to
+ * its table), and the upper half of the addresses.
+ */
+#include "mmu/format.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#define UPPER_TABLES 128 /* looked into at most, of each half */
+#define LOWER_TABLES 64
+#define PATIENCE 4 /* bad entries before a page is given up that has no good ones */
+
+struct look {
+    const struct quire_image *image;
+    struct quire_mmu_root *root;
+    uint64_t n_outside;
+};
+
+static bool visit(void *context, const struct quire_mmu_mapping *mapping)
+{
+    struct look *look = context;
+    struct quire_mmu_root *root = look->root;
+
+    if (mapping->reason != QUIRE_MMU_OK) {
+        root->n_bad++;
+        return root->n_bad < PATIENCE + root->n_pages / 8;
+    }
+    if (root->root - mapping->address < mapping->n_bytes)
+        root->maps_itself = true;
+    if (image_range_at(look->image, mapping->address) != NULL)
+        root->n_pages++;
+    else
+        look->n_outside++; /* a device, or nothing */
+    return look->n_outside < 4 * PATIENCE + root->n_pages;
+}
+
+static void judge(const struct quire_mmu *mmu, struct quire_mmu_root *root)
+{
+    struct look look = {.image = mmu->image, .root = root};
+    unsigned bits = quire_mmu_va_bits(mmu);
+    uint64_t middle = (uint64_t)1 << (bits - 1);
+    uint64_t sign = bits < 64 && mmu->format != &mmu_x86_32 && mmu->format != &mmu_x86_pae &&
+                            mmu->format != &mmu_sv32 && mmu->format != &mmu_arm64
+                        ? ~(uint64_t)0 << bits
+                        : 0;
+    uint64_t end = sign != 0 ? UINT64_MAX : middle * 2 - 1;
+    struct quire_mmu_limits upper = {.range = {sign | middle, end}, .max_tables = UPPER_TABLES};
+    struct quire_mmu_limits lower = {.range = {0, middle - 1}, .max_tables = LOWER_TABLES};
+
+    root->score = 0;
+    if (quire_mmu_each(mmu, &upper, visit, &look) == -ECANCELED)
+        return;
+    bool has_upper = root->n_pages > 0;
+    if (quire_mmu_each(mmu, &lower, visit, &look) == -ECANCELED || root->n_pages == 0)
+        return;
+    double good = (double)root->n_pages;
+    double part = good / (good + 4 * (double)root->n_bad + (double)look.n_outside);
+    root->score = part * (0.4 + (root->maps_itself ? 0.35 : 0) + (has_upper ? 0.15 : 0) +
+                          0.1 * good / (good + 64));
+}
+
+/* Keeps the best, sorted. */
+static size_t keep(struct quire_mmu_root *roots, size_t n, size_t max,
+                   const struct quire_mmu_root *root)
+{
+    size_t at = n;
+
+    while (at > 0 && roots[at - 1].score < root->score)
+        at--;
+    if (at >= max)
+        return n;
+    if (n == max)
+        n--;
+    memmove(&roots[at + 1], &roots[at], (n - at) * sizeof roots[0]);
+    roots[at] = *root;
+    return n + 1;
+}
+
+/* Entries beyond what the image holds are bad; a machine has devices up to twice as far. */
+static unsigned bits_of(const struct quire_image *image)
+{
+    const struct quire_image_range *last = &image->ranges[image->n_ranges - 1];
+    unsigned bits = 64 - (unsigned)__builtin_clzll(last->start + last->n_bytes - 1) + 1;
+    return bits < 33 ? 33 : bits > 52 ? 52 : bits;
+}
+
+static bool is_blank(const unsigned char *bytes, uint64_t n)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0;
+}
+
+/* Four entries, empty or good. */
+static bool is_like_pdpt(const unsigned char *bytes, uint64_t reserved)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t entry;
+        memcpy(&entry, bytes + 8 * i, sizeof entry);
+        entry = le64toh(entry);
+        if (entry != 0 && ((entry & 1) == 0 || (entry & (reserved | 0x1c6)) != 0))
+            return false;
+    }
+    return true;
+}
+
+size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode mode,
+                            unsigned phys_bits, struct quire_mmu_root *roots, size_t max)
+{
+    struct quire_mmu mmu;
+    size_t n = 0;
+
+    if (image->n_ranges == 0 || max == 0 || mode < QUIRE_MMU_X86_32 || mode > QUIRE_MMU_ARM64)
+        return 0;
+    if (phys_bits == 0 && mode != QUIRE_MMU_X86_32 && mode != QUIRE_MMU_SV32)
+        phys_bits = bits_of(image);
+    if (quire_mmu_init_mode(&mmu, image, mode, 0, phys_bits) != 0)
+        return 0;
+    /* the four entries of PAE may begin at any 32 bytes, but a page of them says nothing */
+    uint64_t step = mode == QUIRE_MMU_X86_PAE ? 32 : 4096;
+    for (size_t i = 0; i < image->n_ranges; i++) {
+        const struct quire_image_range *range = &image->ranges[i];
+        uint64_t at = (range->start + step - 1) & ~(step - 1);
+        for (; at - range->start + step <= range->n_present; at += step) {
+            const unsigned char *bytes = range->bytes + (at - range->start);
+            if (is_blank(bytes, step) || (step == 32 && !is_like_pdpt(bytes, mmu.reserved)))
+                continue;
+            struct quire_mmu_root root = {.root = at};
+            mmu.root = mmu.halves[0].root = mmu.halves[1].root = at;
+            judge(&mmu, &root);
+            if (root.score > 0)
+                n = keep(roots, n, max, &root);
+        }
+    }
+    return n;
+}

@@ -1,0 +1,455 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`quire translate` and `quire segment` as a user meets them, and beside recorded machines.
+
+Usage: translate.py QUIRE SOURCE_ROOT [unittest's arguments]
+
+tests/mmu/machines/ has the memory of emulated machines, and what QEMU said of it (tests/mmu/qemu.py).
+"""
+import base64
+import json
+import os
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+import zlib
+
+QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
+PATIENCE_SECONDS = 300
+MACHINES = pathlib.Path(ROOT) / "tests" / "mmu" / "machines"
+
+
+def call(*arguments, command="translate", **options):
+    options.setdefault("text", True)
+    return subprocess.run([QUIRE, command, *arguments], capture_output=True, check=False,
+                          timeout=PATIENCE_SECONDS, **options)
+
+
+def unpack(text):
+    return zlib.decompress(base64.b64decode(text))
+
+
+class Scratch(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="quire-translate-")
+        self.addCleanup(self.directory.cleanup)
+
+    def write(self, name, data):
+        path = os.path.join(self.directory.name, name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+
+def small_machine():
+    """x86-48 at 1 MiB: 0x400000 -> 0x105000 read-only user, 2 MiB at -2 GiB, a bad entry behind."""
+    memory = bytearray(6 * 4096)
+
+    def entry(table, index, value):
+        struct.pack_into("<Q", memory, table * 4096 + index * 8, value)
+    base = 0x100000
+    entry(0, 0, base + 0x1000 | 7)
+    entry(0, 511, base + 0x4000 | 3)
+    entry(1, 0, base + 0x2000 | 7)
+    entry(2, 2, base + 0x3000 | 7)
+    entry(3, 0, base + 0x5000 | 0x8000000000000025)
+    entry(4, 510, 0x40000083)      # 1 GiB
+    entry(4, 511, 0x80001083 | 1 << 13)  # 1 GiB with a reserved bit
+    memory[5 * 4096:5 * 4096 + 5] = b"hello"
+    return bytes(memory)
+
+
+class Machines(Scratch):
+    """Each recorded machine: what QEMU says, Quire says."""
+
+    def each(self):
+        names = sorted(MACHINES.glob("*.json"))
+        self.assertGreaterEqual(len(names), 10)
+        for name in names:
+            machine = json.loads(name.read_text())
+            image = self.write("memory", unpack(machine["memory"]))
+            yield name.stem, machine, ["-i", f"{image}@{machine['start']}", *machine["arguments"]]
+
+    def test_translations(self):
+        for name, machine, arguments in self.each():
+            with self.subTest(machine=name):
+                asked = "".join(va + "\n" for va, _ in machine["translations"])
+                result = call(*arguments, "-", input=asked)
+                self.assertEqual(result.stderr, "")
+                self.assertEqual(result.returncode, 1)  # some are not mapped
+                lines = [line.split() for line in result.stdout.splitlines()]
+                self.assertEqual([line[0] for line in lines],
+                                 [f"{int(va, 0):#x}" for va, _ in machine["translations"]])
+                for line, (va, pa) in zip(lines, machine["translations"]):
+                    got = None if line[1] == "-" else line[1]
+                    if name.startswith("sv") and got and "r" not in line[3]:
+                        got = None  # gva2gpa reads: what is for execution only fails
+                    self.assertEqual(got, pa, (va, line))
+
+    def mappings(self, arguments):
+        result = call(*arguments, "--map", "--json")
+        self.assertEqual(result.stderr, "")
+        return [one for one in json.loads(result.stdout)["mappings"] if one["pa"]]
+
+    def test_info_tlb(self):
+        for name, machine, arguments in self.each():
+            if "pages" not in machine:
+                continue
+            with self.subTest(machine=name):
+                found = []
+                for one in self.mappings(arguments):
+                    for at in range(0, one["bytes"], one["page_bytes"]):
+                        flags = one["rights"].split(",")[1].replace("-", "")
+                        found.append([f"{int(one['va'], 0) + at:#x}", f"{int(one['pa'], 0) + at:#x}",
+                                      flags])
+                if name == "x86-32":  # of PSE-36 it shows 32 bits
+                    found = [[va, f"{int(pa, 0) & 0xffffffff:#x}", flags]
+                             for va, pa, flags in found]
+                # and NX of a PAE entry among the address
+                expected = [[va, f"{int(pa, 0) & ~(1 << 63):#x}", flags]
+                            for va, pa, flags in machine["pages"]]
+                self.assertEqual(sorted(found), sorted(expected))
+
+    def test_info_mem_of_x86(self):
+        for name, machine, arguments in self.each():
+            if not machine.get("rights"):
+                continue
+            with self.subTest(machine=name):
+                lines = self.mappings(arguments)
+                self.assertEqual(sum(one["bytes"] for one in lines),
+                                 sum(size for _, size, _ in machine["rights"]))
+                for one in lines:
+                    va = int(one["va"], 0)
+                    rights = next(rights for start, size, rights in machine["rights"]
+                                  if 0 <= va - int(start, 0) < size)
+                    supervisor, user = one["rights"].split(",")[0].split("/")
+                    self.assertEqual((user[0] == "r", supervisor[0] == "r", supervisor[1] == "w"),
+                                     (rights[0] == "u", rights[1] == "r", rights[2] == "w"), one)
+
+    def test_info_mem_of_riscv(self):
+        for name, machine, arguments in self.each():
+            if "ranges" not in machine:
+                continue
+            with self.subTest(machine=name):
+                lines = self.mappings([*arguments, "--sstatus", "0x40000"])  # SUM
+                self.assertEqual(sum(one["bytes"] for one in lines),
+                                 sum(size for _, _, size, _ in machine["ranges"]))
+                for one in lines:
+                    va = int(one["va"], 0)
+                    start, pa, _, flags = next(
+                        each for each in machine["ranges"] if 0 <= va - int(each[0], 0) < each[2])
+                    self.assertEqual(int(one["pa"], 0) - int(pa, 0), va - int(start, 0))
+                    rights, letters = one["rights"].split(",")[:2]
+                    supervisor, user = rights.split("/")
+                    own = user if flags[3] == "u" else supervisor
+                    self.assertEqual(own, flags[:3])
+                    self.assertEqual(letters[:3].lower(), flags[4:7], one)
+
+    def test_a_core_file_of_qemu(self):
+        machine = json.loads((MACHINES / "x86-48.json").read_text())
+        image = self.write("core", unpack(machine["elf"]))
+        asked = "".join(va + "\n" for va, _ in machine["translations"])
+        # control registers are in the file
+        result = call("-i", image, "--efer", "0xd00", "-", input=asked)
+        got = [line.split()[1] for line in result.stdout.splitlines()]
+        self.assertEqual(got, [pa or "-" for _, pa in machine["translations"]])
+
+
+class Roots(Scratch):
+    def test_a_kernel_s_root_comes_first(self):
+        """2 MiB that map themselves at -2 GiB, among pages of noise and of text."""
+        memory = bytearray(random.Random(1).randbytes(1 << 20) + b"quire translate\n" * (1 << 16))
+        root, middle, last = 0x150000, 0x43000, 0x7000
+        for table, index, value in ((root, 511, middle | 0x67), (middle, 510, last | 0x67),
+                                    (last, 0, 0xe3), (last, 1, 0x2000e3)):
+            if memory[table + 8:table + 16] != bytes(8):
+                memory[table:table + 4096] = bytes(4096)
+            struct.pack_into("<Q", memory, table + 8 * index, value)
+        image = self.write("memory", memory)
+        for narrow in ([], ["--mode", "x86-48"]):
+            result = call("-i", image, "--find-roots", "--json", *narrow)
+            best = json.loads(result.stdout)["roots"][0]
+            self.assertEqual((best["root"], best["mode"], best["maps_itself"]),
+                             (f"{root:#x}", "x86-48", True))
+        result = call("-i", image, "--find-roots")
+        self.assertEqual(result.stdout.splitlines()[1].split()[:2], [f"{root:#x}", "x86-48"])
+
+    def test_none(self):
+        image = self.write("memory", bytes(65536))
+        result = call("-i", image, "--find-roots")
+        self.assertEqual((result.returncode, len(result.stdout.splitlines())), (1, 1))
+
+
+class Answers(Scratch):
+    def setUp(self):
+        super().setUp()
+        self.image = self.write("memory", small_machine()) + "@0x100000"
+        self.arguments = ["-i", self.image, "--mode", "x86-48", "--root", "0x100000"]
+
+    def check(self, arguments, output, status=0):
+        result = call(*self.arguments, *arguments)
+        self.assertEqual((result.stdout, result.stderr, result.returncode), (output, "", status))
+
+    def test_lines(self):
+        self.check(["0x400123", "0xffffffff80001000", "0xffffffffc0000000", "0x800000000000", "0"],
+                   "0x400123 0x105123 4K r--/r--,-A--,wb\n"
+                   "0xffffffff80001000 0x40001000 1G rwx/---,----,wb\n"
+                   "0xffffffffc0000000 - reserved-bit\n"
+                   "0x800000000000 - not-canonical\n"
+                   "0x0 - not-present\n", 1)
+
+    def test_access(self):
+        self.check(["0x400000", "--access", "r", "--user"], "0x400000 0x105000 4K r--/r--,-A--,wb\n")
+        self.check(["0x400000", "--access", "w"], "0x400000 - no-write\n", 1)
+        self.check(["0x400000", "--access", "x"], "0x400000 - no-execute\n", 1)
+        self.check(["0xffffffff80000000", "--access", "r", "--user"],
+                   "0xffffffff80000000 - no-read\n", 1)
+
+    def test_explain(self):
+        result = call(*self.arguments, "--explain", "0x400123", "0xffffffffc0000000", "--access", "r")
+        lines = result.stdout.splitlines()
+        self.assertEqual(lines[0], "0x400123  (x86-48)")
+        self.assertEqual([line.split()[0] for line in lines[2:6]], ["PML4E", "PDPTE", "PDE", "PTE"])
+        self.assertIn("0x8000000000105025  P R- U A NX  -> page 0x105000", lines[5])
+        self.assertEqual(lines[7], "  = 0x105123  4K  r--/r--,-A--,wb")
+        self.assertEqual(lines[-1], "  = reserved-bit: a reserved bit or encoding is in the entry "
+                                    "(PDPTE 0x80003083); #PF, error code 0x9")
+
+    def test_map(self):
+        self.check(["--map"],
+                   "0x400000-0x400fff 0x105000-0x105fff 4K r--/r--,-A--,wb\n"
+                   "0xffffffff80000000-0xffffffffbfffffff 0x40000000-0x7fffffff 1G "
+                   "rwx/---,----,wb\n"
+                   "0xffffffffc0000000-0xffffffffffffffff - reserved-bit PDPTE 0x80003083\n")
+        self.check(["--map", "--range", "0-0x10000000"],
+                   "0x400000-0x400fff 0x105000-0x105fff 4K r--/r--,-A--,wb\n")
+        self.check(["--map", "--range", "0-0x1000"], "", 1)
+
+    def test_a_picture(self):
+        path = os.path.join(self.directory.name, "map.svg")
+        self.assertEqual(call(*self.arguments, "--map", "--svg", path).returncode, 0)
+        root = xml.etree.ElementTree.parse(path).getroot()
+        self.assertTrue(root.tag.endswith("svg"))
+        shapes = sum(1 for each in root.iter() if each.tag.rpartition("}")[2] == "path")
+        self.assertGreater(shapes, 6)
+
+    def test_reverse(self):
+        self.check(["--reverse", "0x105010", "0x40000000", "0x3000"],
+                   "0x105010 0x400010 4K r--/r--,-A--,wb\n"
+                   "0x40000000 0xffffffff80000000 1G rwx/---,----,wb\n"
+                   "0x3000 - not-mapped\n", 1)
+
+    def test_read(self):
+        self.check(["--read", "0x400000:5"], "hello")
+        path = os.path.join(self.directory.name, "bytes")
+        self.check(["--read", "0x400000:4K", "-o", path], "")
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), b"hello" + bytes(4091))
+        result = call(*self.arguments, "--read", "0x400000:4097")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("0x401000: not-present", result.stderr)
+        result = call(*self.arguments, "--read", "0xffffffff80000000:4")
+        self.assertIn("physical address 0x40000000, which is not in the image", result.stderr)
+
+    def test_json(self):
+        result = call(*self.arguments, "--json", "--explain", "0x400123", "0")
+        answers = json.loads(result.stdout)["answers"]
+        self.assertEqual(answers[0]["pa"], "0x105123")
+        self.assertEqual(answers[0]["page_bytes"], 4096)
+        self.assertEqual([step["index"] for step in answers[0]["steps"]], [0, 0, 2, 0])
+        self.assertEqual((answers[1]["pa"], answers[1]["reason"]), (None, "not-present"))
+        result = call(*self.arguments, "--json", "--reverse", "0x105010")
+        self.assertEqual(json.loads(result.stdout)["frames"][0]["mapped_at"][0]["va"], "0x400010")
+
+    def test_standard_input(self):
+        result = call(*self.arguments, "-", input="# these\n0x400123  # one\n\n4194304\n")
+        self.assertEqual([line.split()[:2] for line in result.stdout.splitlines()],
+                         [["0x400123", "0x105123"], ["0x400000", "0x105000"]])
+        result = call(*self.arguments, "-", input="0x400123\nnonsense\n")
+        self.assertEqual(result.returncode, 125)
+        self.assertEqual(len(result.stdout.splitlines()), 1)
+        self.assertIn("line 2 of standard input is no address: 'nonsense'", result.stderr)
+
+    def test_tlb(self):
+        addresses = "0x400000\n0x400001\n0x400002\n0xffffffff80000000\n" * 10
+        result = call(*self.arguments, "--json", "--tlb", "l1:4x4,walk:4,fifo", "-", input=addresses)
+        tlb = json.loads(result.stdout)["tlb"]
+        self.assertEqual((tlb["lookups"], tlb["level1_hits"], tlb["walks"]), (40, 38, 2))
+        self.assertEqual((tlb["entries_read"], tlb["entries_saved"]), (6, 0))
+        result = call(*self.arguments, "--tlb", "typical", "0x400000")
+        self.assertIn("# tlb: 1 lookups", result.stdout)
+
+    def test_base_and_limit(self):
+        result = call("--mode", "base-limit", "--base", "0x1000", "--limit", "16", "15", "16")
+        self.assertEqual(result.stdout, "0xf 0x100f - rwx/rwx,----,-\n0x10 - out-of-bounds\n")
+
+
+class Images(Scratch):
+    def lime(self, *ranges):
+        return b"".join(struct.pack("<IIQQQ", 0x4c694d45, 1, start, start + len(data) - 1, 0) + data
+                        for start, data in ranges)
+
+    def test_lime(self):
+        memory = small_machine()
+        image = self.write("memory.lime", self.lime((0x1000, bytes(100)), (0x100000, memory)))
+        result = call("-i", image, "--mode", "x86-48", "--root", "0x100000", "0x400000")
+        self.assertEqual(result.stdout.split()[1], "0x105000")
+
+    def test_several_raw_ranges(self):
+        memory = small_machine()
+        one = self.write("a", memory[:8192]) + "@0x100000"
+        other = self.write("b", memory[8192:]) + "@0x102000"
+        arguments = ["--mode", "x86-48", "--root", "0x100000", "0x400000"]
+        self.assertEqual(call("-i", other, "-i", one, *arguments).stdout.split()[1], "0x105000")
+        result = call("-i", one, *arguments)
+        self.assertEqual(result.stdout, "0x400000 - outside-image\n")
+        result = call("-i", one, "-i", one, *arguments)
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("overlaps another range at physical address 0x100000", result.stderr)
+
+    def test_cut_files(self):
+        image = self.write("cut.lime", self.lime((0x100000, small_machine()))[:-8192 + 100])
+        arguments = ["-i", image, "--mode", "x86-48", "--root", "0x100000"]
+        result = call(*arguments, "0x400000", "0xffffffff80000000")
+        self.assertEqual(result.stdout.splitlines()[0].split()[1], "0x105000")
+        self.assertEqual(result.stdout.splitlines()[1], "0xffffffff80000000 - outside-image")
+        result = call(*arguments, "--read", "0x400000:8")
+        self.assertIn("where the image's file is cut off", result.stderr)
+        result = call("-i", self.write("head", self.lime((0, b"x"))[:20]), "--find-roots")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("the header at byte 0 is cut off at byte 20", result.stderr)
+
+    def test_damaged_core_files(self):
+        head = b"\x7fELF\x02\x01\x01" + bytes(9)
+        for data, message in (
+                (head, "the ELF header is cut off at byte 16"),
+                (head + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0),
+                 "it is an ELF file, but no core file"),
+                (head + struct.pack("<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0),
+                 "the 1 program headers at byte 64 are cut off at byte 64"),
+                (head + struct.pack("<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, 0, 0, 0, 0),
+                 "the core file holds no memory")):
+            with self.subTest(message=message):
+                result = call("-i", self.write("core", data), "--find-roots")
+                self.assertEqual(result.returncode, 125)
+                self.assertIn(message, result.stderr)
+
+
+class Refusals(Scratch):
+    def test_command_line(self):
+        image = self.write("memory", small_machine()) + "@0x100000"
+        mode = ["--mode", "x86-48", "--root", "0x100000"]
+        for arguments, message in (
+                ([], "which memory? --image FILE[@PHYS] names it"),
+                (["-i", image], "which addresses?"),
+                (["-i", image, "0"], "which machine?"),
+                (["-i", image, *mode, "zero"], "address zero: that is no number"),
+                (["-i", image, "--mode", "x86", "0"], "--mode x86: it is one of"),
+                (["-i", image, "--arch", "mips", "0"], "--arch mips: it is x86, riscv, arm64 or ppc"),
+                (["-i", image, "--arch", "x86", "0"], "the register --cr3 is missing"),
+                (["-i", image, "--arch", "riscv", "--satp", "0x7000000000000000", "0"],
+                 "select no mode"),
+                (["-i", image, "--mode", "sv39", "0"], "--mode sv39: where is its first table?"),
+                (["-i", image, *mode, "--map", "0"], "take no addresses"),
+                (["-i", image, *mode, "--map", "--reverse", "0"], "give one of them"),
+                (["-i", image, *mode, "--svg", "x", "0"], "--svg draws what --map lists"),
+                (["-i", image, *mode, "--user", "0"], "--user: which access?"),
+                (["-i", image, *mode, "--read", "5"], "there is no ':'"),
+                (["-i", image, *mode, "--tlb", "l3:4x4", "0"], "'l3:4x4' can't be understood"),
+                (["-i", image, *mode, "--tlb", "l2:4x4", "0"], "it needs an array of level 1"),
+                (["-i", "/nonexistent", *mode, "0"], "cannot use the image /nonexistent: No such"),
+                (["-i", ROOT, *mode, "0"], "it is no regular file"),
+                (["-i", image, "--format", "lime", *mode, "0"], "leave out @0x100000"),
+                (["-i", image, *mode, "--phys-bits", "99", "0"], "--phys-bits")):
+            with self.subTest(arguments=arguments):
+                result = call(*arguments)
+                self.assertEqual((result.returncode, result.stdout), (125, ""))
+                self.assertIn(message, " ".join(result.stderr.split()))
+
+
+class Segments(Scratch):
+    """A GDT: null, code, data, expand-down data, absent data, call gate, LDT; an LDT with a stack."""
+    GDT = (0, 0x00cf9a000000ffff, 0x00cff2000000ffff, 0x0040f60010000fff, 0x0000720010000fff,
+           0x0000ec0000081234, 0x0000820002000007)
+    LDT = (0x0000f20030000fff,)
+
+    def setUp(self):
+        super().setUp()
+        memory = bytearray(4096)
+        struct.pack_into(f"<{len(self.GDT)}Q", memory, 0x100, *self.GDT)
+        struct.pack_into(f"<{len(self.LDT)}Q", memory, 0x200, *self.LDT)
+        self.arguments = ["-i", self.write("memory", memory), "--gdt", "0x100:0x37"]
+
+    def first_words(self, *arguments):
+        result = call(*self.arguments, *arguments, command="segment")
+        self.assertEqual(result.stderr, "")
+        return [" ".join(line.split()[1:]) for line in result.stdout.splitlines()
+                if not line.startswith(" ")], result.returncode
+
+    def test_accesses(self):
+        lines, status = self.first_words("0x13:0x1000:4:w", "0x1b:0x1000", "0x1b:0xfff", "0x23:0",
+                                         "0x2b:0", "0x3b:0", "0x3:0", "0x8:0x10:1:x", "0x8:0:1:w")
+        self.assertEqual(lines, [
+            "0x1000", "0x2000", "- #GP(0x0) beyond the limit",
+            "- #NP(0x20) the segment is not present",
+            "- #GP(0x28) it is neither data nor readable code",
+            "- #GP(0x38) the selector is beyond its table",
+            "- #GP(0x0) an access through a null selector", "0x10",
+            "- #GP(0x0) the segment is not writable"])
+        self.assertEqual(status, 1)
+
+    def test_the_ldt_and_the_stack(self):
+        lines, status = self.first_words("--ldt", "0x30", "--stack", "--cpl", "3", "0x7:0xffc:4:w")
+        self.assertEqual((lines, status), (["0x3ffc"], 0))
+        lines, _ = self.first_words("--ldt", "0x30", "--stack", "--cpl", "3", "0x7:0xffd:4:w",
+                                    "0x10:0")
+        self.assertEqual(lines, ["- #SS(0x0) beyond the limit",
+                                 "- #GP(0x10) the RPL is not the CPL"])
+        lines, _ = self.first_words("0x7:0")
+        self.assertEqual(lines, ["- #GP(0x4) the selector is beyond its table"])
+        result = call(*self.arguments, "--ldt", "0x8", "0x7:0", command="segment")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("--ldt 0x8: #GP(0x8): it is no LDT", result.stderr)
+
+    def test_rights(self):
+        result = call(*self.arguments, "--json", "--cpl", "3", "0x13:0", "0xb:0", "0x2b:0",
+                      command="segment")
+        accesses = json.loads(result.stdout)["accesses"]
+        self.assertEqual([(one["lar"], one["lsl"], one["verr"], one["verw"]) for one in accesses],
+                         [("0xc0f200", "0xffffffff", True, True), (None, None, False, False),
+                          ("0xec00", None, False, False)])
+
+    def test_descriptors(self):
+        result = call("--descriptor", "0x00cf9a000000ffff", "0x0000ec0000081234", command="segment")
+        self.assertEqual(result.stdout,
+                         "0x00cf9a000000ffff code, readable, DPL 0, base 0x0, limit 0xffffffff "
+                         "(4K units), 32 bit\n"
+                         "0x0000ec0000081234 call gate, 32 bit, DPL 3, to 0x8:0x1234\n")
+
+    def test_refusals(self):
+        for arguments, message in (
+                ([], "which access?"), (["0x8:0"], "where are the descriptors?"),
+                (["-i", "x", "--gdt", "5", "0x8:0"], "it is BASE:LIMIT"),
+                (["-i", "/nonexistent", "--gdt", "0:7", "0x8:0"], "cannot use the image"),
+                ([*self.arguments, "0x8"], "an access is SELECTOR:OFFSET"),
+                ([*self.arguments, "0x10000:0"], "is no number up to 0xffff"),
+                ([*self.arguments, "8:0:1:q"], "an access is r, w or x"),
+                ([*self.arguments, "--cpl", "4", "8:0"], "is no number up to 0x3"),
+                (["-i", self.arguments[1], "--gdt", "0x10000:7", "0:0", "8:0"],
+                 "")):
+            with self.subTest(arguments=arguments):
+                result = call(*arguments, command="segment")
+                self.assertIn(message, " ".join(result.stderr.split()))
+                self.assertEqual(result.returncode, 125 if message else 1)
+        result = call("-i", self.arguments[1], "--gdt", "0xffff:15", "8:0", command="segment")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("the descriptor is not in the image", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)

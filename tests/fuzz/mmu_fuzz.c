@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fuzzes images and page tables. The first byte chooses:
+ *
+ *   below 0x80   the rest is memory, at an address and under a mode and root that the next bytes
+ * give: walks and lists of mappings end, read nothing outside, and agree with each other else the
+ * rest is an image file, of whatever format it says
+ */
+#include <quire/mmu.h>
+#include <quire/segment.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+
+struct look {
+    const struct quire_mmu *mmu;
+    unsigned n;
+};
+
+static bool look(void *context, const struct quire_mmu_mapping *mapping)
+{
+    struct look *its = context;
+    struct quire_mmu_answer answer;
+
+    quire_mmu_translate(its->mmu, mapping->va, &answer, NULL);
+    if (mapping->reason != answer.reason ||
+        (answer.reason == QUIRE_MMU_OK && answer.address != mapping->address &&
+         its->mmu->mode != QUIRE_MMU_BASE_LIMIT))
+        abort();
+    return ++its->n < 500;
+}
+
+static void walk(const struct quire_image *image, unsigned which, uint64_t root, uint64_t va)
+{
+    struct quire_mmu mmu;
+    struct quire_mmu_answer answer;
+    struct quire_mmu_trace trace;
+    struct quire_mmu_limits limits = {.range = {0, UINT64_MAX}, .max_tables = 100};
+    struct look its = {&mmu, 0};
+    struct quire_mmu_ppc32 ppc = {.sdr1 = (uint32_t)root & 0xffff0001};
+    char words[200];
+    int error = which == QUIRE_MMU_PPC32
+                    ? quire_mmu_init_ppc32(&mmu, image, &ppc)
+                    : quire_mmu_init_mode(&mmu, image, (enum quire_mmu_mode)which, root, 0);
+
+    if (error != 0)
+        return;
+    for (unsigned i = 0; i < 16; i++) {
+        trace.n_steps = 0;
+        quire_mmu_translate(&mmu, va, &answer, &trace);
+        for (unsigned j = 0; j < trace.n_steps && j < QUIRE_MMU_MAX_STEPS; j++)
+            quire_mmu_describe(&mmu, &trace.steps[j], words, sizeof words);
+        (void)quire_mmu_check(&mmu, &answer, QUIRE_MMU_WRITE, i & 1);
+        va = va * 0x9e3779b97f4a7c15 + answer.address;
+    }
+    (void)quire_mmu_each(&mmu, &limits, look, &its);
+}
+
+static void fuzz_memory(const uint8_t *data, size_t n_bytes)
+{
+    struct quire_image *image;
+    uint64_t root, va;
+
+    if (n_bytes < 24)
+        return;
+    memcpy(&root, data + 8, 8);
+    memcpy(&va, data + 16, 8);
+    size_t n = n_bytes - 24;
+    uint8_t *memory = malloc(n + (n == 0)); /* with nothing behind it */
+    if (memory == NULL || quire_image_new(&image) != 0)
+        abort();
+    memcpy(memory, data + 24, n);
+    uint64_t frames_at = (root & 0xffffff) + 6 - ((uint64_t)data[1] << 12);
+    if (frames_at + 1 < n) /* an inverted table of 16 million entries takes its time */
+        memory[frames_at] = memory[frames_at + 1] = 0;
+    if (n > 0 && quire_image_add_memory(image, (uint64_t)data[1] << 12, memory, n, false) != 0)
+        abort();
+    walk(image, data[0] % QUIRE_MMU_N_MODES, root & 0xffffff, va);
+    struct quire_mmu_root roots[4];
+    (void)quire_mmu_find_roots(image, (enum quire_mmu_mode)(data[0] % QUIRE_MMU_N_MODES), 0, roots,
+                               4);
+    quire_image_free(image);
+    free(memory);
+}
+
+static void fuzz_file(const uint8_t *data, size_t n_bytes)
+{
+    char message[QUIRE_IMAGE_MESSAGE_BYTES], path[64];
+    const struct quire_image_range *ranges;
+    struct quire_image *image;
+    int fd = memfd_create("image", MFD_CLOEXEC);
+
+    if (fd < 0 || write(fd, data, n_bytes) != (ssize_t)n_bytes || quire_image_new(&image) != 0)
+        abort();
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (quire_image_add_file(image, path, 0, QUIRE_IMAGE_AUTO, message) == 0) {
+        size_t n = quire_image_ranges(image, &ranges);
+        for (size_t i = 0; i < n; i++) {
+            unsigned char byte;
+            if (ranges[i].n_present > ranges[i].n_bytes)
+                abort();
+            if (i > 0 && ranges[i - 1].start + (ranges[i - 1].n_bytes - 1) >= ranges[i].start)
+                abort();
+            if (ranges[i].n_present > 0 &&
+                quire_image_read(image, ranges[i].start + ranges[i].n_present - 1, &byte, 1,
+                                 NULL) != 0)
+                abort();
+        }
+    } else if (message[0] == '\0' || strlen(message) >= sizeof message) {
+        abort();
+    }
+    quire_image_free(image);
+    close(fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
+{
+    if (n_bytes == 0)
+        return 0;
+    if (data[0] < 0x80)
+        fuzz_memory(data, n_bytes);
+    else
+        fuzz_file(data + 1, n_bytes - 1);
+    return 0;
+}
