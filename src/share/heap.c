@@ -54,12 +54,12 @@ void quire_shared_heap_forget(struct quire_shared_heap *heap)
 /* Becomes a member of the table that is mapped. */
 static int join_table(struct quire_shared_heap *heap)
 {
-    int error = table_lock(heap->table);
+    int error = heap_table_lock(heap->table);
 
     if (error)
         return error;
-    const int member = table_join(heap->table);
-    table_unlock(heap->table);
+    const int member = heap_table_join(heap->table);
+    heap_table_unlock(heap->table);
     if (member >= 0)
         heap->member = (unsigned)member;
     return member < 0 ? member : 0;
@@ -78,7 +78,7 @@ static int make_memory(struct quire_shared_heap *heap,
     heap->fds[QUIRE_SHARED_HEAP_DATA] = fd;
     heap->data = memory;
     heap->data_bytes = config->max_bytes;
-    heap->table_bytes = table_bytes(config);
+    heap->table_bytes = heap_table_bytes(config);
     fd = hand_memory("quire-heap-table", heap->table_bytes, heap->table_bytes, 0, &memory);
     if (fd < 0)
         return fd;
@@ -92,7 +92,7 @@ int quire_shared_heap_create(const struct quire_shared_heap_config *wanted,
 {
     struct quire_shared_heap_config config = *wanted;
 
-    if (table_bytes(&config) == 0)
+    if (heap_table_bytes(&config) == 0)
         return -EINVAL;
     config.n_bytes = round_up(config.n_bytes, SYS_PAGE_SIZE);
     config.max_bytes = round_up(config.max_bytes, SYS_PAGE_SIZE);
@@ -103,7 +103,7 @@ int quire_shared_heap_create(const struct quire_shared_heap_config *wanted,
         return -ENOMEM;
     int error = make_memory(heap, &config);
     if (error == 0)
-        error = table_init(&config, heap->table);
+        error = heap_table_init(&config, heap->table);
     if (error == 0)
         error = join_table(heap);
     if (error == 0)
@@ -150,14 +150,14 @@ static int copy_fds(struct quire_shared_heap *heap, const int fds[QUIRE_SHARED_H
 static int validate_all(struct quire_shared_heap *heap)
 {
     struct quire_extent_space *space;
-    int error = table_lock(heap->table);
+    int error = heap_table_lock(heap->table);
 
     if (error)
         return error;
-    error = quire_extent_open(table_space(heap->table), heap->table->extents_bytes, &space);
+    error = quire_extent_open(heap_table_space(heap->table), heap->table->extents_bytes, &space);
     if (error == 0)
-        error = table_validate(heap->table);
-    table_unlock(heap->table);
+        error = heap_table_validate(heap->table);
+    heap_table_unlock(heap->table);
     return error ? -EUCLEAN : 0;
 }
 
@@ -171,7 +171,7 @@ int quire_shared_heap_join(const int fds[QUIRE_SHARED_HEAP_FDS], struct quire_sh
     if (error)
         return error == -EINVAL ? -EPROTO : error;
     struct table *table = memory;
-    error = writable ? table_check(table, n_bytes) : -EPROTO;
+    error = writable ? heap_table_check(table, n_bytes) : -EPROTO;
     struct quire_shared_heap *heap = error ? NULL : new_view(table->max_blocks);
     if (heap == NULL) {
         sys_munmap(memory, n_bytes);
@@ -191,9 +191,9 @@ int quire_shared_heap_join(const int fds[QUIRE_SHARED_HEAP_FDS], struct quire_sh
 
 void quire_shared_heap_leave(struct quire_shared_heap *heap)
 {
-    if (heap != NULL && table_lock(heap->table) == 0) {
-        table_leave(heap->table, heap->member);
-        table_unlock(heap->table);
+    if (heap != NULL && heap_table_lock(heap->table) == 0) {
+        heap_table_leave(heap->table, heap->member);
+        heap_table_unlock(heap->table);
     }
     quire_shared_heap_forget(heap);
 }
@@ -210,10 +210,10 @@ static void name_block(const struct table_block *block, uint32_t index, struct q
 static int alloc_locked(struct quire_shared_heap *heap, uint64_t length, uint64_t alignment,
                         uint32_t *index)
 {
-    int error = table_alloc(heap->table, heap->member, length, alignment, index);
+    int error = heap_table_alloc(heap->table, heap->member, length, alignment, index);
 
-    if ((error == -ENOMEM || error == -ENOSPC) && table_reap(heap->table) > 0)
-        error = table_alloc(heap->table, heap->member, length, alignment, index);
+    if ((error == -ENOMEM || error == -ENOSPC) && heap_table_reap(heap->table) > 0)
+        error = heap_table_alloc(heap->table, heap->member, length, alignment, index);
     return error;
 }
 
@@ -229,7 +229,7 @@ int quire_shared_heap_alloc(struct quire_shared_heap *heap, uint64_t length, uin
     const uint64_t unit_alignment = alignment > QUIRE_SHARED_HEAP_UNIT
                                         ? alignment / QUIRE_SHARED_HEAP_UNIT
                                         : 1;
-    int error = table_lock(heap->table);
+    int error = heap_table_lock(heap->table);
     if (error)
         return error;
     error = alloc_locked(heap, units, unit_alignment, &index);
@@ -237,13 +237,13 @@ int quire_shared_heap_alloc(struct quire_shared_heap *heap, uint64_t length, uin
         atomic_store(&heap->holds[index], 1);
         name_block(&heap->table->block[index], index, block);
     }
-    table_unlock(heap->table);
+    heap_table_unlock(heap->table);
     return error;
 }
 
 static int hold_locked(struct quire_shared_heap *heap, struct quire_block *name)
 {
-    struct table_block *block = table_find(heap->table, name);
+    struct table_block *block = heap_table_find(heap->table, name);
 
     if (block == NULL)
         return -ENOENT;
@@ -258,26 +258,26 @@ static int hold_locked(struct quire_shared_heap *heap, struct quire_block *name)
 
 int quire_shared_heap_hold(struct quire_shared_heap *heap, struct quire_block *block)
 {
-    int error = table_lock(heap->table);
+    int error = heap_table_lock(heap->table);
 
     if (error)
         return error;
     error = hold_locked(heap, block);
-    table_unlock(heap->table);
+    heap_table_unlock(heap->table);
     return error;
 }
 
 int quire_shared_heap_drop(struct quire_shared_heap *heap, const struct quire_block *block)
 {
-    int error = table_lock(heap->table);
+    int error = heap_table_lock(heap->table);
 
     if (error)
         return error;
-    if (table_find(heap->table, block) == NULL || atomic_load(&heap->holds[block->index]) == 0)
+    if (heap_table_find(heap->table, block) == NULL || atomic_load(&heap->holds[block->index]) == 0)
         error = -ENOENT;
     else if (atomic_fetch_sub(&heap->holds[block->index], 1) == 1)
-        table_drop(heap->table, heap->member, block->index);
-    table_unlock(heap->table);
+        heap_table_drop(heap->table, heap->member, block->index);
+    heap_table_unlock(heap->table);
     return error;
 }
 
@@ -302,7 +302,7 @@ void *quire_shared_heap_at(void *data, size_t n_bytes, uint64_t offset, uint64_t
 int quire_shared_heap_grow(struct quire_shared_heap *heap, uint64_t n_bytes)
 {
     n_bytes = round_up(n_bytes, SYS_PAGE_SIZE);
-    int error = table_lock(heap->table);
+    int error = heap_table_lock(heap->table);
     if (error)
         return error;
     if (n_bytes < atomic_load(&heap->table->n_bytes) || n_bytes > heap->data_bytes)
@@ -311,20 +311,21 @@ int quire_shared_heap_grow(struct quire_shared_heap *heap, uint64_t n_bytes)
         error = sys_ftruncate(heap->fds[QUIRE_SHARED_HEAP_DATA], (off_t)n_bytes);
     if (error == 0) {
         atomic_store(&heap->table->n_bytes, n_bytes);
-        error = quire_extent_set_length(table_space(heap->table), n_bytes / QUIRE_SHARED_HEAP_UNIT);
+        error = quire_extent_set_length(heap_table_space(heap->table),
+                                        n_bytes / QUIRE_SHARED_HEAP_UNIT);
     }
-    table_unlock(heap->table);
+    heap_table_unlock(heap->table);
     return error;
 }
 
 int quire_shared_heap_reap(struct quire_shared_heap *heap)
 {
-    int n = table_lock(heap->table);
+    int n = heap_table_lock(heap->table);
 
     if (n)
         return n;
-    n = table_reap(heap->table);
-    table_unlock(heap->table);
+    n = heap_table_reap(heap->table);
+    heap_table_unlock(heap->table);
     return n;
 }
 
@@ -332,11 +333,11 @@ int quire_shared_heap_stats(struct quire_shared_heap *heap, struct quire_shared_
 {
     struct table *table = heap->table;
     struct quire_extent_stats extents;
-    const int error = table_lock(table);
+    const int error = heap_table_lock(table);
 
     if (error)
         return error;
-    quire_extent_stats(table_space(table), &extents);
+    quire_extent_stats(heap_table_space(table), &extents);
     *stats = (struct quire_shared_heap_stats){
         .n_bytes = atomic_load(&table->n_bytes),
         .max_bytes = table->max_bytes,
@@ -349,17 +350,17 @@ int quire_shared_heap_stats(struct quire_shared_heap *heap, struct quire_shared_
     };
     for (unsigned i = 0; i < QUIRE_SHARED_HEAP_MAX_MEMBERS; i++)
         stats->n_members += table->member[i].pid != 0;
-    table_unlock(table);
+    heap_table_unlock(table);
     return 0;
 }
 
 int quire_shared_heap_validate(struct quire_shared_heap *heap)
 {
-    int error = table_lock(heap->table);
+    int error = heap_table_lock(heap->table);
 
     if (error)
         return error;
-    error = table_validate(heap->table);
-    table_unlock(heap->table);
+    error = heap_table_validate(heap->table);
+    heap_table_unlock(heap->table);
     return error;
 }

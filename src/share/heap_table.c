@@ -26,7 +26,7 @@ static size_t extents_bytes(uint64_t n_bytes, uint32_t max_blocks)
     return quire_extent_metadata_bytes(&config);
 }
 
-size_t table_bytes(const struct quire_shared_heap_config *config)
+size_t heap_table_bytes(const struct quire_shared_heap_config *config)
 {
     if (config->n_bytes == 0 || config->n_bytes > INT64_MAX / 2 ||
         config->max_bytes > INT64_MAX / 2 || config->max_blocks == 0 ||
@@ -35,7 +35,7 @@ size_t table_bytes(const struct quire_shared_heap_config *config)
     return extents_offset(config->max_blocks) + extents_bytes(config->n_bytes, config->max_blocks);
 }
 
-struct quire_extent_space *table_space(struct table *table)
+struct quire_extent_space *heap_table_space(struct table *table)
 {
     return (struct quire_extent_space *)(void *)((char *)table + table->extents_offset);
 }
@@ -61,7 +61,7 @@ static int rebuild(struct table *table)
                                                          table->max_blocks);
     struct quire_extent_space *space;
 
-    if (quire_extent_init(&config, table_space(table), table->extents_bytes, &space) != 0)
+    if (quire_extent_init(&config, heap_table_space(table), table->extents_bytes, &space) != 0)
         return -EUCLEAN;
     table->first_free = TABLE_NO_BLOCK;
     table->n_blocks = 0;
@@ -79,11 +79,11 @@ static int rebuild(struct table *table)
     return 0;
 }
 
-int table_init(const struct quire_shared_heap_config *config, struct table *table)
+int heap_table_init(const struct quire_shared_heap_config *config, struct table *table)
 {
     table->version = TABLE_VERSION;
     table->word_bits = sizeof(void *) * 8;
-    table->table_bytes = table_bytes(config);
+    table->table_bytes = heap_table_bytes(config);
     table->max_bytes = config->max_bytes;
     table->max_blocks = config->max_blocks;
     table->read_only = config->read_only;
@@ -98,7 +98,7 @@ int table_init(const struct quire_shared_heap_config *config, struct table *tabl
     return error;
 }
 
-int table_check(const struct table *table, size_t n_bytes)
+int heap_table_check(const struct table *table, size_t n_bytes)
 {
     if (n_bytes < sizeof *table || table->magic != TABLE_MAGIC || table->version != TABLE_VERSION ||
         table->word_bits != sizeof(void *) * 8)
@@ -106,7 +106,7 @@ int table_check(const struct table *table, size_t n_bytes)
     const struct quire_shared_heap_config config = {.n_bytes = atomic_load(&table->n_bytes),
                                                     .max_bytes = table->max_bytes,
                                                     .max_blocks = table->max_blocks};
-    const size_t needed = table_bytes(&config);
+    const size_t needed = heap_table_bytes(&config);
     if (needed == 0 || needed != table->table_bytes || needed > n_bytes ||
         config.n_bytes > config.max_bytes ||
         table->extents_offset != extents_offset(config.max_blocks) ||
@@ -127,11 +127,11 @@ static int recover(struct table *table)
     }
     pthread_mutex_consistent(&table->lock);
     atomic_fetch_add(&table->n_recovered, 1);
-    table_reap(table);
+    heap_table_reap(table);
     return 0;
 }
 
-int table_lock(struct table *table)
+int heap_table_lock(struct table *table)
 {
     const int error = pthread_mutex_lock(&table->lock);
 
@@ -140,7 +140,7 @@ int table_lock(struct table *table)
     return error ? -EUCLEAN : 0;
 }
 
-void table_unlock(struct table *table)
+void heap_table_unlock(struct table *table)
 {
     pthread_mutex_unlock(&table->lock);
 }
@@ -153,16 +153,16 @@ static void drop_all(struct table *table, unsigned member)
 
     for (uint32_t i = 0; i < table->max_blocks; i++)
         if (atomic_load_explicit(&table->block[i].holders, memory_order_relaxed) & bit)
-            table_drop(table, member, i);
+            heap_table_drop(table, member, i);
 }
 
-void table_leave(struct table *table, unsigned member)
+void heap_table_leave(struct table *table, unsigned member)
 {
     drop_all(table, member);
     table->member[member] = (struct table_member){0, 0};
 }
 
-int table_reap(struct table *table)
+int heap_table_reap(struct table *table)
 {
     int n = 0;
 
@@ -170,7 +170,7 @@ int table_reap(struct table *table)
         const struct table_member *member = &table->member[i];
         if (member->pid == 0 || process_is_alive(member->pid, member->start_time))
             continue;
-        table_leave(table, i);
+        heap_table_leave(table, i);
         n++;
     }
     return n;
@@ -184,11 +184,11 @@ static int free_member(const struct table *table)
     return -EUSERS;
 }
 
-int table_join(struct table *table)
+int heap_table_join(struct table *table)
 {
     const uint32_t pid = process_own_pid();
 
-    table_reap(table);
+    heap_table_reap(table);
     const int member = free_member(table);
     if (member >= 0) {
         drop_all(table, (unsigned)member); /* of one who died while it left */
@@ -199,8 +199,8 @@ int table_join(struct table *table)
 
 /* Blocks */
 
-int table_alloc(struct table *table, unsigned member, uint64_t length, uint64_t alignment,
-                uint32_t *index)
+int heap_table_alloc(struct table *table, unsigned member, uint64_t length, uint64_t alignment,
+                     uint32_t *index)
 {
     const uint32_t i = table->first_free;
     uint64_t offset;
@@ -208,7 +208,7 @@ int table_alloc(struct table *table, unsigned member, uint64_t length, uint64_t 
     if (i == TABLE_NO_BLOCK)
         return -ENOSPC;
     struct table_block *block = &table->block[i];
-    const int error = quire_extent_alloc(table_space(table), length, alignment, &block->extent,
+    const int error = quire_extent_alloc(heap_table_space(table), length, alignment, &block->extent,
                                          &offset);
     if (error)
         return error;
@@ -223,7 +223,7 @@ int table_alloc(struct table *table, unsigned member, uint64_t length, uint64_t 
     return 0;
 }
 
-struct table_block *table_find(struct table *table, const struct quire_block *name)
+struct table_block *heap_table_find(struct table *table, const struct quire_block *name)
 {
     if (name->index >= table->max_blocks)
         return NULL;
@@ -231,7 +231,7 @@ struct table_block *table_find(struct table *table, const struct quire_block *na
     return block->stamp == name->stamp && atomic_load(&block->holders) != 0 ? block : NULL;
 }
 
-void table_drop(struct table *table, unsigned member, uint32_t index)
+void heap_table_drop(struct table *table, unsigned member, uint32_t index)
 {
     struct table_block *block = &table->block[index];
     const uint64_t left = atomic_load(&block->holders) & ~((uint64_t)1 << member);
@@ -239,7 +239,7 @@ void table_drop(struct table *table, unsigned member, uint32_t index)
     atomic_store_explicit(&block->holders, left, memory_order_release);
     if (left != 0)
         return;
-    (void)!quire_extent_free(table_space(table), block->extent); /* it is there: 2 */
+    (void)!quire_extent_free(heap_table_space(table), block->extent); /* it is there: 2 */
     block->next_free = table->first_free;
     table->first_free = index;
     table->n_blocks--;
@@ -251,7 +251,7 @@ static bool matches_extent(struct table *table, const struct table_block *block)
 {
     struct quire_extent_piece piece;
 
-    return quire_extent_find(table_space(table), block->extent, &piece) == 0 &&
+    return quire_extent_find(heap_table_space(table), block->extent, &piece) == 0 &&
            piece.offset == block->offset && piece.length == block->length;
 }
 
@@ -261,7 +261,7 @@ static int invalid(const char *why, uint32_t index)
     return -EUCLEAN;
 }
 
-int table_validate(struct table *table)
+int heap_table_validate(struct table *table)
 {
     struct quire_extent_stats stats;
     uint32_t n_alive = 0, n_free = 0;
@@ -281,9 +281,9 @@ int table_validate(struct table *table)
         if (i >= table->max_blocks || atomic_load(&table->block[i].holders) != 0 ||
             n_free++ == table->max_blocks)
             return invalid("it is in the free list", i); /* 2 */
-    quire_extent_stats(table_space(table), &stats);
+    quire_extent_stats(heap_table_space(table), &stats);
     if (n_alive != table->n_blocks || n_alive != stats.n_extents ||
         n_alive + n_free != table->max_blocks)
         return invalid("their numbers do not agree", n_alive); /* 2 */
-    return quire_extent_validate(table_space(table));
+    return quire_extent_validate(heap_table_space(table));
 }

@@ -6,7 +6,7 @@
  *
  * The blocks are what counts: one is alive while `holders` is not 0, which is the last store of an
  * allocation and the first of a release. All else (extents, free list) follows from them, and is
- * made anew by whoever finds that the holder of the lock has died (table_lock).
+ * made anew by whoever finds that the holder of the lock has died (heap_table_lock).
  *
  * 1. Bit m of holders is set only while member m has a pid.
  * 2. The extents are exactly the living blocks; the free list has exactly the others.
@@ -54,31 +54,31 @@ struct table {
 };
 
 /* 0: no heap can be like this. */
-size_t table_bytes(const struct quire_shared_heap_config *config);
+size_t heap_table_bytes(const struct quire_shared_heap_config *config);
 
 /* In zeroed memory. */
-int table_init(const struct quire_shared_heap_config *config, struct table *table);
+int heap_table_init(const struct quire_shared_heap_config *config, struct table *table);
 
 /* Whether the sizes that it names fit into n_bytes and each other. 0 or -EPROTO. */
-int table_check(const struct table *table, size_t n_bytes);
+int heap_table_check(const struct table *table, size_t n_bytes);
 
-struct quire_extent_space *table_space(struct table *table);
+struct quire_extent_space *heap_table_space(struct table *table);
 
 /* 0, with the lock held; -EUCLEAN: a member died with it, and what it left can't be repaired. */
-int table_lock(struct table *table);
-void table_unlock(struct table *table);
+int heap_table_lock(struct table *table);
+void heap_table_unlock(struct table *table);
 
 /* Under the lock: */
 
 /* Drops what the dead hold; how many there were. */
-int table_reap(struct table *table);
-int table_join(struct table *table); /* the member's number, or -EUSERS */
-void table_leave(struct table *table, unsigned member);
-int table_alloc(struct table *table, unsigned member, uint64_t length, uint64_t alignment,
-                uint32_t *index); /* units */
+int heap_table_reap(struct table *table);
+int heap_table_join(struct table *table); /* the member's number, or -EUSERS */
+void heap_table_leave(struct table *table, unsigned member);
+int heap_table_alloc(struct table *table, unsigned member, uint64_t length, uint64_t alignment,
+                     uint32_t *index); /* units */
 /* The living block of that name, or NULL. */
-struct table_block *table_find(struct table *table, const struct quire_block *name);
-void table_drop(struct table *table, unsigned member, uint32_t index);
-int table_validate(struct table *table);
+struct table_block *heap_table_find(struct table *table, const struct quire_block *name);
+void heap_table_drop(struct table *table, unsigned member, uint32_t index);
+int heap_table_validate(struct table *table);
 
 #endif
