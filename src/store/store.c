@@ -381,6 +381,12 @@ int store_file_error(const struct store *store)
     return atomic_load_explicit(&store->file_error, memory_order_relaxed);
 }
 
+bool store_is_sparse(const struct store *store)
+{
+    return store->file.space != NULL && store_file_error(store) == 0 &&
+           clusters_are_sparse(&store->file);
+}
+
 size_t store_trim(struct store *store)
 {
     const struct clusters *file = &store->file;
