@@ -10,9 +10,9 @@
  * When our clusters are sparse (clusters_are_sparse()), or the file is full, a batch gathers
  * instead: collect pins sparse clusters, write reads them back and packs their living objects into
  * the cluster held in reserve, and commit hands those over; the emptied clusters are free, the
- * first becomes the reserve. Each such batch is to leave fewer clusters than there were; where one
- * does not, gathering is put off, and in a full file, where a few in a row do not, it stops until
- * something in the file is dropped. So it comes to an end.
+ * first becomes the reserve. Each such batch is to leave fewer clusters than there were; where a
+ * few in a row do not, gathering is put off; in a full file until something there is dropped. So it
+ * comes to an end.
  *
  * Invariants
  *   B1  the objects in state LEAVING or DEAD are those listed in batches in flight, each once;
@@ -40,8 +40,8 @@
 /* With no more units than this a cluster is emptied: two of them fit into one. */
 #define SPARSE_UNITS (CLUSTER_UNITS / 2)
 #define FULL_FILE_SPARSE_UNITS (CLUSTER_UNITS / 4 * 3) /* the same where there is no other way */
-#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000) /* a full disk */
-#define RETRY_SOON_NS ((uint64_t)50 * 1000 * 1000)  /* what the kernel may have in a moment */
+#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000)    /* a full disk */
+#define RETRY_SOON_NS ((uint64_t)50 * 1000 * 1000)     /* what the kernel may have in a moment */
 #define BATCH_BYTES round_up(sizeof(struct store_batch), SYS_PAGE_SIZE)
 
 struct store_batch *store_batch_new(void)
@@ -480,11 +480,12 @@ static void judge_gathering(struct store *store, const struct store_batch *batch
     unsigned n_emptied = 0;
     for (unsigned i = 0; i < batch->n_sources; i++)
         n_emptied += store->file.table[batch->sources[i].cluster].n_units == 0;
-    store->n_fruitless = n_emptied >= 2 ? 0 : store->n_fruitless + 1;
-    if (n_emptied >= 2)
+    if (n_emptied >= 2) {
+        store->n_fruitless = 0;
         clusters_resume(&store->file);
-    else
+    } else if (++store->n_fruitless % MOST_FRUITLESS == 0) {
         clusters_put_off(&store->file);
+    }
 }
 
 static void end_source(struct store *store, const struct batch_source *source)

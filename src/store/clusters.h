@@ -22,15 +22,15 @@ struct clusters {
     struct swap_space *space; /* NULL: no file, all else is unused */
     int fd;
     unsigned owner;
-    uint32_t n;            /* entries of table[] */
-    uint32_t n_held;       /* clusters that the space says are ours */
-    uint64_t n_units;      /* of all living objects: F4 */
+    uint32_t n;             /* entries of table[] */
+    uint32_t n_held;        /* clusters that the space says are ours */
+    uint64_t n_units;       /* of all living objects: F4 */
     uint64_t put_off_units; /* gathering waits until no more than that are alive, */
     uint32_t put_off;       /* or more clusters than that are held */
-    uint32_t reserve;      /* held, empty: what gathering writes to */
-    uint32_t cursor;       /* where the search for sparse clusters goes on */
-    struct cluster *table; /* sparse */
-    uint64_t *charged;     /* a bit a page of table[]: counted as metadata */
+    uint32_t reserve;       /* held, empty: what gathering writes to */
+    uint32_t cursor;        /* where the search for sparse clusters goes on */
+    struct cluster *table;  /* sparse */
+    uint64_t *charged;      /* a bit a page of table[]: counted as metadata */
     size_t charged_pages;
 };
 
