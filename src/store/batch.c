@@ -454,7 +454,9 @@ static bool move_within_file(struct store *store, const struct store_batch *batc
     if (!cluster_holds(&store->file, from) ||
         !relocate(context, item->page, item->old, ref_of_file(to)))
         return false; /* the page is being loaded: it stays where it is */
+    store_count_file(store, from, -1);
     cluster_remove(&store->file, from);
+    store_count_file(store, to, 1);
     cluster_add(&store->file, to);
     return true;
 }

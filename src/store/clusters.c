@@ -16,8 +16,8 @@
  *
  * Invariants
  *   F1  a cluster of ours has a live object, a pin, or is the reserve; n_held counts them
- *   F2  n_units = the units of its live objects; live objects start in distinct granules
- *   F3  a cluster's contents do not change while it is ours, so a reference names one object
+ *   F2  n_units = what its live objects take (object_taken_units()); they start in distinct
+ * granules F3  a cluster's contents do not change while it is ours, so a reference names one object
  *   F4  clusters->n_units = the sum of n_units over the table
  */
 #include "store/clusters.h"
@@ -28,6 +28,7 @@
 
 #include <errno.h>
 
+#define PUT_OFF_SHARE 32
 #define SEARCH_CLUSTERS 16384 /* looked at in one search, under the lock */
 
 static size_t table_bytes(const struct clusters *clusters)
@@ -175,8 +176,9 @@ void cluster_add(struct clusters *clusters, struct file_ref ref)
     struct cluster *entry = &clusters->table[ref.cluster];
     const uint32_t granule = ref.unit / GRANULE_UNITS;
     entry->live[granule / 64] |= 1ull << granule % 64;
-    entry->n_units = (uint16_t)(entry->n_units + ref.n_units);
-    clusters->n_units += ref.n_units;
+    const uint32_t n_units = object_taken_units(ref.unit, ref.n_units);
+    entry->n_units = (uint16_t)(entry->n_units + n_units);
+    clusters->n_units += n_units;
 }
 
 void cluster_remove(struct clusters *clusters, struct file_ref ref)
@@ -184,8 +186,9 @@ void cluster_remove(struct clusters *clusters, struct file_ref ref)
     struct cluster *entry = &clusters->table[ref.cluster];
     const uint32_t granule = ref.unit / GRANULE_UNITS;
     entry->live[granule / 64] &= ~(1ull << granule % 64);
-    entry->n_units = (uint16_t)(entry->n_units - ref.n_units);
-    clusters->n_units -= ref.n_units;
+    const uint32_t n_units = object_taken_units(ref.unit, ref.n_units);
+    entry->n_units = (uint16_t)(entry->n_units - n_units);
+    clusters->n_units -= n_units;
     if (is_empty(entry))
         end_use(clusters, ref.cluster);
 }
@@ -224,8 +227,8 @@ bool clusters_are_sparse(const struct clusters *clusters)
 
 void clusters_put_off(struct clusters *clusters)
 {
-    clusters->put_off = clusters->n_held + clusters->n_held / 8;
-    clusters->put_off_units = clusters->n_units - clusters->n_units / 8;
+    clusters->put_off = clusters->n_held + clusters->n_held / PUT_OFF_SHARE;
+    clusters->put_off_units = clusters->n_units - clusters->n_units / PUT_OFF_SHARE;
 }
 
 void clusters_resume(struct clusters *clusters)

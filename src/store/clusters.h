@@ -12,7 +12,7 @@
 struct cluster {
     uint64_t live[CLUSTER_GRANULES / 64]; /* granules in which a living object starts */
     uint64_t use;                         /* see swap_new_use() */
-    uint16_t n_units;                     /* of the living objects */
+    uint16_t n_units;                     /* that the living objects take */
     uint8_t n_pins;       /* batches that read or write it; it is not released before they end */
     _Atomic bool settled; /* see cluster_settle() */
 };
@@ -60,7 +60,7 @@ uint32_t cluster_pin_sparse(struct clusters *clusters, unsigned most_units);
  */
 #define CLUSTERS_SLACK 16
 bool clusters_are_sparse(const struct clusters *clusters);
-/* To gather gained nothing: it is not time again before an eighth more is held, or less lives. */
+/* To gather gained nothing: it is not time again before a little more is held, or less lives. */
 void clusters_put_off(struct clusters *clusters);
 void clusters_resume(struct clusters *clusters); /* it gained something */
 

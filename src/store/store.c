@@ -48,7 +48,8 @@ void store_count_ram(struct store *store, const struct object_header *header, in
 void store_count_file(struct store *store, struct file_ref ref, int sign)
 {
     figure_add(&store->figures.n_file, sign);
-    figure_add(&store->figures.file_units, sign * (ssize_t)ref.n_units);
+    figure_add(&store->figures.file_units,
+               sign * (ssize_t)object_taken_units(ref.unit, ref.n_units));
 }
 
 void store_count_clusters(struct store *store)

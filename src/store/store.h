@@ -130,7 +130,7 @@ store_ref store_rename(struct store *store, store_ref ref, uint32_t from, uint32
  * When this process's part of the file is sparse, or the file is full, a batch takes objects from
  * there instead and packs them closer, for the same three calls: the caller need not know, but for
  * the pool not becoming smaller by it. Such batches come to an end by themselves. So the part is
- * at most twice what lives in it and 1 MiB, as long as nothing of it is shared or damaged.
+ * about twice what lives in it at most, and 1 MiB, as long as nothing of it is shared or damaged.
  */
 #define STORE_BATCH_CLUSTERS 4
 struct store_batch;
