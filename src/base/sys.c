@@ -163,8 +163,9 @@ int sys_mprotect(void *address, size_t n_bytes, int prot)
 
 int sys_madvise(void *address, size_t n_bytes, int advice)
 {
+    const int error = injected_error(SYS_CLASS_GIVE);
     stepping_call();
-    return (int)CALL(SYS_madvise, address, n_bytes, advice, 0, 0, 0);
+    return error ? error : (int)CALL(SYS_madvise, address, n_bytes, advice, 0, 0, 0);
 }
 
 void *sys_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *address)
@@ -252,7 +253,8 @@ int sys_ftruncate(int fd, off_t n_bytes)
 
 int sys_fallocate(int fd, int mode, off_t offset, off_t n_bytes)
 {
-    return (int)CALL(SYS_fallocate, fd, mode, offset, n_bytes, 0, 0);
+    const int error = injected_error(SYS_CLASS_GIVE);
+    return error ? error : (int)CALL(SYS_fallocate, fd, mode, offset, n_bytes, 0, 0);
 }
 
 int sys_fadvise(int fd, off_t offset, off_t n_bytes, int advice)

@@ -100,7 +100,14 @@ int sys_futex_wake(const void *word, int n_waiters, bool shared);
  * sys_inject_fault() is the same with more to say. `error` 0: the call runs, after a pause of
  * stall_ns, on the first half of its pages where `shorten` says so.
  */
-enum sys_class { SYS_CLASS_MAP, SYS_CLASS_IOCTL, SYS_CLASS_READ, SYS_CLASS_WRITE, SYS_N_CLASSES };
+enum sys_class {
+    SYS_CLASS_MAP,
+    SYS_CLASS_IOCTL,
+    SYS_CLASS_READ,
+    SYS_CLASS_WRITE,
+    SYS_CLASS_GIVE, /* madvise and fallocate, by which memory and disk go back to the system */
+    SYS_N_CLASSES
+};
 #ifdef QUIRE_FAULT_INJECTION
 struct sys_fault {
     unsigned long nth, n_times; /* from the nth call on, so many */

@@ -91,6 +91,8 @@ bool writeback_has_file(void);
 /* What batches are written from, free for other use while none is under way; NULL: no file. */
 struct scratch *writeback_scratch(void);
 bool writeback_cluster(void); /* writes a batch of the oldest of the pool; false: none went */
+/* In idle moments: packs what lives in the file closer, a little; false: that is done. */
+bool writeback_tidy(void);
 /* Writes the oldest of the pool to the file, until it holds `pages`; false: nothing went. */
 bool writeback_down_to(int64_t pages);
 

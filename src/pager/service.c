@@ -31,6 +31,7 @@
 #define SERVICE_ALWAYS 1024
 #define FIRST_SAMPLE_NS 5000000 /* after a fork */
 #define REST_NS 200000000       /* without work, until what is used for it is given back */
+#define MOST_TIDIED 4           /* batches at once */
 #define STAND_BY_MOST 128
 #define STAND_BY_NS 2000000 /* between looks at whether the forking thread needs something */
 #define LOOK_NS 500000000   /* between looks at what is not managed, while there is work */
@@ -228,7 +229,10 @@ static uint64_t work_done(void)
     return n;
 }
 
-/* A process that has not paged for a while holds no memory to do it in. */
+/*
+ * A process that has not paged for a while holds no memory to do it in, and of the swap file little
+ * more than what it has there.
+ */
 static void rest_if_due(void)
 {
     uint64_t now = sys_now_ns(), done = work_done();
@@ -238,6 +242,11 @@ static void rest_if_due(void)
         service.work_seen = done;
         service.rest_at_ns = now + REST_NS;
     } else if (service.rest_at_ns != 0 && now >= service.rest_at_ns) {
+        unsigned n_tidied = 0;
+        while (n_tidied < MOST_TIDIED && writeback_tidy())
+            n_tidied++;
+        if (n_tidied == MOST_TIDIED)
+            return; /* others may want the pass in between */
         service.rest_at_ns = 0;
         packing_rest();
         windows_drop();

@@ -98,6 +98,14 @@ bool writeback_cluster(void)
     return n_moved > 0;
 }
 
+bool writeback_tidy(void)
+{
+    lock_take(&pager.lock);
+    const bool is_sparse = work.batch && store_is_sparse(pager.store);
+    lock_release(&pager.lock);
+    return is_sparse && writeback_cluster();
+}
+
 bool writeback_down_to(int64_t pages)
 {
     bool wrote = false;

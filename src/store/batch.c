@@ -7,11 +7,12 @@
  *   write (unlocked)   seals copies in the batch's buffer and writes it with one pwrite.
  *   commit (locked)    hands over each page whose owner still wants it; frees the pool's copy.
  *
- * When the file is full but our own clusters are sparse, a batch gathers instead: collect pins
- * sparse clusters, write reads them back and packs their living objects into the cluster held in
- * reserve, and commit hands those over; the emptied clusters are free, the first becomes the
- * reserve. Each such batch is to leave fewer sparse clusters than there were; where a few in a row
- * do not, gathering stops until something in the file is dropped, so it comes to an end.
+ * When our clusters are sparse (clusters_are_sparse()), or the file is full, a batch gathers
+ * instead: collect pins sparse clusters, write reads them back and packs their living objects into
+ * the cluster held in reserve, and commit hands those over; the emptied clusters are free, the
+ * first becomes the reserve. Each such batch is to leave fewer clusters than there were; where a
+ * few in a row do not, gathering is put off; in a full file until something there is dropped. So it
+ * comes to an end.
  *
  * Invariants
  *   B1  the objects in state LEAVING or DEAD are those listed in batches in flight, each once;
@@ -36,8 +37,11 @@
 #include <string.h>
 
 #define MOST_FRUITLESS 4 /* then gathering waits until something in the file is dropped */
-#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000) /* a full disk */
-#define RETRY_SOON_NS ((uint64_t)50 * 1000 * 1000)  /* what the kernel may have in a moment */
+/* With no more units than this a cluster is emptied: two of them fit into one. */
+#define SPARSE_UNITS (CLUSTER_UNITS / 2)
+#define FULL_FILE_SPARSE_UNITS (CLUSTER_UNITS / 4 * 3) /* the same where there is no other way */
+#define RETRY_NS ((uint64_t)5 * 1000 * 1000 * 1000)    /* a full disk */
+#define RETRY_SOON_NS ((uint64_t)50 * 1000 * 1000)     /* what the kernel may have in a moment */
 #define BATCH_BYTES round_up(sizeof(struct store_batch), SYS_PAGE_SIZE)
 
 struct store_batch *store_batch_new(void)
@@ -164,16 +168,16 @@ static int collect_from_pool(struct store *store, struct store_batch *batch, uin
     return (int)batch->n_items;
 }
 
-/* The file is full: gathers from sparse clusters of our own until one is filled. */
-static int collect_from_file(struct store *store, struct store_batch *batch)
+/* Gathers from sparse clusters of our own, of at most so many units each, until one is filled. */
+static int collect_from_file(struct store *store, struct store_batch *batch, unsigned most_units)
 {
-    if (store->file.reserve == SWAP_NONE || store->n_fruitless >= MOST_FRUITLESS)
+    if (store->file.reserve == SWAP_NONE)
         return -ENOSPC;
     struct batch_source sources[BATCH_SOURCES];
     unsigned n = 0, n_units = 0;
     int n_objects = 0;
     while (n < BATCH_SOURCES && n_units < CLUSTER_UNITS) {
-        const uint32_t cluster = cluster_pin_sparse(&store->file);
+        const uint32_t cluster = cluster_pin_sparse(&store->file, most_units);
         if (cluster == SWAP_NONE)
             break;
         const struct cluster *entry = &store->file.table[cluster];
@@ -206,13 +210,22 @@ int store_collect(struct store *store, struct store_batch *batch)
     const int error = store_file_error(store);
     if (error != 0 && (!may_pass(error) || sys_now_ns() < store->retry_ns))
         return error;
+    if (clusters_are_sparse(&store->file)) {
+        const int n = collect_from_file(store, batch, SPARSE_UNITS);
+        if (n > 0)
+            return n;
+        clusters_put_off(&store->file);
+    }
     if (store->pool.oldest == POOL_NONE)
         return 0;
     uint32_t first;
     const int n = cluster_claim(&store->file, batch->most_clusters, &first);
     store_count_clusters(store);
-    return n > 0 ? collect_from_pool(store, batch, first, (unsigned)n)
-                 : collect_from_file(store, batch);
+    if (n > 0)
+        return collect_from_pool(store, batch, first, (unsigned)n);
+    if (store->n_fruitless >= MOST_FRUITLESS)
+        return -ENOSPC;
+    return collect_from_file(store, batch, FULL_FILE_SPARSE_UNITS);
 }
 
 static unsigned char *place_of(const struct store_batch *batch, const struct batch_item *item)
@@ -439,13 +452,11 @@ static bool move_within_file(struct store *store, const struct store_batch *batc
     if (!cluster_holds(&store->file, start))
         return false; /* dropped meanwhile */
     if (!cluster_holds(&store->file, from) ||
-        !relocate(context, item->page, item->old, ref_of_file(to))) {
-        /* Alive, and not its page's: the header is damaged (or the page is just being loaded). It
-         * would be gathered again and again. */
-        cluster_settle(&store->file, from.cluster);
-        return false;
-    }
+        !relocate(context, item->page, item->old, ref_of_file(to)))
+        return false; /* the page is being loaded: it stays where it is */
+    store_count_file(store, from, -1);
     cluster_remove(&store->file, from);
+    store_count_file(store, to, 1);
     cluster_add(&store->file, to);
     return true;
 }
@@ -471,7 +482,12 @@ static void judge_gathering(struct store *store, const struct store_batch *batch
     unsigned n_emptied = 0;
     for (unsigned i = 0; i < batch->n_sources; i++)
         n_emptied += store->file.table[batch->sources[i].cluster].n_units == 0;
-    store->n_fruitless = n_emptied >= 2 ? 0 : store->n_fruitless + 1;
+    if (n_emptied >= 2) {
+        store->n_fruitless = 0;
+        clusters_resume(&store->file);
+    } else if (++store->n_fruitless % MOST_FRUITLESS == 0) {
+        clusters_put_off(&store->file);
+    }
 }
 
 static void end_source(struct store *store, const struct batch_source *source)

@@ -16,8 +16,9 @@
  *
  * Invariants
  *   F1  a cluster of ours has a live object, a pin, or is the reserve; n_held counts them
- *   F2  n_units = the units of its live objects; live objects start in distinct granules
- *   F3  a cluster's contents do not change while it is ours, so a reference names one object
+ *   F2  n_units = what its live objects take (object_taken_units()); they start in distinct
+ * granules F3  a cluster's contents do not change while it is ours, so a reference names one object
+ *   F4  clusters->n_units = the sum of n_units over the table
  */
 #include "store/clusters.h"
 
@@ -27,8 +28,7 @@
 
 #include <errno.h>
 
-#define SPARSE_UNITS \
-    (CLUSTER_UNITS / 4 * 3)   /* with no more than this a cluster is worth emptying */
+#define PUT_OFF_SHARE 32
 #define SEARCH_CLUSTERS 16384 /* looked at in one search, under the lock */
 
 static size_t table_bytes(const struct clusters *clusters)
@@ -176,7 +176,9 @@ void cluster_add(struct clusters *clusters, struct file_ref ref)
     struct cluster *entry = &clusters->table[ref.cluster];
     const uint32_t granule = ref.unit / GRANULE_UNITS;
     entry->live[granule / 64] |= 1ull << granule % 64;
-    entry->n_units = (uint16_t)(entry->n_units + ref.n_units);
+    const uint32_t n_units = object_taken_units(ref.unit, ref.n_units);
+    entry->n_units = (uint16_t)(entry->n_units + n_units);
+    clusters->n_units += n_units;
 }
 
 void cluster_remove(struct clusters *clusters, struct file_ref ref)
@@ -184,7 +186,9 @@ void cluster_remove(struct clusters *clusters, struct file_ref ref)
     struct cluster *entry = &clusters->table[ref.cluster];
     const uint32_t granule = ref.unit / GRANULE_UNITS;
     entry->live[granule / 64] &= ~(1ull << granule % 64);
-    entry->n_units = (uint16_t)(entry->n_units - ref.n_units);
+    const uint32_t n_units = object_taken_units(ref.unit, ref.n_units);
+    entry->n_units = (uint16_t)(entry->n_units - n_units);
+    clusters->n_units -= n_units;
     if (is_empty(entry))
         end_use(clusters, ref.cluster);
 }
@@ -198,19 +202,39 @@ bool cluster_holds(const struct clusters *clusters, struct file_ref ref)
 }
 
 /* Entries of clusters that are not ours are empty, so the table alone tells (F1). */
-uint32_t cluster_pin_sparse(struct clusters *clusters)
+uint32_t cluster_pin_sparse(struct clusters *clusters, unsigned most_units)
 {
-    for (uint32_t i = 0; i < clusters->n && i < SEARCH_CLUSTERS; i++) {
-        const uint32_t c = clusters->cursor;
-        clusters->cursor = c + 1 < clusters->n ? c + 1 : 0;
+    const uint32_t top = swap_top(clusters->space);
+    for (uint32_t i = 0; i < top && i < SEARCH_CLUSTERS; i++) {
+        const uint32_t c = clusters->cursor < top ? clusters->cursor : 0;
+        clusters->cursor = c + 1;
         struct cluster *entry = &clusters->table[c];
-        if (entry->n_units == 0 || entry->n_units > SPARSE_UNITS || entry->n_pins != 0 ||
+        if (entry->n_units == 0 || entry->n_units > most_units || entry->n_pins != 0 ||
             entry->settled || swap_is_shared(clusters->space, c))
             continue;
         entry->n_pins++;
         return c;
     }
     return SWAP_NONE;
+}
+
+bool clusters_are_sparse(const struct clusters *clusters)
+{
+    const uint64_t n_full = clusters->n_units / CLUSTER_UNITS;
+    return clusters->n_held > n_full + n_full / 2 + CLUSTERS_SLACK &&
+           (clusters->n_held > clusters->put_off || clusters->n_units < clusters->put_off_units);
+}
+
+void clusters_put_off(struct clusters *clusters)
+{
+    clusters->put_off = clusters->n_held + clusters->n_held / PUT_OFF_SHARE;
+    clusters->put_off_units = clusters->n_units - clusters->n_units / PUT_OFF_SHARE;
+}
+
+void clusters_resume(struct clusters *clusters)
+{
+    clusters->put_off = 0;
+    clusters->put_off_units = 0;
 }
 
 void cluster_settle(struct clusters *clusters, uint32_t cluster)
@@ -229,7 +253,7 @@ void clusters_adopt(struct clusters *clusters, unsigned owner, int fd)
     clusters->owner = owner;
     clusters->fd = fd;
     clusters->reserve = SWAP_NONE;
-    clusters->n_held = 0;
+    clusters->n_held = clusters->put_off = 0;
     if (clusters->space == NULL)
         return;
     for (uint32_t c = swap_next_used(clusters->space, owner, 0); c != SWAP_NONE;
@@ -269,5 +293,7 @@ int clusters_validate(const struct clusters *clusters, size_t *n_objects, size_t
         *n_objects += n;
         *n_units += entry->n_units;
     }
+    if (*n_units != clusters->n_units)
+        return unclean("F4: units of all clusters do not add up", 0);
     return n_held == clusters->n_held ? 0 : unclean("F1: clusters held do not add up", n_held);
 }

@@ -12,7 +12,7 @@
 struct cluster {
     uint64_t live[CLUSTER_GRANULES / 64]; /* granules in which a living object starts */
     uint64_t use;                         /* see swap_new_use() */
-    uint16_t n_units;                     /* of the living objects */
+    uint16_t n_units;                     /* that the living objects take */
     uint8_t n_pins;       /* batches that read or write it; it is not released before they end */
     _Atomic bool settled; /* see cluster_settle() */
 };
@@ -22,12 +22,15 @@ struct clusters {
     struct swap_space *space; /* NULL: no file, all else is unused */
     int fd;
     unsigned owner;
-    uint32_t n;            /* entries of table[] */
-    uint32_t n_held;       /* clusters that the space says are ours */
-    uint32_t reserve;      /* held, empty: what gathering writes to when the file is full */
-    uint32_t cursor;       /* where the search for sparse clusters goes on */
-    struct cluster *table; /* sparse */
-    uint64_t *charged;     /* a bit a page of table[]: counted as metadata */
+    uint32_t n;             /* entries of table[] */
+    uint32_t n_held;        /* clusters that the space says are ours */
+    uint64_t n_units;       /* of all living objects: F4 */
+    uint64_t put_off_units; /* gathering waits until no more than that are alive, */
+    uint32_t put_off;       /* or more clusters than that are held */
+    uint32_t reserve;       /* held, empty: what gathering writes to */
+    uint32_t cursor;        /* where the search for sparse clusters goes on */
+    struct cluster *table;  /* sparse */
+    uint64_t *charged;      /* a bit a page of table[]: counted as metadata */
     size_t charged_pages;
 };
 
@@ -48,8 +51,18 @@ void cluster_add(struct clusters *clusters, struct file_ref ref);
 void cluster_remove(struct clusters *clusters, struct file_ref ref); /* may release the cluster */
 bool cluster_holds(const struct clusters *clusters, struct file_ref ref);
 
-/* Finds a cluster worth emptying, pins it and returns it, or SWAP_NONE. */
-uint32_t cluster_pin_sparse(struct clusters *clusters);
+/* Finds a cluster with at most so many units alive, pins it and returns it, or SWAP_NONE. */
+uint32_t cluster_pin_sparse(struct clusters *clusters, unsigned most_units);
+
+/*
+ * More of the file is held than half as much again as lives in it, and CLUSTERS_SLACK: it is time
+ * to gather what lives in sparse clusters.
+ */
+#define CLUSTERS_SLACK 16
+bool clusters_are_sparse(const struct clusters *clusters);
+/* To gather gained nothing: it is not time again before a little more is held, or less lives. */
+void clusters_put_off(struct clusters *clusters);
+void clusters_resume(struct clusters *clusters); /* it gained something */
 
 /*
  * What the headers in the cluster say does not hold for all its objects, because pages were renamed

@@ -75,10 +75,16 @@ static inline uint32_t object_next_start(uint32_t unit, uint32_t n_units)
     return unit + n_units > next_granule ? unit + n_units : next_granule;
 }
 
-/* Bytes that are sealed with an object: up to there. */
+/* What an object takes of its cluster: up to there. */
+static inline uint32_t object_taken_units(uint32_t unit, uint32_t n_units)
+{
+    return object_next_start(unit, n_units) - unit;
+}
+
+/* So many bytes are sealed with it. */
 static inline size_t object_sealed_bytes(uint32_t unit, uint32_t n_units)
 {
-    return (object_next_start(unit, n_units) - unit) * OBJECT_UNIT_BYTES;
+    return object_taken_units(unit, n_units) * OBJECT_UNIT_BYTES;
 }
 
 static inline store_ref ref_of_pattern(uint32_t pattern)

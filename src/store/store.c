@@ -48,7 +48,8 @@ void store_count_ram(struct store *store, const struct object_header *header, in
 void store_count_file(struct store *store, struct file_ref ref, int sign)
 {
     figure_add(&store->figures.n_file, sign);
-    figure_add(&store->figures.file_units, sign * (ssize_t)ref.n_units);
+    figure_add(&store->figures.file_units,
+               sign * (ssize_t)object_taken_units(ref.unit, ref.n_units));
 }
 
 void store_count_clusters(struct store *store)
@@ -379,6 +380,12 @@ void store_fork_child(struct store *store, unsigned child_owner, int swap_fd)
 int store_file_error(const struct store *store)
 {
     return atomic_load_explicit(&store->file_error, memory_order_relaxed);
+}
+
+bool store_is_sparse(const struct store *store)
+{
+    return store->file.space != NULL && store_file_error(store) == 0 &&
+           clusters_are_sparse(&store->file);
 }
 
 size_t store_trim(struct store *store)

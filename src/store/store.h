@@ -127,9 +127,10 @@ store_ref store_rename(struct store *store, store_ref ref, uint32_t from, uint32
  * Several batches may be in flight, each in the hands of one thread. Every collect that returned
  * more than 0 wants its commit.
  *
- * When the file is full but this process's part of it is sparse, a batch takes objects from there
- * instead and packs them closer, for the same three calls: the caller need not know, but for the
- * pool not becoming smaller by it. Such batches come to an end by themselves.
+ * When this process's part of the file is sparse, or the file is full, a batch takes objects from
+ * there instead and packs them closer, for the same three calls: the caller need not know, but for
+ * the pool not becoming smaller by it. Such batches come to an end by themselves. So the part is
+ * about twice what lives in it at most, and 1 MiB, as long as nothing of it is shared or damaged.
  */
 #define STORE_BATCH_CLUSTERS 4
 struct store_batch;
@@ -148,6 +149,8 @@ void store_batch_limit(struct store_batch *batch, unsigned n_clusters);
  * file; what a write failed with before (-EIO …), after which the file is only read.
  */
 int store_collect(struct store *store, struct store_batch *batch);
+/* Locked: the next collect would pack this process's part of the file closer. */
+bool store_is_sparse(const struct store *store);
 /* Unlocked: writes the cluster. 0 or -EIO, -ENOSPC …; after an error commit gives up the batch. */
 int store_write(struct store *store, struct store_batch *batch);
 /*

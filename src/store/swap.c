@@ -121,6 +121,11 @@ uint32_t swap_n_clusters(const struct swap_space *space)
     return space->n_clusters;
 }
 
+uint32_t swap_top(const struct swap_space *space)
+{
+    return space->top;
+}
+
 uint64_t swap_new_use(struct swap_space *space)
 {
     return atomic_fetch_add(&space->n_uses, 1) + 1;

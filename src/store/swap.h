@@ -34,6 +34,7 @@ size_t swap_space_bytes(uint64_t max_file_bytes);
 void swap_space_init(struct swap_space *space, uint64_t max_file_bytes);
 
 uint32_t swap_n_clusters(const struct swap_space *space);
+uint32_t swap_top(const struct swap_space *space); /* at and above it none was ever claimed */
 
 /* A number for one use of a cluster, from 1 on: no other in this run, of any process, has it. */
 uint64_t swap_new_use(struct swap_space *space);

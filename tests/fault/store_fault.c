@@ -8,6 +8,7 @@
 #include "store_pages.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -59,9 +60,11 @@ static int set_up_all(void **state)
     return batch == NULL;
 }
 
+static bool all_random; /* they take twice the room */
+
 static enum page_kind kind_of(uint32_t p)
 {
-    return PAGE_TINY + p % (PAGE_KINDS - PAGE_TINY);
+    return all_random ? PAGE_RANDOM : PAGE_TINY + p % (PAGE_KINDS - PAGE_TINY);
 }
 
 static void insert(uint32_t p)
@@ -254,26 +257,189 @@ static void make_sparse_file(void)
         }
 }
 
-static void a_full_file_is_tidied_whatever_fails(void **state)
+static void drop_all(void)
 {
-    for (unsigned long n = 1; n < 12; n++) {
+    for (uint32_t p = 0; p < N_PAGES; p++) {
+        if (refs[p] != 0)
+            store_drop(store, refs[p]);
+        refs[p] = 0;
+    }
+}
+
+/* Writes, gathers, reads back, drops, with one call failing; false: there was no such call. */
+static bool live_with(enum sys_class class, unsigned long nth, int error)
+{
+    make_sparse_file();
+    const size_t before = n_in_file();
+    sys_inject(class, nth, error);
+    for (int i = 0; i < 30; i++) {
+        store->retry_ns = 0;
+        (void)move_on();
+    }
+    const bool fired_early = sys_injected(class) > 0;
+    if (class != SYS_CLASS_GIVE) /* else while what follows is given back */
+        sys_inject(class, 0, 0);
+    all_is_there();
+    assert_true(n_in_file() >= before);
+    drop_all();
+    assert_int_equal(store_validate(store), 0);
+    assert_int_equal(swap_used_bytes(space), 0);
+    const bool fired = fired_early || sys_injected(class) > 0;
+    sys_inject(class, 0, 0);
+    return fired;
+}
+
+static void whatever_fails_nothing_is_lost(void **state)
+{
+    static const struct {
+        enum sys_class class;
+        int error;
+    } failures[] = {
+        {SYS_CLASS_WRITE, ENOSPC}, {SYS_CLASS_WRITE, EIO},  {SYS_CLASS_WRITE, ENOMEM},
+        {SYS_CLASS_READ, EIO},     {SYS_CLASS_READ, EINTR}, {SYS_CLASS_READ, ENOMEM},
+        {SYS_CLASS_GIVE, ENOMEM},
+    };
+    for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
+        unsigned long nth = 1;
+        while (live_with(failures[i].class, nth, failures[i].error)) {
+            store_deinit(store); /* a broken disk stays broken */
+            const struct store_config c = config();
+            assert_int_equal(store_init(&c, &store), 0);
+            nth += 1 + nth / 2;
+        }
+        assert_true(nth > 2);
+    }
+}
+
+/* A file with much room: it is tidied all the same, and a failure leaves it as it was. */
+static void a_sparse_file_is_tidied_whatever_fails(void **state)
+{
+    static const struct {
+        enum sys_class class;
+        int error;
+    } failures[] = {{SYS_CLASS_READ, EIO}, {SYS_CLASS_WRITE, ENOSPC}, {SYS_CLASS_WRITE, EIO}};
+    struct swap_space *small = space;
+    space = new_space(64 * SWAP_CLUSTER_BYTES);
+    all_random = true;
+    for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
+        store_deinit(store);
+        const struct store_config c = config();
+        assert_int_equal(store_init(&c, &store), 0);
         make_sparse_file();
-        const size_t before = n_in_file();
-        sys_inject(n % 2 == 0 ? SYS_CLASS_READ : SYS_CLASS_WRITE, (n + 1) / 2, ENOSPC);
-        for (int i = 0; i < 30; i++) {
+        for (uint32_t p = 0; p < N_PAGES; p++)
+            if (p % 9 != 0 && refs[p] != 0) {
+                store_drop(store, refs[p]);
+                refs[p] = 0;
+            }
+        assert_true(store_is_sparse(store));
+        const size_t held = store->file.n_held;
+        sys_inject(failures[i].class, 1, failures[i].error);
+        const int result = move_on();
+        assert_int_equal(sys_injected(failures[i].class), 1);
+        assert_true(failures[i].class == SYS_CLASS_READ || result == -failures[i].error);
+        assert_true(store->file.n_held <= held);
+        all_is_there();
+        for (int n = 0; n < 40; n++) {
             store->retry_ns = 0;
             (void)move_on();
         }
-        sys_inject(SYS_CLASS_READ, 0, 0);
-        sys_inject(SYS_CLASS_WRITE, 0, 0);
         all_is_there();
-        assert_true(n_in_file() >= before);
-        for (uint32_t p = 0; p < N_PAGES; p++) {
-            if (refs[p] != 0)
-                store_drop(store, refs[p]);
-            refs[p] = 0;
+        const bool is_broken = failures[i].class == SYS_CLASS_WRITE && failures[i].error == EIO;
+        assert_int_equal(clusters_are_sparse(&store->file), is_broken);
+        drop_all();
+    }
+    all_random = false;
+    store_deinit(store);
+    space = small;
+    const struct store_config c = config();
+    assert_int_equal(store_init(&c, &store), 0);
+}
+
+static int first_free_fd(void)
+{
+    const int free_fd = sys_openat(AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0);
+    sys_close(free_fd);
+    return free_fd;
+}
+
+static void a_file_that_fails_at_once_is_refused(void **state)
+{
+    static const struct {
+        enum sys_class class;
+        int error;
+    } failures[] = {{SYS_CLASS_WRITE, EIO},
+                    {SYS_CLASS_WRITE, ENOSPC},
+                    {SYS_CLASS_READ, EIO},
+                    {SYS_CLASS_WRITE, EDQUOT},
+                    {SYS_CLASS_MAP, ENOMEM}};
+    const int free_fd = first_free_fd();
+    for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
+        int file = -1;
+        sys_inject(failures[i].class, 1, failures[i].error);
+        assert_int_equal(swap_open(swap_directory(), FILE_BYTES, &file), -failures[i].error);
+        sys_inject(failures[i].class, 0, 0);
+        assert_int_equal(first_free_fd(), free_fd);
+    }
+    int file = -1; /* a file system that wants no direct I/O */
+    sys_inject(SYS_CLASS_WRITE, 1, EINVAL);
+    assert_int_equal(swap_open(swap_directory(), FILE_BYTES, &file), 0);
+    assert_int_equal(sys_fcntl(file, F_GETFL, 0) & O_DIRECT, 0);
+    sys_close(file);
+}
+
+static void a_key_that_can_not_be_made_or_had_leaves_nothing(void **state)
+{
+    static const enum sys_class classes[] = {SYS_CLASS_MAP, SYS_CLASS_WRITE, SYS_CLASS_GIVE};
+    const int free_fd = first_free_fd();
+    const size_t mappings = n_mappings();
+    for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
+        struct seal *made = NULL;
+        sys_inject(classes[i], 1, ENOMEM);
+        assert_int_equal(seal_create(seal_best_cipher(), &made), -ENOMEM);
+        sys_inject(classes[i], 0, 0);
+        assert_int_equal(first_free_fd(), free_fd);
+        assert_int_equal(n_mappings(), mappings);
+    }
+    struct seal *made = NULL;
+    const int key_fd = seal_create(seal_best_cipher(), &made);
+    assert_true(key_fd >= 0);
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", key_fd);
+    const struct seal *had = NULL;
+    for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
+        if (classes[i] == SYS_CLASS_WRITE)
+            continue;
+        sys_inject(classes[i], 1, ENOMEM);
+        assert_int_equal(seal_attach(path, &had), -ENOMEM);
+        sys_inject(classes[i], 0, 0);
+        assert_int_equal(n_mappings(), mappings + 1);
+    }
+    assert_int_equal(seal_attach(path, &had), 0);
+    seal_detach(had);
+    seal_detach(made);
+    sys_close(key_fd);
+    assert_int_equal(n_mappings(), mappings);
+}
+
+/* Pages that lie in a row are read by whole clusters. */
+static void a_failed_read_of_a_cluster_is_told(void **state)
+{
+    static const int errors[] = {EIO, EINTR, EAGAIN, ENOMEM};
+    static _Alignas(4096) unsigned char buffer[SWAP_CLUSTER_BYTES];
+    struct store_reader reader = {.buffer = buffer};
+    for (uint32_t p = 0; p < 20; p++)
+        insert(p);
+    assert_int_equal(move_on(), 20);
+    for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
+        reader.n_bytes = 0;
+        sys_inject(SYS_CLASS_READ, 1, errors[i]);
+        for (uint32_t p = 0; p < 20; p++) {
+            int error = store_load_through(store, packer, refs[p], p, out, &reader);
+            assert_int_equal(error, p == 0 && errors[i] == EIO ? -EIO : 0);
+            assert_true(error < 0 || is_right(p));
         }
-        assert_int_equal(swap_used_bytes(space), 0);
+        assert_int_equal(sys_injected(SYS_CLASS_READ), 1);
+        sys_inject(SYS_CLASS_READ, 0, 0);
     }
 }
 
@@ -567,7 +733,11 @@ int main(void)
         TEST(an_interrupted_call_is_repeated),
         TEST(a_failed_read_is_told),
         TEST(a_drop_while_writing_frees_all),
-        TEST(a_full_file_is_tidied_whatever_fails),
+        TEST(whatever_fails_nothing_is_lost),
+        TEST(a_sparse_file_is_tidied_whatever_fails),
+        TEST(a_file_that_fails_at_once_is_refused),
+        TEST(a_key_that_can_not_be_made_or_had_leaves_nothing),
+        TEST(a_failed_read_of_a_cluster_is_told),
         TEST(damage_survives_tidying),
         TEST(every_flipped_bit_in_ram_is_noticed),
         TEST(a_flipped_bit_anywhere_in_the_file_is_noticed),

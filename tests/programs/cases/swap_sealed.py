@@ -48,10 +48,10 @@ print("OK" if digest(blocks) == before else "wrong")
 class Running:
     """The program under quire, waiting for a line."""
 
-    def __init__(self, case, how=""):
+    def __init__(self, case, how="", program=PROGRAM):
         self.case = case
         self.process = subprocess.Popen(
-            [case.quire, "run", "--ram", str(BUDGET), "--quiet", "--", case.python(), "-c", PROGRAM,
+            [case.quire, "run", "--ram", str(BUDGET), "--quiet", "--", case.python(), "-c", program,
              how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.wait_filled()
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children",
