@@ -190,6 +190,7 @@ struct quire_model_schedule {
     struct quire_model_place *places; /* in the order of tensors, then of time */
     size_t n_places;
     uint64_t live_peak;      /* most bytes that live at one step: no placement has a lower peak */
+    uint64_t floor;          /* most bytes that one step reads and writes: no budget below is met */
     uint64_t order_bound;    /* no order of the operators has a lower live_peak (all in one piece) */
     bool order_is_proved;    /* of all orders none has a lower live_peak without sharing */
     uint32_t n_shared;       /* tensors that lie in the bytes of another */
@@ -199,7 +200,6 @@ struct quire_model_schedule {
     double cost, extra_cost; /* arithmetic operations of one run; of them computed again */
     double seconds, stall_seconds; /* at the given speed and bandwidth; of them waited for transfers */
     bool fits_budget;        /* the budgets are met; true if there are none */
-    void *storage;
 };
 
 /*

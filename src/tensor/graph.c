@@ -320,19 +320,25 @@ bool graph_is_within(const struct graph *graph, uint32_t inner, uint32_t outer)
     return inner == outer;
 }
 
+/* G1: a tensor that is read before it is made. */
+static uint32_t read_too_early(const struct graph *graph, uint32_t o)
+{
+    const struct graph_operator *here = &graph->operators[o];
+    for (uint32_t i = 0; i < here->n_inputs; i++) {
+        uint32_t tensor = graph_inputs(graph, here)[i];
+        if (tensor == GRAPH_NONE || graph->tensors[tensor].role != QUIRE_MODEL_ACTIVATION)
+            continue;
+        uint32_t maker = graph->tensors[tensor].producer;
+        if (maker == GRAPH_NONE || maker >= o)
+            return tensor;
+    }
+    return GRAPH_NONE;
+}
+
 static const char *check_operator(const struct graph *graph, uint32_t o)
 {
     const struct graph_operator *here = &graph->operators[o];
     const struct graph_region *region = &graph->regions[here->region];
-    for (uint32_t i = 0; i < here->n_inputs; i++) {
-        uint32_t tensor = graph_inputs(graph, here)[i];
-        if (tensor == GRAPH_NONE)
-            continue;
-        uint32_t maker = graph->tensors[tensor].producer;
-        if (graph->tensors[tensor].role == QUIRE_MODEL_ACTIVATION &&
-            (maker == GRAPH_NONE || maker >= o))
-            return "G1: read before it is made";
-    }
     for (uint32_t i = 0; i < here->n_outputs; i++) {
         uint32_t tensor = graph_outputs(graph, here)[i];
         if (tensor != GRAPH_NONE && graph->tensors[tensor].producer != o)
@@ -346,6 +352,12 @@ static const char *check_operator(const struct graph *graph, uint32_t o)
 int graph_validate(struct graph *graph)
 {
     for (uint32_t i = 0; i < graph->n_operators; i++) {
+        uint32_t early = read_too_early(graph, i);
+        if (early != GRAPH_NONE)
+            return graph_refuse(graph, -EINVAL,
+                                "the operator %s reads '%s' before it is made: operators are out "
+                                "of order, or wait for each other in a circle",
+                                graph->operators[i].type, graph->tensors[early].name);
         const char *fault = check_operator(graph, i);
         if (fault != NULL)
             return graph_refuse(graph, -EUCLEAN, "operator %u (%s): %s", i,

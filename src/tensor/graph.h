@@ -159,7 +159,7 @@ const char *graph_shape_text(const struct graph_tensor *tensor, char *text, size
 
 /* Computes n_bytes of all tensors, or says which has no size and how to give it one. */
 int graph_settle(struct graph *graph);
-/* 0, or -EUCLEAN with the invariant that does not hold in the message. */
+/* 0; -EINVAL: G1 does not hold, which a file can bring about; -EUCLEAN: another one. */
 int graph_validate(struct graph *graph);
 
 static inline const uint32_t *graph_inputs(const struct graph *graph,

@@ -280,6 +280,16 @@ static int opaque(struct shape_call *call)
     return 0;
 }
 
+static int opaque_length(struct shape_call *call)
+{
+    return shape_set(call, 0, QUIRE_MODEL_I64, 0, NULL);
+}
+
+static int opaque_test(struct shape_call *call)
+{
+    return shape_set(call, 0, QUIRE_MODEL_BOOL, 0, NULL);
+}
+
 static int opaque_or_same(struct shape_call *call)
 {
     const struct graph_tensor *input = shape_in(call, 0);
@@ -395,6 +405,7 @@ static const struct rule {
     {"Not", same},
     {"OneHot", shape_one_hot},
     {"Optional", opaque},
+    {"OptionalHasElement", opaque_test},
     {"Or", compare},
     {"PRelu", same},
     {"Pad", shape_pad},
@@ -435,6 +446,7 @@ static const struct rule {
     {"SequenceEmpty", opaque},
     {"SequenceErase", opaque},
     {"SequenceInsert", opaque},
+    {"SequenceLength", opaque_length},
     {"Shape", shape_shape},
     {"Shrink", same},
     {"Sigmoid", same},

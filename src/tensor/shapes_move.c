@@ -307,8 +307,10 @@ int shape_slice(struct shape_call *call)
             return error;
         bool is_known = starts != NULL && ends != NULL && x->dims[axis] >= 0 &&
                         (steps != NULL || shape_in(call, 4) == NULL);
-        dims[axis] = is_known ? slice_length(x->dims[axis], starts[i], ends[i], step)
-                              : GRAPH_UNKNOWN_DIM;
+        if (is_known)
+            dims[axis] = slice_length(x->dims[axis], starts[i], ends[i], step);
+        else if (shape_out(call, 0) != NULL)
+            shape_out(call, 0)->is_bound = true; /* at most all of it */
     }
     return shape_set(call, 0, x->type, x->rank, dims);
 }

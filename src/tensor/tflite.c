@@ -307,19 +307,15 @@ static uint32_t bodies_of(struct tflite *tflite, const struct flat_table *table,
                           int64_t body[2])
 {
     struct flat *flat = &tflite->flat;
+    uint32_t n = builtin == BUILTIN_IF || builtin == BUILTIN_WHILE       ? 2
+                 : builtin == BUILTIN_CALL || builtin == BUILTIN_CALL_ONCE ? 1
+                                                                           : 0;
+    if (n == 0)
+        return 0; /* others' options have other fields */
     struct flat_table options = flat_table_field(flat, table, OPERATOR_OPTIONS);
-    body[0] = flat_signed(flat, &options, 0, 4, 0);
-    body[1] = flat_signed(flat, &options, 1, 4, 0);
-    switch (builtin) {
-    case BUILTIN_IF:
-    case BUILTIN_WHILE:
-        return 2;
-    case BUILTIN_CALL:
-    case BUILTIN_CALL_ONCE:
-        return 1;
-    default:
-        return 0;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        body[i] = flat_signed(flat, &options, i, 4, 0);
+    return n;
 }
 
 /* Begin, whose outputs are the bodies' inputs; the bodies; End, whose outputs are the operator's. */
@@ -398,6 +394,18 @@ static int read_operator(struct tflite *tflite, const struct copy *copy,
     return error != 0 ? error : set_outputs(tflite, copy, operator_, 0, &outputs);
 }
 
+/* Nobody makes a tensor of 0 bytes, as the shape that makes a scalar: it is a constant. */
+static void settle_empty(struct graph *graph, const struct copy *copy)
+{
+    for (uint32_t i = 0; i < copy->n_tensors; i++) {
+        struct graph_tensor *tensor = &graph->tensors[copy->first_tensor + i];
+        uint64_t n;
+        if (tensor->role == QUIRE_MODEL_ACTIVATION && tensor->producer == GRAPH_NONE &&
+            graph_shape_is_known(tensor) && graph_count(tensor, &n) && n == 0)
+            tensor->role = QUIRE_MODEL_CONSTANT;
+    }
+}
+
 /* The operators of a subgraph whose tensors are there. */
 static int run_copy(struct tflite *tflite, struct copy *copy, uint32_t region)
 {
@@ -409,6 +417,7 @@ static int run_copy(struct tflite *tflite, struct copy *copy, uint32_t region)
         if (error != 0)
             return error;
     }
+    settle_empty(tflite->graph, copy);
     return flat->broken ? damaged(tflite) : 0;
 }
 
