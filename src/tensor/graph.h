@@ -3,7 +3,7 @@
  * graph: a neural network in one form, whichever file it came from.
  *
  *     tflite.c -->              .- sharing.c   who may lie in whose bytes
- *                 graph --------+- order.c     another order of execution
+ *                 graph --------+- reorder.c     another order of execution
  *     onnx.c ---->  |           '- steps.c     lifetimes, recomputation, offloading
  *                   shapes*.c: what is in a tensor, and of which shape
  *

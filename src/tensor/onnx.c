@@ -412,6 +412,7 @@ static void *take(void *bump, size_t n_bytes)
 
 static void keep(void *bump, void *bytes)
 {
+    (void)bump, (void)bytes;
 }
 
 int onnx_import(struct graph *graph, const uint8_t *bytes, size_t n_bytes, const char *directory,

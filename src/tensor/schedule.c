@@ -2,7 +2,7 @@
 /*
  * schedule: puts together what the techniques make of a model.
  *
- *     order.c --> program --recompute.c--> program --sharing.c--> groups --offload.c--> trips
+ *     reorder.c --> program --recompute.c--> program --sharing.c--> groups --offload.c--> trips
  *                                                                              |
  *                                            steps, buffers, places <----------'
  *
@@ -12,7 +12,7 @@
  */
 #include "tensor/model.h"
 #include "tensor/offload.h"
-#include "tensor/order.h"
+#include "tensor/reorder.h"
 #include "tensor/recompute.h"
 
 #include <errno.h>
@@ -59,13 +59,13 @@ static int make_program(struct draft *draft, const uint32_t *order, struct progr
 /* The better of the model's own order and the one that was found. */
 static int choose_order(struct draft *draft, struct quire_model_schedule *schedule)
 {
-    struct order order;
+    struct reorder order;
     struct program other;
     uint64_t own_peak, other_peak;
     int error = make_program(draft, NULL, &draft->program, &own_peak);
     if (error != 0 || !draft->wishes.reorder)
         return error;
-    error = order_search(draft->graph, draft->wishes.in_place, draft->wishes.reorder_states, &order);
+    error = reorder_search(draft->graph, draft->wishes.in_place, draft->wishes.reorder_states, &order);
     if (error != 0)
         return error;
     error = make_program(draft, order.operators, &other, &other_peak);
@@ -73,7 +73,7 @@ static int choose_order(struct draft *draft, struct quire_model_schedule *schedu
         schedule->order_bound = order.bound;
         schedule->order_is_proved = order.bound == order.peak;
     }
-    order_free(&order);
+    reorder_free(&order);
     if (error != 0)
         return error;
     if (other_peak < own_peak) {

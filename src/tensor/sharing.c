@@ -14,7 +14,7 @@
  *   S1  two members with common bytes hold the same there (a view), or the later one was made by a
  *       step that read the earlier one element by element, and nobody reads the earlier one
  *       afterwards
- *   S2  nothing is written over an input of the model, and no output lies in one
+ *   S2  nothing is written over an input or an output of the model, and no output lies in an input
  *   S3  an operator writes over, and joins, only what was made in its own region
  */
 #include "tensor/sharing.h"
@@ -149,7 +149,8 @@ static bool may_overwrite(const struct search *search, uint32_t from)
         bool is_same = sharing->offset[member] == sharing->offset[from] &&
                        bytes_of(search, member) == bytes_of(search, from);
         if (overlaps(search, member, sharing->offset[from], bytes_of(search, from)) &&
-            (is_input(search, member) || upper > here + 1 || (upper == here + 1 && !is_same)))
+            (is_input(search, member) || tensor_of(search, member)->is_output ||
+             upper > here + 1 || (upper == here + 1 && !is_same)))
             return false;
         member = sharing->next[member];
     } while (member != group);

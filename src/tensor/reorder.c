@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * order: see order.h.
+ * reorder: see reorder.h.
  *
  *     live after a set of units S      sum of the classes that S has made and others still read
  *     peak while u runs after S        live(S) + what u makes and needs inside, less what it
@@ -18,7 +18,7 @@
  * Beyond MAX_UNITS the order is greedy: of all that is ready, what leaves least behind, then what
  * needs least meanwhile, then what stood first.
  */
-#include "tensor/order.h"
+#include "tensor/reorder.h"
 
 #include "tensor/units.h"
 
@@ -372,12 +372,12 @@ static int find(struct search *search, uint64_t n_states, uint64_t live, uint32_
     return 0;
 }
 
-int order_search(const struct graph *graph, bool in_place, uint64_t n_states, struct order *order)
+int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states, struct reorder *order)
 {
     struct search search = {0};
     uint64_t live = 0, own, by_greed = 0;
     bool found = false;
-    *order = (struct order){0};
+    *order = (struct reorder){0};
     int error = units_init(&search.units, graph, in_place);
     if (error != 0)
         return error;
@@ -409,12 +409,12 @@ int order_search(const struct graph *graph, bool in_place, uint64_t n_states, st
     free(units_order);
     free_search(&search);
     if (error != 0)
-        order_free(order);
+        reorder_free(order);
     return error;
 }
 
-void order_free(struct order *order)
+void reorder_free(struct reorder *order)
 {
     free(order->operators);
-    *order = (struct order){0};
+    *order = (struct reorder){0};
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* order: an order of the operators in which less lives at one time. */
-#ifndef QUIRE_TENSOR_ORDER_H
-#define QUIRE_TENSOR_ORDER_H
+/* reorder: an order of the operators in which less lives at one time. */
+#ifndef QUIRE_TENSOR_REORDER_H
+#define QUIRE_TENSOR_REORDER_H
 
 #include "tensor/graph.h"
 
-struct order {
+struct reorder {
     uint32_t *operators; /* a permutation */
     uint64_t peak;       /* most bytes that live at one step; views and writing in place count, as
                             far as they were allowed */
@@ -13,7 +13,7 @@ struct order {
 };
 
 /* Looks at up to n_states sets of executed operators. 0 or -ENOMEM. */
-int order_search(const struct graph *graph, bool in_place, uint64_t n_states, struct order *order);
-void order_free(struct order *order);
+int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states, struct reorder *order);
+void reorder_free(struct reorder *order);
 
 #endif
