@@ -48,6 +48,7 @@ struct tensor_instance {
     uint32_t *first_piece;     /* n_items + 1; NULL: every item is its hull */
     struct tensor_piece *pieces;
     uint64_t *need;   /* of each section: the sum of its sizes */
+    uint64_t load;    /* the most of them */
     uint64_t bound;   /* bytes: no placement has a lower peak */
     uint64_t unit;    /* bytes: divides all sizes, alignments and fixed offsets */
     uint64_t n_pairs; /* that meet, at most */

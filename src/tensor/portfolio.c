@@ -269,8 +269,9 @@ static void run_rounds(struct portfolio *portfolio)
 
     if (max_steps == 0)
         max_steps = request->strategy == QUIRE_TENSOR_SEARCH ? UINT64_MAX
-                                                             : ENOUGH_STEPS + 4 * portfolio->pass;
-    if (tensor_instance_list_neighbours(portfolio->instance) != 0)
+                                                             : ENOUGH_STEPS + 2 * portfolio->pass;
+    if (instance->n_items <= MANY_ITEMS &&
+        tensor_instance_list_neighbours(portfolio->instance) != 0)
         return;
     for (unsigned k = 0; k < TENSOR_MAX_LANES; k++) {
         const struct tensor_lane_kind *kind = &lane_kinds[k];

@@ -13,6 +13,8 @@
 
 #define WORK_SLICE 8192u
 
+struct tensor_solution; /* portfolio.h */
+
 /* What all threads of a call share. */
 struct tensor_limits {
     uint64_t deadline_ns;       /* of CLOCK_MONOTONIC; UINT64_MAX: none */
@@ -20,6 +22,7 @@ struct tensor_limits {
     int stopped;                /* atomic: an enum quire_tensor_stop, 0 while it goes on */
     int (*poll)(void *context); /* in the caller's thread: not 0 stops; or NULL */
     void *poll_context;
+    const struct tensor_solution *best; /* what there is, for the caller's thread; or NULL */
 };
 
 /* A thread's own. */
@@ -29,6 +32,9 @@ struct tensor_work {
     uint64_t quota;     /* n_steps at which this piece of work is over */
     uint64_t next_look; /* n_steps at which the clock is asked */
     bool is_caller;     /* this is the caller's thread */
+    /* Lanes: those after the first that gave the final answer stop. NULL: there are none. */
+    const uint32_t *final_lane; /* atomic */
+    uint32_t lane;
 };
 
 uint64_t tensor_now_ns(void);
