@@ -94,6 +94,27 @@ _quire_partition()
     esac
 }
 
+_quire_plan()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --strategy | -s) mapfile -t COMPREPLY < <(compgen -W "auto greedy search" -- "$cur") ;;
+    --capacity | --align | -c | -a) mapfile -t COMPREPLY < <(compgen -W "16 64 4K 64K 1M 64M 1G" -- "$cur") ;;
+    --time-limit | --threads | -t | -T) mapfile -t COMPREPLY < <(compgen -W "1 2 4 8" -- "$cur") ;;
+    --space | --steps | --seed) ;;
+    *)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--capacity --time-limit --align --threads --strategy --steps
+                --seed --space --verify --output --svg --json --help --usage" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        fi
+        ;;
+    esac
+}
+
 # --root takes a directory with each of these; $1: the command's own options
 _quire_figures()
 {
@@ -139,7 +160,7 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition plan free vmstat ps maps time zones
             help --help --version" -- "$cur")
         return
     fi
@@ -152,6 +173,7 @@ _quire()
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
     partition) _quire_partition ;;
+    plan) _quire_plan ;;
     free) _quire_figures "--explain" ;;
     vmstat) _quire_figures "" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
@@ -167,7 +189,7 @@ _quire()
         fi
         ;;
     zones) _quire_figures "--types" ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition plan free vmstat ps
         maps time zones" -- "$cur") ;;
     esac
 }

@@ -21,6 +21,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define WIDTH 1200.0
 #define PANEL 620.0
@@ -29,6 +30,8 @@
 #define TOP 56.0
 #define GAP 64.0
 #define LETTER 0.6 /* width of a letter to its height */
+#define SMALLEST 4.5
+#define LARGEST 12.0
 
 struct panel {
     const struct quire_tensor_problem *problem;
@@ -99,27 +102,44 @@ static void write_title(const struct panel *panel, size_t i)
     fputs("</title>", panel->file);
 }
 
+/* The height of letters with which `n` of them fit; 0: they would be too small to read. */
+static double letter_for(size_t n, double length, double thickness)
+{
+    double letter = length / ((double)n * LETTER + 0.5);
+    letter = thickness * 0.8 < letter ? thickness * 0.8 : letter;
+    return letter >= SMALLEST ? fmin(letter, LARGEST) : 0;
+}
+
+/* Along the longer side, or a part of it if that is long enough for some letters. */
 static void write_name(const struct panel *panel, size_t i, double x, double width, double top,
                        double height)
 {
     char room[24];
-    const char *name = name_of(panel, i, room, sizeof room);
-    double letter = height * 0.8 < 12 ? height * 0.8 : 12, upright = width * 0.8;
-    size_t n = (size_t)(width / (letter * LETTER));
-    if (letter >= 5 && n >= 2) {
-        fprintf(panel->file, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"%.1f\">", x + width / 2,
-                top + height / 2 + letter * 0.35, letter);
-    } else {
-        letter = upright < 12 ? upright : 12;
-        n = (size_t)(height / (letter * LETTER));
-        if (letter < 5 || n < 2)
-            return;
+    const char *name = name_of(panel, i, room, sizeof room), *dots = "";
+    size_t n = strlen(name);
+    double letter = letter_for(n, width, height);
+    bool is_upright = letter < letter_for(n, height, width);
+    double length = width > height ? width : height, thickness = width > height ? height : width;
+
+    if (is_upright)
+        letter = letter_for(n, height, width);
+    if (letter == 0 && thickness * 0.8 >= SMALLEST && length >= 8 * LETTER * SMALLEST) {
+        letter = SMALLEST;
+        is_upright = height > width;
+        n = (size_t)(length / (LETTER * SMALLEST)) - 2;
+        dots = "..";
+    }
+    if (letter == 0)
+        return;
+    if (is_upright)
         fprintf(panel->file,
                 "<text transform=\"translate(%.1f %.1f) rotate(-90)\" font-size=\"%.1f\">",
                 x + width / 2 + letter * 0.35, top + height / 2, letter);
-    }
+    else
+        fprintf(panel->file, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"%.1f\">", x + width / 2,
+                top + height / 2 + letter * 0.35, letter);
     write_escaped(panel->file, name, n);
-    fputs("</text>", panel->file);
+    fprintf(panel->file, "%s</text>", dots);
 }
 
 static void write_piece(const struct panel *panel, size_t i, int64_t from, int64_t till)

@@ -35,15 +35,15 @@ enum kind { LIFETIME, START, END, N_KINDS };
 
 struct tensor_block {
     uint64_t size, alignment;
-    uint64_t offset; /* while it is expanded */
-    uint32_t lower, upper;
-    uint32_t parts[2]; /* NONE: a single item */
+    uint64_t offset;      /* while it is expanded */
+    int64_t lower, upper; /* times: sections would make unlike lifetimes alike */
+    uint32_t parts[2];    /* NONE: a single item */
     bool is_stack, is_used;
     uint32_t next[N_KINDS]; /* in the table */
 };
 
 struct table {
-    uint32_t *heads;
+    uint32_t *heads; /* of the lists of each kind */
     uint32_t mask;
     uint64_t alignment; /* of all */
 };
@@ -52,15 +52,16 @@ static uint32_t place_in(const struct table *table, enum kind kind, uint64_t a, 
 {
     uint64_t z = (a * 0x9e3779b97f4a7c15u) ^ ((b + kind) * 0xc2b2ae3d27d4eb4fu);
     z = (z ^ (z >> 32)) * 0xd6e8feb86659fd93u;
-    return (uint32_t)(z >> 32) & table->mask;
+    return kind * (table->mask + 1) + ((uint32_t)(z >> 32) & table->mask);
 }
 
 static uint32_t place_of(const struct table *table, enum kind kind,
                          const struct tensor_block *block)
 {
     if (kind == LIFETIME)
-        return place_in(table, kind, block->lower, block->upper);
-    return place_in(table, kind, block->size, kind == START ? block->lower : block->upper);
+        return place_in(table, kind, (uint64_t)block->lower, (uint64_t)block->upper);
+    return place_in(table, kind, block->size,
+                    (uint64_t)(kind == START ? block->lower : block->upper));
 }
 
 /* A block that is not used and fits to `one` in this way; NONE. Forgets the used ones on its way.
@@ -68,9 +69,10 @@ static uint32_t place_of(const struct table *table, enum kind kind,
 static uint32_t partner(struct tensor_blocks *blocks, struct table *table, enum kind kind,
                         const struct tensor_block *one)
 {
-    uint32_t at = kind == LIFETIME ? place_in(table, kind, one->lower, one->upper)
-                  : kind == START  ? place_in(table, kind, one->size, one->upper)
-                                   : place_in(table, kind, one->size, one->lower);
+    uint32_t at = kind == LIFETIME
+                      ? place_in(table, kind, (uint64_t)one->lower, (uint64_t)one->upper)
+                  : kind == START ? place_in(table, kind, one->size, (uint64_t)one->upper)
+                                  : place_in(table, kind, one->size, (uint64_t)one->lower);
     for (uint32_t *link = &table->heads[at]; *link != NONE;) {
         struct tensor_block *block = &blocks->blocks[*link];
         if (block->is_used) {
@@ -130,12 +132,12 @@ static void join(struct tensor_blocks *blocks, struct table *table, uint32_t ind
 static bool join_all(struct tensor_blocks *blocks, const struct tensor_instance *instance)
 {
     uint32_t n_heads = 64;
-    while (n_heads < 4 * (uint64_t)blocks->n_items && n_heads < (uint32_t)1 << 28)
+    while (n_heads < 2 * (uint64_t)blocks->n_items && n_heads < (uint32_t)1 << 28)
         n_heads *= 2;
-    struct table table = {malloc(n_heads * sizeof *table.heads), n_heads - 1, 1};
+    struct table table = {malloc(N_KINDS * (size_t)n_heads * sizeof *table.heads), n_heads - 1, 1};
     if (table.heads == NULL)
         return false;
-    for (uint32_t i = 0; i < n_heads; i++)
+    for (size_t i = 0; i < N_KINDS * (size_t)n_heads; i++)
         table.heads[i] = NONE;
     for (uint32_t i = 0; i < instance->n_items; i++)
         table.alignment = tensor_common_alignment(table.alignment, instance->items[i].alignment);
@@ -193,11 +195,12 @@ int tensor_blocks_join(struct tensor_blocks *blocks, const struct tensor_instanc
     if (blocks->blocks == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < instance->n_items; i++)
-        blocks->blocks[i] = (struct tensor_block){.size = instance->items[i].size,
-                                                  .alignment = instance->items[i].alignment,
-                                                  .lower = instance->items[i].lower,
-                                                  .upper = instance->items[i].upper,
-                                                  .parts = {NONE, NONE}};
+        blocks->blocks[i] = (struct tensor_block){
+            .size = instance->items[i].size,
+            .alignment = instance->items[i].alignment,
+            .lower = instance->items[i].start,
+            .upper = (int64_t)((uint64_t)instance->items[i].start + instance->items[i].duration),
+            .parts = {NONE, NONE}};
     blocks->n_blocks = instance->n_items;
     int error = join_all(blocks, instance) ? 0 : -ENOMEM;
     uint32_t n_joined = blocks->n_blocks - blocks->n_items;

@@ -175,6 +175,7 @@ static struct tensor_item make_item(const struct making *making, uint32_t i,
         .size = buffer->size,
         .alignment = alignment,
         .fixed = buffer->is_fixed ? buffer->offset : TENSOR_NOWHERE,
+        .start = buffer->lower,
         .duration = (uint64_t)buffer->upper - (uint64_t)buffer->lower,
         .lower = making->pieces[making->first[i]].lower,
         .upper = group.upper != 0 ? group.upper : making->pieces[making->first[i + 1] - 1].upper};

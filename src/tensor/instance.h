@@ -37,7 +37,8 @@ struct tensor_item {
     uint64_t size;         /* 1 or more */
     uint64_t alignment;    /* 1 or more */
     uint64_t fixed;        /* or TENSOR_NOWHERE */
-    uint64_t duration;     /* time from start to end */
+    int64_t start;         /* time */
+    uint64_t duration;     /* from start to end */
     uint32_t lower, upper; /* the hull of its pieces */
 };
 

@@ -28,51 +28,69 @@ static uint32_t *make_ranks(const struct tensor_lane *lane, const struct tensor_
     return ranks;
 }
 
+/* The next target after one was found: further down between the bound and it. False: none is left.
+ */
+static bool lower_target(struct tensor_lane *lane, const struct tensor_instance *instance)
+{
+    uint64_t peak = tensor_peak(instance, lane->offsets), unit = instance->unit;
+    if (peak <= lane->bound)
+        return false;
+    uint64_t highest = tensor_align_down(peak - 1, unit);
+    uint64_t gap = highest > lane->bound ? highest - lane->bound : 0;
+    lane->target = lane->bound + tensor_align_down(gap / 8 * lane->eighths, unit);
+    lane->is_new = true;
+    return true;
+}
+
 static enum tensor_lane_result run_exact(struct tensor_lane *lane,
                                          const struct tensor_instance *instance,
                                          struct tensor_work *work)
 {
     uint32_t *ranks = make_ranks(lane, instance);
-    enum tensor_lane_result result = TENSOR_LANE_NO_MEMORY;
+    enum tensor_exact_result result = TENSOR_EXACT_FOUND;
 
     if (lane->exact == NULL)
         lane->exact = tensor_exact_new(instance);
-    if (lane->exact != NULL && ranks != NULL) {
-        switch (tensor_exact_run(lane->exact, lane->target, ranks, lane->kind->by_fullest, work,
-                                 lane->offsets)) {
-        case TENSOR_EXACT_FOUND:
-            result = TENSOR_LANE_FOUND;
-            break;
-        case TENSOR_EXACT_NONE:
-            result = TENSOR_LANE_NONE;
-            break;
-        default:
-            result = TENSOR_LANE_OVER;
-        }
+    if (lane->exact == NULL || ranks == NULL) {
+        free(ranks);
+        return TENSOR_LANE_NO_MEMORY;
     }
+    do {
+        result = tensor_exact_run(lane->exact, lane->target, ranks, lane->kind->by_fullest, work,
+                                  lane->offsets);
+        lane->has_found = lane->has_found || result == TENSOR_EXACT_FOUND;
+    } while (result == TENSOR_EXACT_FOUND && lower_target(lane, instance));
     free(ranks);
-    return result;
+    return result == TENSOR_EXACT_FOUND  ? TENSOR_LANE_FOUND
+           : result == TENSOR_EXACT_NONE ? TENSOR_LANE_NONE
+                                         : TENSOR_LANE_OVER;
 }
 
 static enum tensor_lane_result run_eject(struct tensor_lane *lane,
                                          const struct tensor_instance *instance,
                                          const uint64_t *start, struct tensor_work *work)
 {
+    uint32_t *ranks = make_ranks(lane, instance);
+    bool is_found;
+
     if (lane->eject == NULL)
         lane->eject = tensor_eject_new(instance, lane->seed);
-    if (lane->eject == NULL)
-        return TENSOR_LANE_NO_MEMORY;
-    if (lane->is_new) {
-        uint32_t *ranks = make_ranks(lane, instance);
-        if (ranks == NULL)
-            return TENSOR_LANE_NO_MEMORY;
-        tensor_eject_start(lane->eject, start, lane->target, ranks);
+    if (lane->eject == NULL || ranks == NULL) {
         free(ranks);
+        return TENSOR_LANE_NO_MEMORY;
     }
-    if (!tensor_eject_run(lane->eject, work))
-        return TENSOR_LANE_OVER;
-    tensor_eject_offsets(lane->eject, lane->offsets);
-    return TENSOR_LANE_FOUND;
+    do {
+        if (lane->is_new)
+            tensor_eject_start(lane->eject, lane->has_found ? lane->offsets : start, lane->target,
+                               ranks);
+        lane->is_new = false;
+        is_found = tensor_eject_run(lane->eject, work);
+        if (is_found)
+            tensor_eject_offsets(lane->eject, lane->offsets);
+        lane->has_found = lane->has_found || is_found;
+    } while (is_found && lower_target(lane, instance));
+    free(ranks);
+    return is_found ? TENSOR_LANE_FOUND : TENSOR_LANE_OVER;
 }
 
 void tensor_lane_run(struct tensor_lane *lane, const struct tensor_instance *instance,
@@ -80,6 +98,7 @@ void tensor_lane_run(struct tensor_lane *lane, const struct tensor_instance *ins
 {
     work->n_steps = work->next_look = 0;
     work->quota = lane->quota;
+    lane->has_found = false;
     if (lane->offsets == NULL)
         lane->offsets = malloc((instance->n_items + 1) * sizeof *lane->offsets);
     if (lane->offsets == NULL)

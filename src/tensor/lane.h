@@ -6,12 +6,12 @@
 #include "tensor/eject.h"
 #include "tensor/exact.h"
 
-#define TENSOR_MAX_LANES 12u
+#define TENSOR_MAX_LANES 11u
 
 enum tensor_lane_result {
     TENSOR_LANE_OVER,  /* the work was over */
-    TENSOR_LANE_FOUND, /* `offsets` are within the target */
-    TENSOR_LANE_NONE,  /* there is none: proved */
+    TENSOR_LANE_FOUND, /* `offsets` are within the target that the round began with, or better */
+    TENSOR_LANE_NONE,  /* nothing is within the target: proved; `offsets` if has_found */
     TENSOR_LANE_NO_MEMORY
 };
 
@@ -20,12 +20,15 @@ struct tensor_lane {
     struct tensor_exact *exact; /* one of the two */
     struct tensor_eject *eject;
     uint64_t target; /* bytes: the capacity that it looks for */
-    uint64_t quota;  /* steps of this round */
+    unsigned eighths;
+    uint64_t bound; /* bytes: there is no need to look below */
+    uint64_t quota; /* steps of this round */
     uint64_t seed;
     bool is_idle; /* in this round */
     bool is_new;  /* the target is not that of the last round */
     /* After a round */
     enum tensor_lane_result result;
+    bool has_found; /* `offsets` are better than the best was */
     uint64_t n_steps;
     uint64_t *offsets;
 };
@@ -35,7 +38,8 @@ struct tensor_lane_kind {
     bool is_exact;
     const char *keys; /* of tensor_order() */
     bool by_fullest;
-    unsigned eighths; /* of the gap between bound and best, that the target is above the bound */
+    unsigned eighths;   /* of the gap between bound and best, that the target is above the bound */
+    uint32_t max_items; /* exact: for no more */
 };
 
 /* One round. `start` has the best offsets known. */

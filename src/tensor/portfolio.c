@@ -2,7 +2,8 @@
 /*
  * portfolio: from a placement at once to the best or a proof.
  *
- *     stack          at once, bad; only kept if time runs out here
+ *     stack          at once, bad: for what `sweep` does not take
+ *     sweep          nearly at once, as an allocator would do it at run time
  *     blocks         what fits together is joined, the rest placed by first fit
  *     first fit      in a few orders
  *     rounds of      lane 0 |--------|--------|----------|   exact, order A, target = bound
@@ -32,6 +33,7 @@
 #include "tensor/lane.h"
 #include "tensor/order.h"
 #include "tensor/stack.h"
+#include "tensor/sweep.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -43,21 +45,23 @@
 #define FIRST_QUOTA 20000u
 #define MANY_ITEMS 20000u       /* one order and few lanes */
 #define ENOUGH_STEPS 120000000u /* a second or two */
+#define FEW 600u                /* items: lanes of exact search are worth it */
+#define ALL TENSOR_EXACT_MAX_ITEMS
+#define BLOCK_STEPS 40000000u /* for the blocks, before the items */
 #define NO_LIMIT ((uint64_t)1 << 63)
 
 static const struct tensor_lane_kind lane_kinds[TENSOR_MAX_LANES] = {
-    {"search, fullest section, duration", true, "da", true, 0},
-    {"search, duration", true, "dat", false, 0},
-    {"search, fullest section, sections", true, "tsa", false, 0},
-    {"search, fullest section, area", true, "ad", true, 0},
-    {"search, fullest section at first", true, "tda", false, 0},
-    {"ejection", false, "ad", false, 0},
-    {"ejection", false, "da", false, 1},
-    {"search, duration", true, "dat", false, 1},
-    {"ejection", false, "ad", false, 3},
-    {"search, fullest section, duration", true, "da", true, 3},
-    {"search, fullest section at first", true, "tda", false, 5},
-    {"ejection", false, "ad", false, 6},
+    {"search, fullest section, duration", true, "da", true, 0, ALL},
+    {"search, duration", true, "dat", false, 0, ALL},
+    {"search, fullest section, sections", true, "tsa", false, 0, FEW},
+    {"search, fullest section, area", true, "ad", true, 0, FEW},
+    {"search, fullest section at first", true, "tda", false, 0, FEW},
+    {"ejection", false, "ad", false, 0, ALL},
+    {"search, fullest section, duration", true, "da", true, 6, ALL},
+    {"ejection", false, "da", false, 5, ALL},
+    {"search, duration", true, "dat", false, 4, FEW},
+    {"search, fullest section at first", true, "tda", false, 7, FEW},
+    {"ejection", false, "ad", false, 7, ALL},
 };
 
 struct portfolio {
@@ -124,19 +128,27 @@ static bool fit_first(struct portfolio *portfolio, const struct tensor_instance 
     return is_good;
 }
 
+/*
+ * Where blocks are few, placing them is a small problem, and worth a search; its bound says nothing
+ * about the items.
+ */
 static void fit_blocks(struct portfolio *portfolio, uint64_t *offsets)
 {
     struct tensor_blocks blocks;
+    struct tensor_request request = *portfolio->request;
+    struct tensor_solution solution;
+
     if (tensor_blocks_join(&blocks, portfolio->instance) != 0)
         return;
-    if (fit_first(portfolio, &blocks.joined, "ad", offsets)) {
-        uint64_t *of_blocks = malloc((blocks.joined.n_items + 1) * sizeof *of_blocks);
-        if (of_blocks != NULL) {
-            memcpy(of_blocks, offsets, blocks.joined.n_items * sizeof *of_blocks);
-            tensor_blocks_expand(&blocks, of_blocks, offsets);
-            take(portfolio, offsets, "blocks");
-            free(of_blocks);
-        }
+    if (blocks.joined.n_items > portfolio->instance->n_items / 2)
+        request.strategy = QUIRE_TENSOR_GREEDY;
+    if (request.max_steps == 0 || request.max_steps > BLOCK_STEPS)
+        request.max_steps = BLOCK_STEPS;
+    if (tensor_portfolio(&blocks.joined, &request, portfolio->limits, &solution) == 0) {
+        tensor_blocks_expand(&blocks, solution.offsets, offsets);
+        take(portfolio, offsets, "blocks");
+        portfolio->best->n_steps += solution.n_steps;
+        free(solution.offsets);
     }
     tensor_blocks_free(&blocks);
 }
@@ -173,7 +185,7 @@ static void *run_lanes(struct portfolio *portfolio, bool is_caller)
         uint64_t capacity = portfolio->request->capacity;
         bool is_final = lane->result == TENSOR_LANE_NONE && capacity != 0;
         if (lane->result == TENSOR_LANE_FOUND)
-            is_final = capacity != 0 || lane->target <= portfolio->best->bound;
+            is_final = true; /* it looks for better until there is none */
         while (is_final && k < final &&
                !__atomic_compare_exchange_n(&portfolio->final_lane, &final, k, false,
                                             __ATOMIC_RELAXED, __ATOMIC_RELAXED))
@@ -212,6 +224,16 @@ static uint64_t above(const struct portfolio *portfolio, uint64_t peak)
     return tensor_align_up(peak + 1, portfolio->instance->unit);
 }
 
+/* Enough to come down to the last item a few times; of an ejection, to put all in once. */
+static uint64_t first_quota(const struct portfolio *portfolio, const struct tensor_lane *lane)
+{
+    uint64_t n = portfolio->instance->n_items, quota = FIRST_QUOTA;
+    uint64_t once = lane->kind->is_exact ? 2 * n * n + 2 * portfolio->pass
+                    : n <= MANY_ITEMS    ? 8 * portfolio->pass
+                                         : portfolio->pass / 2;
+    return quota > once ? quota : once;
+}
+
 /* Between the bound and the best. Whether lanes are left that have something to do. */
 static bool set_targets(struct portfolio *portfolio, uint64_t n_left, unsigned round)
 {
@@ -223,16 +245,18 @@ static bool set_targets(struct portfolio *portfolio, uint64_t n_left, unsigned r
     for (uint32_t k = 0; k < portfolio->n_lanes; k++) {
         struct tensor_lane *lane = &portfolio->lanes[k];
         uint64_t gap = highest > best->bound ? highest - best->bound : 0;
-        uint64_t target = best->bound + tensor_align_down(gap / 8 * lane->kind->eighths, unit);
+        lane->eighths = lane->kind->eighths;
+        if (lane->eighths != 0) /* from round to round another, 4 to 7 */
+            lane->eighths = 4 + (lane->eighths + 3 * round) % 4;
+        uint64_t target = best->bound + tensor_align_down(gap / 8 * lane->eighths, unit);
         if (capacity != 0)
             target = capacity;
-        lane->is_new = target != lane->target;
+        lane->is_new = lane->is_new || target != lane->target;
         lane->target = target;
         lane->is_idle = lane->result == TENSOR_LANE_NO_MEMORY ||
-                        (lane->kind->eighths != 0 && (capacity != 0 || target <= best->bound));
-        lane->quota = (uint64_t)FIRST_QUOTA << (round < 40 ? round : 40);
-        if (!lane->kind->is_exact && lane->quota < portfolio->pass / 2)
-            lane->quota = portfolio->pass / 2;
+                        (lane->eighths != 0 && (capacity != 0 || target <= best->bound));
+        lane->bound = capacity != 0 ? capacity : best->bound;
+        lane->quota = first_quota(portfolio, lane) << (round < 32 ? round : 32);
         quotas += lane->is_idle ? 0 : lane->quota;
         is_any = is_any || !lane->is_idle;
         lane->result = lane->is_idle ? lane->result : TENSOR_LANE_OVER;
@@ -252,9 +276,9 @@ static void harvest(struct portfolio *portfolio)
         if (lane->is_idle)
             continue;
         portfolio->best->n_steps += lane->n_steps;
-        if (lane->result == TENSOR_LANE_FOUND)
+        if (lane->has_found)
             take(portfolio, lane->offsets, lane->kind->name);
-        else if (lane->result == TENSOR_LANE_NONE && above(portfolio, lane->target) > bound)
+        if (lane->result == TENSOR_LANE_NONE && above(portfolio, lane->target) > bound)
             bound = above(portfolio, lane->target);
     }
     portfolio->best->bound = bound;
@@ -264,7 +288,6 @@ static void run_rounds(struct portfolio *portfolio)
 {
     const struct tensor_instance *instance = portfolio->instance;
     const struct tensor_request *request = portfolio->request;
-    bool is_small = instance->n_items <= TENSOR_EXACT_MAX_ITEMS;
     uint64_t max_steps = request->max_steps;
 
     if (max_steps == 0)
@@ -275,8 +298,9 @@ static void run_rounds(struct portfolio *portfolio)
         return;
     for (unsigned k = 0; k < TENSOR_MAX_LANES; k++) {
         const struct tensor_lane_kind *kind = &lane_kinds[k];
-        bool is_wanted = kind->is_exact ? is_small && instance->first_neighbour != NULL
-                                        : instance->n_items <= MANY_ITEMS || kind->eighths < 3;
+        bool is_wanted = kind->is_exact ? instance->n_items <= kind->max_items &&
+                                              instance->first_neighbour != NULL
+                                        : instance->n_items <= MANY_ITEMS || kind->eighths < 6;
         if (is_wanted)
             portfolio->lanes[portfolio->n_lanes++] = (struct tensor_lane){
                 .kind = kind, .seed = request->seed + k};
@@ -312,7 +336,9 @@ int tensor_portfolio(struct tensor_instance *instance, const struct tensor_reque
         return -ENOMEM;
     }
     solution->peak = tensor_peak(instance, solution->offsets);
-    if (!is_answered(&portfolio))
+    if (!is_answered(&portfolio) && tensor_sweep(instance, offsets) == 0)
+        take(&portfolio, offsets, "sweep over time");
+    if (!is_answered(&portfolio) && !is_stopped(&portfolio))
         fit_blocks(&portfolio, offsets);
     fit_orders(&portfolio, offsets);
     free(offsets);

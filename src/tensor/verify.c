@@ -321,7 +321,8 @@ static enum quire_tensor_fault_kind check_one(const struct quire_tensor_problem 
     if (buffer->size > 0 && ((buffer->alignment > 1 && offset % buffer->alignment != 0) ||
                              (min_alignment > 1 && offset % min_alignment != 0)))
         return QUIRE_TENSOR_MISALIGNED;
-    return capacity != 0 && end > capacity ? QUIRE_TENSOR_OVER_CAPACITY : QUIRE_TENSOR_SOUND;
+    return capacity != 0 && buffer->size > 0 && end > capacity ? QUIRE_TENSOR_OVER_CAPACITY
+                                                              : QUIRE_TENSOR_SOUND;
 }
 
 int quire_tensor_verify(const struct quire_tensor_problem *problem, const uint64_t *offsets,
