@@ -4,11 +4,12 @@
  *
  *     .onnx, .tflite --quire_model_open()--> model --quire_model_schedule()--> schedule
  *                                                                                 |  buffers
- *                                                        quire_tensor_place() <---'  (quire/tensor.h)
+ *                                                        quire_tensor_place() <---'
+ * (quire/tensor.h)
  *
  * A model has static memory (weights and other constants, which nothing here places) and dynamic
- * memory (activations, inputs and outputs). A schedule is the order in which the operators run, with
- * the lifetime of each buffer counted in its steps, and what was done to need less:
+ * memory (activations, inputs and outputs). A schedule is the order in which the operators run,
+ * with the lifetime of each buffer counted in its steps, and what was done to need less:
  *
  *     in place    an operator writes into its input's bytes; reshape, squeeze, slice, split and
  *                 concat move nothing where the bytes lie right already
@@ -16,15 +17,15 @@
  *     recompute   a tensor is dropped and computed again before it is needed the next time
  *     offload     it is written out and fetched again instead
  *
- * Files are mapped and weights are read from where they lie. A file is never trusted: whatever is in
- * it, a call returns a model or an error with its reason.
+ * Files are mapped and weights are read from where they lie. A file is never trusted: whatever is
+ * in it, a call returns a model or an error with its reason.
  *
  * Thread safety: a model may be read by several threads. No state is global. Nothing prints.
  *
  * Sources: the ONNX specification (IR, Operators), release 1.12; the TFLite schema, version 3;
- * T. Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016; B. H. Ahn et al., "Ordering
- * Chaos: Memory-Aware Scheduling of Irregularly Wired Neural Networks", MLSys 2020; C.-C. Huang,
- * G. Jin, J. Li, "SwapAdvisor", ASPLOS 2020.
+ * T. Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016; B. H. Ahn et al.,
+ * "Ordering Chaos: Memory-Aware Scheduling of Irregularly Wired Neural Networks", MLSys 2020; C.-C.
+ * Huang, G. Jin, J. Li, "SwapAdvisor", ASPLOS 2020.
  */
 #ifndef QUIRE_MODEL_H
 #define QUIRE_MODEL_H
@@ -101,8 +102,8 @@ struct quire_model;
 int quire_model_open(const char *path, const struct quire_model_options *options,
                      struct quire_model **model, char *message) __attribute__((warn_unused_result));
 
-/* The same from memory, which has to stay until quire_model_close(). `directory`: where the files of
- * ONNX's external data are; NULL: they are refused. */
+/* The same from memory, which has to stay until quire_model_close(). `directory`: where the files
+ * of ONNX's external data are; NULL: they are refused. */
 int quire_model_read(const void *bytes, size_t n_bytes, const char *directory,
                      const struct quire_model_options *options, struct quire_model **model,
                      char *message) __attribute__((warn_unused_result));
@@ -189,17 +190,18 @@ struct quire_model_schedule {
     size_t n_buffers;
     struct quire_model_place *places; /* in the order of tensors, then of time */
     size_t n_places;
-    uint64_t live_peak;      /* most bytes that live at one step: no placement has a lower peak */
-    uint64_t floor;          /* most bytes that one step reads and writes: no budget below is met */
-    uint64_t order_bound;    /* no order of the operators has a lower live_peak (all in one piece) */
-    bool order_is_proved;    /* of all orders none has a lower live_peak without sharing */
-    uint32_t n_shared;       /* tensors that lie in the bytes of another */
-    uint32_t n_recomputed;   /* steps */
-    uint32_t n_offloaded;    /* buffers written out and fetched */
-    uint64_t moved_bytes;    /* written out, and as many fetched */
+    uint64_t live_peak;    /* most bytes that live at one step: no placement has a lower peak */
+    uint64_t floor;        /* most bytes that one step reads and writes: no budget below is met */
+    uint64_t order_bound;  /* no order of the operators has a lower live_peak (all in one piece) */
+    bool order_is_proved;  /* of all orders none has a lower live_peak without sharing */
+    uint32_t n_shared;     /* tensors that lie in the bytes of another */
+    uint32_t n_recomputed; /* steps */
+    uint32_t n_offloaded;  /* buffers written out and fetched */
+    uint64_t moved_bytes;  /* written out, and as many fetched */
     double cost, extra_cost; /* arithmetic operations of one run; of them computed again */
-    double seconds, stall_seconds; /* at the given speed and bandwidth; of them waited for transfers */
-    bool fits_budget;        /* the budgets are met; true if there are none */
+    double seconds,
+        stall_seconds; /* at the given speed and bandwidth; of them waited for transfers */
+    bool fits_budget;  /* the budgets are met; true if there are none */
 };
 
 /*

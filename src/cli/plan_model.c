@@ -205,8 +205,8 @@ void plan_model_print(const struct plan_model *model)
            facts.n_operators, facts.cost / 1e6);
     printf("static     %s of weights and other constants\n",
            size_format(facts.static_bytes, text, sizeof text));
-    printf("dynamic    %s if nothing shared memory", size_format(facts.dynamic_bytes, text,
-                                                                 sizeof text));
+    printf("dynamic    %s if nothing shared memory",
+           size_format(facts.dynamic_bytes, text, sizeof text));
     printf("; %s at one time", size_format(model->plain_peak, text, sizeof text));
     if (schedule->live_peak != model->plain_peak)
         printf(", now %s (%.1f%%)", size_format(schedule->live_peak, text, sizeof text),
@@ -286,12 +286,11 @@ static json_t *build_places(const struct plan_model *model)
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < schedule->n_places; i++) {
         const struct quire_model_place *place = &schedule->places[i];
-        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:I, s:I}", "tensor",
-                                              (json_int_t)place->tensor, "buffer",
-                                              (json_int_t)place->buffer, "offset",
-                                              (json_int_t)place->offset, "lower",
-                                              (json_int_t)place->lower, "upper",
-                                              (json_int_t)place->upper));
+        json_array_append_new(
+            list,
+            json_pack("{s:I, s:I, s:I, s:I, s:I}", "tensor", (json_int_t)place->tensor, "buffer",
+                      (json_int_t)place->buffer, "offset", (json_int_t)place->offset, "lower",
+                      (json_int_t)place->lower, "upper", (json_int_t)place->upper));
     }
     return list;
 }
@@ -338,12 +337,12 @@ static bool add_point(struct table *table, json_t *list, const struct plan_model
     double more = share(schedule.extra_cost, schedule.cost);
     double waits = share(schedule.stall_seconds, schedule.seconds - schedule.stall_seconds);
     if (list != NULL) {
-        json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:f, s:I, s:f, s:b}", "technique", technique,
-                            "budget_bytes", (json_int_t)budget, "peak_bytes",
-                            (json_int_t)schedule.live_peak, "more_work_percent", more,
-                            "moved_bytes", (json_int_t)schedule.moved_bytes, "waiting_percent",
-                            waits, "fits_budget", (int)schedule.fits_budget));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:f, s:I, s:f, s:b}", "technique",
+                                              technique, "budget_bytes", (json_int_t)budget,
+                                              "peak_bytes", (json_int_t)schedule.live_peak,
+                                              "more_work_percent", more, "moved_bytes",
+                                              (json_int_t)schedule.moved_bytes, "waiting_percent",
+                                              waits, "fits_budget", (int)schedule.fits_budget));
     } else {
         table_add(table, technique);
         table_add(table, size_format(budget, text, sizeof text));
@@ -367,7 +366,7 @@ bool plan_model_tell(const struct plan_model_options *options, const struct plan
     uint64_t most = model->schedule.live_peak, least = model->schedule.floor;
     json_t *list = as_json ? json_array() : NULL;
     bool is_good = true;
-    static const char *const head[] = {"technique", "budget", "peak", "more work %",
+    static const char *const head[] = {"technique", "budget",    "peak", "more work %",
                                        "moved",     "waiting %", "met"};
     for (unsigned i = 0; !as_json && i < 7; i++)
         table_add(&table, head[i]);

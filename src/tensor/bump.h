@@ -22,8 +22,7 @@ struct bump {
 void *bump_take(struct bump *bump, size_t n, size_t size);
 /* A copy, terminated. */
 char *bump_text(struct bump *bump, const char *text, size_t n_bytes);
-char *bump_format(struct bump *bump, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+char *bump_format(struct bump *bump, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bump_free(struct bump *bump);
 
 #endif

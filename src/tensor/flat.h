@@ -2,8 +2,8 @@
 /*
  * flat: reads FlatBuffers from untrusted bytes, in place.
  *
- *     table:  | i32 back to its vtable | fields ...      vtable: | u16 size | u16 table size | u16 at ...
- *     vector: | u32 n | elements ...                     string: a vector of bytes, terminated
+ *     table:  | i32 back to its vtable | fields ...      vtable: | u16 size | u16 table size | u16
+ * at ... vector: | u32 n | elements ...                     string: a vector of bytes, terminated
  *
  * Every access is checked against the file's length; a reference that leaves the file, or fields
  * outside of their table, set `broken` and read as 0 or nothing from there on. So an importer reads
@@ -50,7 +50,8 @@ struct flat_table flat_table_field(struct flat *flat, const struct flat_table *t
 /* `size`: of an element. */
 struct flat_vector flat_vector_field(struct flat *flat, const struct flat_table *table,
                                      unsigned field, unsigned size);
-struct flat_table flat_vector_table(struct flat *flat, const struct flat_vector *vector, uint32_t i);
+struct flat_table flat_vector_table(struct flat *flat, const struct flat_vector *vector,
+                                    uint32_t i);
 int32_t flat_vector_int(const struct flat *flat, const struct flat_vector *vector, uint32_t i);
 
 #endif

@@ -120,12 +120,12 @@ static const struct {
     const char *type;
     enum arithmetic arithmetic;
 } arithmetics[] = {
-    {"Add", ADD},     {"Sub", SUB},     {"Mul", MUL},         {"Div", DIV},
-    {"Mod", MOD},     {"Min", MIN},     {"Max", MAX},         {"Pow", POW},
-    {"Equal", EQUAL}, {"Less", LESS},   {"Greater", GREATER}, {"LessOrEqual", LESS_OR_EQUAL},
-    {"And", AND},     {"Or", OR},       {"Abs", ABS},         {"GreaterOrEqual", GREATER_OR_EQUAL},
-    {"Neg", NEG},     {"Not", NOT},     {"Floor", FLOOR},     {"Ceil", CEIL},
-    {"Round", ROUND}, {"Sqrt", SQRT},   {"Sign", SIGN},
+    {"Add", ADD},     {"Sub", SUB},   {"Mul", MUL},         {"Div", DIV},
+    {"Mod", MOD},     {"Min", MIN},   {"Max", MAX},         {"Pow", POW},
+    {"Equal", EQUAL}, {"Less", LESS}, {"Greater", GREATER}, {"LessOrEqual", LESS_OR_EQUAL},
+    {"And", AND},     {"Or", OR},     {"Abs", ABS},         {"GreaterOrEqual", GREATER_OR_EQUAL},
+    {"Neg", NEG},     {"Not", NOT},   {"Floor", FLOOR},     {"Ceil", CEIL},
+    {"Round", ROUND}, {"Sqrt", SQRT}, {"Sign", SIGN},
 };
 
 /* False: not known. */
@@ -278,8 +278,7 @@ static bool compute(enum arithmetic what, const struct graph_values *a, uint32_t
     }
     if (to->is_real)
         return compute_real(what, real_at(a, i), b == NULL ? 0 : real_at(b, k), &to->reals[at]);
-    return compute_integer(what, a->integers[i], b == NULL ? 0 : b->integers[k],
-                           &to->integers[at]);
+    return compute_integer(what, a->integers[i], b == NULL ? 0 : b->integers[k], &to->integers[at]);
 }
 
 static const struct graph_values *fold_arithmetic(struct shape_call *call, enum arithmetic what,
@@ -332,8 +331,7 @@ static const struct graph_values *fold_cast(struct shape_call *call,
             to->integers[i] = type == QUIRE_MODEL_BOOL ? from->reals[i] != 0
                                                        : (int64_t)from->reals[i];
         } else {
-            to->integers[i] =
-                type == QUIRE_MODEL_BOOL ? from->integers[i] != 0 : from->integers[i];
+            to->integers[i] = type == QUIRE_MODEL_BOOL ? from->integers[i] != 0 : from->integers[i];
         }
     }
     return to;
@@ -523,8 +521,7 @@ static const struct graph_values *fold_range(struct shape_call *call, uint32_t n
         if (to->is_real)
             to->reals[i] = a->reals[0] + i * b->reals[0];
         else
-            to->integers[i] =
-                (int64_t)((uint64_t)a->integers[0] + i * (uint64_t)b->integers[0]);
+            to->integers[i] = (int64_t)((uint64_t)a->integers[0] + i * (uint64_t)b->integers[0]);
     }
     return to;
 }

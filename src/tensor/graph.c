@@ -82,7 +82,8 @@ uint32_t graph_add_region(struct graph *graph, uint32_t parent, bool repeats)
     if (!grow((void **)&graph->regions, &graph->room_regions, graph->n_regions, 1,
               sizeof *graph->regions, GRAPH_MAX_OPERATORS))
         return GRAPH_NONE;
-    graph->regions[graph->n_regions] = (struct graph_region){parent, GRAPH_NONE, GRAPH_NONE, repeats};
+    graph->regions[graph->n_regions] = (struct graph_region){parent, GRAPH_NONE, GRAPH_NONE,
+                                                             repeats};
     return graph->n_regions++;
 }
 
@@ -101,8 +102,8 @@ uint32_t graph_add_operator(struct graph *graph, const char *type, const char *n
                                                                    .region = region,
                                                                    .first_input = graph->n_links,
                                                                    .n_inputs = n_inputs,
-                                                                   .first_output =
-                                                                       graph->n_links + n_inputs,
+                                                                   .first_output = graph->n_links +
+                                                                                   n_inputs,
                                                                    .n_outputs = n_outputs};
     for (uint32_t i = 0; i < n_inputs + n_outputs; i++)
         graph->links[graph->n_links++] = GRAPH_NONE;
@@ -114,11 +115,12 @@ int graph_set_output(struct graph *graph, uint32_t operator_, uint32_t i, uint32
     struct graph_tensor *made = &graph->tensors[tensor];
     if (made->producer != GRAPH_NONE)
         return graph_refuse(graph, -EINVAL, "two operators, %s and %s, write the tensor '%s'",
-                            graph->operators[made->producer].type,
-                            graph->operators[operator_].type, made->name);
+                            graph->operators[made->producer].type, graph->operators[operator_].type,
+                            made->name);
     if (made->role != QUIRE_MODEL_ACTIVATION)
-        return graph_refuse(graph, -EINVAL, "the operator %s writes '%s', which is an input or a "
-                                            "constant",
+        return graph_refuse(graph, -EINVAL,
+                            "the operator %s writes '%s', which is an input or a "
+                            "constant",
                             graph->operators[operator_].type, made->name);
     made->producer = operator_;
     graph->links[graph->operators[operator_].first_output + i] = tensor;
@@ -211,11 +213,11 @@ bool graph_count(const struct graph_tensor *tensor, uint64_t *n_elements)
 uint32_t graph_type_bits(enum quire_model_type type)
 {
     static const uint8_t bits[QUIRE_MODEL_N_TYPES] = {
-        [QUIRE_MODEL_F32] = 32,  [QUIRE_MODEL_F16] = 16,       [QUIRE_MODEL_BF16] = 16,
-        [QUIRE_MODEL_F64] = 64,  [QUIRE_MODEL_I4] = 4,         [QUIRE_MODEL_I8] = 8,
-        [QUIRE_MODEL_I16] = 16,  [QUIRE_MODEL_I32] = 32,       [QUIRE_MODEL_I64] = 64,
-        [QUIRE_MODEL_U8] = 8,    [QUIRE_MODEL_U16] = 16,       [QUIRE_MODEL_U32] = 32,
-        [QUIRE_MODEL_U64] = 64,  [QUIRE_MODEL_BOOL] = 8,       [QUIRE_MODEL_C64] = 64,
+        [QUIRE_MODEL_F32] = 32,  [QUIRE_MODEL_F16] = 16, [QUIRE_MODEL_BF16] = 16,
+        [QUIRE_MODEL_F64] = 64,  [QUIRE_MODEL_I4] = 4,   [QUIRE_MODEL_I8] = 8,
+        [QUIRE_MODEL_I16] = 16,  [QUIRE_MODEL_I32] = 32, [QUIRE_MODEL_I64] = 64,
+        [QUIRE_MODEL_U8] = 8,    [QUIRE_MODEL_U16] = 16, [QUIRE_MODEL_U32] = 32,
+        [QUIRE_MODEL_U64] = 64,  [QUIRE_MODEL_BOOL] = 8, [QUIRE_MODEL_C64] = 64,
         [QUIRE_MODEL_C128] = 128};
     return bits[type];
 }
@@ -251,8 +253,9 @@ static int explain_unknown(struct graph *graph, const struct graph_tensor *tenso
                             "the input '%s' has the shape %s: give all of it, as --shape %s=%s",
                             tensor->name, text, tensor->name,
                             tensor->has_rank && tensor->rank == 4 ? "1x3x224x224" : "1x16");
-    const struct graph_operator *maker =
-        tensor->producer == GRAPH_NONE ? NULL : &graph->operators[tensor->producer];
+    const struct graph_operator *maker = tensor->producer == GRAPH_NONE
+                                             ? NULL
+                                             : &graph->operators[tensor->producer];
     return graph_refuse(graph, -EDESTADDRREQ,
                         "the shape of '%s' can't be told: %s, made by %s%s%s\n"
                         "give it by --shape '%s=...', in numbers joined by x",
@@ -273,8 +276,9 @@ static int settle_tensor(struct graph *graph, struct graph_tensor *tensor)
         return graph_refuse(graph, -EINVAL, "the type of the tensor '%s' is not known",
                             tensor->name);
     if (!graph_count(tensor, &n_elements) || !checked_mul(n_elements, (uint64_t)bits, &n_bits))
-        return graph_refuse(graph, -EOVERFLOW, "the size of the tensor '%s' does not fit in 2^56 "
-                                               "bytes",
+        return graph_refuse(graph, -EOVERFLOW,
+                            "the size of the tensor '%s' does not fit in 2^56 "
+                            "bytes",
                             tensor->name);
     tensor->n_bytes = n_bits / 8 + (n_bits % 8 != 0);
     tensor->is_opaque = bits == 0;
@@ -368,8 +372,9 @@ int graph_validate(struct graph *graph)
         if (copy.is_opaque)
             continue;
         if (settle_tensor(graph, &copy) != 0 || copy.n_bytes != graph->tensors[i].n_bytes)
-            return graph_refuse(graph, -EUCLEAN, "tensor '%s': G4: its size is not what its shape "
-                                                 "says",
+            return graph_refuse(graph, -EUCLEAN,
+                                "tensor '%s': G4: its size is not what its shape "
+                                "says",
                                 copy.name);
     }
     return 0;

@@ -38,14 +38,14 @@
 #define GRAPH_MAX_RANK 32u
 #define GRAPH_MAX_OPERATORS (1u << 24)
 #define GRAPH_MAX_TENSORS (1u << 26)
-#define GRAPH_MAX_DEPTH 32u                     /* of bodies within bodies */
-#define GRAPH_MAX_BYTES ((uint64_t)1 << 56)     /* of a tensor */
+#define GRAPH_MAX_DEPTH 32u                 /* of bodies within bodies */
+#define GRAPH_MAX_BYTES ((uint64_t)1 << 56) /* of a tensor */
 #define GRAPH_UNKNOWN_DIM INT64_C(-1)
 
 /* Contents that are known, of a small tensor: what shapes are computed from. */
 struct graph_values {
     uint32_t n;
-    bool is_real;       /* reals, or integers */
+    bool is_real; /* reals, or integers */
     int64_t *integers;
     double *reals;
 };
@@ -55,9 +55,9 @@ struct graph_tensor {
     enum quire_model_type type;
     enum quire_model_role role;
     bool has_rank, is_output;
-    bool is_bound;             /* dimensions are upper bounds: they depend on the data */
-    bool is_opaque;            /* a sequence, a map, a resource: nothing of it is in the arena */
-    bool is_given;             /* the user gave its shape */
+    bool is_bound;  /* dimensions are upper bounds: they depend on the data */
+    bool is_opaque; /* a sequence, a map, a resource: nothing of it is in the arena */
+    bool is_given;  /* the user gave its shape */
     uint32_t rank;
     int64_t *dims;
     const struct graph_values *values; /* NULL: not known */
@@ -103,9 +103,9 @@ struct graph_operator {
 };
 
 struct graph_region {
-    uint32_t parent;      /* GRAPH_NONE: this is the outermost, 0 */
-    uint32_t begin, end;  /* operators */
-    bool repeats;         /* may run more than once */
+    uint32_t parent;     /* GRAPH_NONE: this is the outermost, 0 */
+    uint32_t begin, end; /* operators */
+    bool repeats;        /* may run more than once */
 };
 
 struct graph {
@@ -116,14 +116,14 @@ struct graph {
     uint32_t *links;
     uint32_t n_tensors, n_operators, n_regions, n_links;
     uint32_t room_tensors, room_operators, room_regions, room_links;
-    int64_t opset;               /* of ONNX's own operators */
-    const char *format;          /* "ONNX", "TFLite" */
+    int64_t opset;                          /* of ONNX's own operators */
+    const char *format;                     /* "ONNX", "TFLite" */
     const struct quire_model_shape *shapes; /* the user's */
     size_t n_shapes;
-    bool *shape_used;            /* of each */
-    uint32_t n_conflicts;        /* shapes in the file that are not what follows from the inputs */
-    uint32_t n_bounds;           /* tensors whose dimensions are upper bounds */
-    char *message;               /* QUIRE_MODEL_MESSAGE_BYTES */
+    bool *shape_used;     /* of each */
+    uint32_t n_conflicts; /* shapes in the file that are not what follows from the inputs */
+    uint32_t n_bounds;    /* tensors whose dimensions are upper bounds */
+    char *message;        /* QUIRE_MODEL_MESSAGE_BYTES */
 };
 
 /* Writes the reason of a refusal, and returns `error`. */

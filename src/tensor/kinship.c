@@ -234,8 +234,8 @@ static bool slice_starts(const struct shape_call *call, const struct graph_tenso
         return false;
     for (uint32_t i = 0; i < n; i++) {
         int64_t at = axis == NULL ? i : axis[i] < 0 ? axis[i] + whole->rank : axis[i];
-        if (at < 0 || at >= whole->rank || (steps != NULL && i < steps->n &&
-                                            steps->integers[i] != 1))
+        if (at < 0 || at >= whole->rank ||
+            (steps != NULL && i < steps->n && steps->integers[i] != 1))
             return false;
         starts[at] = list[i] < 0 ? list[i] + whole->dims[at] : list[i];
         if (starts[at] < 0 || starts[at] + part->dims[at] > whole->dims[at])

@@ -38,8 +38,8 @@ static bool may_be_onnx(const uint8_t *bytes, size_t n_bytes)
         return false;
     unsigned field = bytes[0] >> 3, kind = bytes[0] & 7;
     bool is_number = field == 1 || field == 5;
-    return bytes[0] < 0x80 && ((is_number && kind == 0) ||
-                               (!is_number && kind == 2 && field >= 2 && field <= 14));
+    return bytes[0] < 0x80 &&
+           ((is_number && kind == 0) || (!is_number && kind == 2 && field >= 2 && field <= 14));
 }
 
 static int import(struct quire_model *model, const char *directory,
@@ -95,7 +95,7 @@ static int map_file(const char *path, void **bytes, size_t *n_bytes)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    int error = fstat(fd, &status) < 0    ? -errno
+    int error = fstat(fd, &status) < 0     ? -errno
                 : S_ISDIR(status.st_mode)  ? -EISDIR
                 : !S_ISREG(status.st_mode) ? -EINVAL
                                            : 0;
@@ -169,10 +169,9 @@ void quire_model_tensor(const struct quire_model *model, uint32_t index,
                         struct quire_model_tensor *tensor)
 {
     const struct graph_tensor *from = &model->graph.tensors[index];
-    *tensor = (struct quire_model_tensor){from->name,      from->type,    from->role,
-                                          from->is_output, from->is_bound, from->is_opaque,
-                                          from->rank,      from->dims,    from->n_bytes,
-                                          from->data};
+    *tensor = (struct quire_model_tensor){
+        from->name,      from->type, from->role, from->is_output, from->is_bound,
+        from->is_opaque, from->rank, from->dims, from->n_bytes,   from->data};
 }
 
 void quire_model_operator(const struct quire_model *model, uint32_t index,

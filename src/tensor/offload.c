@@ -68,16 +68,16 @@ static int find_touches(struct search *search)
         for (uint32_t i = 0; i < step->n_in + step->n_out; i++) {
             uint32_t value = program->links[step->first + i];
             if (value != GRAPH_NONE)
-                search->touches[search->n_touches++] =
-                    (struct touch){search->sharing->group[value], s};
+                search->touches[search->n_touches++] = (struct touch){search->sharing->group[value],
+                                                                      s};
         }
     }
     for (uint32_t v = 0; v < program->n_values; v++) {
         if (program->makers[v] == GRAPH_NONE)
             search->touches[search->n_touches++] = (struct touch){search->sharing->group[v], 0};
         if (program->graph->tensors[program->tensors[v]].is_output && program->n_steps > 0)
-            search->touches[search->n_touches++] =
-                (struct touch){search->sharing->group[v], program->n_steps - 1};
+            search->touches[search->n_touches++] = (struct touch){search->sharing->group[v],
+                                                                  program->n_steps - 1};
     }
     qsort(search->touches, search->n_touches, sizeof *search->touches, by_group);
     return 0;
@@ -196,8 +196,8 @@ static int send(struct search *search, const struct trip *trip)
         return 0;
     }
     if (offload->n_trips % 64 == 0) {
-        struct trip *larger =
-            realloc(offload->trips, ((size_t)offload->n_trips + 64) * sizeof *larger);
+        struct trip *larger = realloc(offload->trips,
+                                      ((size_t)offload->n_trips + 64) * sizeof *larger);
         if (larger == NULL)
             return -ENOMEM;
         offload->trips = larger;

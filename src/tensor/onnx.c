@@ -120,7 +120,8 @@ static void drop_if_known(struct graph *graph, uint32_t operator_)
     bool is_known = here->n_outputs > 0;
     for (uint32_t i = 0; i < here->n_outputs; i++)
         is_known = is_known && outputs[i] != GRAPH_NONE &&
-                   graph->tensors[outputs[i]].values != NULL && !graph->tensors[outputs[i]].is_bound;
+                   graph->tensors[outputs[i]].values != NULL &&
+                   !graph->tensors[outputs[i]].is_bound;
     if (!is_known)
         return;
     for (uint32_t i = 0; i < here->n_outputs; i++) {
@@ -179,7 +180,8 @@ static int read_constant(struct onnx *onnx, const struct onnx_frame *frame,
     }
 }
 
-static int read_plain(struct onnx *onnx, const struct onnx_frame *frame, const Onnx__NodeProto *node)
+static int read_plain(struct onnx *onnx, const struct onnx_frame *frame,
+                      const Onnx__NodeProto *node)
 {
     struct graph *graph = onnx->graph;
     if (node->n_input > GRAPH_MAX_OPERATORS || node->n_output > GRAPH_MAX_OPERATORS)
@@ -214,8 +216,9 @@ static int read_function(struct onnx *onnx, const struct onnx_frame *frame,
 {
     struct onnx_frame inner = {GRAPH_NONE, frame->region, frame, node};
     if (onnx->depth == GRAPH_MAX_DEPTH || onnx->n_unfolded++ == MAX_UNFOLDED)
-        return graph_refuse(onnx->graph, -ENOTSUP, "functions call each other more than %u deep, "
-                                                   "or %u times",
+        return graph_refuse(onnx->graph, -ENOTSUP,
+                            "functions call each other more than %u deep, "
+                            "or %u times",
                             GRAPH_MAX_DEPTH, MAX_UNFOLDED);
     int error = onnx_add_scope(onnx, GRAPH_NONE, &inner.scope);
     for (size_t i = 0; error == 0 && i < function->n_input && i < node->n_input; i++) {
@@ -238,8 +241,9 @@ static int read_function(struct onnx *onnx, const struct onnx_frame *frame,
         if (name == NULL)
             return -ENOMEM;
         if (tensor == GRAPH_NONE || name->tensor != GRAPH_NONE)
-            return graph_refuse(onnx->graph, -EINVAL, "the function %s makes no '%s', or it is "
-                                                      "made twice",
+            return graph_refuse(onnx->graph, -EINVAL,
+                                "the function %s makes no '%s', or it is "
+                                "made twice",
                                 onnx_text(function->name), function->output[i]);
         name->tensor = tensor;
     }
@@ -418,8 +422,7 @@ static void keep(void *bump, void *bytes)
 int onnx_import(struct graph *graph, const uint8_t *bytes, size_t n_bytes, const char *directory,
                 struct onnx_files **files)
 {
-    struct onnx onnx = {
-        .graph = graph, .bytes = bytes, .n_bytes = n_bytes, .directory = directory};
+    struct onnx onnx = {.graph = graph, .bytes = bytes, .n_bytes = n_bytes, .directory = directory};
     ProtobufCAllocator allocator = {take, keep, &graph->bump};
     struct wire_skeleton skeleton;
     size_t where;
@@ -432,8 +435,9 @@ int onnx_import(struct graph *graph, const uint8_t *bytes, size_t n_bytes, const
     if (error == 0) {
         onnx.model = onnx__model_proto__unpack(&allocator, skeleton.n_bytes, skeleton.bytes);
         if (onnx.model == NULL)
-            error = graph_refuse(graph, -EINVAL, "the ONNX file is damaged: its messages do not "
-                                                 "follow onnx.proto");
+            error = graph_refuse(graph, -EINVAL,
+                                 "the ONNX file is damaged: its messages do not "
+                                 "follow onnx.proto");
     }
     free(skeleton.bytes);
     if (error == 0)

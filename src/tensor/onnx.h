@@ -28,7 +28,8 @@ struct onnx {
     uint32_t n_unfolded, depth;
 };
 
-/* Where names are looked up, where operators go, and whose attributes a function's body refers to. */
+/* Where names are looked up, where operators go, and whose attributes a function's body refers to.
+ */
 struct onnx_frame {
     uint32_t scope, region;
     const struct onnx_frame *caller;

@@ -157,8 +157,7 @@ static int unite(struct graph *graph, const struct graph_tensor *a, const struct
         return 0;
     for (uint32_t i = 0; i < a->rank; i++) {
         bool is_known = a->dims[i] >= 0 && b->dims[i] >= 0;
-        dims[i] = !is_known ? GRAPH_UNKNOWN_DIM
-                            : a->dims[i] > b->dims[i] ? a->dims[i] : b->dims[i];
+        dims[i] = !is_known ? GRAPH_UNKNOWN_DIM : a->dims[i] > b->dims[i] ? a->dims[i] : b->dims[i];
         differs = differs || a->dims[i] != b->dims[i];
     }
     to->is_bound = differs || a->is_bound || b->is_bound;
@@ -178,8 +177,9 @@ static int read_if(struct control *control)
                                 &condition);
     if (error != 0)
         return error;
-    const struct graph_values *values =
-        condition == GRAPH_NONE ? NULL : fold_values(graph, &graph->tensors[condition]);
+    const struct graph_values *values = condition == GRAPH_NONE
+                                            ? NULL
+                                            : fold_values(graph, &graph->tensors[condition]);
     bool is_known = values != NULL && values->n == 1 && !values->is_real;
     control->n_bodies = is_known ? 1 : 2;
     control->bodies[0] = is_known && values->integers[0] == 0 ? otherwise : then;
@@ -189,9 +189,10 @@ static int read_if(struct control *control)
         error = run(control);
     for (uint32_t i = 0; error == 0 && i < node->n_output; i++) {
         const struct graph_tensor *a = input_of(control, control->end, i);
-        const struct graph_tensor *b =
-            is_known ? a
-                     : input_of(control, control->end, (uint32_t)control->bodies[0]->n_output + i);
+        const struct graph_tensor *b = is_known
+                                           ? a
+                                           : input_of(control, control->end,
+                                                      (uint32_t)control->bodies[0]->n_output + i);
         error = unite(graph, a, b, output_of(control, control->end, i));
     }
     return error;
@@ -211,7 +212,7 @@ static int64_t trips_of(struct control *control, bool *is_bound)
     *is_bound = next != condition && (goes_on == NULL || goes_on->is_real || goes_on->n != 1 ||
                                       goes_on->integers[0] == 0);
     return n == NULL || n->is_real || n->n != 1 || n->integers[0] < 0 ? GRAPH_UNKNOWN_DIM
-                                                                     : n->integers[0];
+                                                                      : n->integers[0];
 }
 
 static bool is_same_shape(const struct graph_tensor *a, const struct graph_tensor *b)
@@ -309,7 +310,8 @@ static int take_element(struct control *control, uint32_t i, int64_t axis, int64
     if (axis < 0)
         axis += from->rank;
     if (axis < 0 || axis >= from->rank)
-        return graph_refuse(control->onnx->graph, -EINVAL, "a Scan along an axis that is not there");
+        return graph_refuse(control->onnx->graph, -EINVAL,
+                            "a Scan along an axis that is not there");
     *n_rounds = from->dims[axis];
     for (uint32_t d = 0; d < from->rank; d++) {
         if (d != axis)
@@ -327,8 +329,9 @@ static int read_scan(struct control *control)
     control->bodies[0] = body_of(control, "body");
     control->n_bodies = 1;
     if (graph->opset < 9)
-        return graph_refuse(graph, -ENOTSUP, "a Scan of operator set 8, which has an axis for "
-                                             "batches: convert the model to set 9 or later");
+        return graph_refuse(graph, -ENOTSUP,
+                            "a Scan of operator set 8, which has an axis for "
+                            "batches: convert the model to set 9 or later");
     if (control->bodies[0] == NULL || n_scanned == NULL || n_scanned->i < 0 ||
         (uint64_t)n_scanned->i > node->n_input || control->bodies[0]->n_input != node->n_input ||
         control->bodies[0]->n_output != node->n_output)

@@ -82,8 +82,8 @@ uint32_t onnx_find(const struct onnx *onnx, uint32_t scope, const char *text)
 /* Order */
 
 struct sorter {
-    struct onnx table; /* only its names: which node makes a tensor */
-    uint32_t *n_waits; /* of each node: inputs that are not made yet */
+    struct onnx table;         /* only its names: which node makes a tensor */
+    uint32_t *n_waits;         /* of each node: inputs that are not made yet */
     uint32_t *first, *readers; /* of each node: who reads from it */
     uint32_t node;
     size_t n_edges;

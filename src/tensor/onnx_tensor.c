@@ -134,8 +134,8 @@ static int read_external(struct onnx *onnx, const Onnx__TensorProto *from,
         return error;
     if (offset > file->n_bytes || length > file->n_bytes - offset)
         return graph_refuse(onnx->graph, -EINVAL,
-                            "the file '%s' is too short for the constant '%s': %zu bytes",
-                            location, tensor->name, file->n_bytes);
+                            "the file '%s' is too short for the constant '%s': %zu bytes", location,
+                            tensor->name, file->n_bytes);
     tensor->data = (const uint8_t *)file->bytes + offset;
     tensor->data_bytes = length;
     return 0;
@@ -195,8 +195,9 @@ int onnx_read_tensor(struct onnx *onnx, const Onnx__TensorProto *from, struct gr
     uint64_t n;
     tensor->type = onnx_type(from->data_type);
     if (tensor->type == QUIRE_MODEL_UNTYPED)
-        return graph_refuse(onnx->graph, -ENOTSUP, "the constant '%s' has type %d, which is not "
-                                                   "known",
+        return graph_refuse(onnx->graph, -ENOTSUP,
+                            "the constant '%s' has type %d, which is not "
+                            "known",
                             tensor->name, from->data_type);
     for (size_t i = 0; i < from->n_dims; i++) {
         if (from->dims[i] < 0)
@@ -209,8 +210,9 @@ int onnx_read_tensor(struct onnx *onnx, const Onnx__TensorProto *from, struct gr
     if (error != 0)
         return error;
     if (!graph_count(tensor, &n))
-        return graph_refuse(onnx->graph, -EOVERFLOW, "the size of the constant '%s' does not fit "
-                                                     "in 2^56 bytes",
+        return graph_refuse(onnx->graph, -EOVERFLOW,
+                            "the size of the constant '%s' does not fit "
+                            "in 2^56 bytes",
                             tensor->name);
     if (tensor->type == QUIRE_MODEL_STRING)
         return 0;
@@ -321,8 +323,8 @@ static int read_attribute(struct onnx *onnx, const Onnx__AttributeProto *from,
 int onnx_read_attributes(struct onnx *onnx, const struct onnx_frame *frame,
                          const Onnx__NodeProto *node, struct graph_operator *operator_)
 {
-    struct graph_attribute *attributes =
-        bump_take(&onnx->graph->bump, node->n_attribute, sizeof *attributes);
+    struct graph_attribute *attributes = bump_take(&onnx->graph->bump, node->n_attribute,
+                                                   sizeof *attributes);
     if (attributes == NULL)
         return -ENOMEM;
     uint32_t n = 0;

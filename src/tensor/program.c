@@ -88,8 +88,8 @@ static int take_tables(struct program *program, const struct graph *graph, size_
     program->makers = malloc((n_values + 1) * sizeof *program->makers);
     program->lower = malloc((n_values + 1) * sizeof *program->lower);
     program->upper = malloc((n_values + 1) * sizeof *program->upper);
-    program->ends =
-        calloc((size_t)graph->n_regions + graph->n_operators + 1, sizeof *program->ends);
+    program->ends = calloc((size_t)graph->n_regions + graph->n_operators + 1,
+                           sizeof *program->ends);
     if (program->steps != NULL && program->links != NULL && program->tensors != NULL &&
         program->makers != NULL && program->lower != NULL && program->upper != NULL &&
         program->ends != NULL)
@@ -161,8 +161,8 @@ static int build(struct program *program, const struct graph *graph, uint32_t n_
             latest[i] = is_input ? add_value(program, i, GRAPH_NONE) : GRAPH_NONE;
         }
         for (uint32_t i = 0; i < n_steps; i++)
-            add_step(program, operators == NULL ? i : operators[i],
-                     is_again != NULL && is_again[i], latest);
+            add_step(program, operators == NULL ? i : operators[i], is_again != NULL && is_again[i],
+                     latest);
         find_lifetimes(program);
     }
     free(latest);
@@ -210,8 +210,10 @@ uint64_t program_peak(const struct program *program)
 bool program_is_pure(const struct graph *graph, uint32_t operator_)
 {
     static const char *const impure[] = {
-        "Random", "Bernoulli", "Multinomial", "Dropout", "RANDOM", "MULTINOMIAL", "ASSIGN_VARIABLE",
-        "READ_VARIABLE", "VAR_HANDLE", "CALL_ONCE", "HASHTABLE", "CUSTOM", NULL};
+        "Random",     "Bernoulli",   "Multinomial",     "Dropout",
+        "RANDOM",     "MULTINOMIAL", "ASSIGN_VARIABLE", "READ_VARIABLE",
+        "VAR_HANDLE", "CALL_ONCE",   "HASHTABLE",       "CUSTOM",
+        NULL};
     const struct graph_operator *o = &graph->operators[operator_];
     if (o->kind != GRAPH_PLAIN || o->region != 0)
         return false;

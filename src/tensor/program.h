@@ -28,10 +28,10 @@ struct program {
     const struct graph *graph;
     struct program_step *steps;
     uint32_t *links;
-    uint32_t *tensors;  /* of each value */
-    uint32_t *makers;   /* of each value: the step, or GRAPH_NONE: an input */
+    uint32_t *tensors;      /* of each value */
+    uint32_t *makers;       /* of each value: the step, or GRAPH_NONE: an input */
     int64_t *lower, *upper; /* of each value: its lifetime in steps */
-    uint32_t *ends;     /* of each region: the step of its End */
+    uint32_t *ends;         /* of each region: the step of its End */
     uint32_t n_steps, n_links, n_values;
 };
 

@@ -9,8 +9,8 @@
  * Greedy: at the step with the highest peak, each of the largest values that nobody reads there is
  * tried, with chains of operators of several depths: what a chain does not make again has to live
  * on until then. The excess is the sum over all steps of what lives above the budget; the change
- * that takes most off it for an arithmetic operation, and raises the peak nowhere, is made, until nothing is above the budget or
- * no change takes anything off.
+ * that takes most off it for an arithmetic operation, and raises the peak nowhere, is made, until
+ * nothing is above the budget or no change takes anything off.
  *
  * Only pure operators outside of bodies run again, and nothing is inserted into a body.
  */
@@ -35,7 +35,7 @@ struct search {
     const double *costs;
     uint64_t budget;
     bool in_place;
-    int64_t *live;  /* of each step of the program */
+    int64_t *live; /* of each step of the program */
     double excess, work;
     uint64_t peak;
 };
@@ -138,7 +138,8 @@ static bool make_chain(const struct search *search, struct change *change, uint3
         return false;
     for (uint32_t i = 0; depth > 1 && i < step->n_in; i++) {
         uint32_t from = program->links[step->first + i];
-        if (from == GRAPH_NONE || program->upper[from] > change->at || !may_run_again(program, from))
+        if (from == GRAPH_NONE || program->upper[from] > change->at ||
+            !may_run_again(program, from))
             continue;
         if (!make_chain(search, change, from, depth - 1))
             return false;
@@ -146,8 +147,7 @@ static bool make_chain(const struct search *search, struct change *change, uint3
     return true;
 }
 
-static int derive(const struct search *search, const struct change *change,
-                  struct program *derived)
+static int derive(const struct search *search, const struct change *change, struct program *derived)
 {
     const struct program *from = search->program;
     uint32_t n = from->n_steps + change->n_chain, at = 0;

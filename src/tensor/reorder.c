@@ -45,11 +45,11 @@ struct way {
 struct search {
     struct units units;
     uint32_t n_words;
-    uint64_t *done;   /* of each state of the level: a bit for each unit */
+    uint64_t *done; /* of each state of the level: a bit for each unit */
     uint64_t *done_next;
     struct state *level, *next;
     uint32_t n_level, n_next, room_next, width;
-    uint32_t *slots;  /* a hash table of the next level's states */
+    uint32_t *slots; /* a hash table of the next level's states */
     uint32_t n_slots;
     struct way *ways;
     uint32_t n_ways, room_ways;
@@ -135,7 +135,8 @@ static int replay(const struct units *units, const uint32_t *order, uint64_t liv
 
 static struct state *find_slot(struct search *search, uint64_t hash, uint64_t live, uint32_t **slot)
 {
-    for (uint32_t i = (uint32_t)hash & (search->n_slots - 1);; i = (i + 1) & (search->n_slots - 1)) {
+    for (uint32_t i = (uint32_t)hash & (search->n_slots - 1);;
+         i = (i + 1) & (search->n_slots - 1)) {
         *slot = &search->slots[i];
         if (**slot == GRAPH_NONE)
             return NULL;
@@ -372,7 +373,8 @@ static int find(struct search *search, uint64_t n_states, uint64_t live, uint32_
     return 0;
 }
 
-int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states, struct reorder *order)
+int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states,
+                   struct reorder *order)
 {
     struct search search = {0};
     uint64_t live = 0, own, by_greed = 0;

@@ -13,7 +13,8 @@ struct reorder {
 };
 
 /* Looks at up to n_states sets of executed operators. 0 or -ENOMEM. */
-int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states, struct reorder *order);
+int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states,
+                   struct reorder *order);
 void reorder_free(struct reorder *order);
 
 #endif

@@ -6,14 +6,14 @@
  *                                                                              |
  *                                            steps, buffers, places <----------'
  *
- * Time. A step of the program becomes a step of the schedule; what is written out and fetched become
- * steps of their own before the step at which they begin. A group is one buffer; one that makes
- * trips is a buffer before, between and after them each, because it may come back elsewhere.
+ * Time. A step of the program becomes a step of the schedule; what is written out and fetched
+ * become steps of their own before the step at which they begin. A group is one buffer; one that
+ * makes trips is a buffer before, between and after them each, because it may come back elsewhere.
  */
 #include "tensor/model.h"
 #include "tensor/offload.h"
-#include "tensor/reorder.h"
 #include "tensor/recompute.h"
+#include "tensor/reorder.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -29,9 +29,9 @@ struct draft {
     struct program program;
     struct sharing sharing;
     struct offload offload;
-    double *costs;   /* of each operator */
-    double *seconds; /* of each step */
-    int64_t *at;     /* of each step of the program, and its end: the step of the schedule */
+    double *costs;          /* of each operator */
+    double *seconds;        /* of each step */
+    int64_t *at;            /* of each step of the program, and its end: the step of the schedule */
     uint32_t *first_buffer; /* of each group */
     uint32_t *first_trip;   /* of each group; GRAPH_NONE: it makes none */
     uint32_t *n_trips;
@@ -65,7 +65,8 @@ static int choose_order(struct draft *draft, struct quire_model_schedule *schedu
     int error = make_program(draft, NULL, &draft->program, &own_peak);
     if (error != 0 || !draft->wishes.reorder)
         return error;
-    error = reorder_search(draft->graph, draft->wishes.in_place, draft->wishes.reorder_states, &order);
+    error = reorder_search(draft->graph, draft->wishes.in_place, draft->wishes.reorder_states,
+                           &order);
     if (error != 0)
         return error;
     error = make_program(draft, order.operators, &other, &other_peak);
@@ -92,8 +93,8 @@ static int estimate(struct draft *draft)
     if (draft->costs == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < graph->n_operators; i++)
-        draft->costs[i] =
-            draft->wishes.costs != NULL ? draft->wishes.costs[i] : graph->operators[i].cost;
+        draft->costs[i] = draft->wishes.costs != NULL ? draft->wishes.costs[i]
+                                                      : graph->operators[i].cost;
     return 0;
 }
 
@@ -194,8 +195,8 @@ static struct quire_model_step *list_moves(struct draft *draft)
         uint32_t buffer = draft->first_buffer[trip->group] + i - draft->first_trip[trip->group];
         moves[2 * i] = (struct quire_model_step){QUIRE_MODEL_EVICT, trip->before + 1, buffer,
                                                  QUIRE_MODEL_NONE};
-        moves[2 * i + 1] =
-            (struct quire_model_step){QUIRE_MODEL_PREFETCH, trip->back, buffer + 1, buffer};
+        moves[2 * i + 1] = (struct quire_model_step){QUIRE_MODEL_PREFETCH, trip->back, buffer + 1,
+                                                     buffer};
     }
     if (moves != NULL)
         qsort(moves, 2 * (size_t)n, sizeof *moves, by_time);
@@ -263,13 +264,14 @@ static int write_buffers(struct draft *draft, struct quire_model_schedule *sched
             continue;
         uint32_t first = draft->first_buffer[v], last = first + draft->n_trips[v];
         for (uint32_t b = first; b <= last; b++) {
-            const struct trip *next =
-                b < last ? &draft->offload.trips[draft->first_trip[v] + b - first] : NULL;
+            const struct trip *next = b < last
+                                          ? &draft->offload.trips[draft->first_trip[v] + b - first]
+                                          : NULL;
             struct quire_tensor_buffer *buffer = &schedule->buffers[b];
             buffer->name = program->graph->tensors[program->tensors[v]].name;
             buffer->size = sharing->size[v];
             buffer->alignment = draft->wishes.alignment;
-            buffer->lower = b > first                 ? moves[n + b]
+            buffer->lower = b > first                ? moves[n + b]
                             : sharing->lower[v] == 0 ? 0
                                                      : draft->at[sharing->lower[v]];
             buffer->upper = end_at(draft, next == NULL ? sharing->upper[v] : (int64_t)next->gone);

@@ -218,18 +218,18 @@ static int dropout(struct shape_call *call)
     int error = same(call);
     if (error != 0 || input == NULL || !input->has_rank)
         return error;
-    return shape_set(call, 1, call->graph->opset < 10 ? input->type : QUIRE_MODEL_BOOL,
-                     input->rank, input->dims);
+    return shape_set(call, 1, call->graph->opset < 10 ? input->type : QUIRE_MODEL_BOOL, input->rank,
+                     input->dims);
 }
 
 /* ONNX's numbers for types. */
 enum quire_model_type shape_type_number(int64_t number)
 {
     static const enum quire_model_type types[] = {
-        QUIRE_MODEL_UNTYPED, QUIRE_MODEL_F32, QUIRE_MODEL_U8,  QUIRE_MODEL_I8,   QUIRE_MODEL_U16,
-        QUIRE_MODEL_I16,     QUIRE_MODEL_I32, QUIRE_MODEL_I64, QUIRE_MODEL_STRING,
-        QUIRE_MODEL_BOOL,    QUIRE_MODEL_F16, QUIRE_MODEL_F64, QUIRE_MODEL_U32,  QUIRE_MODEL_U64,
-        QUIRE_MODEL_C64,     QUIRE_MODEL_C128, QUIRE_MODEL_BF16};
+        QUIRE_MODEL_UNTYPED, QUIRE_MODEL_F32, QUIRE_MODEL_U8,  QUIRE_MODEL_I8,     QUIRE_MODEL_U16,
+        QUIRE_MODEL_I16,     QUIRE_MODEL_I32, QUIRE_MODEL_I64, QUIRE_MODEL_STRING, QUIRE_MODEL_BOOL,
+        QUIRE_MODEL_F16,     QUIRE_MODEL_F64, QUIRE_MODEL_U32, QUIRE_MODEL_U64,    QUIRE_MODEL_C64,
+        QUIRE_MODEL_C128,    QUIRE_MODEL_BF16};
     return number >= 0 && (size_t)number < sizeof types / sizeof types[0] ? types[number]
                                                                           : QUIRE_MODEL_UNTYPED;
 }

@@ -207,14 +207,14 @@ int shape_recurrent(struct shape_call *call)
         return shape_refuse(call, "an input of three dimensions is wanted");
     bool batch_first = shape_int(call, "layout", 0) != 0;
     int64_t length = x->dims[batch_first], batch = x->dims[!batch_first];
-    int error = batch_first
-                    ? shape_set(call, 0, x->type, 4, (int64_t[]){batch, length, n_directions, hidden})
-                    : shape_set(call, 0, x->type, 4,
-                                (int64_t[]){length, n_directions, batch, hidden});
+    int error = batch_first ? shape_set(call, 0, x->type, 4,
+                                        (int64_t[]){batch, length, n_directions, hidden})
+                            : shape_set(call, 0, x->type, 4,
+                                        (int64_t[]){length, n_directions, batch, hidden});
     for (uint32_t i = 1; error == 0 && i < 3; i++)
-        error = batch_first ? shape_set(call, i, x->type, 3, (int64_t[]){batch, n_directions, hidden})
-                            : shape_set(call, i, x->type, 3,
-                                        (int64_t[]){n_directions, batch, hidden});
+        error = batch_first
+                    ? shape_set(call, i, x->type, 3, (int64_t[]){batch, n_directions, hidden})
+                    : shape_set(call, i, x->type, 3, (int64_t[]){n_directions, batch, hidden});
     return error;
 }
 
@@ -335,8 +335,8 @@ int shape_one_hot(struct shape_call *call)
     shape_set_type(call, 0, type_of(call, 2));
     if (indices == NULL)
         return 0;
-    const struct graph_values *values =
-        depth_in == NULL ? NULL : fold_values(call->graph, depth_in);
+    const struct graph_values *values = depth_in == NULL ? NULL
+                                                         : fold_values(call->graph, depth_in);
     if (values != NULL && values->n == 1 && (!values->is_real || fabs(values->reals[0]) < 0x1p40))
         depth = values->is_real ? (int64_t)values->reals[0] : values->integers[0];
     int error = shape_axis(call, shape_int(call, "axis", -1), indices->rank + 1, &axis);
@@ -481,8 +481,9 @@ int shape_stft(struct shape_call *call)
         length = window->dims[0];
     if (step > 0 && length > 0 && x->dims[1] >= length)
         n = (x->dims[1] - length) / step + 1;
-    int64_t bins = length < 0 ? length : shape_int(call, "onesided", 1) != 0 ? length / 2 + 1
-                                                                            : length;
+    int64_t bins = length < 0                            ? length
+                   : shape_int(call, "onesided", 1) != 0 ? length / 2 + 1
+                                                         : length;
     return shape_set(call, 0, x->type, 4, (int64_t[]){x->dims[0], n, bins, 2});
 }
 

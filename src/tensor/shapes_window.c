@@ -176,7 +176,8 @@ int shape_conv_transpose(struct shape_call *call)
     dims[1] = shape_times(w->dims[1], shape_int(call, "group", 1));
     for (uint32_t i = 0; i < window.n; i++) {
         bool is_given = given != NULL && n_given >= window.n;
-        dims[2 + i] = is_given ? given[n_given - window.n + i] : unslide(&window, i, x->dims[2 + i]);
+        dims[2 + i] = is_given ? given[n_given - window.n + i]
+                               : unslide(&window, i, x->dims[2 + i]);
     }
     return shape_set(call, 0, x->type, x->rank, dims);
 }
@@ -297,8 +298,7 @@ int shape_resize(struct shape_call *call)
     if (sizes != NULL && sizes->n == x->rank)
         return shape_set(call, 0, x->type, x->rank, sizes->integers);
     struct graph_tensor *factors = shape_in(call, is_new ? 2 : 1);
-    const struct graph_values *scales =
-        factors == NULL ? NULL : fold_values(call->graph, factors);
+    const struct graph_values *scales = factors == NULL ? NULL : fold_values(call->graph, factors);
     if (scales != NULL && scales->is_real && scales->n > 0)
         return resize_by(call, x, scales->n, scales->reals, NULL);
     const struct graph_attribute *old = shape_attribute(call, "scales");

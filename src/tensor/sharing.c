@@ -89,7 +89,8 @@ static double area(const struct sharing *sharing, uint32_t group)
 static bool merge(struct search *search, uint32_t a, uint32_t b, uint64_t offset)
 {
     struct sharing *sharing = search->sharing;
-    int64_t peak = levels_peak(&search->levels), lower = sharing->lower[a], upper = sharing->upper[a];
+    int64_t peak = levels_peak(&search->levels), lower = sharing->lower[a],
+            upper = sharing->upper[a];
     uint64_t size = sharing->size[a];
     double before = area(sharing, a) + area(sharing, b);
     change_levels(search, a, -1);
@@ -149,8 +150,8 @@ static bool may_overwrite(const struct search *search, uint32_t from)
         bool is_same = sharing->offset[member] == sharing->offset[from] &&
                        bytes_of(search, member) == bytes_of(search, from);
         if (overlaps(search, member, sharing->offset[from], bytes_of(search, from)) &&
-            (is_input(search, member) || tensor_of(search, member)->is_output ||
-             upper > here + 1 || (upper == here + 1 && !is_same)))
+            (is_input(search, member) || tensor_of(search, member)->is_output || upper > here + 1 ||
+             (upper == here + 1 && !is_same)))
             return false;
         member = sharing->next[member];
     } while (member != group);

@@ -6,10 +6,10 @@
 #include "tensor/program.h"
 
 struct sharing {
-    uint32_t *group;   /* of each value: the value whose group it belongs to; of that one, itself */
-    uint64_t *offset;  /* of each value, in its group's bytes */
-    uint32_t *next;    /* the next member of the group, in a circle */
-    uint64_t *size;    /* of each group, by its value */
+    uint32_t *group;  /* of each value: the value whose group it belongs to; of that one, itself */
+    uint64_t *offset; /* of each value, in its group's bytes */
+    uint32_t *next;   /* the next member of the group, in a circle */
+    uint64_t *size;   /* of each group, by its value */
     int64_t *lower, *upper; /* likewise: when any of it lives */
     uint32_t n_values, n_shared;
     uint64_t peak;  /* most bytes that live at one step */

@@ -44,39 +44,177 @@ enum { BUILTIN_CALL = 31, BUILTIN_CUSTOM = 32, BUILTIN_IF = 118, BUILTIN_WHILE =
 enum { BUILTIN_PLACEHOLDER = 127, BUILTIN_CALL_ONCE = 129 };
 
 static const char *const builtin_names[] = {
-    "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE",
-    "DEQUANTIZE", "EMBEDDING_LOOKUP", "FLOOR", "FULLY_CONNECTED", "HASHTABLE_LOOKUP",
-    "L2_NORMALIZATION", "L2_POOL_2D", "LOCAL_RESPONSE_NORMALIZATION", "LOGISTIC", "LSH_PROJECTION",
-    "LSTM", "MAX_POOL_2D", "MUL", "RELU", "RELU_N1_TO_1", "RELU6", "RESHAPE", "RESIZE_BILINEAR",
-    "RNN", "SOFTMAX", "SPACE_TO_DEPTH", "SVDF", "TANH", "CONCAT_EMBEDDINGS", "SKIP_GRAM", "CALL",
-    "CUSTOM", "EMBEDDING_LOOKUP_SPARSE", "PAD", "UNIDIRECTIONAL_SEQUENCE_RNN", "GATHER",
-    "BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND", "TRANSPOSE", "MEAN", "SUB", "DIV", "SQUEEZE",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM", "STRIDED_SLICE", "BIDIRECTIONAL_SEQUENCE_RNN", "EXP", "TOPK_V2",
-    "SPLIT", "LOG_SOFTMAX", "DELEGATE", "BIDIRECTIONAL_SEQUENCE_LSTM", "CAST", "PRELU", "MAXIMUM",
-    "ARG_MAX", "MINIMUM", "LESS", "NEG", "PADV2", "GREATER", "GREATER_EQUAL", "LESS_EQUAL",
-    "SELECT", "SLICE", "SIN", "TRANSPOSE_CONV", "SPARSE_TO_DENSE", "TILE", "EXPAND_DIMS", "EQUAL",
-    "NOT_EQUAL", "LOG", "SUM", "SQRT", "RSQRT", "SHAPE", "POW", "ARG_MIN", "FAKE_QUANT",
-    "REDUCE_PROD", "REDUCE_MAX", "PACK", "LOGICAL_OR", "ONE_HOT", "LOGICAL_AND", "LOGICAL_NOT",
-    "UNPACK", "REDUCE_MIN", "FLOOR_DIV", "REDUCE_ANY", "SQUARE", "ZEROS_LIKE", "FILL", "FLOOR_MOD",
-    "RANGE", "RESIZE_NEAREST_NEIGHBOR", "LEAKY_RELU", "SQUARED_DIFFERENCE", "MIRROR_PAD", "ABS",
-    "SPLIT_V", "UNIQUE", "CEIL", "REVERSE_V2", "ADD_N", "GATHER_ND", "COS", "WHERE", "RANK", "ELU",
-    "REVERSE_SEQUENCE", "MATRIX_DIAG", "QUANTIZE", "MATRIX_SET_DIAG", "ROUND", "HARD_SWISH", "IF",
-    "WHILE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "SCATTER_ND", "SELECT_V2",
-    "DENSIFY", "SEGMENT_SUM", "BATCH_MATMUL", "PLACEHOLDER_FOR_GREATER_OP_CODES", "CUMSUM",
-    "CALL_ONCE", "BROADCAST_TO", "RFFT2D", "CONV_3D", "IMAG", "REAL", "COMPLEX_ABS", "HASHTABLE",
-    "HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_SIZE", "REDUCE_ALL", "CONV_3D_TRANSPOSE",
-    "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "BROADCAST_ARGS", "RANDOM_STANDARD_NORMAL",
-    "BUCKETIZE", "RANDOM_UNIFORM", "MULTINOMIAL", "GELU", "DYNAMIC_UPDATE_SLICE", "RELU_0_TO_1",
-    "UNSORTED_SEGMENT_PROD", "UNSORTED_SEGMENT_MAX", "UNSORTED_SEGMENT_SUM", "ATAN2",
-    "UNSORTED_SEGMENT_MIN", "SIGN", "BITCAST", "BITWISE_XOR", "RIGHT_SHIFT",
+    "ADD",
+    "AVERAGE_POOL_2D",
+    "CONCATENATION",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "DEPTH_TO_SPACE",
+    "DEQUANTIZE",
+    "EMBEDDING_LOOKUP",
+    "FLOOR",
+    "FULLY_CONNECTED",
+    "HASHTABLE_LOOKUP",
+    "L2_NORMALIZATION",
+    "L2_POOL_2D",
+    "LOCAL_RESPONSE_NORMALIZATION",
+    "LOGISTIC",
+    "LSH_PROJECTION",
+    "LSTM",
+    "MAX_POOL_2D",
+    "MUL",
+    "RELU",
+    "RELU_N1_TO_1",
+    "RELU6",
+    "RESHAPE",
+    "RESIZE_BILINEAR",
+    "RNN",
+    "SOFTMAX",
+    "SPACE_TO_DEPTH",
+    "SVDF",
+    "TANH",
+    "CONCAT_EMBEDDINGS",
+    "SKIP_GRAM",
+    "CALL",
+    "CUSTOM",
+    "EMBEDDING_LOOKUP_SPARSE",
+    "PAD",
+    "UNIDIRECTIONAL_SEQUENCE_RNN",
+    "GATHER",
+    "BATCH_TO_SPACE_ND",
+    "SPACE_TO_BATCH_ND",
+    "TRANSPOSE",
+    "MEAN",
+    "SUB",
+    "DIV",
+    "SQUEEZE",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "STRIDED_SLICE",
+    "BIDIRECTIONAL_SEQUENCE_RNN",
+    "EXP",
+    "TOPK_V2",
+    "SPLIT",
+    "LOG_SOFTMAX",
+    "DELEGATE",
+    "BIDIRECTIONAL_SEQUENCE_LSTM",
+    "CAST",
+    "PRELU",
+    "MAXIMUM",
+    "ARG_MAX",
+    "MINIMUM",
+    "LESS",
+    "NEG",
+    "PADV2",
+    "GREATER",
+    "GREATER_EQUAL",
+    "LESS_EQUAL",
+    "SELECT",
+    "SLICE",
+    "SIN",
+    "TRANSPOSE_CONV",
+    "SPARSE_TO_DENSE",
+    "TILE",
+    "EXPAND_DIMS",
+    "EQUAL",
+    "NOT_EQUAL",
+    "LOG",
+    "SUM",
+    "SQRT",
+    "RSQRT",
+    "SHAPE",
+    "POW",
+    "ARG_MIN",
+    "FAKE_QUANT",
+    "REDUCE_PROD",
+    "REDUCE_MAX",
+    "PACK",
+    "LOGICAL_OR",
+    "ONE_HOT",
+    "LOGICAL_AND",
+    "LOGICAL_NOT",
+    "UNPACK",
+    "REDUCE_MIN",
+    "FLOOR_DIV",
+    "REDUCE_ANY",
+    "SQUARE",
+    "ZEROS_LIKE",
+    "FILL",
+    "FLOOR_MOD",
+    "RANGE",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "LEAKY_RELU",
+    "SQUARED_DIFFERENCE",
+    "MIRROR_PAD",
+    "ABS",
+    "SPLIT_V",
+    "UNIQUE",
+    "CEIL",
+    "REVERSE_V2",
+    "ADD_N",
+    "GATHER_ND",
+    "COS",
+    "WHERE",
+    "RANK",
+    "ELU",
+    "REVERSE_SEQUENCE",
+    "MATRIX_DIAG",
+    "QUANTIZE",
+    "MATRIX_SET_DIAG",
+    "ROUND",
+    "HARD_SWISH",
+    "IF",
+    "WHILE",
+    "NON_MAX_SUPPRESSION_V4",
+    "NON_MAX_SUPPRESSION_V5",
+    "SCATTER_ND",
+    "SELECT_V2",
+    "DENSIFY",
+    "SEGMENT_SUM",
+    "BATCH_MATMUL",
+    "PLACEHOLDER_FOR_GREATER_OP_CODES",
+    "CUMSUM",
+    "CALL_ONCE",
+    "BROADCAST_TO",
+    "RFFT2D",
+    "CONV_3D",
+    "IMAG",
+    "REAL",
+    "COMPLEX_ABS",
+    "HASHTABLE",
+    "HASHTABLE_FIND",
+    "HASHTABLE_IMPORT",
+    "HASHTABLE_SIZE",
+    "REDUCE_ALL",
+    "CONV_3D_TRANSPOSE",
+    "VAR_HANDLE",
+    "READ_VARIABLE",
+    "ASSIGN_VARIABLE",
+    "BROADCAST_ARGS",
+    "RANDOM_STANDARD_NORMAL",
+    "BUCKETIZE",
+    "RANDOM_UNIFORM",
+    "MULTINOMIAL",
+    "GELU",
+    "DYNAMIC_UPDATE_SLICE",
+    "RELU_0_TO_1",
+    "UNSORTED_SEGMENT_PROD",
+    "UNSORTED_SEGMENT_MAX",
+    "UNSORTED_SEGMENT_SUM",
+    "ATAN2",
+    "UNSORTED_SEGMENT_MIN",
+    "SIGN",
+    "BITCAST",
+    "BITWISE_XOR",
+    "RIGHT_SHIFT",
 };
 #define N_BUILTIN_NAMES (sizeof builtin_names / sizeof builtin_names[0])
 
 static const enum quire_model_type types[] = {
-    QUIRE_MODEL_F32,  QUIRE_MODEL_F16, QUIRE_MODEL_I32,      QUIRE_MODEL_U8,       QUIRE_MODEL_I64,
-    QUIRE_MODEL_STRING, QUIRE_MODEL_BOOL, QUIRE_MODEL_I16,   QUIRE_MODEL_C64,      QUIRE_MODEL_I8,
-    QUIRE_MODEL_F64,  QUIRE_MODEL_C128, QUIRE_MODEL_U64,     QUIRE_MODEL_RESOURCE, QUIRE_MODEL_RESOURCE,
-    QUIRE_MODEL_U32,  QUIRE_MODEL_U16, QUIRE_MODEL_I4,       QUIRE_MODEL_BF16};
+    QUIRE_MODEL_F32, QUIRE_MODEL_F16,      QUIRE_MODEL_I32,      QUIRE_MODEL_U8,
+    QUIRE_MODEL_I64, QUIRE_MODEL_STRING,   QUIRE_MODEL_BOOL,     QUIRE_MODEL_I16,
+    QUIRE_MODEL_C64, QUIRE_MODEL_I8,       QUIRE_MODEL_F64,      QUIRE_MODEL_C128,
+    QUIRE_MODEL_U64, QUIRE_MODEL_RESOURCE, QUIRE_MODEL_RESOURCE, QUIRE_MODEL_U32,
+    QUIRE_MODEL_U16, QUIRE_MODEL_I4,       QUIRE_MODEL_BF16};
 #define N_TYPES (sizeof types / sizeof types[0])
 
 struct code {
@@ -200,8 +338,7 @@ static int read_tensor(struct tflite *tflite, const struct flat_vector *tables, 
     struct flat_table table = flat_vector_table(flat, tables, i);
     struct flat_vector name = flat_vector_field(flat, &table, TENSOR_NAME, 1);
     uint64_t type = flat_unsigned(flat, &table, TENSOR_TYPE, 1, 0);
-    char *text = name.n > 0 ? copy_text(tflite, &name)
-                            : bump_format(&graph->bump, "tensor_%u", i);
+    char *text = name.n > 0 ? copy_text(tflite, &name) : bump_format(&graph->bump, "tensor_%u", i);
     if (text == NULL)
         return -ENOMEM;
     if (type >= N_TYPES)
@@ -292,8 +429,8 @@ static int set_outputs(struct tflite *tflite, const struct copy *copy, uint32_t 
     for (uint32_t i = 0; i < from->n; i++) {
         uint32_t tensor;
         int error = find_tensor(tflite, copy, flat_vector_int(&tflite->flat, from, i), &tensor);
-        if (error == 0 && tensor != GRAPH_NONE && graph->tensors[tensor].role !=
-                                                      QUIRE_MODEL_VARIABLE &&
+        if (error == 0 && tensor != GRAPH_NONE &&
+            graph->tensors[tensor].role != QUIRE_MODEL_VARIABLE &&
             graph->tensors[tensor].role != QUIRE_MODEL_CONSTANT)
             error = graph_set_output(graph, operator_, first + i, tensor);
         if (error != 0)
@@ -307,7 +444,7 @@ static uint32_t bodies_of(struct tflite *tflite, const struct flat_table *table,
                           int64_t body[2])
 {
     struct flat *flat = &tflite->flat;
-    uint32_t n = builtin == BUILTIN_IF || builtin == BUILTIN_WHILE       ? 2
+    uint32_t n = builtin == BUILTIN_IF || builtin == BUILTIN_WHILE         ? 2
                  : builtin == BUILTIN_CALL || builtin == BUILTIN_CALL_ONCE ? 1
                                                                            : 0;
     if (n == 0)
@@ -318,7 +455,8 @@ static uint32_t bodies_of(struct tflite *tflite, const struct flat_table *table,
     return n;
 }
 
-/* Begin, whose outputs are the bodies' inputs; the bodies; End, whose outputs are the operator's. */
+/* Begin, whose outputs are the bodies' inputs; the bodies; End, whose outputs are the operator's.
+ */
 static int read_call(struct tflite *tflite, const struct copy *outer, const struct code *code,
                      const struct flat_vector *inputs, const struct flat_vector *outputs,
                      const int64_t *bodies, uint32_t n_bodies, uint32_t region)
@@ -427,8 +565,8 @@ static int mark_ends(struct tflite *tflite, const struct copy *copy)
     struct graph *graph = tflite->graph;
     for (uint32_t i = 0; i < copy->inputs.n; i++) {
         uint32_t tensor;
-        int error =
-            find_tensor(tflite, copy, flat_vector_int(&tflite->flat, &copy->inputs, i), &tensor);
+        int error = find_tensor(tflite, copy, flat_vector_int(&tflite->flat, &copy->inputs, i),
+                                &tensor);
         if (error != 0)
             return error;
         if (tensor != GRAPH_NONE && graph->tensors[tensor].role == QUIRE_MODEL_ACTIVATION)
@@ -436,8 +574,8 @@ static int mark_ends(struct tflite *tflite, const struct copy *copy)
     }
     for (uint32_t i = 0; i < copy->outputs.n; i++) {
         uint32_t tensor;
-        int error =
-            find_tensor(tflite, copy, flat_vector_int(&tflite->flat, &copy->outputs, i), &tensor);
+        int error = find_tensor(tflite, copy, flat_vector_int(&tflite->flat, &copy->outputs, i),
+                                &tensor);
         if (error != 0)
             return error;
         if (tensor != GRAPH_NONE)

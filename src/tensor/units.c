@@ -126,8 +126,8 @@ static int find_units(struct units *units)
         }
         for (uint32_t i = graph->n_operators; i-- > 0;) {
             if (is_feeder[i])
-                units->unit_of[i] = units->unit_of[reader[graph_outputs(
-                    graph, &graph->operators[i])[0]]];
+                units->unit_of[i] =
+                    units->unit_of[reader[graph_outputs(graph, &graph->operators[i])[0]]];
         }
     }
     free(reader);
@@ -176,7 +176,8 @@ static void list_touched(struct units *units, struct lister *lister, const bool 
     for (uint32_t u = 0; u < units->n_units; u++) {
         const struct units_list *operators = &units->unit[u].operators;
         for (uint32_t i = 0; i < operators->n; i++) {
-            const struct graph_operator *o = &graph->operators[units->operators[operators->first + i]];
+            const struct graph_operator *o =
+                &graph->operators[units->operators[operators->first + i]];
             for (uint32_t k = 0; k < o->n_inputs + o->n_outputs; k++) {
                 uint32_t class = class_for(units, graph->links[o->first_input + k]);
                 if (class != GRAPH_NONE && !is_inner[class])
@@ -220,7 +221,8 @@ static void list_before(struct units *units, struct lister *lister)
                 &graph->operators[units->operators[unit->operators.first + i]];
             for (uint32_t k = 0; k < o->n_inputs; k++) {
                 uint32_t tensor = graph_inputs(graph, o)[k];
-                uint32_t maker = tensor == GRAPH_NONE ? GRAPH_NONE : graph->tensors[tensor].producer;
+                uint32_t maker = tensor == GRAPH_NONE ? GRAPH_NONE
+                                                      : graph->tensors[tensor].producer;
                 if (maker != GRAPH_NONE && units->unit_of[maker] != u)
                     list(lister, &unit->before, u, units->unit_of[maker]);
             }

@@ -3,8 +3,9 @@
  * units: what is put in order: operators that may run apart from each other.
  *
  * A unit is an operator; or a Begin with its bodies and its End; or an operator with those that
- * prepare its constants (dequantize weights, say): these free nothing, so just before it is the best
- * place for them. Views belong to the value they show, a class, because nothing is moved for them.
+ * prepare its constants (dequantize weights, say): these free nothing, so just before it is the
+ * best place for them. Views belong to the value they show, a class, because nothing is moved for
+ * them.
  */
 #ifndef QUIRE_TENSOR_UNITS_H
 #define QUIRE_TENSOR_UNITS_H
@@ -31,7 +32,7 @@ struct unit {
     /* Bytes that live inside of it alone: beside what its last operator makes, and at most before
      * that. */
     uint64_t inner, inner_before;
-    bool can_overwrite;          /* it may write over a value of its output's size */
+    bool can_overwrite; /* it may write over a value of its output's size */
 };
 
 struct units {

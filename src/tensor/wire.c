@@ -83,8 +83,8 @@ static int cut_inner(struct cutter *cutter, uint64_t key, size_t end,
         return -EINVAL;
     for (unsigned i = 0; error == 0 && i < LENGTH_BYTES; i++) {
         bool is_last = i == LENGTH_BYTES - 1;
-        out->bytes[first - LENGTH_BYTES + i] =
-            (uint8_t)((length >> (7 * i) & 0x7f) | (is_last ? 0 : 0x80));
+        out->bytes[first - LENGTH_BYTES + i] = (uint8_t)((length >> (7 * i) & 0x7f) |
+                                                         (is_last ? 0 : 0x80));
     }
     return error;
 }
@@ -108,17 +108,18 @@ static int cut_bytes(struct cutter *cutter, uint64_t key, size_t end,
     if (!read_varint(cutter, end, &length) || length > end - cutter->at)
         return -EINVAL;
     end = cutter->at + length;
-    const ProtobufCFieldDescriptor *field =
-        number > UINT32_MAX ? NULL
-                            : protobuf_c_message_descriptor_get_field(message, (unsigned)number);
+    const ProtobufCFieldDescriptor *field = number > UINT32_MAX
+                                                ? NULL
+                                                : protobuf_c_message_descriptor_get_field(
+                                                      message, (unsigned)number);
     if (field == NULL || strcmp(field->name, "doc_string") == 0) {
         cutter->at = end;
         return 0;
     }
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
         return cut_inner(cutter, key, end, field->descriptor, depth);
-    if (message == cutter->tensor && (number == WIRE_RAW_DATA || number == WIRE_FLOAT_DATA ||
-                                      number == WIRE_DOUBLE_DATA))
+    if (message == cutter->tensor &&
+        (number == WIRE_RAW_DATA || number == WIRE_FLOAT_DATA || number == WIRE_DOUBLE_DATA))
         return cut_data(cutter, number, end);
     size_t from = cutter->at;
     cutter->at = end;

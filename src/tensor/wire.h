@@ -34,7 +34,8 @@ struct wire_skeleton {
 
 /*
  * `root` describes the message, `tensor` TensorProto. 0; -EINVAL: this is no such message, and
- * *where is the offset of what is wrong; -ENOMEM. The skeleton's bytes are the caller's in any case.
+ * *where is the offset of what is wrong; -ENOMEM. The skeleton's bytes are the caller's in any
+ * case.
  */
 int wire_cut(const uint8_t *bytes, size_t n_bytes, const ProtobufCMessageDescriptor *root,
              const ProtobufCMessageDescriptor *tensor, struct wire_skeleton *skeleton,
