@@ -276,13 +276,35 @@ static int improve(struct search *search, bool *did)
     return measure(search, search->program, &search->live, &search->excess, &search->peak);
 }
 
+/* The same program once more. */
+static int copy(const struct search *search, struct program *to)
+{
+    return derive(search, &(struct change){.at = GRAPH_NONE}, to);
+}
+
 int recompute(struct program *program, bool in_place, uint64_t budget, const double *costs)
 {
     struct search search = {program, costs, budget, in_place, NULL, 0, 0, 0};
+    struct program best = {0};
     bool did = true;
     int error = measure(&search, program, &search.live, &search.excess, &search.peak);
-    while (error == 0 && did && search.excess > 0 && search.work < MAX_WORK)
+    uint64_t lowest = search.peak;
+    if (error == 0)
+        error = copy(&search, &best);
+    while (error == 0 && did && search.excess > 0 && search.work < MAX_WORK) {
         error = improve(&search, &did);
+        if (error != 0 || search.peak >= lowest)
+            continue;
+        lowest = search.peak;
+        program_free(&best);
+        error = copy(&search, &best);
+    }
+    if (error == 0) { /* without what was done since and lowered nothing */
+        program_free(program);
+        *program = best;
+    } else {
+        program_free(&best);
+    }
     free(search.live);
     return error;
 }

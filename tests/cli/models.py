@@ -126,6 +126,18 @@ def check_test_data(quire):
     return len(files[::20])
 
 
+def check_cut(quire, path, cache):
+    """A file that ends too early is refused with a reason, wherever that is."""
+    whole, part = open(path, "rb").read(), os.path.join(cache, "part" + os.path.splitext(path)[1])
+    for i in range(20):
+        with open(part, "wb") as file:
+            file.write(whole[:len(whole) * i // 20])
+        run = subprocess.run([quire, "plan", part], capture_output=True, text=True, check=False,
+                             timeout=SECONDS)
+        assert run.returncode == 125 and run.stderr.startswith("quire: "), (path, i, run)
+    os.remove(part)
+
+
 def mebibytes(n_bytes):
     return f"{n_bytes / 2**20:.2f}"
 
@@ -156,6 +168,10 @@ def main():
     results = {path: check_planned(quire, path) for path in files}
     onnx_files = [path for path in files if path.endswith(".onnx")]
     n_shapes = check_shapes(onnx_files, results) if onnx_files and has_onnx() else 0
+    for kind in (".onnx", ".tflite"):
+        some = [path for path in files if path.endswith(kind)]
+        if some:
+            check_cut(quire, min(some, key=os.path.getsize), cache)
     n_data = check_test_data(quire)
     print(f"{len(files)} models placed at the lower bound; {n_shapes} shapes as python3-onnx has "
           f"them; {n_data} files of ONNX's own tests")
