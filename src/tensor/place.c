@@ -70,8 +70,8 @@ static int check_fixed(const struct placing *placing, struct quire_tensor_fault 
         const struct quire_tensor_buffer *buffer = &problem->buffers[i];
         uint64_t both = tensor_common_alignment(buffer->alignment, alignment), need;
         enum quire_tensor_fault_kind kind = QUIRE_TENSOR_SOUND;
-        if (!checked_add(buffer->size, both > 1 ? both : 0, &need) || !checked_add(sum, need, &sum) ||
-            sum > QUIRE_TENSOR_MAX_SIZE)
+        if (!checked_add(buffer->size, both > 1 ? both : 0, &need) ||
+            !checked_add(sum, need, &sum) || sum > QUIRE_TENSOR_MAX_SIZE)
             kind = QUIRE_TENSOR_TOO_LARGE;
         else if (buffer->is_fixed && buffer->size > 0 && buffer->offset % both != 0)
             kind = QUIRE_TENSOR_MISALIGNED;

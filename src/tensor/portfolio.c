@@ -104,10 +104,11 @@ static void take(struct portfolio *portfolio, const uint64_t *offsets, const cha
 
 /* First fit */
 
-/* Of `instance` in the order of `keys`. Whether all are in. */
-static bool fit_first(struct portfolio *portfolio, const struct tensor_instance *instance,
-                      const char *keys, uint64_t *offsets)
+/* In the order of `keys`; within `capacity`, if there is a limit, by ejection. Whether all are in.
+ */
+static bool fit(struct portfolio *portfolio, const char *keys, uint64_t capacity, uint64_t *offsets)
 {
+    const struct tensor_instance *instance = portfolio->instance;
     size_t n = instance->n_items + 1;
     struct tensor_eject *eject = tensor_eject_new(instance, portfolio->request->seed);
     struct tensor_key *room = malloc(2 * n * sizeof *room);
@@ -116,8 +117,10 @@ static bool fit_first(struct portfolio *portfolio, const struct tensor_instance 
 
     if (is_good) {
         tensor_order(instance, keys, ranks, room);
-        tensor_eject_start(eject, NULL, NO_LIMIT, ranks);
-        portfolio->work.quota = UINT64_MAX;
+        tensor_eject_start(eject, NULL, capacity, ranks);
+        portfolio->work.quota = capacity == NO_LIMIT
+                                    ? UINT64_MAX
+                                    : portfolio->work.n_steps + 2 * portfolio->pass;
         is_good = tensor_eject_run(eject, &portfolio->work);
     }
     if (is_good)
@@ -159,10 +162,46 @@ static void fit_orders(struct portfolio *portfolio, uint64_t *offsets)
                                             {"da", "first fit by duration"},
                                             {"za", "first fit by size"},
                                             {"tda", "first fit by fullest section"}};
-    unsigned n = portfolio->instance->n_items > MANY_ITEMS ? 1 : 4;
-    for (unsigned i = 0; i < n && !is_answered(portfolio) && !is_stopped(portfolio); i++)
-        if (fit_first(portfolio, portfolio->instance, orders[i][0], offsets))
+    for (unsigned i = 0; i < 4 && !is_answered(portfolio) && !is_stopped(portfolio); i++)
+        if (fit(portfolio, orders[i][0], NO_LIMIT, offsets))
             take(portfolio, offsets, orders[i][1]);
+}
+
+/* Of many items: each pass counts, and one with a capacity takes no longer than one without. */
+static void fit_many(struct portfolio *portfolio, uint64_t *offsets)
+{
+    uint64_t bound = portfolio->best->bound, capacity = portfolio->request->capacity;
+    if (capacity == 0)
+        capacity = bound + bound / 100;
+    if (fit(portfolio, "ad", capacity, offsets))
+        take(portfolio, offsets, "ejection");
+    else if (!is_stopped(portfolio) && fit(portfolio, "za", NO_LIMIT, offsets))
+        take(portfolio, offsets, "first fit by size");
+}
+
+static bool is_sparse(const struct tensor_instance *instance)
+{
+    return instance->n_pairs / 64 < instance->n_items;
+}
+
+/* All that is done before the rounds. Blocks come first where they cost little beside a pass. */
+static void fit_all(struct portfolio *portfolio, uint64_t *offsets)
+{
+    const struct tensor_instance *instance = portfolio->instance;
+    bool is_large = instance->n_items > MANY_ITEMS;
+
+    if (!is_answered(portfolio) && tensor_sweep(instance, offsets) == 0)
+        take(portfolio, offsets, "sweep over time");
+    if (is_large && is_sparse(instance) && !is_answered(portfolio) && !is_stopped(portfolio))
+        fit_many(portfolio, offsets);
+    if (!is_answered(portfolio) && !is_stopped(portfolio))
+        fit_blocks(portfolio, offsets);
+    bool has_blocks = strcmp(portfolio->best->found_by, "blocks") == 0;
+    if (is_large && !is_sparse(instance) && !has_blocks && !is_stopped(portfolio) &&
+        !is_answered(portfolio) && fit(portfolio, "za", NO_LIMIT, offsets))
+        take(portfolio, offsets, "first fit by size"); /* a pass with a capacity would take long */
+    if (!is_large)
+        fit_orders(portfolio, offsets);
 }
 
 /* Rounds of lanes */
@@ -336,11 +375,7 @@ int tensor_portfolio(struct tensor_instance *instance, const struct tensor_reque
         return -ENOMEM;
     }
     solution->peak = tensor_peak(instance, solution->offsets);
-    if (!is_answered(&portfolio) && tensor_sweep(instance, offsets) == 0)
-        take(&portfolio, offsets, "sweep over time");
-    if (!is_answered(&portfolio) && !is_stopped(&portfolio))
-        fit_blocks(&portfolio, offsets);
-    fit_orders(&portfolio, offsets);
+    fit_all(&portfolio, offsets);
     free(offsets);
     if (request->strategy != QUIRE_TENSOR_GREEDY && !is_answered(&portfolio))
         run_rounds(&portfolio);

@@ -4,7 +4,7 @@
  *
  *   a few    insertion
  *   some     runs of a few, merged
- *   many     bytes from the lowest to the highest (radix); bytes that all keys share cost nothing
+ *   many     digits from the lowest to the highest (radix); bits that all keys share cost nothing
  *
  * Nothing can fail.
  */
@@ -14,6 +14,8 @@
 
 #define RUN 12u
 #define MANY 2048u
+#define DIGIT 11u /* bits: their counters stay in the first cache */
+#define N_DIGITS (1u << DIGIT)
 
 static void insertion(struct tensor_key *keys, size_t n)
 {
@@ -59,16 +61,18 @@ static void radix(struct tensor_key *keys, struct tensor_key *scratch, size_t n)
     uint64_t differ = 0;
     for (size_t i = 1; i < n; i++)
         differ |= keys[i].key ^ keys[0].key;
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-        size_t place[257] = {0};
-        if ((differ >> shift & 255) == 0)
-            continue;
+    for (unsigned shift = 0; shift < 64; shift += DIGIT) {
+        size_t place[N_DIGITS + 1] = {0};
+        while (shift < 64 && (differ >> shift & 1) == 0) /* a digit begins where keys differ */
+            shift++;
+        if (shift >= 64)
+            break;
         for (size_t i = 0; i < n; i++)
-            place[(from[i].key >> shift & 255) + 1]++;
-        for (unsigned i = 1; i < 257; i++)
+            place[(from[i].key >> shift & (N_DIGITS - 1)) + 1]++;
+        for (unsigned i = 1; i <= N_DIGITS; i++)
             place[i] += place[i - 1];
         for (size_t i = 0; i < n; i++)
-            to[place[from[i].key >> shift & 255]++] = from[i];
+            to[place[from[i].key >> shift & (N_DIGITS - 1)]++] = from[i];
         struct tensor_key *other = from;
         from = to;
         to = other;

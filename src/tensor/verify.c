@@ -202,14 +202,23 @@ static void end(struct sweep *sweep, uint32_t index)
     *link = merge(sweep, old->left, old->right);
 }
 
-static int compare_events(const void *a, const void *b)
+static bool comes_first(const struct event *a, const struct event *b)
 {
-    const struct event *x = a, *y = b;
-    if (x->time != y->time)
-        return x->time < y->time ? -1 : 1;
-    if (x->begins != y->begins)
-        return x->begins ? 1 : -1;
-    return x->buffer < y->buffer ? -1 : x->buffer > y->buffer;
+    return a->time != b->time ? a->time < b->time : a->begins < b->begins;
+}
+
+/* Merges runs of 1, 2, 4, ... `scratch` has room for n. Stable. */
+static void sort_events(struct event *events, struct event *scratch, size_t n)
+{
+    for (size_t length = 1; length < n; length *= 2) {
+        for (size_t i = 0; i + length < n; i += 2 * length) {
+            size_t a = 0, b = i + length, end = n - i < 2 * length ? n : i + 2 * length, k = i;
+            memcpy(scratch, events + i, length * sizeof *events);
+            while (a < length && b < end)
+                events[k++] = comes_first(&events[b], &scratch[a]) ? events[b++] : scratch[a++];
+            memcpy(events + k, scratch + a, (length - a) * sizeof *events);
+        }
+    }
 }
 
 static size_t list_events(const struct quire_tensor_problem *problem, struct event *events)
@@ -228,7 +237,7 @@ static size_t list_events(const struct quire_tensor_problem *problem, struct eve
             from = is_last ? from : buffer->gaps[g].upper;
         }
     }
-    qsort(events, n, sizeof *events, compare_events);
+    sort_events(events, events + n, n);
     return n;
 }
 
@@ -237,7 +246,7 @@ static int check_times(struct sweep *sweep, struct quire_tensor_fault *fault)
     size_t n = 0;
     for (size_t i = 0; i < sweep->problem->n_buffers; i++)
         n += 2 + 2 * (size_t)sweep->problem->buffers[i].n_gaps;
-    struct event *events = malloc((n + 1) * sizeof *events);
+    struct event *events = malloc((2 * n + 1) * sizeof *events);
     if (events == NULL)
         return -ENOMEM;
     n = list_events(sweep->problem, events);
@@ -322,7 +331,7 @@ static enum quire_tensor_fault_kind check_one(const struct quire_tensor_problem 
                              (min_alignment > 1 && offset % min_alignment != 0)))
         return QUIRE_TENSOR_MISALIGNED;
     return capacity != 0 && buffer->size > 0 && end > capacity ? QUIRE_TENSOR_OVER_CAPACITY
-                                                              : QUIRE_TENSOR_SOUND;
+                                                               : QUIRE_TENSOR_SOUND;
 }
 
 int quire_tensor_verify(const struct quire_tensor_problem *problem, const uint64_t *offsets,
