@@ -30,6 +30,8 @@ struct search {
     const struct program *program;
     struct sharing *sharing;
     struct levels levels;
+    uint32_t *living, *next_living; /* of each group: members that may be read again, and inputs */
+    bool *has_input;                /* of each group */
     uint32_t step;
 };
 
@@ -58,17 +60,6 @@ static bool overlaps(const struct search *search, uint32_t a, uint64_t offset, u
 {
     uint64_t at = search->sharing->offset[a];
     return at < offset + n_bytes && offset < at + bytes_of(search, a);
-}
-
-static bool any_input(const struct search *search, uint32_t group)
-{
-    uint32_t member = group;
-    do {
-        if (is_input(search, member))
-            return true;
-        member = search->sharing->next[member];
-    } while (member != group);
-    return false;
 }
 
 /* Groups */
@@ -118,6 +109,12 @@ static bool merge(struct search *search, uint32_t a, uint32_t b, uint64_t offset
         sharing->offset[member] += offset;
         member = sharing->next[member];
     } while (member != b);
+    search->has_input[a] = search->has_input[a] || search->has_input[b];
+    uint32_t *last = &search->living[b];
+    while (*last != GRAPH_NONE)
+        last = &search->next_living[*last];
+    *last = search->living[a];
+    search->living[a] = search->living[b];
     uint32_t next = sharing->next[a];
     sharing->next[a] = sharing->next[b];
     sharing->next[b] = next;
@@ -128,7 +125,7 @@ static bool merge(struct search *search, uint32_t a, uint32_t b, uint64_t offset
 /* S2: whether `value`, perhaps an output of the model, may be a view of what is in the group. */
 static bool may_view(const struct search *search, uint32_t group, uint32_t value)
 {
-    return !tensor_of(search, value)->is_output || !any_input(search, group);
+    return !tensor_of(search, value)->is_output || !search->has_input[group];
 }
 
 static void try_view(struct search *search, uint32_t from, uint32_t to, uint64_t offset)
@@ -142,19 +139,23 @@ static void try_view(struct search *search, uint32_t from, uint32_t to, uint64_t
 static bool may_overwrite(const struct search *search, uint32_t from)
 {
     const struct sharing *sharing = search->sharing;
-    uint32_t group = sharing->group[from], member = group;
+    int64_t here = search->step;
     if (region_of(search, from) != program_operator(search->program, search->step)->region)
         return false;
-    do {
-        int64_t upper = search->program->upper[member], here = search->step;
+    for (uint32_t *at = &search->living[sharing->group[from]]; *at != GRAPH_NONE;) {
+        uint32_t member = *at;
+        int64_t upper = search->program->upper[member];
         bool is_same = sharing->offset[member] == sharing->offset[from] &&
                        bytes_of(search, member) == bytes_of(search, from);
         if (overlaps(search, member, sharing->offset[from], bytes_of(search, from)) &&
             (is_input(search, member) || tensor_of(search, member)->is_output || upper > here + 1 ||
              (upper == here + 1 && !is_same)))
             return false;
-        member = sharing->next[member];
-    } while (member != group);
+        if (upper <= here && !is_input(search, member)) /* no later step asks for it, either */
+            *at = search->next_living[member];
+        else
+            at = &search->next_living[member];
+    }
     return true;
 }
 
@@ -162,15 +163,9 @@ static bool may_overwrite(const struct search *search, uint32_t from)
 static bool is_alone(const struct search *search, uint32_t part)
 {
     const struct sharing *sharing = search->sharing;
-    uint32_t group = sharing->group[part], member = group;
-    uint64_t first = sharing->offset[part], end = first + bytes_of(search, part);
-    do {
-        if (is_input(search, member) || sharing->offset[member] < first ||
-            sharing->offset[member] + bytes_of(search, member) > end)
-            return false;
-        member = sharing->next[member];
-    } while (member != group);
-    return true;
+    uint32_t group = sharing->group[part];
+    return !search->has_input[group] && sharing->offset[part] == 0 &&
+           sharing->size[group] == bytes_of(search, part);
 }
 
 /* Steps */
@@ -192,10 +187,7 @@ static void join(struct search *search, const struct program_step *step, uint32_
         if (part != GRAPH_NONE && sharing->group[part] != group && is_alone(search, part) &&
             region_of(search, part) == o->region) {
             uint32_t from = sharing->group[part];
-            uint64_t offset = sharing->offset[whole] + at;
-            /* The group begins at or before the part's own offset, which is 0 when it is alone. */
-            if (sharing->offset[part] == 0)
-                merge(search, group, from, offset);
+            merge(search, group, from, sharing->offset[whole] + at);
         }
         at += n_bytes;
     }
@@ -270,6 +262,14 @@ static uint64_t floor_of(const struct program *program, const struct sharing *sh
     return most;
 }
 
+static void free_search(struct search *search)
+{
+    levels_free(&search->levels);
+    free(search->living);
+    free(search->next_living);
+    free(search->has_input);
+}
+
 int sharing_init(struct sharing *sharing, const struct program *program, bool in_place)
 {
     size_t n = (size_t)program->n_values + 1;
@@ -281,14 +281,21 @@ int sharing_init(struct sharing *sharing, const struct program *program, bool in
     sharing->size = malloc(n * sizeof *sharing->size);
     sharing->lower = malloc(n * sizeof *sharing->lower);
     sharing->upper = malloc(n * sizeof *sharing->upper);
+    search.living = malloc(n * sizeof *search.living);
+    search.next_living = malloc(n * sizeof *search.next_living);
+    search.has_input = malloc(n * sizeof *search.has_input);
     if (sharing->group == NULL || sharing->offset == NULL || sharing->next == NULL ||
         sharing->size == NULL || sharing->lower == NULL || sharing->upper == NULL ||
+        search.living == NULL || search.next_living == NULL || search.has_input == NULL ||
         levels_init(&search.levels, (int64_t)program->n_steps + 2) != 0) {
+        free_search(&search);
         sharing_free(sharing);
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < program->n_values; i++) {
-        sharing->group[i] = sharing->next[i] = i;
+        sharing->group[i] = sharing->next[i] = search.living[i] = i;
+        search.next_living[i] = GRAPH_NONE;
+        search.has_input[i] = is_input(&search, i);
         sharing->size[i] = program_bytes(program, i);
         sharing->lower[i] = program->lower[i];
         sharing->upper[i] = program->upper[i];
@@ -298,7 +305,7 @@ int sharing_init(struct sharing *sharing, const struct program *program, bool in
         look_at_step(&search);
     sharing->peak = (uint64_t)levels_peak(&search.levels);
     sharing->floor = floor_of(program, sharing);
-    levels_free(&search.levels);
+    free_search(&search);
     return 0;
 }
 

@@ -243,7 +243,9 @@ static void test_neither(void **state)
     assert_non_null(strstr(message, "TFLite file is damaged"));
 }
 
+#ifndef MANY
 #define MANY 100000u
+#endif
 
 static void test_many(void **state)
 {
