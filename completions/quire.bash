@@ -103,11 +103,13 @@ _quire_plan()
     --strategy | -s) mapfile -t COMPREPLY < <(compgen -W "auto greedy search" -- "$cur") ;;
     --capacity | --align | -c | -a) mapfile -t COMPREPLY < <(compgen -W "16 64 4K 64K 1M 64M 1G" -- "$cur") ;;
     --time-limit | --threads | -t | -T) mapfile -t COMPREPLY < <(compgen -W "1 2 4 8" -- "$cur") ;;
-    --space | --steps | --seed) ;;
+    --space | --steps | --seed | --shape | --subgraph | --speed) ;;
+    --recompute | --offload | --bandwidth) mapfile -t COMPREPLY < <(compgen -W "1M 16M 256M 1G" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--capacity --time-limit --align --threads --strategy --steps
-                --seed --space --verify --output --svg --json --help --usage" -- "$cur")
+                --seed --space --verify --output --svg --json --shape --subgraph --inplace --reorder
+                --recompute --offload --bandwidth --speed --curve --help --usage" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         fi
