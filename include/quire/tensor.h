@@ -23,7 +23,8 @@
  * `stopped` of the plan tells. Without a time limit nothing depends on the clock.
  *
  * No state is global, and nothing is kept between calls: calls may run at the same time in several
- * threads. Memory comes from malloc(): some 200 bytes a buffer, no pairs of buffers. Nothing prints.
+ * threads. Memory comes from malloc(): some 200 bytes a buffer, no pairs of buffers. Nothing
+ * prints.
  *
  * Sources: M. Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated Machine
  * Learning", ASPLOS 2023 (sections, canonical solutions, dominance); E. Burke, G. Kendall,
@@ -45,10 +46,10 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* The limits of a problem. */
-#define QUIRE_TENSOR_MAX_BUFFERS 16777216u           /* 2^24 */
-#define QUIRE_TENSOR_MAX_SIZE ((uint64_t)1 << 62)    /* bytes: the sum of sizes and alignments */
-#define QUIRE_TENSOR_MAX_SPACES 32u                  /* bits of `spaces` */
-#define QUIRE_TENSOR_ANY_SPACE 0u                    /* for `spaces`: whichever */
+#define QUIRE_TENSOR_MAX_BUFFERS 16777216u        /* 2^24 */
+#define QUIRE_TENSOR_MAX_SIZE ((uint64_t)1 << 62) /* bytes: the sum of sizes and alignments */
+#define QUIRE_TENSOR_MAX_SPACES 32u               /* bits of `spaces` */
+#define QUIRE_TENSOR_ANY_SPACE 0u                 /* for `spaces`: whichever */
 
 /* Half-open: the buffer is not there from `lower` up to but without `upper`. */
 struct quire_tensor_gap {
@@ -90,10 +91,10 @@ enum quire_tensor_strategy {
 };
 
 struct quire_tensor_progress {
-    uint64_t peak;   /* of the best so far, bytes */
-    uint64_t bound;  /* bytes */
+    uint64_t peak;  /* of the best so far, bytes */
+    uint64_t bound; /* bytes */
     uint64_t n_steps;
-    double seconds;  /* since the call began */
+    double seconds; /* since the call began */
 };
 
 struct quire_tensor_options {
@@ -167,7 +168,8 @@ const char *quire_tensor_fault_text(enum quire_tensor_fault_kind kind);
  * Checks a problem without solving it: O(number of buffers and gaps), but for fixed offsets
  * O(n log n). Returns 0; -EINVAL with *fault (may be NULL); -ENOMEM.
  */
-int quire_tensor_check(const struct quire_tensor_problem *problem, struct quire_tensor_fault *fault);
+int quire_tensor_check(const struct quire_tensor_problem *problem,
+                       struct quire_tensor_fault *fault);
 
 /*
  * Answers. Returns 0 and *plan, to be freed by quire_tensor_plan_free(), whatever the verdict;
@@ -214,16 +216,16 @@ int quire_tensor_profile(const struct quire_tensor_problem *problem,
 /*
  * Buffers as CSV. The first line names the columns, in any order: `id`, `lower`, `upper` and `size`
  * have to be there, `alignment`, `offset` (fixed if the field is not empty), `gaps` ("3-5 8-9"),
- * `group`, `spaces` (numbers joined by +), `weight` and `space` may. `start` and `begin` are `lower`,
- * `end` is `upper` minus 1, `buffer` and `buffer_id` are `id`. Numbers are decimal; fields may be
- * quoted by "; lines end in LF or CR LF.
+ * `group`, `spaces` (numbers joined by +), `weight` and `space` may. `start` and `begin` are
+ * `lower`, `end` is `upper` minus 1, `buffer` and `buffer_id` are `id`. Numbers are decimal; fields
+ * may be quoted by "; lines end in LF or CR LF.
  */
 struct quire_tensor_table {
     struct quire_tensor_buffer *buffers; /* with names and gaps */
     size_t n_buffers;
-    uint32_t *spaces;  /* the column `space`: where each lies; NULL: there is none */
-    bool has_offsets;  /* the column `offset` is there, and no field of it is empty */
-    void *storage;     /* of names and gaps */
+    uint32_t *spaces; /* the column `space`: where each lies; NULL: there is none */
+    bool has_offsets; /* the column `offset` is there, and no field of it is empty */
+    void *storage;    /* of names and gaps */
 };
 
 #define QUIRE_TENSOR_MESSAGE_BYTES 256
@@ -239,8 +241,8 @@ void quire_tensor_table_free(struct quire_tensor_table *table);
 
 /*
  * The buffers of a problem and where they lie as CSV that quire_tensor_table_read() reads; columns
- * that say nothing are left out. `spaces` may be NULL. Returns 0, *text (to be freed by free(), ends
- * in a 0 byte) and its length; -ENOMEM.
+ * that say nothing are left out. `spaces` may be NULL. Returns 0, *text (to be freed by free(),
+ * ends in a 0 byte) and its length; -ENOMEM.
  */
 int quire_tensor_table_write(const struct quire_tensor_problem *problem, const uint64_t *offsets,
                              const uint32_t *spaces, char **text, size_t *n_bytes)
