@@ -96,10 +96,7 @@ _quire_partition()
 
 _quire_translate()
 {
-    local option=$prev
-    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
-    [[ $cur == "=" ]] && option=$prev cur=
-    case $option in
+    case $prev in
     --image | --svg | --output | -i | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     --format) mapfile -t COMPREPLY < <(compgen -W "auto raw elf lime" -- "$cur") ;;
     --arch) mapfile -t COMPREPLY < <(compgen -W "x86 riscv arm64 ppc" -- "$cur") ;;
@@ -122,6 +119,29 @@ _quire_segment()
     --cpl) mapfile -t COMPREPLY < <(compgen -W "0 1 2 3" -- "$cur") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "--image --gdt --ldt --cpl --stack --fs --long-mode --64
         --descriptor --json --help --usage" -- "$cur") ;;
+    esac
+}
+
+_quire_plan()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --strategy | -s) mapfile -t COMPREPLY < <(compgen -W "auto greedy search" -- "$cur") ;;
+    --capacity | --align | -c | -a) mapfile -t COMPREPLY < <(compgen -W "16 64 4K 64K 1M 64M 1G" -- "$cur") ;;
+    --time-limit | --threads | -t | -T) mapfile -t COMPREPLY < <(compgen -W "1 2 4 8" -- "$cur") ;;
+    --space | --steps | --seed | --shape | --subgraph | --speed) ;;
+    --recompute | --offload | --bandwidth) mapfile -t COMPREPLY < <(compgen -W "1M 16M 256M 1G" -- "$cur") ;;
+    *)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--capacity --time-limit --align --threads --strategy --steps
+                --seed --space --verify --output --svg --json --shape --subgraph --inplace --reorder
+                --recompute --offload --bandwidth --speed --curve --help --usage" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        fi
+        ;;
     esac
 }
 
@@ -230,7 +250,7 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition translate segment free vmstat top ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition plan translate segment free vmstat top ps maps time zones
             tune export log ring help --help --version" -- "$cur")
         return
     fi
@@ -245,6 +265,7 @@ _quire()
     partition) _quire_partition ;;
     translate) _quire_translate ;;
     segment) _quire_segment ;;
+    plan) _quire_plan ;;
     free) _quire_figures "--explain" ;;
     vmstat) _quire_figures "--replay --from --to --reverse" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
@@ -265,7 +286,7 @@ _quire()
     export) _quire_export ;;
     ring) _quire_ring ;;
     log) _quire_log ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition translate segment free vmstat top ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition plan translate segment free vmstat top ps
         maps time zones tune export log ring" -- "$cur") ;;
     esac
 }

@@ -15,7 +15,7 @@ set -euo pipefail
 build_packages=(
     gcc libc6-dev meson ninja-build pkg-config python3
     liblz4-dev libzstd-dev liburing-dev libjansson-dev libxxhash-dev libsodium-dev libcmocka-dev
-    libcairo2-dev libncurses-dev
+    libcairo2-dev libncurses-dev libonnx-dev protobuf-c-compiler libprotobuf-c-dev
 )
 
 # The last line is what small images leave out: to make and mount a file system, to read a manual
@@ -143,11 +143,12 @@ install_with_apt() {
 # Without apt nothing can be installed, but all may be there.
 check_by_hand() {
     local lacking=() tool library
-    for tool in cc meson ninja pkg-config python3; do
+    for tool in cc meson ninja pkg-config python3 protoc-c; do
         have "$tool" || lacking+=("$tool")
     done
     if have pkg-config; then
-        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka cairo-svg ncursesw; do
+        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka cairo-svg ncursesw \
+            libprotobuf-c; do
             pkg-config --exists "$library" || lacking+=("$library (headers)")
         done
     fi

@@ -20,6 +20,7 @@ int cli_park(int argc, char **argv);
 int cli_resume(int argc, char **argv);
 int cli_slabs(int argc, char **argv);
 int cli_partition(int argc, char **argv);
+int cli_plan(int argc, char **argv);
 int cli_free(int argc, char **argv);
 int cli_vmstat(int argc, char **argv);
 int cli_ps(int argc, char **argv);

@@ -35,6 +35,7 @@ static const struct command {
      "Tell what this machine allows, and how to open the rest"},
     {"partition", "quire partition", cli_partition,
      "Replay a trace of requests against placement policies"},
+    {"plan", "quire plan", cli_plan, "Place buffers with known lifetimes in the least memory"},
     {"free", "quire free", cli_free, "Show the system's memory, and explain it"},
     {"vmstat", "quire vmstat", cli_vmstat, "Show faults, swapping, reclaim and pressure over time"},
     {"time", "quire time", cli_time, "Tell what a command costs of time and memory"},

@@ -22,8 +22,8 @@ import unittest
 QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 CORPUS = os.path.join(ROOT, "tests/fuzz/corpus/elf")
 NOBODY = 65534
-COMMANDS = ("run", "limit", "park", "resume", "report", "slabs", "doctor", "partition", "translate", "segment", "free",
-            "vmstat", "ps")
+COMMANDS = ("run", "limit", "park", "resume", "report", "slabs", "doctor", "partition", "plan",
+            "translate", "segment", "free", "vmstat", "ps")
 PATIENCE_SECONDS = 300  # what takes longer has hung
 
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* plan_model: the buffers of a neural network for `quire plan`, and what is told of it. */
+#ifndef QUIRE_CLI_PLAN_MODEL_H
+#define QUIRE_CLI_PLAN_MODEL_H
+
+#include <argp.h>
+#include <jansson.h>
+#include <quire/model.h>
+#include <stdbool.h>
+
+#define PLAN_MODEL_MAX_SHAPES 64u
+
+struct plan_model_options {
+    struct quire_model_shape shapes[PLAN_MODEL_MAX_SHAPES];
+    struct quire_model_options model;
+    struct quire_model_wishes wishes;
+    bool tells_curve;
+};
+
+struct plan_model {
+    struct quire_model *model; /* NULL: there is none */
+    struct quire_model_schedule schedule;
+    uint64_t plain_peak; /* live bytes at most with no technique */
+};
+
+/* Parses --shape and the like into a struct plan_model_options. */
+extern const struct argp plan_model_argp;
+
+/* Whether the file is a model by its name or its first bytes. */
+bool plan_model_is(const char *path);
+/* False: a message was printed, and there is nothing to free. */
+bool plan_model_read(const char *path, const struct plan_model_options *options,
+                     struct plan_model *model);
+void plan_model_free(struct plan_model *model);
+
+void plan_model_print(const struct plan_model *model);
+/* NULL: no memory. */
+json_t *plan_model_json(const struct plan_model *model);
+
+/* Whether something else than a plan is asked for: --curve. */
+bool plan_model_tells(const struct plan_model_options *options);
+/* Prints that. False: a message was printed. */
+bool plan_model_tell(const struct plan_model_options *options, const struct plan_model *model,
+                     bool as_json);
+
+#endif

@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tflite: reads a TFLite file into a graph.
+ *
+ *     Model -> operator codes, buffers (weights), subgraphs -> tensors, operators
+ *
+ * Subgraph options.subgraph runs; WHILE, IF, CALL and CALL_ONCE run others, whose operators are
+ * copied to where they run (graph.h). A subgraph that runs itself is refused, as is a file whose
+ * calls unfold to more than MAX_CALLS.
+ *
+ * Shapes are the file's: the converter has computed them. Fields are numbered as in the schema.
+ *
+ * Source: the schema of TFLite, version 3.
+ */
+#include "base/checked.h"
+#include "tensor/flat.h"
+#include "tensor/graph.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_CALLS 4096u
+
+enum { MODEL_VERSION, MODEL_CODES, MODEL_SUBGRAPHS, MODEL_DESCRIPTION, MODEL_BUFFERS };
+enum { CODE_OLD, CODE_CUSTOM, CODE_VERSION, CODE_BUILTIN };
+enum { SUBGRAPH_TENSORS, SUBGRAPH_INPUTS, SUBGRAPH_OUTPUTS, SUBGRAPH_OPERATORS, SUBGRAPH_NAME };
+enum {
+    TENSOR_SHAPE,
+    TENSOR_TYPE,
+    TENSOR_BUFFER,
+    TENSOR_NAME,
+    TENSOR_QUANTIZATION,
+    TENSOR_VARIABLE,
+    TENSOR_SPARSITY,
+    TENSOR_SIGNATURE,
+    TENSOR_HAS_RANK
+};
+enum { OPERATOR_CODE, OPERATOR_INPUTS, OPERATOR_OUTPUTS, OPERATOR_OPTIONS_TYPE, OPERATOR_OPTIONS };
+enum { BUFFER_DATA, BUFFER_OFFSET, BUFFER_SIZE };
+
+enum { BUILTIN_CALL = 31, BUILTIN_CUSTOM = 32, BUILTIN_IF = 118, BUILTIN_WHILE = 119 };
+enum { BUILTIN_PLACEHOLDER = 127, BUILTIN_CALL_ONCE = 129 };
+
+static const char *const builtin_names[] = {
+    "ADD",
+    "AVERAGE_POOL_2D",
+    "CONCATENATION",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "DEPTH_TO_SPACE",
+    "DEQUANTIZE",
+    "EMBEDDING_LOOKUP",
+    "FLOOR",
+    "FULLY_CONNECTED",
+    "HASHTABLE_LOOKUP",
+    "L2_NORMALIZATION",
+    "L2_POOL_2D",
+    "LOCAL_RESPONSE_NORMALIZATION",
+    "LOGISTIC",
+    "LSH_PROJECTION",
+    "LSTM",
+    "MAX_POOL_2D",
+    "MUL",
+    "RELU",
+    "RELU_N1_TO_1",
+    "RELU6",
+    "RESHAPE",
+    "RESIZE_BILINEAR",
+    "RNN",
+    "SOFTMAX",
+    "SPACE_TO_DEPTH",
+    "SVDF",
+    "TANH",
+    "CONCAT_EMBEDDINGS",
+    "SKIP_GRAM",
+    "CALL",
+    "CUSTOM",
+    "EMBEDDING_LOOKUP_SPARSE",
+    "PAD",
+    "UNIDIRECTIONAL_SEQUENCE_RNN",
+    "GATHER",
+    "BATCH_TO_SPACE_ND",
+    "SPACE_TO_BATCH_ND",
+    "TRANSPOSE",
+    "MEAN",
+    "SUB",
+    "DIV",
+    "SQUEEZE",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "STRIDED_SLICE",
+    "BIDIRECTIONAL_SEQUENCE_RNN",
+    "EXP",
+    "TOPK_V2",
+    "SPLIT",
+    "LOG_SOFTMAX",
+    "DELEGATE",
+    "BIDIRECTIONAL_SEQUENCE_LSTM",
+    "CAST",
+    "PRELU",
+    "MAXIMUM",
+    "ARG_MAX",
+    "MINIMUM",
+    "LESS",
+    "NEG",
+    "PADV2",
+    "GREATER",
+    "GREATER_EQUAL",
+    "LESS_EQUAL",
+    "SELECT",
+    "SLICE",
+    "SIN",
+    "TRANSPOSE_CONV",
+    "SPARSE_TO_DENSE",
+    "TILE",
+    "EXPAND_DIMS",
+    "EQUAL",
+    "NOT_EQUAL",
+    "LOG",
+    "SUM",
+    "SQRT",
+    "RSQRT",
+    "SHAPE",
+    "POW",
+    "ARG_MIN",
+    "FAKE_QUANT",
+    "REDUCE_PROD",
+    "REDUCE_MAX",
+    "PACK",
+    "LOGICAL_OR",
+    "ONE_HOT",
+    "LOGICAL_AND",
+    "LOGICAL_NOT",
+    "UNPACK",
+    "REDUCE_MIN",
+    "FLOOR_DIV",
+    "REDUCE_ANY",
+    "SQUARE",
+    "ZEROS_LIKE",
+    "FILL",
+    "FLOOR_MOD",
+    "RANGE",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "LEAKY_RELU",
+    "SQUARED_DIFFERENCE",
+    "MIRROR_PAD",
+    "ABS",
+    "SPLIT_V",
+    "UNIQUE",
+    "CEIL",
+    "REVERSE_V2",
+    "ADD_N",
+    "GATHER_ND",
+    "COS",
+    "WHERE",
+    "RANK",
+    "ELU",
+    "REVERSE_SEQUENCE",
+    "MATRIX_DIAG",
+    "QUANTIZE",
+    "MATRIX_SET_DIAG",
+    "ROUND",
+    "HARD_SWISH",
+    "IF",
+    "WHILE",
+    "NON_MAX_SUPPRESSION_V4",
+    "NON_MAX_SUPPRESSION_V5",
+    "SCATTER_ND",
+    "SELECT_V2",
+    "DENSIFY",
+    "SEGMENT_SUM",
+    "BATCH_MATMUL",
+    "PLACEHOLDER_FOR_GREATER_OP_CODES",
+    "CUMSUM",
+    "CALL_ONCE",
+    "BROADCAST_TO",
+    "RFFT2D",
+    "CONV_3D",
+    "IMAG",
+    "REAL",
+    "COMPLEX_ABS",
+    "HASHTABLE",
+    "HASHTABLE_FIND",
+    "HASHTABLE_IMPORT",
+    "HASHTABLE_SIZE",
+    "REDUCE_ALL",
+    "CONV_3D_TRANSPOSE",
+    "VAR_HANDLE",
+    "READ_VARIABLE",
+    "ASSIGN_VARIABLE",
+    "BROADCAST_ARGS",
+    "RANDOM_STANDARD_NORMAL",
+    "BUCKETIZE",
+    "RANDOM_UNIFORM",
+    "MULTINOMIAL",
+    "GELU",
+    "DYNAMIC_UPDATE_SLICE",
+    "RELU_0_TO_1",
+    "UNSORTED_SEGMENT_PROD",
+    "UNSORTED_SEGMENT_MAX",
+    "UNSORTED_SEGMENT_SUM",
+    "ATAN2",
+    "UNSORTED_SEGMENT_MIN",
+    "SIGN",
+    "BITCAST",
+    "BITWISE_XOR",
+    "RIGHT_SHIFT",
+};
+#define N_BUILTIN_NAMES (sizeof builtin_names / sizeof builtin_names[0])
+
+static const enum quire_model_type types[] = {
+    QUIRE_MODEL_F32, QUIRE_MODEL_F16,      QUIRE_MODEL_I32,      QUIRE_MODEL_U8,
+    QUIRE_MODEL_I64, QUIRE_MODEL_STRING,   QUIRE_MODEL_BOOL,     QUIRE_MODEL_I16,
+    QUIRE_MODEL_C64, QUIRE_MODEL_I8,       QUIRE_MODEL_F64,      QUIRE_MODEL_C128,
+    QUIRE_MODEL_U64, QUIRE_MODEL_RESOURCE, QUIRE_MODEL_RESOURCE, QUIRE_MODEL_U32,
+    QUIRE_MODEL_U16, QUIRE_MODEL_I4,       QUIRE_MODEL_BF16};
+#define N_TYPES (sizeof types / sizeof types[0])
+
+struct code {
+    uint32_t builtin;
+    const char *name;
+};
+
+struct tflite {
+    struct graph *graph;
+    struct flat flat;
+    struct flat_vector subgraphs, buffers;
+    struct code *codes;
+    uint32_t n_codes, n_calls, depth;
+    uint32_t running[GRAPH_MAX_DEPTH]; /* subgraphs, outermost first */
+};
+
+/* One copy of a subgraph. */
+struct copy {
+    struct flat_table table;
+    struct flat_vector inputs, outputs;
+    uint32_t first_tensor, n_tensors; /* in the graph */
+};
+
+static int damaged(struct tflite *tflite)
+{
+    return graph_refuse(tflite->graph, -EINVAL,
+                        "the TFLite file is damaged: a reference leads outside of it; "
+                        "is it complete?");
+}
+
+static char *copy_text(struct tflite *tflite, const struct flat_vector *text)
+{
+    return bump_text(&tflite->graph->bump, (const char *)tflite->flat.bytes + text->at, text->n);
+}
+
+static int read_codes(struct tflite *tflite, const struct flat_table *model)
+{
+    struct flat *flat = &tflite->flat;
+    struct flat_vector codes = flat_vector_field(flat, model, MODEL_CODES, 4);
+    tflite->n_codes = codes.n;
+    tflite->codes = bump_take(&tflite->graph->bump, codes.n, sizeof *tflite->codes);
+    if (tflite->codes == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < codes.n && !flat->broken; i++) {
+        struct flat_table code = flat_vector_table(flat, &codes, i);
+        struct code *here = &tflite->codes[i];
+        uint32_t old = (uint32_t)flat_unsigned(flat, &code, CODE_OLD, 1, 0);
+        uint32_t builtin = (uint32_t)flat_unsigned(flat, &code, CODE_BUILTIN, 4, 0);
+        here->builtin = old < BUILTIN_PLACEHOLDER && builtin < old ? old : builtin;
+        if (here->builtin == BUILTIN_CUSTOM) {
+            struct flat_vector custom = flat_vector_field(flat, &code, CODE_CUSTOM, 1);
+            here->name = copy_text(tflite, &custom);
+        } else if (here->builtin < N_BUILTIN_NAMES) {
+            here->name = builtin_names[here->builtin];
+        } else {
+            here->name = bump_format(&tflite->graph->bump, "BUILTIN_%u", here->builtin);
+        }
+        if (here->name == NULL)
+            return -ENOMEM;
+    }
+    return flat->broken ? damaged(tflite) : 0;
+}
+
+/* The contents of a constant, if they are in the file. */
+static int read_data(struct tflite *tflite, const struct flat_table *table,
+                     struct graph_tensor *tensor)
+{
+    struct flat *flat = &tflite->flat;
+    uint64_t index = flat_unsigned(flat, table, TENSOR_BUFFER, 4, 0);
+    if (index == 0 || flat->broken)
+        return 0;
+    if (index >= tflite->buffers.n)
+        return graph_refuse(tflite->graph, -EINVAL, "the tensor '%s' refers to buffer %llu of %u",
+                            tensor->name, (unsigned long long)index, tflite->buffers.n);
+    struct flat_table buffer = flat_vector_table(flat, &tflite->buffers, (uint32_t)index);
+    struct flat_vector data = flat_vector_field(flat, &buffer, BUFFER_DATA, 1);
+    uint64_t offset = flat_unsigned(flat, &buffer, BUFFER_OFFSET, 8, 0);
+    uint64_t size = flat_unsigned(flat, &buffer, BUFFER_SIZE, 8, 0);
+    if (data.n > 0) {
+        tensor->data = flat->bytes + data.at;
+        tensor->data_bytes = data.n;
+    } else if (offset > 1 && size > 0 && flat_holds(flat, offset, size)) {
+        tensor->data = flat->bytes + offset;
+        tensor->data_bytes = size;
+    }
+    if (tensor->data != NULL)
+        tensor->role = QUIRE_MODEL_CONSTANT;
+    return 0;
+}
+
+static int check_data(struct tflite *tflite, const struct graph_tensor *tensor)
+{
+    uint64_t n_elements, n_bits;
+    uint32_t bits = graph_type_bits(tensor->type);
+    if (tensor->data == NULL || bits == 0)
+        return 0;
+    if (!graph_count(tensor, &n_elements) || !checked_mul(n_elements, (uint64_t)bits, &n_bits))
+        return graph_refuse(tflite->graph, -EOVERFLOW,
+                            "the size of the tensor '%s' does not fit in 2^56 bytes", tensor->name);
+    if (tensor->data_bytes < n_bits / 8)
+        return 1; /* sparse, or in a form of its operator's own: a constant, but not to be read */
+    return 0;
+}
+
+static int read_shape(struct tflite *tflite, const struct flat_table *table,
+                      struct graph_tensor *tensor)
+{
+    struct flat *flat = &tflite->flat;
+    struct flat_vector shape = flat_vector_field(flat, table, TENSOR_SHAPE, 4);
+    int64_t dims[GRAPH_MAX_RANK] = {0};
+    for (uint32_t i = 0; i < shape.n && i < GRAPH_MAX_RANK; i++)
+        dims[i] = flat_vector_int(flat, &shape, i);
+    int error = graph_set_shape(tflite->graph, tensor, shape.n, dims);
+    return error;
+}
+
+static int read_tensor(struct tflite *tflite, const struct flat_vector *tables, uint32_t i)
+{
+    struct graph *graph = tflite->graph;
+    struct flat *flat = &tflite->flat;
+    struct flat_table table = flat_vector_table(flat, tables, i);
+    struct flat_vector name = flat_vector_field(flat, &table, TENSOR_NAME, 1);
+    uint64_t type = flat_unsigned(flat, &table, TENSOR_TYPE, 1, 0);
+    char *text = name.n > 0 ? copy_text(tflite, &name) : bump_format(&graph->bump, "tensor_%u", i);
+    if (text == NULL)
+        return -ENOMEM;
+    if (type >= N_TYPES)
+        return graph_refuse(graph, -ENOTSUP, "the tensor '%s' has type %llu, which is not known",
+                            text, (unsigned long long)type);
+    uint32_t index = graph_add_tensor(graph, text, types[type]);
+    if (index == GRAPH_NONE)
+        return -ENOMEM;
+    struct graph_tensor *tensor = &graph->tensors[index];
+    tensor->is_opaque = types[type] == QUIRE_MODEL_RESOURCE;
+    int error = read_shape(tflite, &table, tensor);
+    if (error == 0)
+        error = read_data(tflite, &table, tensor);
+    if (error == 0)
+        error = check_data(tflite, tensor);
+    if (error == 1)
+        tensor->data = NULL;
+    if (flat_unsigned(flat, &table, TENSOR_VARIABLE, 1, 0) != 0)
+        tensor->role = QUIRE_MODEL_VARIABLE;
+    return error < 0 ? error : 0;
+}
+
+/* The graph's tensor for a subgraph's; *tensor is GRAPH_NONE for -1, an input that is left out. */
+static int find_tensor(struct tflite *tflite, const struct copy *copy, int32_t i, uint32_t *tensor)
+{
+    *tensor = GRAPH_NONE;
+    if (i == -1)
+        return 0;
+    if (i < 0 || (uint32_t)i >= copy->n_tensors)
+        return graph_refuse(tflite->graph, -EINVAL, "an operator refers to tensor %d of %u", i,
+                            copy->n_tensors);
+    *tensor = copy->first_tensor + (uint32_t)i;
+    return 0;
+}
+
+/* Adds the tensors of a subgraph. */
+static int begin_copy(struct tflite *tflite, int64_t index, struct copy *copy)
+{
+    struct graph *graph = tflite->graph;
+    struct flat *flat = &tflite->flat;
+    if (index < 0 || index >= tflite->subgraphs.n)
+        return graph_refuse(graph, -EINVAL, "there is no subgraph %lld: the file has %u",
+                            (long long)index, tflite->subgraphs.n);
+    for (uint32_t i = 0; i < tflite->depth; i++) {
+        if (tflite->running[i] == index)
+            return graph_refuse(graph, -EINVAL, "subgraph %lld runs itself, which never ends",
+                                (long long)index);
+    }
+    if (tflite->depth == GRAPH_MAX_DEPTH || tflite->n_calls++ == MAX_CALLS)
+        return graph_refuse(graph, -ENOTSUP, "subgraphs run others more than %u times, or %u deep",
+                            MAX_CALLS, GRAPH_MAX_DEPTH);
+    tflite->running[tflite->depth++] = (uint32_t)index;
+    copy->table = flat_vector_table(flat, &tflite->subgraphs, (uint32_t)index);
+    copy->inputs = flat_vector_field(flat, &copy->table, SUBGRAPH_INPUTS, 4);
+    copy->outputs = flat_vector_field(flat, &copy->table, SUBGRAPH_OUTPUTS, 4);
+    struct flat_vector tensors = flat_vector_field(flat, &copy->table, SUBGRAPH_TENSORS, 4);
+    copy->first_tensor = graph->n_tensors;
+    copy->n_tensors = tensors.n;
+    for (uint32_t i = 0; i < tensors.n && !flat->broken; i++) {
+        int error = read_tensor(tflite, &tensors, i);
+        if (error != 0)
+            return error;
+    }
+    return flat->broken ? damaged(tflite) : 0;
+}
+
+static int run_copy(struct tflite *tflite, struct copy *copy, uint32_t region);
+
+/* Sets an operator's inputs from a vector of a subgraph's tensors, from `first` on. */
+static int set_inputs(struct tflite *tflite, const struct copy *copy, uint32_t operator_,
+                      uint32_t first, const struct flat_vector *from)
+{
+    struct graph *graph = tflite->graph;
+    for (uint32_t i = 0; i < from->n; i++) {
+        uint32_t tensor;
+        int error = find_tensor(tflite, copy, flat_vector_int(&tflite->flat, from, i), &tensor);
+        if (error != 0)
+            return error;
+        graph->links[graph->operators[operator_].first_input + first + i] = tensor;
+    }
+    return 0;
+}
+
+static int set_outputs(struct tflite *tflite, const struct copy *copy, uint32_t operator_,
+                       uint32_t first, const struct flat_vector *from)
+{
+    struct graph *graph = tflite->graph;
+    for (uint32_t i = 0; i < from->n; i++) {
+        uint32_t tensor;
+        int error = find_tensor(tflite, copy, flat_vector_int(&tflite->flat, from, i), &tensor);
+        if (error == 0 && tensor != GRAPH_NONE &&
+            graph->tensors[tensor].role != QUIRE_MODEL_VARIABLE &&
+            graph->tensors[tensor].role != QUIRE_MODEL_CONSTANT)
+            error = graph_set_output(graph, operator_, first + i, tensor);
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+/* Which subgraphs an operator runs; the number of them. */
+static uint32_t bodies_of(struct tflite *tflite, const struct flat_table *table, uint32_t builtin,
+                          int64_t body[2])
+{
+    struct flat *flat = &tflite->flat;
+    uint32_t n = builtin == BUILTIN_IF || builtin == BUILTIN_WHILE         ? 2
+                 : builtin == BUILTIN_CALL || builtin == BUILTIN_CALL_ONCE ? 1
+                                                                           : 0;
+    if (n == 0)
+        return 0; /* others' options have other fields */
+    struct flat_table options = flat_table_field(flat, table, OPERATOR_OPTIONS);
+    for (uint32_t i = 0; i < n; i++)
+        body[i] = flat_signed(flat, &options, i, 4, 0);
+    return n;
+}
+
+/* Begin, whose outputs are the bodies' inputs; the bodies; End, whose outputs are the operator's.
+ */
+static int read_call(struct tflite *tflite, const struct copy *outer, const struct code *code,
+                     const struct flat_vector *inputs, const struct flat_vector *outputs,
+                     const int64_t *bodies, uint32_t n_bodies, uint32_t region)
+{
+    struct graph *graph = tflite->graph;
+    uint32_t depth = tflite->depth, n_in = 0, n_out = 0;
+    struct copy copy[2] = {0};
+    uint32_t inner = graph_add_region(graph, region, code->builtin == BUILTIN_WHILE);
+    int error = inner == GRAPH_NONE ? -ENOMEM : 0;
+    for (uint32_t i = 0; error == 0 && i < n_bodies; i++) {
+        tflite->depth = depth;
+        error = begin_copy(tflite, bodies[i], &copy[i]);
+        n_in += copy[i].inputs.n;
+        n_out += copy[i].outputs.n;
+    }
+    if (error != 0)
+        return error;
+    uint32_t begin = graph_add_operator(graph, code->name, "", region, inputs->n, n_in);
+    if (begin == GRAPH_NONE)
+        return -ENOMEM;
+    graph->operators[begin].kind = GRAPH_BEGIN;
+    graph->operators[begin].domain = "tflite";
+    graph->regions[inner].begin = begin;
+    error = set_inputs(tflite, outer, begin, 0, inputs);
+    for (uint32_t i = 0, first = 0; error == 0 && i < n_bodies; i++) {
+        error = set_outputs(tflite, &copy[i], begin, first, &copy[i].inputs);
+        first += copy[i].inputs.n;
+    }
+    for (uint32_t i = 0; error == 0 && i < n_bodies; i++) {
+        tflite->depth = depth;
+        tflite->running[tflite->depth++] = (uint32_t)bodies[i];
+        error = run_copy(tflite, &copy[i], inner);
+    }
+    tflite->depth = depth;
+    if (error != 0)
+        return error;
+    uint32_t end = graph_add_operator(graph, code->name, "", region, n_out, outputs->n);
+    if (end == GRAPH_NONE)
+        return -ENOMEM;
+    graph->operators[end].kind = GRAPH_END;
+    graph->operators[end].domain = "tflite";
+    graph->regions[inner].end = end;
+    for (uint32_t i = 0, first = 0; error == 0 && i < n_bodies; i++) {
+        error = set_inputs(tflite, &copy[i], end, first, &copy[i].outputs);
+        first += copy[i].outputs.n;
+    }
+    return error != 0 ? error : set_outputs(tflite, outer, end, 0, outputs);
+}
+
+static int read_operator(struct tflite *tflite, const struct copy *copy,
+                         const struct flat_table *table, uint32_t region)
+{
+    struct graph *graph = tflite->graph;
+    struct flat *flat = &tflite->flat;
+    uint64_t index = flat_unsigned(flat, table, OPERATOR_CODE, 4, 0);
+    struct flat_vector inputs = flat_vector_field(flat, table, OPERATOR_INPUTS, 4);
+    struct flat_vector outputs = flat_vector_field(flat, table, OPERATOR_OUTPUTS, 4);
+    int64_t bodies[2];
+    if (flat->broken)
+        return damaged(tflite);
+    if (index >= tflite->n_codes)
+        return graph_refuse(graph, -EINVAL, "an operator has code %llu of %u",
+                            (unsigned long long)index, tflite->n_codes);
+    const struct code *code = &tflite->codes[index];
+    uint32_t n_bodies = bodies_of(tflite, table, code->builtin, bodies);
+    if (n_bodies > 0)
+        return read_call(tflite, copy, code, &inputs, &outputs, bodies, n_bodies, region);
+    uint32_t operator_ = graph_add_operator(graph, code->name, "", region, inputs.n, outputs.n);
+    if (operator_ == GRAPH_NONE)
+        return -ENOMEM;
+    graph->operators[operator_].domain = "tflite";
+    int error = set_inputs(tflite, copy, operator_, 0, &inputs);
+    return error != 0 ? error : set_outputs(tflite, copy, operator_, 0, &outputs);
+}
+
+/* Nobody makes a tensor of 0 bytes, as the shape that makes a scalar: it is a constant. */
+static void settle_empty(struct graph *graph, const struct copy *copy)
+{
+    for (uint32_t i = 0; i < copy->n_tensors; i++) {
+        struct graph_tensor *tensor = &graph->tensors[copy->first_tensor + i];
+        uint64_t n;
+        if (tensor->role == QUIRE_MODEL_ACTIVATION && tensor->producer == GRAPH_NONE &&
+            graph_shape_is_known(tensor) && graph_count(tensor, &n) && n == 0)
+            tensor->role = QUIRE_MODEL_CONSTANT;
+    }
+}
+
+/* The operators of a subgraph whose tensors are there. */
+static int run_copy(struct tflite *tflite, struct copy *copy, uint32_t region)
+{
+    struct flat *flat = &tflite->flat;
+    struct flat_vector operators = flat_vector_field(flat, &copy->table, SUBGRAPH_OPERATORS, 4);
+    for (uint32_t i = 0; i < operators.n && !flat->broken; i++) {
+        struct flat_table table = flat_vector_table(flat, &operators, i);
+        int error = read_operator(tflite, copy, &table, region);
+        if (error != 0)
+            return error;
+    }
+    settle_empty(tflite->graph, copy);
+    return flat->broken ? damaged(tflite) : 0;
+}
+
+/* Inputs and outputs of the subgraph that runs. */
+static int mark_ends(struct tflite *tflite, const struct copy *copy)
+{
+    struct graph *graph = tflite->graph;
+    for (uint32_t i = 0; i < copy->inputs.n; i++) {
+        uint32_t tensor;
+        int error = find_tensor(tflite, copy, flat_vector_int(&tflite->flat, &copy->inputs, i),
+                                &tensor);
+        if (error != 0)
+            return error;
+        if (tensor != GRAPH_NONE && graph->tensors[tensor].role == QUIRE_MODEL_ACTIVATION)
+            graph->tensors[tensor].role = QUIRE_MODEL_INPUT;
+    }
+    for (uint32_t i = 0; i < copy->outputs.n; i++) {
+        uint32_t tensor;
+        int error = find_tensor(tflite, copy, flat_vector_int(&tflite->flat, &copy->outputs, i),
+                                &tensor);
+        if (error != 0)
+            return error;
+        if (tensor != GRAPH_NONE)
+            graph->tensors[tensor].is_output = true;
+    }
+    return 0;
+}
+
+/* A shape from the user has to be the file's, because those of all others follow from it. */
+static int check_given(struct graph *graph, const struct copy *copy)
+{
+    for (uint32_t i = 0; i < copy->n_tensors && graph->n_shapes > 0; i++) {
+        struct graph_tensor *tensor = &graph->tensors[copy->first_tensor + i], old = *tensor;
+        int given = graph_give_shape(graph, tensor);
+        if (given < 0)
+            return given;
+        for (uint32_t d = 0; given == 1 && d < tensor->rank; d++) {
+            char text[256];
+            if (tensor->dims[d] != old.dims[d])
+                return graph_refuse(graph, -ENOTSUP,
+                                    "a TFLite file has its shapes for one size: '%s' is %s there\n"
+                                    "convert the model again for the size that you want",
+                                    tensor->name, graph_shape_text(&old, text, sizeof text));
+        }
+    }
+    return 0;
+}
+
+int tflite_import(struct graph *graph, const uint8_t *bytes, size_t n_bytes, uint32_t subgraph)
+{
+    struct tflite tflite = {.graph = graph, .flat = {bytes, n_bytes, false}};
+    struct flat_table model = flat_root(&tflite.flat);
+    struct copy copy = {0};
+    graph->format = "TFLite";
+    tflite.subgraphs = flat_vector_field(&tflite.flat, &model, MODEL_SUBGRAPHS, 4);
+    tflite.buffers = flat_vector_field(&tflite.flat, &model, MODEL_BUFFERS, 4);
+    uint64_t version = flat_unsigned(&tflite.flat, &model, MODEL_VERSION, 4, 0);
+    if (tflite.flat.broken)
+        return damaged(&tflite);
+    if (version != 3)
+        return graph_refuse(graph, -ENOTSUP, "the TFLite file has version %llu; 3 is known",
+                            (unsigned long long)version);
+    int error = read_codes(&tflite, &model);
+    if (error == 0 && graph_add_region(graph, GRAPH_NONE, false) == GRAPH_NONE)
+        error = -ENOMEM;
+    if (error == 0)
+        error = begin_copy(&tflite, subgraph, &copy);
+    if (error == 0)
+        error = mark_ends(&tflite, &copy);
+    if (error == 0)
+        error = check_given(graph, &copy);
+    if (error == 0)
+        error = run_copy(&tflite, &copy, 0);
+    return error;
+}

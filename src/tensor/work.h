@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * work: how much has been done, and when to stop.
+ *
+ * Searches count steps: a step is about one look at one buffer, some ten nanoseconds. The clock and
+ * the caller are asked every WORK_SLICE steps. What a search decides must depend on steps only.
+ */
+#ifndef QUIRE_TENSOR_WORK_H
+#define QUIRE_TENSOR_WORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WORK_SLICE 8192u
+
+struct tensor_solution; /* portfolio.h */
+
+/* What all threads of a call share. */
+struct tensor_limits {
+    uint64_t deadline_ns;       /* of CLOCK_MONOTONIC; UINT64_MAX: none */
+    const int *cancel;          /* the caller's; or NULL */
+    int stopped;                /* atomic: an enum quire_tensor_stop, 0 while it goes on */
+    int (*poll)(void *context); /* in the caller's thread: not 0 stops; or NULL */
+    void *poll_context;
+    const struct tensor_solution *best; /* what there is, for the caller's thread; or NULL */
+};
+
+/* A thread's own. */
+struct tensor_work {
+    struct tensor_limits *limits;
+    uint64_t n_steps;
+    uint64_t quota;     /* n_steps at which this piece of work is over */
+    uint64_t next_look; /* n_steps at which the clock is asked */
+    bool is_caller;     /* this is the caller's thread */
+    /* Lanes: those after the first that gave the final answer stop. NULL: there are none. */
+    const uint32_t *final_lane; /* atomic */
+    uint32_t lane;
+};
+
+uint64_t tensor_now_ns(void);
+
+/* Asks the clock and the caller. Whether to stop. */
+bool tensor_work_look(struct tensor_work *work);
+
+/* Counts. Whether to stop: the quota is used up, or a limit is met. */
+static inline bool tensor_work_spend(struct tensor_work *work, uint64_t n_steps)
+{
+    work->n_steps += n_steps;
+    if (__builtin_expect(work->n_steps >= work->next_look, 0) && tensor_work_look(work))
+        return true;
+    return work->n_steps >= work->quota;
+}
+
+/* Whether a limit is met, the quota apart. */
+static inline bool tensor_work_is_stopped(const struct tensor_work *work)
+{
+    return __atomic_load_n(&work->limits->stopped, __ATOMIC_RELAXED) != 0;
+}
+
+#endif

