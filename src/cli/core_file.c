@@ -172,8 +172,7 @@ static int write_segment(struct core_file *core, int memory_fd, const struct cor
 
     while (*first < memory->n_runs && memory->runs[*first].end <= segment->start)
         ++*first;
-    bool has_runs = *first < memory->n_runs && memory->runs[*first].start < end;
-    if (!has_runs && segment->file_bytes == SYS_PAGE_SIZE && segment->end > end)
+    if (segment->is_head)
         return copy(core, memory_fd, segment->start, end, offset);
     for (size_t i = *first; i < memory->n_runs && memory->runs[i].start < end; i++) {
         struct core_run run = memory->runs[i];

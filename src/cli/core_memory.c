@@ -79,9 +79,11 @@ static void note_detail(struct core_mapping *mapping, const char *line)
 
     if (sscanf(line, "Anonymous: %llu kB", &kib) == 1)
         mapping->anonymous_bytes = kib << 10;
-    else if (strncmp(line, "VmFlags:", 8) == 0)
+    else if (strncmp(line, "VmFlags:", 8) == 0) {
         mapping->left_out = strstr(line, " dd") != NULL || strstr(line, " io") != NULL ||
                             strstr(line, " pf") != NULL;
+        mapping->is_registered = strstr(line, " um") != NULL;
+    }
 }
 
 static int read_mappings(struct core_memory *memory, int pid)
@@ -151,12 +153,24 @@ static void collect_stored(void *context, uint64_t address, uint64_t n_bytes, bo
         collection->memory->evicted_bytes += n_bytes;
 }
 
+static bool is_in(const struct arena *arena, const struct core_mapping *mapping)
+{
+    return mapping->start >= arena->base && mapping->end <= arena->base + arena->n_bytes;
+}
+
 /* What of a mapping has contents that are in no file. */
-static int collect_mapping(struct collection *collection, int pid, struct core_mapping *mapping)
+static int collect_mapping(struct collection *collection, const struct arena *arena,
+                           struct core_mapping *mapping)
 {
     bool is_file = core_memory_is_file(mapping);
 
     if (has_name(mapping) && strncmp(mapping->path, OWN_BLOCK, strlen(OWN_BLOCK)) == 0)
+        mapping->left_out = true;
+    if (mapping->start >> 63 != 0) /* the kernel's half: [vsyscall] */
+        mapping->left_out = true;
+    /* Where the pager has pages on their way out; whoever touches an empty place there ends the
+     * run. */
+    if (mapping->is_registered && !is_in(arena, mapping))
         mapping->left_out = true;
     if (mapping->left_out || (is_file && (mapping->shared || mapping->anonymous_bytes == 0)))
         return 0;
@@ -164,8 +178,8 @@ static int collect_mapping(struct collection *collection, int pid, struct core_m
         collection->failed |= !add_run(collection->memory, mapping->start, mapping->end);
         return 0;
     }
-    return residency_scan(pid, mapping->start, mapping->end - mapping->start, collect_present,
-                          collection);
+    return residency_scan(arena->pid, mapping->start, mapping->end - mapping->start,
+                          collect_present, collection);
 }
 
 static int by_start(const void *a, const void *b)
@@ -202,7 +216,8 @@ static bool add_segment(struct core_memory *memory, const struct core_mapping *m
     if (!grow((void **)&memory->segments, memory->n_segments, &memory->most_segments,
               sizeof *memory->segments))
         return false;
-    memory->segments[memory->n_segments++] = (struct core_segment){start, end, file_bytes, flags};
+    memory->segments[memory->n_segments++] = (struct core_segment){start, end, file_bytes, false,
+                                                                   flags};
     return true;
 }
 
@@ -229,6 +244,17 @@ static bool add_parts(struct core_memory *memory, const struct core_mapping *map
     return added && (end == 0 || add_segment(memory, mapping, start, end, end - start));
 }
 
+/* Of a file that is mapped unchanged: the page that tells which it is. */
+static bool add_file(struct core_memory *memory, const struct core_mapping *mapping)
+{
+    bool has_head = mapping->file_offset == 0 && mapping->readable;
+
+    if (!add_segment(memory, mapping, mapping->start, mapping->end, has_head ? SYS_PAGE_SIZE : 0))
+        return false;
+    memory->segments[memory->n_segments - 1].is_head = has_head;
+    return true;
+}
+
 static int make_segments(struct core_memory *memory)
 {
     size_t first = 0; /* run that does not end before the mapping */
@@ -243,8 +269,7 @@ static int make_segments(struct core_memory *memory)
         if (mapping->left_out)
             continue;
         if (core_memory_is_file(mapping) && !has_runs)
-            added = add_segment(memory, mapping, mapping->start, mapping->end,
-                                mapping->file_offset == 0 ? SYS_PAGE_SIZE : 0);
+            added = add_file(memory, mapping);
         else if (mapping->readable && n_bytes <= WHOLE_MAPPING_BYTES)
             added = add_segment(memory, mapping, mapping->start, mapping->end, n_bytes);
         else
@@ -253,15 +278,15 @@ static int make_segments(struct core_memory *memory)
     return added ? 0 : -ENOMEM;
 }
 
-int core_memory_find(struct core_memory *memory, int pid, const struct arena *arena)
+int core_memory_find(struct core_memory *memory, const struct arena *arena)
 {
     struct collection collection = {memory, false};
     *memory = (struct core_memory){.n_runs = 0};
-    int error = read_mappings(memory, pid);
+    int error = read_mappings(memory, arena->pid);
 
     /* Present ones first: who is brought back after that, the table still has. */
     for (size_t i = 0; error == 0 && i < memory->n_mappings; i++)
-        error = collect_mapping(&collection, pid, &memory->mappings[i]);
+        error = collect_mapping(&collection, arena, &memory->mappings[i]);
     if (error == 0)
         error = arena_walk(arena, collect_stored, &collection);
     if (error == 0 && collection.failed)

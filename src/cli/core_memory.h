@@ -13,6 +13,7 @@
 struct core_mapping {
     uint64_t start, end, file_offset;
     bool readable, writable, executable, shared, left_out;
+    bool is_registered; /* with a userfaultfd */
     uint64_t anonymous_bytes;
     char *path; /* NULL: it has no name */
 };
@@ -26,6 +27,7 @@ struct core_run {
 struct core_segment {
     uint64_t start, end; /* addresses */
     uint64_t file_bytes; /* from the start on; 0: the contents are in the file that is mapped */
+    bool is_head;        /* of such a file: its first page, which is in no run */
     uint32_t flags;      /* PF_R | PF_W | PF_X */
 };
 
@@ -39,7 +41,7 @@ struct core_memory {
 };
 
 /* The process's own threads stand still. 0 or a negative errno. Undo it by core_memory_free(). */
-int core_memory_find(struct core_memory *memory, int pid, const struct arena *arena);
+int core_memory_find(struct core_memory *memory, const struct arena *arena);
 void core_memory_free(struct core_memory *memory);
 
 /* Whether the mapping shows a file that has a name of its own: what NT_FILE lists. */

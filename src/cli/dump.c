@@ -203,7 +203,7 @@ static int write_file(const struct core_memory *memory, const struct tracee *tra
 static int write_stopped(const struct arena *arena, const struct tracee *tracee)
 {
     struct core_memory memory;
-    int error = core_memory_find(&memory, dump.pid, arena);
+    int error = core_memory_find(&memory, arena);
 
     if (error < 0)
         return tell_not_stopped(dump.pid, error);

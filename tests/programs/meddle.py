@@ -49,7 +49,7 @@ class Meddler(threading.Thread):
     def __init__(self, quire, seed, may_stop=True):
         super().__init__(daemon=True)
         self.quire, self.rng, self.may_stop = quire, random.Random(seed), may_stop
-        self.done, self.failures = {}, []
+        self.done, self.refused, self.failures = {}, [], []
         self.stopped = threading.Event()
 
     def command(self, *words):
@@ -65,6 +65,7 @@ class Meddler(threading.Thread):
             json.loads(told.stdout)
             self.done[words[0]] = self.done.get(words[0], 0) + 1
             return True
+        self.refused.append(f"{' '.join(words)}: {told.stderr.strip()}")
         # The kernel's word on its status may have gone to who reaps orphans: what it said decides.
         if told.stderr.count("quire:") != 1 or not any(
                 fair in told.stderr for fair in FAIR_REFUSALS):

@@ -74,6 +74,25 @@ def processor_ticks():
     return ticks
 
 
+def first_line(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline().strip()
+    except OSError:
+        return "?"
+
+
+def states():
+    """A line for each thread below this process: what it waits for."""
+    lines = []
+    for pid in measure.descendants(os.getpid()):
+        for task in sorted(pathlib.Path(f"/proc/{pid}/task").glob("*")):
+            state = first_line(task / "stat").rpartition(")")[2].split()[:1]
+            lines.append(f"{pid} {task.name} {first_line(task / 'comm')} {' '.join(state)} "
+                         f"{first_line(task / 'wchan')} {first_line(task / 'syscall')}")
+    return "\n".join(lines)
+
+
 def cut_after(seconds, meddler):
     """Ends this process's job then, unless nothing moves in it: that is a failure."""
     def cut(*_):
@@ -84,7 +103,8 @@ def cut_after(seconds, meddler):
             time.sleep(1)
             if processor_ticks() > before:
                 raise Cut
-        raise harness.Failure(f"nothing has moved for {STILL_SECONDS} s")
+        raise harness.Failure(f"nothing has moved for {STILL_SECONDS} s\n{states()}\n"
+                              f"{'; '.join(meddler.refused[-3:]) if meddler else ''}")
 
     signal.signal(signal.SIGALRM, cut)
     signal.setitimer(signal.ITIMER_REAL, seconds)
