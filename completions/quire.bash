@@ -139,7 +139,7 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition free vmstat ps maps time zones
             help --help --version" -- "$cur")
         return
     fi
@@ -148,6 +148,13 @@ _quire()
     limit) _quire_running "" ;;
     park) _quire_running --stop ;;
     resume) _quire_running --on-demand ;;
+    dump)
+        if [[ $prev == -o || $prev == --output ]]; then
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        else
+            _quire_running "-o --output"
+        fi
+        ;;
     report) _quire_report ;;
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
@@ -167,7 +174,7 @@ _quire()
         fi
         ;;
     zones) _quire_figures "--types" ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition free vmstat ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition free vmstat ps
         maps time zones" -- "$cur") ;;
     esac
 }

@@ -21,7 +21,7 @@ import unittest
 QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 CORPUS = os.path.join(ROOT, "tests/fuzz/corpus/elf")
 NOBODY = 65534
-COMMANDS = ("run", "limit", "park", "resume", "report", "slabs", "doctor", "partition", "free",
+COMMANDS = ("run", "limit", "park", "resume", "dump", "report", "slabs", "doctor", "partition", "free",
             "vmstat", "ps")
 PATIENCE_SECONDS = 300  # what takes longer has hung
 
