@@ -19,7 +19,7 @@ SPECIAL = {
 }
 
 # C programs that are no tests by themselves: cases run them.
-TOOLS = ("ending", "many", "noise", "sparse")
+TOOLS = ("ending", "kill_at", "many", "noise", "sparse")
 
 
 def test(case):

@@ -93,6 +93,12 @@ def states():
     return "\n".join(lines)
 
 
+def is_over():
+    """The program has ended, and this process has yet to see that."""
+    return all(first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1] == ["Z"]
+               for pid in measure.descendants(os.getpid()))
+
+
 def cut_after(seconds, meddler):
     """Ends this process's job then, unless nothing moves in it: that is a failure."""
     def cut(*_):
@@ -101,7 +107,7 @@ def cut_after(seconds, meddler):
         before = processor_ticks()
         for _ in range(STILL_SECONDS):
             time.sleep(1)
-            if processor_ticks() > before:
+            if is_over() or processor_ticks() != before:
                 raise Cut
         raise harness.Failure(f"nothing has moved for {STILL_SECONDS} s\n{states()}\n"
                               f"{'; '.join(meddler.refused[-3:]) if meddler else ''}")
