@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -360,6 +361,21 @@ class Dump(Running):
             with open(f"{path}.{i}", "rb") as file:
                 self.assertEqual(hashlib.sha256(file.read()).hexdigest(), digest)
         self.assertEqual(holder.end()[0], 0)
+
+    @unittest.skipUnless(os.getuid() == 0, "wants root: a limit may have to be raised")
+    def test_the_summary_tells_what_the_kernels_lacks(self):
+        """Whether it writes one is the machine's business; it says by the status whether it did."""
+        program = "import os; data = os.urandom(24 << 20); os.abort()"
+        with tempfile.TemporaryDirectory() as directory:
+            result = subprocess.run(
+                [QUIRE, "run", "--ram", "16M", "--", PYTHON, "-c", program], cwd=directory,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (1 << 40, 1 << 40)),
+                capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+            self.assertEqual(result.returncode, 128 + signal.SIGABRT)
+            if os.listdir(directory):
+                self.assertIn("what was evicted reads as zeros there; `quire dump'", result.stderr)
+            else:
+                print("no core file is written here, so nothing is said of it")
 
     def test_refused(self):
         holder = self.hold(1)
