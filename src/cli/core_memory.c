@@ -281,7 +281,6 @@ static int make_segments(struct core_memory *memory)
 int core_memory_find(struct core_memory *memory, const struct arena *arena)
 {
     struct collection collection = {memory, false};
-    *memory = (struct core_memory){.n_runs = 0};
     int error = read_mappings(memory, arena->pid);
 
     /* Present ones first: who is brought back after that, the table still has. */

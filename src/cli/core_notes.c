@@ -32,6 +32,8 @@ struct notes {
 
 static void append(struct notes *notes, const void *bytes, size_t n_bytes)
 {
+    if (n_bytes == 0)
+        return;
     if (notes->n + n_bytes > notes->most) {
         size_t most = (notes->n + n_bytes) * 2;
         char *larger = realloc(notes->bytes, most);

@@ -202,7 +202,7 @@ static int write_file(const struct core_memory *memory, const struct tracee *tra
 
 static int write_stopped(const struct arena *arena, const struct tracee *tracee)
 {
-    struct core_memory memory;
+    struct core_memory memory = {.n_runs = 0};
     int error = core_memory_find(&memory, arena);
 
     if (error < 0)
