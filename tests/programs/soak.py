@@ -99,21 +99,47 @@ def is_over():
                for pid in measure.descendants(os.getpid()))
 
 
-def cut_after(seconds, meddler):
-    """Ends this process's job then, unless nothing moves in it: that is a failure."""
-    def cut(*_):
-        if meddler:
-            meddler.end()
+class Cutter(threading.Thread):
+    """Ends the job of this process when it has had its time, or finds out that it hangs.
+
+    By killing what runs, not by an exception in the middle of something: what the case says about
+    that is not looked at, and it starts nothing else.
+    """
+
+    def __init__(self, case, seconds, meddler):
+        super().__init__(daemon=True)
+        self.case, self.seconds, self.meddler = case, seconds, meddler
+        self.is_over, self.has_cut, self.hangs = threading.Event(), False, None
+        usual_run = case.run
+
+        def run(*arguments, **options):
+            if self.has_cut:
+                raise Cut
+            return usual_run(*arguments, **options)
+
+        case.run = run
+
+    def run(self):
+        if self.is_over.wait(self.seconds):
+            return
+        if self.meddler:
+            self.meddler.end()
+        self.hangs = self.look_if_it_hangs()
+        self.has_cut = True
+        while not self.is_over.wait(0.2):
+            for pid in measure.descendants(os.getpid()):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    pass
+
+    def look_if_it_hangs(self):
         before = processor_ticks()
         for _ in range(STILL_SECONDS):
-            time.sleep(1)
-            if is_over() or processor_ticks() != before:
-                raise Cut
-        raise harness.Failure(f"nothing has moved for {STILL_SECONDS} s\n{states()}\n"
-                              f"{'; '.join(meddler.refused[-3:]) if meddler else ''}")
-
-    signal.signal(signal.SIGALRM, cut)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+            if self.is_over.wait(1) or is_over() or processor_ticks() != before:
+                return None
+        refused = "; ".join(self.meddler.refused[-3:]) if self.meddler else ""
+        return f"nothing has moved for {STILL_SECONDS} s\n{states()}\n{refused}"
 
 
 class Drawn(harness.Case):
@@ -176,8 +202,8 @@ def run_one(options, seed):
     if drawn_kind and rng.random() < 0.67:
         meddler = meddle.Meddler(case.quire, rng.random(), name not in NOT_STOPPED)
         meddler.start()
-    if options.cut:
-        cut_after(options.cut, meddler)
+    cutter = Cutter(case, options.cut or 1 << 20, meddler)
+    cutter.start()
     start, wrong, ended = time.monotonic(), None, "good"
     try:
         single.run(case)
@@ -186,14 +212,18 @@ def run_one(options, seed):
     except OutOfRoom:
         ended = "out of room"
     except Cut:
-        ended = "cut short"
-    except harness.Failure as reason:
-        wrong = str(reason)
+        pass
+    except Exception as reason:  # of any kind, when what it works with was killed
+        if not cutter.has_cut:
+            wrong = str(reason) if isinstance(reason, harness.Failure) else repr(reason)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        cutter.is_over.set()
+        cutter.join()
+        wrong = cutter.hangs or wrong
         if meddler:
-            meddled = meddler.end()
-            wrong = "; ".join(filter(None, (wrong, meddled))) or None
+            wrong = "; ".join(filter(None, (wrong, meddler.end()))) or None
+        if cutter.has_cut:
+            ended = "cut short"
         if not wrong or not options.keep:
             case.close()
     if meddler:
