@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""20 GiB of address space, 1.25 GiB of data, 190 MiB of RAM; and what Quire's own tables cost."""
+"""20 GiB of address space, 2 GiB of data, 300 MiB of RAM; and what Quire's own tables cost."""
 from harness import MIB
 
-TOUCHED_MIB, RESERVED_GIB, BUDGET_MIB = 1280, 20, 190
+TOUCHED_MIB, RESERVED_GIB, BUDGET_MIB = 2048, 20, 300
 
 
 def test(case):
