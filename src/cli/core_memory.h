@@ -40,7 +40,10 @@ struct core_memory {
     uint64_t evicted_bytes; /* of the runs, when looked at */
 };
 
-/* Into a zeroed *memory. The process's own threads stand still. 0 or a negative errno. Undo it by core_memory_free(). */
+/*
+ * Into a zeroed *memory. The process's own threads stand still. 0 or a negative errno. Undo it by
+ * core_memory_free().
+ */
 int core_memory_find(struct core_memory *memory, const struct arena *arena);
 void core_memory_free(struct core_memory *memory);
 
