@@ -168,7 +168,7 @@ class Documented(unittest.TestCase):
                       "COMP_CWORD=$(($# - 1)); _quire; printf '%s\\n' \"${COMPREPLY[@]}\"")
             return subprocess.run(["bash", "--norc", "-c", script, "bash", *words], text=True,
                                   capture_output=True, check=True).stdout.split()
-        self.assertEqual(complete("quire", "d"), ["doctor"])
+        self.assertEqual(complete("quire", "do"), ["doctor"])
         self.assertEqual(complete("quire", "run", "--sw"), ["--swap", "--swap-max"])
         self.assertEqual(complete("quire", "run", "--codec", "z"), ["zstd"])
         self.assertEqual(complete("quire", "run", "--codec", "=", "l"), ["lz4"])
