@@ -42,7 +42,7 @@ _quire_run()
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--ram --max-stall --swap --swap-max --codec --policy --prefetch
-                --stats --no-paging --harden --quiet --help --usage --" -- "$cur")
+                --stats --no-publish --no-paging --harden --quiet --help --usage --" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -c -- "$cur")
         fi
@@ -102,7 +102,10 @@ _quire_figures()
     [[ $cur == "=" ]] && option=$prev cur=
     case $option in
     --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
-    --svg) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --before) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    --svg | --replay | --textfile) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --listen) mapfile -t COMPREPLY < <(compgen -W "127.0.0.1:9435 [::1]:9435" -- "$cur") ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "openmetrics prometheus" -- "$cur") ;;
     --columns | --sort | --filter | -o | -s | -f)
         mapfile -t COMPREPLY < <(compgen -W "$(quire ps --list 2>/dev/null | cut -d ' ' -f 1)" \
             -- "$cur")
@@ -122,6 +125,32 @@ _quire_maps()
     fi
 }
 
+_quire_export()
+{
+    if [[ $cur == -* && $prev != "=" ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "--listen --textfile --interval --processes --filter --pss
+            --format --root --help --usage" -- "$cur")
+    else
+        _quire_figures ""
+    fi
+}
+
+_quire_log()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    -o | --output | --info) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --max-size) mapfile -t COMPREPLY < <(compgen -W "16M 64M 256M 1G" -- "$cur") ;;
+    --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -W "--output --interval --max-size --count --pss --info --json
+            --root --help --usage" -- "$cur")
+        ;;
+    esac
+}
+
 # Of any process, then, for limit, a size.
 _quire_running()
 {
@@ -134,13 +163,44 @@ _quire_running()
     fi
 }
 
+_quire_ring()
+{
+    if ((COMP_CWORD == 2)); then
+        mapfile -t COMPREPLY < <(compgen -W "create put get stat ls rm bench --help" -- "$cur")
+    elif [[ $prev == --full || $prev == -F ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "wait fail overwrite" -- "$cur")
+    elif [[ $cur != -* && ${COMP_WORDS[2]} != create ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(quire ring ls 2>/dev/null | tail -n +2 | cut -d ' ' -f 1)" \
+            -- "$cur")
+    elif [[ ${COMP_WORDS[2]} == create ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "--size --frame --full --many --mode --keep --help --usage" \
+            -- "$cur")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "--json --watch --help --usage" -- "$cur")
+    fi
+}
+
+_quire_top()
+{
+    case $prev in
+    --replay) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --columns) mapfile -t COMPREPLY < <(compgen -W "memory shares runs faults" -- "$cur") ;;
+    --run) mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur") ;;
+    --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -W "--delay --count --columns --sort --reverse --filter
+            --tree --all --run --replay --root --help --usage" -- "$cur")
+        ;;
+    esac
+}
+
 _quire()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition free vmstat ps maps time zones
-            help --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition free vmstat top ps maps time zones
+            tune export log ring help --help --version" -- "$cur")
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -160,7 +220,7 @@ _quire()
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
     partition) _quire_partition ;;
     free) _quire_figures "--explain" ;;
-    vmstat) _quire_figures "" ;;
+    vmstat) _quire_figures "--replay --from --to --reverse" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
         --count --full --list" ;;
     maps) _quire_maps ;;
@@ -173,9 +233,14 @@ _quire()
             mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
         fi
         ;;
-    zones) _quire_figures "--types" ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition free vmstat ps
-        maps time zones" -- "$cur") ;;
+    zones) _quire_figures "--types --pid" ;;
+    top) _quire_top ;;
+    tune) _quire_figures "--for --before --list" ;;
+    export) _quire_export ;;
+    ring) _quire_ring ;;
+    log) _quire_log ;;
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition free vmstat top ps
+        maps time zones tune export log ring" -- "$cur") ;;
     esac
 }
 

@@ -15,7 +15,7 @@ set -euo pipefail
 build_packages=(
     gcc libc6-dev meson ninja-build pkg-config python3
     liblz4-dev libzstd-dev liburing-dev libjansson-dev libxxhash-dev libsodium-dev libcmocka-dev
-    libcairo2-dev
+    libcairo2-dev libncurses-dev
 )
 
 # The last line is what small images leave out: to make and mount a file system, to read a manual
@@ -25,7 +25,7 @@ build_packages=(
 test_packages=(
     g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
-    e2fsprogs man-db mount procps util-linux
+    e2fsprogs man-db mount procps tmux util-linux
     chromium
 )
 
@@ -97,6 +97,29 @@ install_missing() {
     apt_get install -y --no-install-recommends "${missing[@]}"
 }
 
+# promtool, which checks what `quire export` prints. Debian has it in the package of the server, whose
+# installation starts a service, now or at the next boot; so this one file is unpacked and nothing
+# installed. Without it its test is skipped.
+unpack_promtool() {
+    local tools=${BUILD_ROOT:-$(dirname "$0")/../build-test}/tools work
+    if have promtool || [[ -x $tools/promtool ]]; then
+        return 0
+    fi
+    printf 'install-deps: unpacking promtool\n' >&2
+    work=$(mktemp -d)
+    chmod 755 "$work"
+    if (cd "$work" && { apt-get -qq -o Acquire::Retries=5 download prometheus ||
+        { apt_get update && apt-get -qq download prometheus; }; } >/dev/null 2>&1) &&
+        dpkg-deb --fsys-tarfile "$work"/prometheus_*.deb |
+        tar -xf - -C "$work" ./usr/bin/promtool; then
+        mkdir -p "$tools"
+        mv "$work/usr/bin/promtool" "$tools/promtool"
+    else
+        printf 'install-deps: no promtool to be had: its test will be skipped\n' >&2
+    fi
+    rm -rf "$work"
+}
+
 install_with_apt() {
     local want=() versioned=() set
     for set in "$@"; do
@@ -113,6 +136,7 @@ install_with_apt() {
         mapfile -t versioned < <(versioned_packages)
         find_missing "${versioned[@]}"
         install_missing
+        unpack_promtool
     fi
 }
 
@@ -123,7 +147,7 @@ check_by_hand() {
         have "$tool" || lacking+=("$tool")
     done
     if have pkg-config; then
-        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka cairo-svg; do
+        for library in liblz4 libzstd liburing jansson libxxhash libsodium cmocka cairo-svg ncursesw; do
             pkg-config --exists "$library" || lacking+=("$library (headers)")
         done
     fi

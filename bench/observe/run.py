@@ -9,21 +9,47 @@ Peers that are not installed are left out (procps: ps, top, free, vmstat; atop; 
 command's sample is the difference between many of its samples and one.
 """
 import argparse
+import fcntl
 import json
 import os
+import pty
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
+import termios
+import threading
 
 SAMPLES = 20 # of a watching command
 
 
+def drain(descriptor):
+    try:
+        while os.read(descriptor, 65536):
+            pass
+    except OSError: # the other end is closed
+        pass
+
+
 def cpu_ms(command):
-    """Processor time of a command and its children."""
-    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=[
-        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)])
+    """Processor time of a command and its children; of what wants a screen, on a terminal of 80x24."""
+    actions = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
+    environment, reader = dict(os.environ), None
+    if command[1:2] == ["top"]:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        actions = [(os.POSIX_SPAWN_DUP2, theirs, 0), (os.POSIX_SPAWN_DUP2, theirs, 1)]
+        environment["TERM"] = "xterm"
+        reader = threading.Thread(target=drain, args=(ours,))
+    pid = os.posix_spawnp(command[0], command, environment, file_actions=actions)
+    if reader is not None:
+        os.close(theirs)
+        reader.start()
     _, status, usage = os.wait4(pid, 0)
+    if reader is not None:
+        reader.join()
+        os.close(ours)
     if status != 0:
         raise SystemExit(f"{' '.join(command)}: status {status}")
     return 1000 * (usage.ru_utime + usage.ru_stime)
@@ -38,6 +64,9 @@ def rows(quire):
     def watching(*arguments):
         start = [quire, "ps", *arguments, "--watch=0.05", "-n"]
         return [*start, "1"], [*start, str(SAMPLES + 1)]
+    def steadily(command):
+        """What a sample costs when it has been watching for a while."""
+        return [*command, "-n", str(SAMPLES)], [*command, "-n", str(2 * SAMPLES)]
     rss = ["-o", "pid,rss,minor,major"]
     shares = ["-o", "pid,pss,uss"]
     return [
@@ -50,6 +79,10 @@ def rows(quire):
         ("PSS and USS", "quire ps --watch", *watching(*shares), 60),
         ("PSS and USS", "atop -R", ["atop", "-R", "-m", "1", "1"], None, None),
         ("PSS and USS", "smem", ["smem", "-c", "pid pss uss"], None, None),
+        ("watching", "quire top", *steadily([quire, "top", "-d", "0.05"]), 10),
+        ("watching", "quire top, PSS",
+         *steadily([quire, "top", "-d", "0.05", "--columns", "shares"]), None),
+        ("watching", "top -b", *steadily(["top", "-b", "-d", "0.05"]), None),
         ("everything", "quire ps", [quire, "ps"], None, None),
         ("the system", "quire free", [quire, "free"], None, 1.5),
         ("the system", "free", ["free"], None, None),
@@ -88,7 +121,8 @@ def main():
     print(f"processor time a sample, {options.processes} idle processes beside, "
           f"median of {options.rounds}")
     results = []
-    peers = {"RSS and faults": "ps", "PSS and USS": "atop -R", "the system": "free"}
+    peers = {"RSS and faults": "ps", "PSS and USS": "atop -R", "the system": "free",
+             "watching": "top -b"}
     cost = {row[1]: ms for row, ms in zip(subjects, medians) if row[1] in peers.values()}
     for (subject, who, _, _, goal), ms in zip(subjects, medians):
         print(f"{subject:<15} {who:<17} {ms:8.2f} ms"

@@ -6,6 +6,7 @@
  *                        ── quire_observe_counters()    /proc/vmstat, stat     descriptors stay
  *                        ── quire_observe_pressure()    /proc/pressure         open between calls
  *                        ── quire_observe_processes()   /proc/PID/...          with rates
+ *                        ── quire_observe_runs()        what `quire run` publishes
  *                        ── ...
  *   quire_observe_close()
  *
@@ -108,6 +109,10 @@ struct quire_observe_counters {
     uint64_t scanned, reclaimed;
     uint64_t scanned_kswapd, scanned_direct, reclaimed_kswapd, reclaimed_direct;
     uint64_t direct_stalls; /* allocations that had to reclaim themselves */
+    /* kswapd slept, and was woken at once: its low, or high, watermark was met by a moment only */
+    uint64_t kswapd_low_hits, kswapd_high_hits;
+    uint64_t node_reclaims;          /* by zone_reclaim_mode */
+    uint64_t numa_hits, numa_misses; /* pages got on the node that was asked for, and on others */
     uint64_t refaults_anon, refaults_file, refaults; /* the first two since Linux 5.9 */
     /* compaction and huge pages */
     uint64_t compact_stalls, compact_fails, compact_successes;
@@ -187,14 +192,17 @@ struct quire_observe_settings {
     uint64_t overcommit_mode, overcommit_ratio, overcommit_limit;
     uint64_t dirty_ratio, dirty_background_ratio, dirty_limit, dirty_background_limit;
     uint64_t vfs_cache_pressure, page_cluster, zone_reclaim_mode, max_map_count;
-    uint64_t delay_accounting;     /* kernel.task_delayacct */
-    uint64_t zswap_enabled;        /* 0 or 1 */
-    uint64_t zswap_max_percent;    /* of RAM */
-    char zswap_compressor[32];     /* "" where unknown, as the next two */
-    char huge_enabled[16];         /* always, madvise, never */
-    char huge_defrag[16];          /* always, defer, defer+madvise, madvise, never */
-    uint64_t n_swaps, n_swaps_ram; /* active areas; those on zram */
-    uint64_t swap_file_bytes;      /* size of the areas that are not on zram */
+    uint64_t compaction_proactiveness; /* since Linux 5.9 */
+    uint64_t khugepaged_max_none;      /* absent pages that it fills in to make a huge one */
+    uint64_t multigen;                 /* the multi-generational LRU: 0 or 1; since Linux 6.1 */
+    uint64_t delay_accounting;         /* kernel.task_delayacct */
+    uint64_t zswap_enabled;            /* 0 or 1 */
+    uint64_t zswap_max_percent;        /* of RAM */
+    char zswap_compressor[32];         /* "" where unknown, as the next two */
+    char huge_enabled[16];             /* always, madvise, never */
+    char huge_defrag[16];              /* always, defer, defer+madvise, madvise, never */
+    uint64_t n_swaps, n_swaps_ram;     /* active areas; those on zram */
+    uint64_t swap_file_bytes;          /* size of the areas that are not on zram */
 };
 
 int quire_observe_settings(struct quire_observe *observe, struct quire_observe_settings *settings)
@@ -215,9 +223,26 @@ struct quire_observe_cgroup {
 int quire_observe_cgroup(struct quire_observe *observe, struct quire_observe_cgroup *cgroup)
     __attribute__((warn_unused_result));
 
+/* One control group that has a limit; figures as in struct quire_observe_cgroup. */
+struct quire_observe_group {
+    unsigned version;
+    char path[256];
+    uint64_t limit, soft_limit, used, times_at_limit, times_over_soft, oom_kills;
+};
+
+struct quire_observe_groups {
+    size_t n;
+    struct quire_observe_group *list; /* by path; the observer's, valid until the next call */
+    bool is_cut;                      /* there are more than are looked at (4096) */
+};
+
+/* All groups with a limit that can be seen from here, this process's own among them. */
+int quire_observe_groups(struct quire_observe *observe, struct quire_observe_groups *groups)
+    __attribute__((warn_unused_result));
+
 /* ---- zones and their free lists ---- */
 
-#define QUIRE_OBSERVE_MAX_ORDERS 24
+#define QUIRE_OBSERVE_MAX_ORDERS 28
 #define QUIRE_OBSERVE_MAX_TYPES 8
 
 struct quire_observe_zone {
@@ -281,6 +306,12 @@ enum quire_observe_part {
     QUIRE_OBSERVE_COMMAND = 16, /* cmdline */
     QUIRE_OBSERVE_RUNS = 32,    /* what `quire run` publishes */
     QUIRE_OBSERVE_IO = 64,      /* io: bytes read and written */
+    /*
+     * Not a part: for who watches. A process that has done nothing for some samples (no processor
+     * time, no faults, the same RSS) is looked at in one sample of four from then on, and its other
+     * parts in one of sixteen, until it does something again. That it ended shows at once.
+     */
+    QUIRE_OBSERVE_LAZY = 128,
 };
 
 struct quire_observe_process {
@@ -292,6 +323,7 @@ struct quire_observe_process {
     uint64_t start_ms;   /* after boot */
     uint64_t minor_faults, major_faults;
     double minor_rate, major_rate; /* a second since the sample before, or since its start */
+    double cpu_percent;            /* of one processor, likewise */
     uint64_t virtual_bytes, rss;
     uint64_t cpu_ms, blocked_ms; /* processor time; delays by block I/O (with delay accounting) */
     /* STATUS */
@@ -304,7 +336,7 @@ struct quire_observe_process {
     int64_t oom_adjust; /* INT64_MIN: absent or denied, as oom_score says */
     /* IO */
     uint64_t io_read_calls, io_read_device, io_written_device;
-    /* RUNS: absent for processes outside of a run */
+    /* RUNS: absent for processes outside of a run; see quire_observe_runs() */
     int run; /* pid of the run's keeper, 0: outside */
     uint64_t run_resident, run_staged, run_compressed, run_file, run_metadata, run_budget;
     uint64_t run_held; /* by the whole run, of its budget */
@@ -333,6 +365,114 @@ int quire_observe_processes(struct quire_observe *observe, unsigned parts,
 int quire_observe_process(struct quire_observe *observe, int pid, unsigned parts,
                           struct quire_observe_process *process)
     __attribute__((warn_unused_result));
+
+/* ---- the runs of Quire ---- */
+
+/*
+ * A run publishes its figures in a file of its user's, mode 0600, in a directory of mode 0700:
+ * $XDG_RUNTIME_DIR/quire, or where there is none /dev/shm/quire-UID. Read are the files of this
+ * user's runs, wherever they were started; by root those of all users. A file whose run has ended
+ * without removing it (all of it was killed) is recognised by pid and start time, and removed.
+ * Each run's figures are of one moment, at most a second old; what they mean is told in
+ * quire-run(1).
+ */
+enum quire_observe_fault { /* what a fault found */
+                           QUIRE_OBSERVE_FIRST_TOUCH,
+                           QUIRE_OBSERVE_FROM_STAGING,
+                           QUIRE_OBSERVE_SAME_FILLED,
+                           QUIRE_OBSERVE_FROM_RAM,
+                           QUIRE_OBSERVE_FROM_FILE,
+                           QUIRE_OBSERVE_COPY,        /* a write to what a fork left shared */
+                           QUIRE_OBSERVE_FIRST_WRITE, /* to a page that came in to be read */
+                           QUIRE_OBSERVE_N_FAULTS,
+};
+
+#define QUIRE_OBSERVE_N_LATENCIES 160 /* see quire_observe_latency_ns() */
+
+struct quire_observe_run { /* 64 bits or whole words each, and no pointers: may be stored */
+    uint64_t keeper;       /* pid of the process that keeps the run's descriptors: its number */
+    uint64_t launcher;     /* pid of the `quire run`; 0: it has ended */
+    uint64_t user;         /* that it belongs to */
+    uint64_t start_ms;     /* after boot, of the keeper */
+    uint64_t at_ns;        /* CLOCK_MONOTONIC, when the figures were taken */
+    uint64_t n_updates;    /* that were published so far */
+    char command[128];     /* as it was given, with blanks between; cut */
+    char policy[16], prefetch[16], codec[16];
+    uint64_t codec_adapts;  /* 1: pages are packed by that or by LZ4, as it pays */
+    uint64_t order;         /* 0: none; 1: parked; 2: parked and stopped; 3: comes back */
+    uint64_t max_stall_ppm; /* the budget follows the working set; 0: it is fixed */
+    /* bytes; held = resident + staged + compressed + metadata + what is left behind by forks */
+    uint64_t budget, budget_most, swap_most;
+    uint64_t held, resident, staged, compressed, metadata, file;
+    uint64_t peak_held;
+    uint64_t stored;    /* of the program: what stands in the stores, uncompressed */
+    uint64_t unmanaged; /* RSS of its processes that Quire does not manage */
+    /* counters since the start of the run, of all its processes, those that ended too */
+    uint64_t n_processes;                    /* ever */
+    uint64_t faults[QUIRE_OBSERVE_N_FAULTS]; /* by enum quire_observe_fault */
+    uint64_t prefetched_pages, prefetch_hits, resumed_pages;
+    uint64_t evicted_pages, dead_pages, scrubbed_bytes, same_filled_pages;
+    uint64_t packed_pages, packed_bytes, written_pages;
+    uint64_t waits_for_room;
+    uint64_t fault_ns, stall_ns; /* all faults together; what more RAM would have spared of it */
+    uint64_t latency[QUIRE_OBSERVE_N_LATENCIES]; /* faults by how long they took */
+    uint64_t n_alive; /* processes now: as many are in quire_observe_runs.processes */
+};
+
+struct quire_observe_run_process { /* one of a run; stored likewise */
+    uint64_t keeper, pid, start_ticks;
+    uint64_t resident, staged, compressed, metadata, file, stored, unmanaged; /* bytes */
+    uint64_t armed; /* 1: its pager runs; 0: it was not needed yet */
+    uint64_t faults, fault_ns, evicted_pages;
+};
+
+struct quire_observe_run_moment { /* of a run's past: one about each second */
+    uint64_t at_ns;               /* CLOCK_MONOTONIC */
+    uint64_t budget, resident, staged, compressed, metadata, file; /* bytes */
+    uint64_t faults; /* so far: those that had to bring something back */
+    uint64_t fault_ns;
+};
+
+#define QUIRE_OBSERVE_N_MOMENTS 256
+
+struct quire_observe_runs {
+    size_t n, n_processes;
+    /* by keeper; the processes by pid. The observer's, valid until the next call */
+    struct quire_observe_run *list;
+    struct quire_observe_run_process *processes;
+    size_t n_removed;    /* files of runs that are gone */
+    size_t n_unreadable; /* files that are of another version, or change all the time */
+};
+
+/* No runs, and no directory for them, give n = 0 and 0. Errors: -ENOMEM. */
+int quire_observe_runs(struct quire_observe *observe, struct quire_observe_runs *runs)
+    __attribute__((warn_unused_result));
+
+/*
+ * The last moments of a run, up to QUIRE_OBSERVE_N_MOMENTS, the oldest first; *n: how many. 0, or
+ * -ESRCH: there is no such run, or not any more.
+ */
+int quire_observe_run_history(struct quire_observe *observe, uint64_t keeper,
+                              struct quire_observe_run_moment *moments, size_t *n)
+    __attribute__((warn_unused_result));
+
+/*
+ * The time, in ns, that `permille` of the faults between two samples of a run took at most;
+ * `before` NULL: of all since its start. 0: there were none. Exact to a fifth.
+ */
+uint64_t quire_observe_latency_ns(const struct quire_observe_run *before,
+                                  const struct quire_observe_run *after, unsigned permille);
+
+/*
+ * The zones of a process of a run, or of any that has Quire's heap in libquire-preload.so: one for
+ * the heap, one for the mappings, in the figures of the kernel's. Read from outside without
+ * stopping the process, until the free blocks add up to the zone's own count. 0; -ESRCH; -EACCES or
+ * -EPERM: of another user; -ENOENT: it is no such process; -EPROTONOSUPPORT: of another version;
+ * -EAGAIN: it has no zones yet, or they change too fast to be read; -EUCLEAN: they don't hold
+ * together.
+ */
+int quire_observe_run_zones(struct quire_observe *observe, int pid,
+                            struct quire_observe_zones *zones) __attribute__((warn_unused_result));
 
 /* ---- an address space ---- */
 

@@ -10,7 +10,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
-#include "base/proc.h"
+#include "base/process.h"
 #include "base/sys.h"
 
 #include <assert.h>
@@ -137,57 +137,9 @@ void *control_swap_space(const struct control *control)
                                       : NULL;
 }
 
-#define IS_ZOMBIE UINT64_MAX
-
-/*
- * Field 22 of /proc/PID/stat: when the process started; 0 when it can't be read; IS_ZOMBIE when it
- * has ended and only its parent has not asked for its status yet.
- */
-static uint64_t start_time_of(uint32_t pid)
-{
-    char path[32], text[512];
-    log_format(path, sizeof path, "/proc/%u/stat", pid);
-    if (!proc_read(path, text, sizeof text))
-        return 0;
-    const char *state = proc_stat_field(text, 3), *n_threads = proc_stat_field(text, 20);
-    const char *start_time = proc_stat_field(text, 22);
-    if (!state || !n_threads || !start_time)
-        return 0;
-    /* A process whose first thread alone has ended lives on. */
-    if ((*state == 'Z' || *state == 'X') && proc_number(n_threads) <= 1)
-        return IS_ZOMBIE;
-    return proc_number(start_time);
-}
-
-/*
- * This process's number as /proc counts it, which is how the launcher and the other processes know
- * it; in a pid namespace of its own getpid() says something else.
- */
-static uint32_t own_pid(void)
-{
-    char text[16];
-    uint32_t pid = 0;
-    ssize_t n = sys_readlinkat(AT_FDCWD, "/proc/self", text, sizeof text);
-    for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
-        pid = pid * 10 + (uint32_t)(text[i] - '0');
-    return pid > 0 ? pid : (uint32_t)sys_getpid();
-}
-
-/* Whether kill(2) means the same processes as the slots do. */
-static bool shares_pids(void)
-{
-    return own_pid() == (uint32_t)sys_getpid();
-}
-
 static bool is_alive(const struct control_slot *slot, uint32_t pid)
 {
-    if (shares_pids() ? sys_kill((int)pid, 0) == -ESRCH : start_time_of(pid) == 0)
-        return false;
-    uint64_t now = start_time_of(pid);
-    uint64_t then = atomic_load_explicit(&slot->start_time, memory_order_relaxed);
-    if (now == IS_ZOMBIE)
-        return false;
-    return now == 0 || then == 0 || now == then;
+    return process_is_alive(pid, atomic_load_explicit(&slot->start_time, memory_order_relaxed));
 }
 
 static void raise_peak(_Atomic int64_t *peak, int64_t value)
@@ -275,7 +227,8 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
 
 void control_leave(struct control *control, unsigned slot)
 {
-    if (atomic_load(&control->slot[slot].pid) != own_pid()) /* a vfork child, in another's memory */
+    if (atomic_load(&control->slot[slot].pid) !=
+        process_own_pid()) /* a vfork child, in another's memory */
         return;
     clear_holdings(control, &control->slot[slot]);
 }
@@ -385,9 +338,9 @@ static void begin_orders(struct control *control, struct control_slot *slot)
 
 void control_adopt(struct control *control, unsigned slot)
 {
-    uint32_t pid = own_pid();
+    uint32_t pid = process_own_pid();
     begin_orders(control, &control->slot[slot]);
-    atomic_store(&control->slot[slot].start_time, start_time_of(pid));
+    atomic_store(&control->slot[slot].start_time, process_start_time(pid));
     atomic_store(&control->slot[slot].pid, pid);
 }
 
@@ -399,14 +352,14 @@ void control_unreserve(struct control *control, unsigned slot)
 void control_enroll(struct control *control, uint32_t pid)
 {
     if (pid == 0)
-        pid = own_pid();
-    else if (!shares_pids())
+        pid = process_own_pid();
+    else if (!process_shares_pids())
         return; /* the caller's number for it is not the others' */
     for (unsigned i = 0; i < control->slots_end; i++)
         if (atomic_load(&control->slot[i].pid) == pid && is_alive(&control->slot[i], pid))
             return;
-    uint64_t start_time = start_time_of(pid);
-    int slot = start_time > 0 && start_time != IS_ZOMBIE ? control_reserve(control) : -1;
+    uint64_t start_time = process_start_time(pid);
+    int slot = start_time > 0 && start_time != PROCESS_IS_ZOMBIE ? control_reserve(control) : -1;
     if (slot < 0)
         return; /* it has ended, or will be refused when it joins */
     atomic_store(&control->slot[slot].start_time, start_time);
@@ -416,7 +369,7 @@ void control_enroll(struct control *control, uint32_t pid)
 
 int control_join(struct control *control)
 {
-    uint32_t pid = own_pid();
+    uint32_t pid = process_own_pid();
     for (unsigned i = 0; i < control->slots_end; i++) {
         struct control_slot *slot = &control->slot[i];
         if (atomic_load(&slot->pid) == pid && is_alive(slot, pid)) {
@@ -506,8 +459,8 @@ void control_set_verdict(struct control *control, enum control_verdict verdict, 
 
 void control_kill_all(struct control *control)
 {
-    uint32_t self = own_pid();
-    bool can_kill = shares_pids();
+    uint32_t self = process_own_pid();
+    bool can_kill = process_shares_pids();
     for (unsigned i = 0; can_kill && i < control->slots_end; i++) {
         uint32_t pid = atomic_load(&control->slot[i].pid);
         if (pid != 0 && pid < RESERVED && pid != self && is_alive(&control->slot[i], pid))

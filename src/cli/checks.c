@@ -16,6 +16,7 @@
 #include "observe/directory.h"
 #include "observe/machine.h"
 #include "observe/procfs.h"
+#include "observe/published.h"
 #include "store/seal.h"
 
 #include <errno.h>
@@ -332,6 +333,20 @@ static void check_io_uring(struct check *check)
         FILL(check, fix, "sudo sysctl kernel.io_uring_disabled=0");
 }
 
+static void check_publishing(struct check *check)
+{
+    char path[512], problem[640];
+
+    if (publication_directory(path, problem)) {
+        FILL(check, found, "runs show their figures in %.200s", path);
+        return;
+    }
+    check->status = CHECK_WARN;
+    FILL(check, found, "not possible: %.250s", problem);
+    FILL(check, means, "runs work, but `quire top', `ps' and `zones' don't show them");
+    FILL(check, fix, "export XDG_RUNTIME_DIR=DIR   (a directory of this user's, mode 0700)");
+}
+
 static void check_seccomp(struct check *check)
 {
     uint64_t mode = 0;
@@ -361,6 +376,7 @@ static const struct {
     {"swap directory", check_swap_directory},
     {"swap key", check_swap_key},
     {"io_uring", check_io_uring},
+    {"publishing", check_publishing},
     {"seccomp", check_seccomp},
 };
 #define N_ALL (sizeof all / sizeof all[0])

@@ -24,9 +24,14 @@ int cli_partition(int argc, char **argv);
 int cli_free(int argc, char **argv);
 int cli_vmstat(int argc, char **argv);
 int cli_ps(int argc, char **argv);
+int cli_ring(int argc, char **argv);
 int cli_maps(int argc, char **argv);
 int cli_zones(int argc, char **argv);
 int cli_time(int argc, char **argv);
+int cli_tune(int argc, char **argv);
+int cli_export(int argc, char **argv);
+int cli_log(int argc, char **argv);
+int cli_top(int argc, char **argv);
 
 /* "quire: MESSAGE" on standard error. A second line in the message is indented below the first. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

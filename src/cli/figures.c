@@ -3,15 +3,17 @@
 #include "cli/figures.h"
 
 #include "base/size.h"
+#include "base/sys.h"
 #include "cli/cli.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/resource.h>
 
 static const char *unknown(uint64_t figure)
 {
@@ -198,11 +200,49 @@ void figures_catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
+/* Blocked but for the wait itself, a signal can't fall between the question and the wait. */
+static int wait_until(struct pollfd *polled, unsigned n, const struct timespec *timeout)
+{
+    sigset_t ending, old;
+
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ending, &old);
+    int result = asked_to_end ? -EINTR : ppoll(polled, n, timeout, &old);
+    if (result == -1)
+        result = -errno;
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    return asked_to_end ? -EINTR : result == -EINTR ? 0 : result;
+}
+
+int figures_poll(struct pollfd *polled, unsigned n, int timeout_ms)
+{
+    const struct timespec timeout = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
+
+    for (unsigned i = 0; i < n; i++)
+        polled[i].revents = 0;
+    return wait_until(polled, n, timeout_ms < 0 ? NULL : &timeout);
+}
+
 bool figures_sleep_ms(uint64_t ms)
 {
-    struct timespec left = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    uint64_t now_ns, end_ns = sys_now_ns() + ms * 1000000;
 
-    while (!asked_to_end && nanosleep(&left, &left) != 0 && errno == EINTR)
-        continue;
+    while (!asked_to_end && (now_ns = sys_now_ns()) < end_ns) {
+        uint64_t left_ns = end_ns - now_ns;
+        const struct timespec left = {(time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
+        wait_until(NULL, 0, &left);
+    }
     return !asked_to_end;
+}
+
+void figures_allow_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }

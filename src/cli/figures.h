@@ -57,7 +57,13 @@ uint64_t figures_parse_seconds(const char *text);
 
 /* Sleeps; true when the time is up, false when a signal asks to end. */
 bool figures_sleep_ms(uint64_t ms);
+/* Waits for descriptors, timeout_ms at most (-1: for ever). 0 or more; -EINTR: a signal asks to
+ * end; or another negative errno. */
+struct pollfd;
+int figures_poll(struct pollfd *polled, unsigned n, int timeout_ms);
 /* From now on SIGINT and SIGTERM end the sleep instead of the process. */
 void figures_catch_signals(void);
+/* As many descriptors as are allowed: one a process makes the next sample cheaper. */
+void figures_allow_descriptors(void);
 
 #endif

@@ -58,25 +58,31 @@ static void mend_if_due(struct control *control)
 
 /*
  * Until the launcher has ended: nothing is ever written to the pipe. Meanwhile the budget follows
- * the working set, where it is to, and the counts are kept right.
+ * the working set, where it is to, the figures are published, and the counts are kept right.
  */
-static void outlast_launcher(struct control *control, int lifeline)
+static void outlast_launcher(struct control *control, struct publisher *publisher, int lifeline)
 {
     struct pollfd end = {.fd = lifeline, .events = POLLIN};
+    bool sizes = autosize_is_wanted(control);
     int n;
 
     do {
-        n = poll(&end, 1, autosize_is_wanted(control) ? AUTOSIZE_TICK_MS : MEND_MS);
-        if (n == 0 && autosize_is_wanted(control))
+        int ms = publisher != NULL ? publisher_tick(publisher) : MEND_MS;
+        if (ms < 0 || ms > MEND_MS)
+            ms = MEND_MS;
+        n = poll(&end, 1, sizes ? AUTOSIZE_TICK_MS : ms);
+        if (n == 0 && sizes)
             autosize_tick(control);
         mend_if_due(control);
     } while (n == 0 || (n < 0 && errno == EINTR));
 }
 
-static void wait_a_little(struct control *control)
+static void wait_a_little(struct control *control, struct publisher *publisher)
 {
     for (int ms = 0; ms < LOOK_MS; ms += AUTOSIZE_TICK_MS) {
         poll(NULL, 0, AUTOSIZE_TICK_MS);
+        if (publisher != NULL)
+            publisher_tick(publisher);
         if (autosize_is_wanted(control))
             autosize_tick(control);
     }
@@ -84,7 +90,7 @@ static void wait_a_little(struct control *control)
 }
 
 /* Until the last process of the run has ended. */
-static void outlast(struct control *control)
+static void outlast(struct control *control, struct publisher *publisher)
 {
     int without_pid = 0;
 
@@ -94,11 +100,12 @@ static void outlast(struct control *control)
         without_pid = n_alive == 0 ? without_pid + 1 : 0;
         if (n_alive == 0 && (n_coming == 0 || without_pid > LOOKS_WITHOUT_PID))
             return;
-        wait_a_little(control);
+        wait_a_little(control, publisher);
     }
 }
 
-static _Noreturn void keep(struct control *control, struct seal *seal, int lifeline)
+static _Noreturn void keep(struct control *control, struct seal *seal, struct publisher *publisher,
+                           int lifeline)
 {
     const struct control_options *options = &control->options;
     const int kept[] = {options->control_fd, options->swap_fd, options->key_fd, lifeline};
@@ -116,15 +123,18 @@ static _Noreturn void keep(struct control *control, struct seal *seal, int lifel
         _exit(EXIT_FAILURE);
     if (autosize_is_wanted(control))
         autosize_start(control);
-    outlast_launcher(control, lifeline);
+    outlast_launcher(control, publisher, lifeline);
     atomic_store(&control->launcher_ended, 1);
-    outlast(control);
+    outlast(control, publisher);
+    if (publisher != NULL)
+        publisher_end(publisher);
     if (seal != NULL)
         seal_destroy(seal);
     _exit(EXIT_SUCCESS);
 }
 
-int keeper_start(struct control *control, struct seal *seal, struct keeper *keeper)
+int keeper_start(struct control *control, struct seal *seal, struct publisher *publisher,
+                 struct keeper *keeper)
 {
     int ends[2];
 
@@ -132,7 +142,7 @@ int keeper_start(struct control *control, struct seal *seal, struct keeper *keep
         return -errno;
     keeper->pid = fork();
     if (keeper->pid == 0)
-        keep(control, seal, ends[0]);
+        keep(control, seal, publisher, ends[0]);
     int error = keeper->pid < 0 ? -errno : 0;
     close(ends[0]);
     if (error < 0) {
@@ -141,16 +151,22 @@ int keeper_start(struct control *control, struct seal *seal, struct keeper *keep
     }
     keeper->lifeline = ends[1];
     control->options.keeper_pid = keeper->pid;
+    if (publisher != NULL)
+        publisher_start(publisher, keeper->pid);
     return 0;
 }
 
-void keeper_release(const struct keeper *keeper, struct control *control)
+void keeper_release(const struct keeper *keeper, struct control *control,
+                    struct publisher *publisher)
 {
     unsigned n_coming;
     bool is_needed = control_n_alive(control, &n_coming) > 0 || n_coming > 0;
 
     atomic_store(&control->launcher_ended, 1);
     close(keeper->lifeline);
-    if (!is_needed)
-        waitpid(keeper->pid, NULL, 0);
+    if (is_needed)
+        return;
+    waitpid(keeper->pid, NULL, 0);
+    if (publisher != NULL)
+        publisher_end(publisher);
 }

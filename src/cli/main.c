@@ -41,7 +41,12 @@ static const struct command {
     {"time", "quire time", cli_time, "Tell what a command costs of time and memory"},
     {"zones", "quire zones", cli_zones, "Show the kernel's zones and their fragmentation"},
     {"maps", "quire maps", cli_maps, "Show the address space of a process"},
+    {"top", "quire top", cli_top, "Watch memory, processes and runs on the whole screen"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
+    {"ring", "quire ring", cli_ring, "Pass bytes or frames between processes by shared memory"},
+    {"log", "quire log", cli_log, "Record all of it, to be replayed"},
+    {"export", "quire export", cli_export, "Export the figures as metrics, for Prometheus"},
+    {"tune", "quire tune", cli_tune, "Say what about the machine's memory is worth changing"},
 };
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -40,6 +40,7 @@ enum {
     KEY_POLICY,
     KEY_PREFETCH,
     KEY_STATS,
+    KEY_NO_PUBLISH,
     KEY_NO_PAGING,
     KEY_HARDEN
 };
@@ -77,6 +78,10 @@ static const struct argp_option option_list[] = {
      "distance, nothing, or what pays (default: adaptive)",
      0},
     {"stats", KEY_STATS, "FILE", 0, "Write the summary's figures to FILE as JSON", 0},
+    {"no-publish", KEY_NO_PUBLISH, NULL, 0,
+     "Do not publish the run's figures while it goes on: `quire top', `ps' and `zones' don't show "
+     "it as a run then",
+     0},
     {"no-paging", KEY_NO_PAGING, NULL, 0,
      "Give COMMAND Quire's heap and nothing else: no budget, no swap file, no summary. Needs no "
      "userfaultfd",
@@ -176,6 +181,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
                           PREFETCHES, &options->prefetch_text, state);
     case KEY_STATS:
         options->stats_path = argument;
+        return 0;
+    case KEY_NO_PUBLISH:
+        options->no_publish = true;
         return 0;
     case KEY_NO_PAGING:
         options->no_paging = true;
@@ -369,16 +377,21 @@ static bool settle_no_paging(const struct run_options *options)
 {
     const struct {
         const char *name, *text;
-    } others[] = {{"--ram", options->ram_text},           {"--max-stall", options->max_stall_text},
-                  {"--swap", options->swap_text},         {"--swap-max", options->swap_max_text},
-                  {"--codec", options->codec_text},       {"--policy", options->policy_text},
-                  {"--prefetch", options->prefetch_text}, {"--stats", options->stats_path}};
+    } others[] = {{"--ram", options->ram_text},
+                  {"--max-stall", options->max_stall_text},
+                  {"--swap", options->swap_text},
+                  {"--swap-max", options->swap_max_text},
+                  {"--codec", options->codec_text},
+                  {"--policy", options->policy_text},
+                  {"--prefetch", options->prefetch_text},
+                  {"--stats", options->stats_path},
+                  {"--no-publish", options->no_publish ? "" : NULL}};
 
     for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (others[i].text == NULL)
             continue;
-        cli_error("%s %s has no meaning with --no-paging\nleave out one of both", others[i].name,
-                  others[i].text);
+        cli_error("%s%s%s has no meaning with --no-paging\nleave out one of both", others[i].name,
+                  others[i].text[0] != '\0' ? " " : "", others[i].text);
         return false;
     }
     return true;

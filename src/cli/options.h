@@ -19,9 +19,10 @@ struct run_options {
     uint32_t prefetch;      /* enum prefetch_kind */
     const char *stats_path; /* NULL: none */
     bool quiet;
-    bool no_paging; /* the heap alone */
-    bool harden;    /* guards and quarantine */
-    char **command; /* COMMAND and its arguments, terminated by NULL */
+    bool no_publish; /* its figures are shown to nobody while it runs */
+    bool no_paging;  /* the heap alone */
+    bool harden;     /* guards and quarantine */
+    char **command;  /* COMMAND and its arguments, terminated by NULL */
 
     /* as they stand on the command line; NULL: not given */
     const char *ram_text, *max_stall_text, *swap_text, *swap_max_text, *codec_text, *policy_text,

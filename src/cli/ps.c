@@ -8,7 +8,7 @@
  * Exit status 0; 1 when they can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
-#include "cli/ps_columns.h"
+#include "cli/ps_rows.h"
 #include "cli/table.h"
 
 #include <errno.h>
@@ -16,12 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define MAX_COLUMNS 48
 #define MAX_FILTERS 16
-#define MAX_DEPTH 64 /* of a tree; also ends a circle of parents, which only a forged /proc has */
 #define DEFAULT_COLUMNS "pid,user,rss,pss,uss,swap,locked,minor_rate,major_rate,oom,command"
 #define RUN_COLUMNS \
     "pid,run,rss,resident,staged,compressed,swap_file,metadata,held,budget,major_rate,command"
@@ -32,177 +30,17 @@ struct ps_options {
     struct figure_options common;
     const char *column_list;
     const struct ps_column *columns[MAX_COLUMNS];
-    unsigned n_columns, n_filters;
+    unsigned n_columns;
+    struct ps_order order;
     struct ps_filter filters[MAX_FILTERS];
-    const struct ps_column *sort;
-    bool reverse, tree, all, list, full;
+    bool list, full;
     uint64_t watch_ms;   /* 0: once */
     unsigned long count; /* of samples; 0: for ever */
-    unsigned long limit; /* of rows; 0: all */
 };
-
-struct view {
-    struct ps_row *rows, *ordered;
-    size_t n, room, ordered_room;
-    long *first_child, *next; /* by row; -1: none */
-    size_t links_room, next_room;
-};
-
-static bool grow(void *array, size_t *room, size_t n, size_t element_bytes)
-{
-    void *old, *grown;
-
-    if (n <= *room)
-        return true;
-    memcpy(&old, array, sizeof old);
-    grown = reallocarray(old, n * 2, element_bytes);
-    if (grown == NULL)
-        return false;
-    memcpy(array, &grown, sizeof grown);
-    *room = n * 2;
-    return true; /* cppcheck-suppress memleak ; it is the array's */
-}
-
-static int compare_pid(const void *key, const void *row)
-{
-    int pid = *(const int *)key, other = ((const struct ps_row *)row)->process->pid;
-
-    return pid < other ? -1 : pid > other;
-}
 
 static uint64_t add(uint64_t sum, uint64_t figure)
 {
     return quire_observe_known(figure) ? sum + figure : sum;
-}
-
-/* Each process's memory counts for it and for all above it. Rows are sorted by pid here. */
-static void sum_trees(struct view *view)
-{
-    for (size_t i = 0; i < view->n; i++) {
-        const struct quire_observe_process *process = view->rows[i].process;
-        struct ps_row *above = &view->rows[i];
-        for (unsigned depth = 0; above != NULL && depth < MAX_DEPTH; depth++) {
-            above->tree_pss = add(above->tree_pss, process->pss);
-            above->tree_rss = add(above->tree_rss, process->rss);
-            view->rows[i].depth = depth;
-            above = bsearch(&above->process->parent, view->rows, view->n, sizeof *view->rows,
-                            compare_pid);
-        }
-    }
-}
-
-static bool passes(const struct ps_options *options, const struct ps_row *row)
-{
-    for (unsigned i = 0; i < options->n_filters; i++)
-        if (!ps_filter_passes(&options->filters[i], row))
-            return false;
-    return options->all || !row->process->is_kernel_thread;
-}
-
-static const struct ps_options *sorting; /* qsort(3) has no context */
-
-static int compare_rows(const void *a, const void *b)
-{
-    const struct ps_row *x = a, *y = b;
-    int order;
-
-    if (sorting->sort->kind == PS_TEXT) {
-        char left[PS_TEXT_BYTES], right[PS_TEXT_BYTES];
-        sorting->sort->text(x, left, sizeof left);
-        sorting->sort->text(y, right, sizeof right);
-        order = strcmp(left, right);
-    } else {
-        double left = ps_column_value(sorting->sort, x), right = ps_column_value(sorting->sort, y);
-        order = left > right ? -1 : left < right; /* the most first */
-        if (strcmp(sorting->sort->name, "pid") == 0)
-            order = -order;
-    }
-    if (order == 0)
-        order = x->process->pid < y->process->pid ? -1 : x->process->pid > y->process->pid;
-    return sorting->reverse ? -order : order;
-}
-
-static void emit(struct view *view, size_t *n, long row, unsigned depth)
-{
-    for (; row >= 0; row = view->next[row]) {
-        view->ordered[*n] = view->rows[row];
-        view->ordered[(*n)++].depth = depth;
-        if (depth < MAX_DEPTH)
-            emit(view, n, view->first_child[row], depth + 1);
-    }
-}
-
-struct place {
-    int pid;
-    long row;
-};
-
-static int compare_places(const void *a, const void *b)
-{
-    int x = ((const struct place *)a)->pid, y = ((const struct place *)b)->pid;
-
-    return x < y ? -1 : x > y;
-}
-
-/* Parents before their children; siblings keep their order. */
-static bool order_tree(struct view *view)
-{
-    struct place *places = calloc(view->n + 1, sizeof *places);
-    long roots = -1;
-    size_t n = 0;
-
-    if (places == NULL || view->rows == NULL ||
-        !grow(&view->first_child, &view->links_room, view->n, sizeof *view->first_child) ||
-        !grow(&view->next, &view->next_room, view->n, sizeof *view->next) ||
-        !grow(&view->ordered, &view->ordered_room, view->n, sizeof *view->ordered)) {
-        free(places);
-        return false;
-    }
-    for (size_t i = 0; i < view->n; i++) {
-        places[i] = (struct place){view->rows[i].process->pid, (long)i};
-        view->first_child[i] = -1;
-    }
-    qsort(places, view->n, sizeof *places, compare_places);
-    for (size_t i = view->n; i-- > 0;) {
-        struct place key = {view->rows[i].process->parent, 0};
-        const struct place *parent = bsearch(&key, places, view->n, sizeof key, compare_places);
-        long *list = parent != NULL && parent->row != (long)i ? &view->first_child[parent->row]
-                                                              : &roots;
-        view->next[i] = *list;
-        *list = (long)i;
-    }
-    free(places);
-    emit(view, &n, roots, 0);
-    view->n = n; /* whoever is in a circle of parents is left out */
-    memcpy(view->rows, view->ordered, n * sizeof *view->rows);
-    return true;
-}
-
-static bool arrange(struct view *view, const struct quire_observe_processes *processes,
-                    const struct ps_options *options)
-{
-    size_t n = 0;
-
-    if (!grow(&view->rows, &view->room, processes->n + 1, sizeof *view->rows) || view->rows == NULL)
-        return false;
-    view->n = processes->n;
-    for (size_t i = 0; i < processes->n; i++)
-        view->rows[i] = (struct ps_row){.process = &processes->list[i]};
-    sum_trees(view);
-    for (size_t i = 0; i < view->n; i++) {
-        if (!options->tree)
-            view->rows[i].depth = 0;
-        if (passes(options, &view->rows[i]))
-            view->rows[n++] = view->rows[i];
-    }
-    view->n = n;
-    sorting = options;
-    qsort(view->rows, view->n, sizeof *view->rows, compare_rows);
-    if (options->tree && !order_tree(view))
-        return false;
-    if (options->limit > 0 && view->n > options->limit)
-        view->n = options->limit;
-    return true;
 }
 
 struct totals {
@@ -210,7 +48,7 @@ struct totals {
     size_t n_without_pss;
 };
 
-static struct totals totals_of(const struct view *view)
+static struct totals totals_of(const struct ps_view *view)
 {
     struct totals totals = {0};
 
@@ -226,11 +64,11 @@ static struct totals totals_of(const struct view *view)
 
 static unsigned parts_of(const struct ps_options *options)
 {
-    unsigned parts = QUIRE_OBSERVE_STAT | options->sort->parts;
+    unsigned parts = QUIRE_OBSERVE_STAT | options->order.sort->parts;
 
     for (unsigned i = 0; i < options->n_columns; i++)
         parts |= options->columns[i]->parts;
-    for (unsigned i = 0; i < options->n_filters; i++)
+    for (unsigned i = 0; i < options->order.n_filters; i++)
         parts |= options->filters[i].column->parts;
     return parts;
 }
@@ -244,7 +82,7 @@ static size_t terminal_width(const struct ps_options *options)
     return size.ws_col;
 }
 
-static bool print_text(const struct view *view, const struct quire_observe_processes *processes,
+static bool print_text(const struct ps_view *view, const struct quire_observe_processes *processes,
                        const struct ps_options *options)
 {
     struct table table = {.n_columns = options->n_columns};
@@ -276,7 +114,7 @@ static bool print_text(const struct view *view, const struct quire_observe_proce
     return good;
 }
 
-static bool print_json(const struct view *view, const struct quire_observe_processes *processes,
+static bool print_json(const struct ps_view *view, const struct quire_observe_processes *processes,
                        const struct ps_options *options)
 {
     struct totals totals = totals_of(view);
@@ -300,15 +138,15 @@ static bool print_json(const struct view *view, const struct quire_observe_proce
     return figures_print_json(json, options->watch_ms > 0);
 }
 
-static int show(struct quire_observe *observe, struct view *view, const struct ps_options *options,
-                bool clears)
+static int show(struct quire_observe *observe, struct ps_view *view,
+                const struct ps_options *options, bool clears)
 {
     struct quire_observe_processes processes;
     int error = quire_observe_processes(observe, parts_of(options), &processes);
 
     if (error < 0)
         return figures_failed(observe, error);
-    if (!arrange(view, &processes, options)) {
+    if (!ps_rows_arrange(view, &processes, &options->order)) {
         cli_error("out of memory");
         return CLI_EXIT_FAILED;
     }
@@ -319,25 +157,14 @@ static int show(struct quire_observe *observe, struct view *view, const struct p
     return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
 }
 
-/* As many descriptors as are allowed: one a process makes the next sample cheaper. */
-static void allow_descriptors(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int run(struct quire_observe *observe, const struct ps_options *options)
 {
-    struct view view = {.n = 0};
+    struct ps_view view = {.n = 0};
     bool clears = options->watch_ms > 0 && !options->common.as_json && isatty(STDOUT_FILENO);
     int status;
 
     if (options->watch_ms > 0) {
-        allow_descriptors();
+        figures_allow_descriptors();
         figures_catch_signals();
     }
     for (unsigned long n = 1;; n++) {
@@ -350,10 +177,7 @@ static int run(struct quire_observe *observe, const struct ps_options *options)
         if (ferror(stdout) || !figures_sleep_ms(options->watch_ms))
             break;
     }
-    free(view.rows);
-    free(view.ordered);
-    free(view.first_child);
-    free(view.next);
+    ps_rows_free(&view);
     return status;
 }
 
@@ -439,9 +263,9 @@ static void parse_filter(const char *argument, struct argp_state *state)
     struct ps_options *options = state->input;
     const char *problem;
 
-    if (options->n_filters == MAX_FILTERS)
+    if (options->order.n_filters == MAX_FILTERS)
         argp_error(state, "--filter: more than %d", MAX_FILTERS);
-    if (!ps_filter_parse(argument, &options->filters[options->n_filters++], &problem))
+    if (!ps_filter_parse(argument, &options->filters[options->order.n_filters++], &problem))
         argp_error(state, "--filter '%s': %s", argument, problem);
 }
 
@@ -453,11 +277,11 @@ static void settle(struct argp_state *state)
     parse_columns(options->column_list != NULL ? options->column_list : DEFAULT_COLUMNS, state);
     if (options->count > 0 && options->watch_ms == 0)
         argp_error(state, "--count has no meaning without --watch");
-    for (unsigned i = 0; options->sort == NULL && i < options->n_columns; i++)
+    for (unsigned i = 0; options->order.sort == NULL && i < options->n_columns; i++)
         if (strcmp(options->columns[i]->name, "pss") == 0)
-            options->sort = options->columns[i];
-    if (options->sort == NULL)
-        options->sort = ps_column_find("rss", 3);
+            options->order.sort = options->columns[i];
+    if (options->order.sort == NULL)
+        options->order.sort = ps_column_find("rss", 3);
 }
 
 static error_t parse_common(int key, char *argument, struct argp_state *state)
@@ -496,8 +320,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         parse_filter("run>0", state);
         return 0;
     case 's':
-        options->sort = ps_column_find(argument, strlen(argument));
-        if (options->sort == NULL)
+        options->order.sort = ps_column_find(argument, strlen(argument));
+        if (options->order.sort == NULL)
             argp_error(state, "--sort: there is no column '%s'; `quire ps --list' lists them",
                        argument);
         return 0;
@@ -514,16 +338,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->count = parse_count(argument, "--count", state);
         return 0;
     case 'l':
-        options->limit = parse_count(argument, "--limit", state);
+        options->order.limit = parse_count(argument, "--limit", state);
         return 0;
     case 'r':
-        options->reverse = true;
+        options->order.reverse = true;
         return 0;
     case 't':
-        options->tree = true;
+        options->order.tree = true;
         return 0;
     case 'a':
-        options->all = true;
+        options->order.all = true;
         return 0;
     case KEY_FULL:
         options->full = true;
@@ -543,6 +367,7 @@ int cli_ps(int argc, char **argv)
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     static struct ps_options options;
 
+    options.order.filters = options.filters;
     argp_err_exit_status = CLI_EXIT_FAILED;
     if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
         return CLI_EXIT_FAILED;

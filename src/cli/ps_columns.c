@@ -76,6 +76,11 @@ static double major_rate_of(const struct ps_row *row)
     return row->process->major_rate;
 }
 
+static double cpu_percent_of(const struct ps_row *row)
+{
+    return row->process->cpu_percent;
+}
+
 static void user_of(const struct ps_row *row, char *buffer, size_t n_bytes)
 {
     static struct { /* one name is asked for again and again */
@@ -155,6 +160,8 @@ const struct ps_column ps_columns[] = {
     TEXT("state", "S", ALWAYS, state_of, "R running, S sleeping, D waiting, Z ended ..."),
     NUMBER("threads", "THR", "threads", ALWAYS, threads_of, "threads"),
     NUMBER("cpu", "CPU-MS", "cpu_ms", ALWAYS, cpu_of, "processor time, ms"),
+    {"cpu_percent", "CPU%", "cpu_percent", PS_RATE, ALWAYS, NULL, cpu_percent_of, NULL,
+     "of a processor, since the last sample or its start"},
     NUMBER("blocked", "BLK-MS", "blocked_ms", ALWAYS, blocked_of,
            "time it waited for block I/O, ms (with kernel.task_delayacct=1)"),
     SIZE("virtual", "VIRT", ALWAYS, virtual_of, "address space"),

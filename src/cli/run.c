@@ -18,6 +18,7 @@
 #include "cli/options.h"
 #include "cli/out_file.h"
 #include "cli/preload.h"
+#include "cli/publisher.h"
 #include "cli/resolve.h"
 #include "cli/rights.h"
 #include "cli/sampler.h"
@@ -132,13 +133,15 @@ static int tell_exec_failed(const char *path, int error)
 
 /* After the program's end: what Quire has to say, and the exit status. */
 static int conclude(const struct run_options *options, const struct control *control,
-                    const struct launch_result *result, const struct sampler *sampler)
+                    const struct launch_result *result, const struct sampler *sampler,
+                    const struct publisher *publisher)
 {
     struct summary summary = {
         .control = control,
         .options = options,
         .run = result,
         .sampler = sampler,
+        .published = publisher != NULL ? &publisher->publication : NULL,
         .exit_status = launch_exit_status(result),
         .swap_directory = options->swap_directory,
     };
@@ -189,17 +192,21 @@ static int launch(const struct run_options *options, const char *path, const cha
     struct control *control;
     struct seal *seal = NULL;
     struct keeper keeper;
+    static struct publisher shown;
+    struct publisher *publisher = options->no_publish ? NULL : &shown;
     char control_path[64];
     int fd = create_run(options, &control, &seal);
 
     if (fd < 0)
         return CLI_EXIT_FAILED;
+    if (publisher != NULL)
+        publisher_open(publisher, control, options->command);
     struct sampler *sampler = options->stats_path != NULL ? sampler_new(control) : NULL;
     if (options->stats_path != NULL && sampler == NULL) {
         cli_error("cannot keep a time line for --stats: %s", strerror(ENOMEM));
         return CLI_EXIT_FAILED;
     }
-    int error = keeper_start(control, seal, &keeper);
+    int error = keeper_start(control, seal, publisher, &keeper);
     if (error < 0) {
         cli_error("cannot start a process: %s", strerror(-error));
         return CLI_EXIT_FAILED;
@@ -208,14 +215,14 @@ static int launch(const struct run_options *options, const char *path, const cha
     error = preload_set_environment(library, control_path, options->harden);
     if (error == 0)
         error = run_watched(options, path, sampler, &result);
-    keeper_release(&keeper, control);
+    keeper_release(&keeper, control, publisher);
     if (error < 0) {
         cli_error("cannot start %s: %s", path, strerror(-error));
         return CLI_EXIT_FAILED;
     }
     if (result.exec_error != 0)
         return tell_exec_failed(path, result.exec_error);
-    int status = conclude(options, control, &result, sampler);
+    int status = conclude(options, control, &result, sampler, publisher);
     sampler_free(sampler);
     return status;
 }

@@ -176,6 +176,7 @@ static json_t *build_class(const struct quire_slabs *slabs, const struct quire_s
         (json_int_t) class->n_pages, "held_bytes", (json_int_t)held_bytes(slabs, class),
         "waste_bytes", (json_int_t)idle_bytes(slabs, class), "tail_bytes",
         (json_int_t) class->tail_bytes);
+    json_object_set_new(json, "name", json_sprintf("%zu", class->object_bytes));
     json_t *requested = slabs->hardened ? json_integer((json_int_t) class->requested_bytes)
                                         : json_null();
     json_object_set_new(json, "requested_bytes", requested);
@@ -192,11 +193,12 @@ static bool print_json(const struct quire_slabs *slabs, const struct slabs_optio
         if (slabs->classes[i].n_spans > 0 || options->all)
             bad |= json_array_append_new(list, build_class(slabs, &slabs->classes[i]));
     json_t *json = json_pack(
-        "{s:s, s:i, s:s, s:b, s:I, s:o, s:{s:I, s:I}, s:I, s:I}", "version", QUIRE_VERSION, "pid",
-        options->pid, "program", program, "hardened", slabs->hardened, "page_bytes",
-        (json_int_t)slabs->page_bytes, "classes", list, "large", "objects",
-        (json_int_t)slabs->n_large, "pages", (json_int_t)slabs->large_pages, "thread_caches",
-        (json_int_t)slabs->n_caches, "metadata_bytes", (json_int_t)slabs->metadata_bytes);
+        "{s:s, s:s, s:i, s:s, s:b, s:I, s:o, s:{s:I, s:I}, s:I, s:I}", "schema", "quire.slabs/1",
+        "version", QUIRE_VERSION, "pid", options->pid, "program", program, "hardened",
+        slabs->hardened, "page_bytes", (json_int_t)slabs->page_bytes, "classes", list, "large",
+        "objects", (json_int_t)slabs->n_large, "pages", (json_int_t)slabs->large_pages,
+        "thread_caches", (json_int_t)slabs->n_caches, "metadata_bytes",
+        (json_int_t)slabs->metadata_bytes);
     bad |= json == NULL || json_dumpf(json, stdout, JSON_INDENT(2)) != 0;
     putchar('\n');
     json_decref(json);
@@ -290,41 +292,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
 }
 
-static int tell(int pid, int error)
-{
-    switch (error) {
-    case -ESRCH:
-        cli_error("there is no process %d", pid);
-        break;
-    case -EPERM:
-    case -EACCES:
-        cli_error("cannot look into process %d: not permitted\nbe its user or root; a restriction "
-                  "of ptrace (kernel.yama.ptrace_scope) counts too",
-                  pid);
-        break;
-    case -ENOENT:
-        cli_error("process %d does not use Quire's heap\nstart it by `quire run', with or without "
-                  "--no-paging",
-                  pid);
-        break;
-    case -EPROTONOSUPPORT:
-        cli_error("the Quire library in process %d is of another version than this command\nuse "
-                  "the `quire' that it was started by",
-                  pid);
-        break;
-    case -EAGAIN:
-        cli_error("process %d has not set up its heap yet; try again", pid);
-        break;
-    case -EUCLEAN:
-        cli_error("the heap of process %d can't be made out; try again", pid);
-        break;
-    default:
-        cli_error("cannot read process %d: %s", pid, strerror(-error));
-        break;
-    }
-    return EXIT_FAILURE;
-}
-
 int cli_slabs(int argc, char **argv)
 {
     static const struct argp parser = {
@@ -340,7 +307,7 @@ int cli_slabs(int argc, char **argv)
         return kernel_slabs_show(options.root, options.sort->name, options.all, options.as_json);
     int error = quire_slabs_read(options.pid, &slabs);
     if (error < 0)
-        return tell(options.pid, error);
+        return target_tell_unreadable(options.pid, error);
     snprintf(path, sizeof path, "/proc/%d/comm", options.pid);
     (void)!procfs_read_line(path, program, sizeof program);
     sort_classes(&slabs, options.sort);

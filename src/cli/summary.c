@@ -374,6 +374,17 @@ static json_t *build_max_stall(const struct summary *summary)
     return json_text(text != NULL ? text : OPTIONS_DEFAULT_MAX_STALL);
 }
 
+/* Whether others could look on; if not though it was wanted, why. */
+static json_t *build_publication(const struct summary *summary)
+{
+    const char *problem = summary->published != NULL ? summary->published->problem : "";
+    bool is_published = summary->published != NULL && problem[0] == '\0';
+
+    return json_pack("{s:b, s:o, s:o}", "is_published", is_published, "file",
+                     is_published ? json_text(summary->published->path) : json_null(), "problem",
+                     problem[0] != '\0' ? json_text(problem) : json_null());
+}
+
 static json_t *build_options(const struct summary *summary)
 {
     const struct run_options *options = summary->options;
@@ -425,6 +436,7 @@ static json_t *build_json(const struct summary *summary)
     SET("command", json_text_list(summary->options->command));
     SET("options", build_options(summary));
     SET("machine", build_machine());
+    SET("publication", build_publication(summary));
     bad |= set_memory(summary, json) | set_counts(summary, json) | set_end(summary, json);
     SET("process_list", sampler_processes(summary->sampler));
     SET("timeline", sampler_timeline(summary->sampler));

@@ -7,6 +7,7 @@
 #include "cli/launch.h"
 #include "cli/options.h"
 #include "cli/sampler.h"
+#include "observe/published.h"
 
 #include <stdio.h>
 
@@ -22,9 +23,10 @@ struct summary {
     struct control_stats totals; /* of all processes, living and gone */
     const struct run_options *options;
     const struct launch_result *run;
-    const struct sampler *sampler; /* NULL: no JSON is written */
-    int exit_status;               /* of `quire run` */
-    const char *swap_directory;    /* NULL: none */
+    const struct sampler *sampler;       /* NULL: no JSON is written */
+    int exit_status;                     /* of `quire run` */
+    const char *swap_directory;          /* NULL: none */
+    const struct publication *published; /* NULL: that was not wanted */
 };
 
 void summary_print(const struct summary *summary, FILE *to);

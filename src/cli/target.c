@@ -110,3 +110,39 @@ uint64_t target_work_done(const struct target *target)
     }
     return sum;
 }
+
+int target_tell_unreadable(int pid, int error)
+{
+    switch (error) {
+    case -ESRCH:
+        cli_error("there is no process %d", pid);
+        break;
+    case -EPERM:
+    case -EACCES:
+        cli_error("cannot look into process %d: not permitted\nbe its user or root; a restriction "
+                  "of ptrace (kernel.yama.ptrace_scope) counts too",
+                  pid);
+        break;
+    case -ENOENT:
+        cli_error("process %d does not use Quire's heap\nstart it by `quire run', with or without "
+                  "--no-paging",
+                  pid);
+        break;
+    case -EPROTONOSUPPORT:
+        cli_error("the Quire library in process %d is of another version than this command\nuse "
+                  "the `quire' that it was started by",
+                  pid);
+        break;
+    case -EAGAIN:
+        cli_error("the heap of process %d is not set up yet, or changes all the time; try again",
+                  pid);
+        break;
+    case -EUCLEAN:
+        cli_error("the heap of process %d can't be made out; try again", pid);
+        break;
+    default:
+        cli_error("cannot read process %d: %s", pid, strerror(-error));
+        break;
+    }
+    return EXIT_FAILURE;
+}

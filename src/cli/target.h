@@ -30,6 +30,9 @@ struct target_memory {
 };
 void target_measure(const struct target *target, struct target_memory *memory);
 
+/* Says why the heap or the zones of a process can't be read from outside; EXIT_FAILURE. */
+int target_tell_unreadable(int pid, int error);
+
 /* Whether the process that calls is part of the run. */
 bool target_is_own(const struct target *target);
 

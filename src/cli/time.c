@@ -11,6 +11,9 @@
  * grows so that it takes at most a fiftieth of a processor. Stalls are the system's while the
  * command ran.
  *
+ * What major faults cost in time only the kernel knows, and it may have to be asked to count it:
+ * waits.c. Page-cache hits: what read calls got without a device.
+ *
  * Exit status: the command's own, as with `quire run`.
  */
 #include "cli/cli.h"
@@ -19,6 +22,7 @@
 #include "cli/launch.h"
 #include "cli/out_file.h"
 #include "cli/resolve.h"
+#include "cli/waits.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -48,6 +52,7 @@ struct sampler {
     pthread_cond_t wake;
     /* the thread's until it has been joined */
     uint64_t peak_rss, peak_pss, n_peak_processes, n_samples;
+    struct waits waits;
 };
 
 struct system_sample {
@@ -105,6 +110,7 @@ static void take_sample(struct sampler *sampler)
         const struct quire_observe_process *process = &processes.list[i];
         if (!is_below(&processes, process, sampler->self))
             continue;
+        waits_note(&sampler->waits, process);
         rss += quire_observe_known(process->rss) ? process->rss : 0;
         if (n < sizeof pids / sizeof pids[0])
             pids[n] = process->pid;
@@ -138,6 +144,7 @@ static void *sample_until_end(void *context)
         struct timespec until;
         uint64_t start_ns = thread_ns();
         take_sample(sampler);
+        waits_drain(&sampler->waits);
         wait_ms = (thread_ns() - start_ns) / 1000000 * 50;
         wait_ms = wait_ms < FIRST_MS ? FIRST_MS : wait_ms > MOST_MS ? MOST_MS : wait_ms;
         clock_gettime(CLOCK_REALTIME, &until);
@@ -190,12 +197,57 @@ static void fill_in(struct report *report, const struct system_sample *before,
     report->io_full_us = delta(before->pressure.io_full.total_us, after->pressure.io_full.total_us);
 }
 
+/*
+ * The part of what calls read that no device had to be asked for, 0 to 1; below 0: not known. What
+ * is read ahead, or for mapped files, is no call's, so it is at least so much.
+ */
+static double cache_hits(const struct report *report)
+{
+    if (!report->is_good || !quire_observe_known(report->read_calls) ||
+        !quire_observe_known(report->read_device) || report->read_calls == 0)
+        return -1;
+    if (report->read_device >= report->read_calls)
+        return 0;
+    return 1 - (double)report->read_device / (double)report->read_calls;
+}
+
 static const char *seconds_text(uint64_t us, struct figure_text *text)
 {
     if (!quire_observe_known(us))
         return figure_count(us, text);
     snprintf(text->buffer, sizeof text->buffer, "%.3f s", (double)us / 1e6);
     return text->buffer;
+}
+
+static double seconds_of_ns(uint64_t ns)
+{
+    return (double)ns / 1e9;
+}
+
+static void print_waits(const struct waits *waits, const struct rusage *usage, FILE *to)
+{
+    const struct delay_sums *sums = &waits->sums;
+
+    switch (waits->source) {
+    case WAITS_TASKSTATS:
+        fprintf(to,
+                "  waiting     for pages from swap %.3f s, for pages lost a moment before %.3f s, "
+                "for block I/O %.3f s; to free memory %.3f s, to compact it %.3f s",
+                seconds_of_ns(sums->swap_in), seconds_of_ns(sums->thrashing),
+                seconds_of_ns(sums->block_io), seconds_of_ns(sums->reclaim),
+                seconds_of_ns(sums->compaction));
+        if (usage->ru_majflt > 0)
+            fprintf(to, "; %.3f ms a major fault at most",
+                    seconds_of_ns(sums->swap_in + sums->block_io) * 1e3 / (double)usage->ru_majflt);
+        fputs(waits->is_complete ? "\n" : " (some are missing)\n", to);
+        return;
+    case WAITS_STAT:
+        fprintf(to, "  waiting     for block I/O at least %.3f s; more is not known: %s\n",
+                seconds_of_ns(sums->block_io), waits->reason);
+        return;
+    default:
+        fprintf(to, "  waiting     for major faults: not known: %s\n", waits->reason);
+    }
 }
 
 static void print_text(const struct report *report, FILE *to)
@@ -219,11 +271,16 @@ static void print_text(const struct report *report, FILE *to)
             figure_count(report->sampler->n_samples, FIGURE));
     fprintf(to, "  faults      %ld minor, %ld major; switches: %ld waiting, %ld preempted\n",
             usage->ru_minflt, usage->ru_majflt, usage->ru_nvcsw, usage->ru_nivcsw);
+    print_waits(&report->sampler->waits, usage, to);
     if (!report->is_good)
         return;
-    fprintf(to, "  files       %s read by calls, %s of it from devices; %s written to devices\n",
+    fprintf(to, "  files       %s read by calls, %s from devices; %s written to devices",
             figure_size(report->read_calls, FIGURE), figure_size(report->read_device, FIGURE),
             figure_size(report->written_device, FIGURE));
+    double hits = cache_hits(report);
+    if (hits >= 0)
+        fprintf(to, "; %.1f %% came from the page cache", hits * 100);
+    fputc('\n', to);
     fprintf(to,
             "  meanwhile   the system swapped in %s, out %s; waited for memory: some %s, all "
             "%s; for I/O: some %s, all %s\n",
@@ -231,6 +288,29 @@ static void print_text(const struct report *report, FILE *to)
             seconds_text(report->memory_some_us, FIGURE),
             seconds_text(report->memory_full_us, FIGURE), seconds_text(report->io_some_us, FIGURE),
             seconds_text(report->io_full_us, FIGURE));
+}
+
+static json_t *waits_json(const struct waits *waits)
+{
+    const struct {
+        const char *key;
+        uint64_t ns;
+        bool in_stat;
+    } figures[] = {{"swap_in_seconds", waits->sums.swap_in, false},
+                   {"thrashing_seconds", waits->sums.thrashing, false},
+                   {"block_io_seconds", waits->sums.block_io, true},
+                   {"reclaim_seconds", waits->sums.reclaim, false},
+                   {"compaction_seconds", waits->sums.compaction, false}};
+    json_t *json = json_pack("{s:s?, s:s?}", "source", waits_source_name(waits->source), "problem",
+                             waits->reason);
+
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
+        bool is_known = waits->source == WAITS_TASKSTATS ||
+                        (waits->source == WAITS_STAT && figures[i].in_stat);
+        json_object_set_new(json, figures[i].key,
+                            is_known ? json_real(seconds_of_ns(figures[i].ns)) : json_null());
+    }
+    return json;
 }
 
 static json_t *build_json(const struct report *report)
@@ -264,6 +344,9 @@ static json_t *build_json(const struct report *report)
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
         json_object_set_new(json, more[i].key,
                             report->is_good ? figure_json(more[i].figure) : json_null());
+    double hits = cache_hits(report);
+    json_object_set_new(json, "page_cache_hits", hits >= 0 ? json_real(hits) : json_null());
+    json_object_set_new(json, "waits", waits_json(&report->sampler->waits));
     return json;
 }
 
@@ -316,12 +399,14 @@ static int measure(const struct time_options *options, const char *path,
         cli_error("cannot read /proc");
         return CLI_EXIT_FAILED;
     }
+    waits_begin(&sampler.waits, observe);
     read_system(observe, &before);
     bool samples = start_sampler(&sampler, &thread);
     int error = launch_program(path, options->command, NULL, &result);
     read_system(observe, &after);
     if (samples)
         stop_sampler(&sampler, thread);
+    waits_end(&sampler.waits, sampler.self);
     quire_observe_close(sampler.observe);
     if (error < 0) {
         cli_error("cannot start %s: %s", path, strerror(-error));

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vmstat: `quire vmstat [DELAY [COUNT]]`. What memory does, line by line; the first line is the
- * average since boot, as vmstat(8) has it.
+ * average since boot, as vmstat(8) has it. With --replay the lines come from a recording, as fast
+ * as they can be read, forwards or backwards.
  *
  * The columns are a table: heading, what it shows, and where that is in a sample or in the rates.
  * Exit status 0; 1 when it can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
 #include "cli/figures.h"
+#include "cli/when.h"
+#include "observe/recording.h"
 
 #include <errno.h>
 #include <math.h>
@@ -19,11 +22,17 @@
 #include <unistd.h>
 
 #define DEFAULT_ROWS 24 /* between headings, where the terminal does not say */
+#define TIME_WIDTH 19   /* "2026-11-26T14:30:05" */
+
+enum { KEY_REPLAY = 900, KEY_FROM, KEY_TO, KEY_REVERSE };
 
 struct vmstat_options {
     struct figure_options common;
-    uint64_t delay_ms;   /* 0: once */
+    uint64_t delay_ms;   /* 0: once, or each sample of a recording */
     unsigned long count; /* 0: for ever */
+    const char *replay;  /* a recording, or NULL */
+    const char *from, *to;
+    bool reverse;
 };
 
 struct line { /* all that the columns point into */
@@ -32,6 +41,7 @@ struct line { /* all that the columns point into */
     struct quire_observe_pressure pressure;
     struct quire_observe_rates rates;
     uint64_t used, cache, swap_used;
+    uint64_t wall_ms; /* of a recording; else 0 */
 };
 
 enum kind { COUNT, SIZE, RATE, SIZE_RATE, PERCENT, TIMES };
@@ -117,8 +127,10 @@ static const char *cell(const struct line *line, const struct column *column, bo
 }
 
 /* "-----memory-----" over the columns of a group. */
-static void print_groups(int extra)
+static void print_groups(int extra, bool has_time)
 {
+    if (has_time)
+        printf("%*s ", TIME_WIDTH, "");
     for (size_t first = 0, end; first < N_COLUMNS; first = end) {
         int width = -1, n = (int)strlen(columns[first].group);
         for (end = first; end < N_COLUMNS && columns[end].group == columns[first].group; end++)
@@ -132,11 +144,13 @@ static void print_groups(int extra)
     putchar('\n');
 }
 
-static void print_headings(bool exact)
+static void print_headings(bool exact, bool has_time)
 {
     int extra = exact ? 9 : 0;
 
-    print_groups(extra);
+    print_groups(extra, has_time);
+    if (has_time)
+        printf("%-*s ", TIME_WIDTH, "time");
     for (size_t i = 0; i < N_COLUMNS; i++)
         printf("%s%*s", i > 0 ? " " : "", columns[i].width + (columns[i].kind == SIZE ? extra : 0),
                columns[i].heading);
@@ -145,6 +159,10 @@ static void print_headings(bool exact)
 
 static void print_line(const struct line *line, bool exact)
 {
+    char time[40];
+
+    if (line->wall_ms != 0)
+        printf("%s ", when_text(line->wall_ms, time, sizeof time));
     for (size_t i = 0; i < N_COLUMNS; i++)
         printf("%s%*s", i > 0 ? " " : "",
                columns[i].width + (exact && columns[i].kind == SIZE ? 9 : 0),
@@ -157,6 +175,10 @@ static bool print_json(const struct line *line, bool is_since_boot)
     json_t *json = json_pack("{s:s, s:b, s:f}", "schema", "quire.vmstat/1", "since_boot",
                              is_since_boot, "seconds", line->rates.seconds);
 
+    char time[40];
+
+    if (line->wall_ms != 0)
+        json_object_set_new(json, "time", json_string(when_utc(line->wall_ms, time, sizeof time)));
     for (size_t i = 0; i < N_COLUMNS; i++) {
         const struct column *column = &columns[i];
         double rate = is_rate(column) ? rate_of(line, column) : 0;
@@ -168,16 +190,9 @@ static bool print_json(const struct line *line, bool is_since_boot)
     return figures_print_json(json, true);
 }
 
-static int read_line(struct quire_observe *observe, const struct line *before, struct line *line)
+/* What follows from the figures, and from those of an earlier line; NULL: since boot. */
+static void work_out(const struct line *before, struct line *line)
 {
-    int error = quire_observe_memory(observe, &line->memory);
-
-    if (error == 0)
-        error = quire_observe_counters(observe, &line->counters);
-    if (error == 0)
-        error = quire_observe_pressure(observe, &line->pressure);
-    if (error < 0)
-        return error;
     quire_observe_rates(before != NULL ? &before->counters : NULL, &line->counters,
                         before != NULL ? &before->pressure : NULL, &line->pressure, &line->rates);
     line->used = quire_observe_used(&line->memory);
@@ -185,6 +200,20 @@ static int read_line(struct quire_observe *observe, const struct line *before, s
     line->swap_used = quire_observe_known(line->memory.swap_free)
                           ? line->memory.swap_total - line->memory.swap_free
                           : line->memory.swap_free;
+}
+
+static int read_line(struct quire_observe *observe, const struct line *before, struct line *line)
+{
+    int error = quire_observe_memory(observe, &line->memory);
+
+    line->wall_ms = 0;
+    if (error == 0)
+        error = quire_observe_counters(observe, &line->counters);
+    if (error == 0)
+        error = quire_observe_pressure(observe, &line->pressure);
+    if (error < 0)
+        return error;
+    work_out(before, line);
     return 0;
 }
 
@@ -197,6 +226,22 @@ static unsigned terminal_rows(void)
     return size.ws_row - 3u;
 }
 
+/* The n-th line there is. False: it does not get out. */
+static bool show_line(const struct line *line, const struct vmstat_options *options, uint64_t n,
+                      bool is_since_boot)
+{
+    if (options->common.as_json) {
+        if (!print_json(line, is_since_boot))
+            return false;
+    } else {
+        if (n % terminal_rows() == 0)
+            print_headings(options->common.exact, line->wall_ms != 0);
+        print_line(line, options->common.exact);
+    }
+    fflush(stdout);
+    return ferror(stdout) == 0;
+}
+
 static int run(struct quire_observe *observe, const struct vmstat_options *options)
 {
     struct line lines[2];
@@ -207,22 +252,99 @@ static int run(struct quire_observe *observe, const struct vmstat_options *optio
         int error = read_line(observe, n > 0 ? &lines[(n + 1) % 2] : NULL, line);
         if (error < 0)
             return figures_failed(observe, error);
-        if (options->common.as_json) {
-            if (!print_json(line, n == 0))
-                return CLI_EXIT_FAILED;
-        } else {
-            if (n % terminal_rows() == 0)
-                print_headings(options->common.exact);
-            print_line(line, options->common.exact);
-        }
-        fflush(stdout);
+        if (!show_line(line, options, n, n == 0))
+            return CLI_EXIT_FAILED;
         if (options->delay_ms == 0 || (options->count > 0 && n + 1 >= options->count) ||
-            ferror(stdout) || !figures_sleep_ms(options->delay_ms))
+            !figures_sleep_ms(options->delay_ms))
             return EXIT_SUCCESS;
     }
 }
 
+/*
+ * A line of a recording: forwards, its rates are since the line before; the first, and backwards,
+ * since the sample before.
+ */
+static void take_recorded(const struct sample *sample, const struct line *before, struct line *line)
+{
+    *line = (struct line){.memory = sample->memory,
+                          .counters = sample->counters,
+                          .pressure = sample->pressure,
+                          .wall_ms = sample->wall_ms};
+    work_out(before, line);
+    if (before == NULL)
+        line->rates = sample->rates;
+}
+
+static bool is_due(const struct vmstat_options *options, uint64_t last_ms, uint64_t now_ms)
+{
+    uint64_t distance = now_ms > last_ms ? now_ms - last_ms : last_ms - now_ms;
+
+    return last_ms == 0 || distance >= options->delay_ms;
+}
+
+static int play(struct feed *feed, const struct vmstat_options *options, uint64_t from_ms,
+                uint64_t to_ms)
+{
+    uint64_t n = 0, last_ms = 0, index;
+    const struct sample *sample;
+    struct line lines[2];
+    int error = feed_seek(feed, options->reverse ? to_ms : from_ms, &sample);
+
+    while (error == 0 && (options->count == 0 || n < options->count)) {
+        bool is_within = sample->wall_ms >= from_ms && sample->wall_ms <= to_ms;
+        if (is_within && is_due(options, last_ms, sample->wall_ms)) {
+            last_ms = sample->wall_ms;
+            struct line *line = &lines[n % 2];
+            take_recorded(sample, n == 0 || options->reverse ? NULL : &lines[(n + 1) % 2], line);
+            if (!show_line(line, options, n++, sample->is_since_boot))
+                return CLI_EXIT_FAILED;
+        }
+        index = feed->index;
+        error = feed_move(feed, options->reverse ? -1 : 1, &sample);
+        if (error == 0 && feed->index == index) /* the end */
+            break;
+    }
+    if (error < 0)
+        cli_error("%s", feed_message(feed));
+    else if (n == 0)
+        cli_error("there is no sample between --from and --to; `quire log --info' tells what there "
+                  "is");
+    return error < 0 || n == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static bool parse_when(const char *option, const char *text, const struct feed *feed, uint64_t *ms)
+{
+    if (text == NULL || when_parse(text, feed->last_ms, ms))
+        return true;
+    cli_error("%s '%s' is no time: 14:30, 14:30:05, 2026-11-26T14:30 or -10m", option, text);
+    return false;
+}
+
+static int replay(const struct vmstat_options *options)
+{
+    char message[RECORDING_MESSAGE_BYTES];
+    uint64_t from_ms = 0, to_ms = UINT64_MAX;
+    struct feed *feed;
+    int status = CLI_EXIT_FAILED;
+
+    if (feed_open_recorded(options->replay, &feed, message) < 0) {
+        cli_error("%s", message);
+        return EXIT_FAILURE;
+    }
+    if (parse_when("--from", options->from, feed, &from_ms) &&
+        parse_when("--to", options->to, feed, &to_ms))
+        status = play(feed, options, from_ms, to_ms);
+    feed_close(feed);
+    return status;
+}
+
 static const struct argp_option option_list[] = {
+    {"replay", KEY_REPLAY, "FILE", 0,
+     "Show the samples of a recording of `quire log', DELAY seconds apart at least", 0},
+    {"from", KEY_FROM, "TIME", 0,
+     "With --replay: from there on; 14:30, 2026-11-26T14:30, or -10m before its end", 0},
+    {"to", KEY_TO, "TIME", 0, "With --replay: up to there", 0},
+    {"reverse", KEY_REVERSE, NULL, 0, "With --replay: the last first", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
@@ -244,6 +366,7 @@ static const char documentation[] =
     "  quire vmstat\n"
     "  quire vmstat 1        a line a second, until ^C\n"
     "  quire vmstat 0.5 10 --json\n"
+    "  quire vmstat --replay memory.log --from 14:30 60\n"
     "\n"
     "Exit status:\n"
     "  0    the figures were printed\n"
@@ -278,6 +401,25 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
         return 0;
+    case KEY_REPLAY:
+        options->replay = argument;
+        return 0;
+    case KEY_FROM:
+        options->from = argument;
+        return 0;
+    case KEY_TO:
+        options->to = argument;
+        return 0;
+    case KEY_REVERSE:
+        options->reverse = true;
+        return 0;
+    case ARGP_KEY_END:
+        if (options->replay == NULL &&
+            (options->from != NULL || options->to != NULL || options->reverse))
+            argp_error(state, "--from, --to and --reverse go with --replay FILE");
+        if (options->replay != NULL && options->common.root != NULL)
+            argp_error(state, "--replay and --root contradict: leave out one of both");
+        return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
@@ -302,6 +444,8 @@ int cli_vmstat(int argc, char **argv)
     argp_err_exit_status = CLI_EXIT_FAILED;
     if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
         return CLI_EXIT_FAILED;
+    if (options.replay != NULL)
+        return replay(&options);
     struct quire_observe *observe = figures_open(&options.common);
     if (observe == NULL)
         return EXIT_FAILURE;

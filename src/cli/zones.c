@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * zones: `quire zones`. The kernel's buddy system: per zone the watermarks, the free blocks by
- * order and how fragmented they are; with --types by mobility as well.
+ * zones: `quire zones`. The kernel's buddy system, or that of a process under Quire (--pid): per
+ * zone the watermarks, the free blocks by order and how fragmented they are; with --types by
+ * mobility as well.
  *
  * Exit status 0; 1 when it can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
 #include "cli/figures.h"
 #include "cli/table.h"
+#include "cli/target.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 struct zones_options {
     struct figure_options common;
     bool types;
+    int pid; /* of a process under Quire; 0: the kernel */
 };
 
 static const char *zone_size(uint64_t n_pages, bool exact, struct figure_text *text)
@@ -181,36 +184,45 @@ static json_t *zone_json(const struct quire_observe_zones *zones,
                      index_json(zones, zone, quire_observe_fragmentation_index), "mobility", types);
 }
 
-static bool print_json(const struct quire_observe_zones *zones)
+static bool print_json(const struct quire_observe_zones *zones, int pid)
 {
     json_t *list = json_array();
 
     for (unsigned i = 0; i < zones->n_zones; i++)
         json_array_append_new(list, zone_json(zones, &zones->zones[i]));
-    return figures_print_json(json_pack("{s:s, s:s, s:i, s:o, s:o}", "schema", "quire.zones/1",
-                                        "version", QUIRE_VERSION, "page_bytes", PAGE_BYTES,
-                                        "page_block_pages", figure_json(zones->block_pages),
-                                        "zones", list),
-                              false);
+    return figures_print_json(
+        json_pack("{s:s, s:s, s:o, s:i, s:o, s:o}", "schema", "quire.zones/1", "version",
+                  QUIRE_VERSION, "pid", pid > 0 ? json_integer(pid) : json_null(), "page_bytes",
+                  PAGE_BYTES, "page_block_pages", figure_json(zones->block_pages), "zones", list),
+        false);
 }
 
+enum { KEY_PID = 256 };
+
 static const struct argp_option option_list[] = {
+    {"pid", KEY_PID, "PID", 0, "The zones of a process that runs under Quire, not the kernel's", 0},
     {"types", 't', NULL, 0, "The free blocks by mobility, too (root's since Linux 5.7)", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
 static const char documentation[] =
-    "Show the zones of the kernel's buddy system: their watermarks, their free blocks of 2^order "
-    "pages, and for each order how fragmented they are."
+    "Show the zones of the kernel's buddy system, or of a program's under Quire: their watermarks, "
+    "their free blocks of 2^order pages, and for each order how fragmented they are."
     "\v"
     "unusable: the part of the free pages that lies in blocks too small for this order, 0 to 1. "
     "fragmented: why an allocation of this order would fail: towards 0 for lack of memory, towards "
     "1 for fragmentation; a dot where it would succeed.\n"
     "\n"
+    "A process's zones, `heap' and `mappings', are ranges of its addresses, in pages of 4 KiB: "
+    "managed is what was ever used of them, and free what of that is not used now. What finds no "
+    "free block there is taken from the addresses beyond. They are read without stopping the "
+    "process.\n"
+    "\n"
     "Examples:\n"
     "  quire zones\n"
     "  sudo quire zones --types\n"
+    "  quire zones --pid $(pidof job)\n"
     "  quire zones --json | jq '.zones[].unusable_index[9]'\n"
     "\n"
     "Exit status:\n"
@@ -223,6 +235,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     struct zones_options *options = state->input;
 
     switch (key) {
+    case KEY_PID:
+        options->pid = target_parse_pid(argument);
+        if (options->pid == 0)
+            argp_error(state, "--pid %s: that is no process id", argument);
+        return 0;
     case 't':
         options->types = true;
         return 0;
@@ -233,7 +250,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "'%s': `quire zones' takes no arguments", argument);
+        argp_error(state, "'%s': `quire zones' takes a process by --pid PID", argument);
+        return 0;
+    case ARGP_KEY_END:
+        if (options->pid != 0 && options->common.root != NULL)
+            argp_error(state, "--pid and --root: leave out one of both");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -254,10 +275,14 @@ int cli_zones(int argc, char **argv)
     struct quire_observe *observe = figures_open(&options.common);
     if (observe == NULL)
         return EXIT_FAILURE;
-    int error = quire_observe_zones(observe, &zones), status = EXIT_SUCCESS;
+    int error = options.pid != 0 ? quire_observe_run_zones(observe, options.pid, &zones)
+                                 : quire_observe_zones(observe, &zones);
+    int status = EXIT_SUCCESS;
     if (error < 0)
-        status = figures_failed(observe, error);
-    else if (!(options.common.as_json ? print_json(&zones) : print_text(&zones, &options)))
+        status = options.pid != 0 ? target_tell_unreadable(options.pid, error)
+                                  : figures_failed(observe, error);
+    else if (!(options.common.as_json ? print_json(&zones, options.pid)
+                                      : print_text(&zones, &options)))
         status = CLI_EXIT_FAILED;
     quire_observe_close(observe);
     return status;

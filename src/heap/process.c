@@ -13,6 +13,7 @@
 #include "heap/direct.h"
 #include "heap/harden.h"
 #include "heap/private.h"
+#include "pages/shown.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -75,6 +76,7 @@ static void set_up(void)
     init_error = heap_range_open(&process_handle.range, MAX_PAGES, MIN_PAGES);
     if (init_error != 0)
         return;
+    buddy_show(process_handle.range.buddy);
     heap_range_fill_source(&process_handle.range, &source);
     init_error = heap_init(&source, wants_hardening());
     if (init_error == 0)

@@ -11,6 +11,8 @@
  *   oom_kills      memory.events oom_kill memory.oom_control oom_kill
  *   swap_limit     memory.swap.max        memory.memsw.limit_in_bytes less the limit
  */
+#include "observe/cgroup.h"
+
 #include "observe/fields.h"
 #include "observe/machine.h"
 
@@ -77,8 +79,20 @@ static void read_version_1(struct quire_observe *observe, const char *directory,
     read_events(observe, directory, "memory.oom_control", oom_control, 1, cgroup);
 }
 
-/* The root as a path, for what takes one: the descriptor's own name. */
-static void root_path(const struct quire_observe *observe, char *path, size_t n_bytes)
+/* The files of one group, as far as they are there. */
+void cgroup_read(struct quire_observe *observe, const char *directory, unsigned version,
+                 struct quire_observe_cgroup *cgroup)
+{
+    memset(cgroup, 0xff, sizeof *cgroup); /* all absent */
+    cgroup->version = version;
+    memset(cgroup->path, 0, sizeof cgroup->path);
+    if (version == 2)
+        read_version_2(observe, directory, cgroup);
+    else
+        read_version_1(observe, directory, cgroup);
+}
+
+void cgroup_root_path(const struct quire_observe *observe, char *path, size_t n_bytes)
 {
     snprintf(path, n_bytes, "/proc/self/fd/%d", observe->root_fd);
 }
@@ -88,11 +102,11 @@ int quire_observe_cgroup(struct quire_observe *observe, struct quire_observe_cgr
     struct machine_cgroup found;
     char root[64];
 
-    memset(cgroup, 0xff, sizeof *cgroup); /* all absent */
-    cgroup->version = 0;
-    memset(cgroup->path, 0, sizeof cgroup->path);
-    root_path(observe, root, sizeof root);
+    cgroup_root_path(observe, root, sizeof root);
     int error = machine_cgroup(root, &found);
+    memset(cgroup, 0xff, sizeof *cgroup); /* all absent */
+    memset(cgroup->path, 0, sizeof cgroup->path);
+    cgroup->version = 0;
     if (error < 0)
         return error == -ENOENT ? 0 : source_failed(observe, "proc/self/cgroup", error);
     cgroup->version = found.version;
@@ -100,10 +114,7 @@ int quire_observe_cgroup(struct quire_observe *observe, struct quire_observe_cgr
         return 0;
     const char *directory = found.path + strlen(root);
     directory += *directory == '/';
+    cgroup_read(observe, directory, found.version, cgroup);
     snprintf(cgroup->path, sizeof cgroup->path, "/%s", directory);
-    if (found.version == 2)
-        read_version_2(observe, directory, cgroup);
-    else
-        read_version_1(observe, directory, cgroup);
     return 0;
 }

@@ -30,6 +30,8 @@ struct raw { /* what becomes figures only together with others */
 static const struct field fields[] = {
     OF("nr_dirty_threshold", dirty_limit, FIELD_PAGES),
     OF("nr_dirty_background_threshold", dirty_background_limit, FIELD_PAGES),
+    OF("numa_hit", numa_hits, FIELD_NUMBER),
+    OF("numa_miss", numa_misses, FIELD_NUMBER),
     OF("workingset_refault", refaults, FIELD_NUMBER),
     OF("workingset_refault_anon", refaults_anon, FIELD_NUMBER),
     OF("workingset_refault_file", refaults_file, FIELD_NUMBER),
@@ -44,6 +46,9 @@ static const struct field fields[] = {
     OF("pgsteal_direct", reclaimed_direct, FIELD_ZONES),
     OF("pgscan_kswapd", scanned_kswapd, FIELD_ZONES),
     OF("pgscan_direct", scanned_direct, FIELD_ZONES),
+    OF("zone_reclaim_success", node_reclaims, FIELD_NUMBER),
+    OF("kswapd_low_wmark_hit_quickly", kswapd_low_hits, FIELD_NUMBER),
+    OF("kswapd_high_wmark_hit_quickly", kswapd_high_hits, FIELD_NUMBER),
     OF("oom_kill", oom_kills, FIELD_NUMBER),
     OF("compact_stall", compact_stalls, FIELD_NUMBER),
     OF("compact_fail", compact_fails, FIELD_NUMBER),

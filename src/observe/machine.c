@@ -224,6 +224,16 @@ int machine_cgroup(const char *root, struct machine_cgroup *cgroup)
     return 0;
 }
 
+bool machine_cgroup_top(const char *root, unsigned version, char *top)
+{
+    struct mount mount;
+
+    if (!find_mount(root, version, &mount))
+        return false;
+    path_in(top, PATH_MAX, root, mount.point);
+    return true;
+}
+
 uint64_t machine_whole_bytes(const char *root)
 {
     struct machine_memory memory;

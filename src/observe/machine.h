@@ -37,6 +37,12 @@ struct machine_cgroup {
  */
 int machine_cgroup(const char *root, struct machine_cgroup *cgroup);
 
+/*
+ * Where the hierarchy with the memory controller is mounted, below root, in `top` (PATH_MAX bytes).
+ * False: this version of it is not.
+ */
+bool machine_cgroup_top(const char *root, unsigned version, char *top);
+
 /* What a percentage refers to: the smaller of physical memory and the cgroup's limit; 0: unknown.
  */
 uint64_t machine_whole_bytes(const char *root);

@@ -33,11 +33,13 @@ void quire_observe_close(struct quire_observe *observe)
     for (unsigned i = 0; i < observe->n_kept; i++)
         sys_close(observe->kept[i].fd);
     processes_free(observe->processes);
+    runs_free(observe->runs);
     sys_close(observe->root_fd);
     free(observe->buffer);
     free(observe->zones);
     free(observe->slabs);
     free(observe->mappings);
+    free(observe->groups);
     free(observe);
 }
 

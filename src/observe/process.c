@@ -312,7 +312,7 @@ static void clear(struct quire_observe_process *process, int pid)
     process->parent = 0;
     process->state = '?';
     process->is_kernel_thread = false;
-    process->minor_rate = process->major_rate = 0;
+    process->minor_rate = process->major_rate = process->cpu_percent = 0;
     process->command = NULL;
     process->name[0] = '\0';
     process->run = 0;

@@ -26,6 +26,10 @@
 #include <sys/resource.h>
 
 #define COMMAND_EVERY 16
+/* QUIRE_OBSERVE_LAZY: from so many samples without work on, every so many are looked at. */
+#define STILL_SAMPLES 3
+#define STAT_EVERY 4
+#define PARTS_EVERY 16
 
 struct process_table {
     struct tracked *tracked, *next; /* the last sample's, the one to come */
@@ -45,6 +49,7 @@ static void forget(struct process_table *table, struct tracked *tracked)
         table->n_kept--;
     }
     free(tracked->command);
+    free(tracked->last);
 }
 
 void processes_free(struct process_table *table)
@@ -146,14 +151,17 @@ static void settle_rates(struct tracked *tracked, uint64_t now_ns, uint64_t upti
         double seconds = (double)(now_ns - tracked->at_ns) / 1e9;
         process->minor_rate = rate(process->minor_faults, tracked->minor_faults, seconds);
         process->major_rate = rate(process->major_faults, tracked->major_faults, seconds);
+        process->cpu_percent = rate(process->cpu_ms, tracked->cpu_ms, seconds) / 10;
     } else if (uptime > process->start_ms) {
         double seconds = (double)(uptime - process->start_ms) / 1e3;
         process->minor_rate = rate(process->minor_faults, 0, seconds);
         process->major_rate = rate(process->major_faults, 0, seconds);
+        process->cpu_percent = rate(process->cpu_ms, 0, seconds) / 10;
     }
     tracked->start_ms = process->start_ms;
     tracked->minor_faults = process->minor_faults;
     tracked->major_faults = process->major_faults;
+    tracked->cpu_ms = process->cpu_ms;
     tracked->at_ns = now_ns;
 }
 
@@ -172,6 +180,63 @@ static bool follow(struct process_table *table, const struct tracked *tracked)
     return true;
 }
 
+static bool is_due(const struct process_table *table, int pid, unsigned every)
+{
+    return ((unsigned)pid + table->n_samples) % every == 0;
+}
+
+static bool is_same(const struct quire_observe_process *a, const struct quire_observe_process *b)
+{
+    return a->start_ms == b->start_ms && a->cpu_ms == b->cpu_ms && a->rss == b->rss &&
+           a->minor_faults == b->minor_faults && a->major_faults == b->major_faults &&
+           a->virtual_bytes == b->virtual_bytes && a->state == b->state && a->parent == b->parent;
+}
+
+static int read_all(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
+                    struct quire_observe_process *process)
+{
+    struct process_table *table = observe->processes;
+
+    return process_read(observe, tracked, parts, table->n_kept < table->max_kept, process);
+}
+
+/* Reads no more of a process than it takes to see that it still does nothing. */
+static int read_lazily(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
+                       struct quire_observe_process *process)
+{
+    const struct process_table *table = observe->processes;
+    bool is_still = tracked->last != NULL && tracked->n_still >= STILL_SAMPLES &&
+                    tracked->last_parts == parts;
+    int error = 0;
+
+    if (is_still && !is_due(table, tracked->pid, PARTS_EVERY)) {
+        tracked->was_read = is_due(table, tracked->pid, STAT_EVERY);
+        if (tracked->was_read)
+            error = read_all(observe, tracked, QUIRE_OBSERVE_STAT | (parts & QUIRE_OBSERVE_COMMAND),
+                             process);
+        else
+            *process = *tracked->last;
+        if (error < 0 || is_same(process, tracked->last)) {
+            if (error == 0)
+                *process = *tracked->last;
+            process->command = tracked->command;
+            return error;
+        }
+    }
+    tracked->was_read = true;
+    error = read_all(observe, tracked, parts, process);
+    if (error < 0)
+        return error;
+    if (tracked->last == NULL)
+        tracked->last = calloc(1, sizeof *tracked->last); /* without, it is read each time */
+    if (tracked->last == NULL)
+        return 0;
+    tracked->n_still = is_same(process, tracked->last) ? tracked->n_still + 1 : 0;
+    tracked->last_parts = parts;
+    *tracked->last = *process;
+    return 0;
+}
+
 static int sample_one(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
                       uint64_t uptime, struct quire_observe_processes *processes)
 {
@@ -183,11 +248,13 @@ static int sample_one(struct quire_observe *observe, struct tracked *tracked, un
     if ((unsigned)tracked->pid % COMMAND_EVERY == table->n_samples % COMMAND_EVERY)
         tracked->name[0] = '\0';
     struct quire_observe_process *process = &table->list[processes->n];
-    int error = process_read(observe, tracked, parts, table->n_kept < table->max_kept, process);
+    int error = parts & QUIRE_OBSERVE_LAZY ? read_lazily(observe, tracked, parts, process)
+                                           : read_all(observe, tracked, parts, process);
     table->n_kept += (size_t)(tracked->stat_fd >= 0) - (size_t)was_kept;
     if (error < 0)
         return error;
-    settle_rates(tracked, processes->at_ns, uptime, process);
+    if (!(parts & QUIRE_OBSERVE_LAZY) || tracked->was_read)
+        settle_rates(tracked, processes->at_ns, uptime, process);
     processes->n_denied += is_denied(process);
     processes->n++;
     return 0;
@@ -240,6 +307,7 @@ int quire_observe_processes(struct quire_observe *observe, unsigned parts,
                             struct quire_observe_processes *processes)
 {
     struct process_table *table = table_of(observe);
+    struct quire_observe_runs runs;
 
     *processes = (struct quire_observe_processes){.at_ns = sys_now_ns()};
     if (table == NULL)
@@ -250,8 +318,8 @@ int quire_observe_processes(struct quire_observe *observe, unsigned parts,
     error = sample_all(observe, parts, processes);
     swap_tracked(table);
     processes->list = table->list;
-    if (error == 0 && (parts & QUIRE_OBSERVE_RUNS))
-        runs_take(observe, table->list, processes->n);
+    if (error == 0 && (parts & QUIRE_OBSERVE_RUNS) && quire_observe_runs(observe, &runs) == 0)
+        runs_join(observe, &runs, table->list, processes->n);
     return error;
 }
 

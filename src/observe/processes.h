@@ -9,12 +9,14 @@
 
 struct tracked { /* one process, from sample to sample */
     int pid;
-    int stat_fd; /* of /proc/PID/stat, -1: not kept */
-    bool is_seen;
+    int stat_fd;       /* of /proc/PID/stat, -1: not kept */
+    bool was_read;     /* in this sample; false: taken over from the one before */
     uint64_t start_ms; /* tells a reused pid */
-    uint64_t minor_faults, major_faults, at_ns;
-    char *command; /* or NULL */
-    char name[64]; /* that the command was read under */
+    uint64_t minor_faults, major_faults, cpu_ms, at_ns;
+    struct quire_observe_process *last; /* with QUIRE_OBSERVE_LAZY: what was read of it, or NULL */
+    unsigned n_still, last_parts;       /* samples in a row in which it did nothing */
+    char *command;                      /* or NULL */
+    char name[64];                      /* that the command was read under */
 };
 
 void processes_free(struct process_table *table);
@@ -27,7 +29,9 @@ void processes_free(struct process_table *table);
 int process_read(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
                  bool may_keep, struct quire_observe_process *process);
 
-/* Fills in the columns of `quire run`; where there is no run, costs nothing. */
-void runs_take(struct quire_observe *observe, struct quire_observe_process *list, size_t n);
+/* Fills in the columns of `quire run`. */
+void runs_join(struct quire_observe *observe, const struct quire_observe_runs *runs,
+               struct quire_observe_process *list, size_t n);
+void runs_free(struct runs_table *table);
 
 #endif

@@ -1,50 +1,434 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * runs: what the processes of `quire run` hold, from the run's control block.
+ * runs: the readers of what runs publish; see published.h.
  *
- *   a process named quire-keeper ── /proc/KEEPER/fd/N -> /memfd:quire-control ── slots by pid
+ *   ROOT/run/user/UID/quire, $XDG_RUNTIME_DIR/quire, ROOT/dev/shm/quire-UID ── run-PID, ...
+ *     for each: whose is it? does its keeper live? ── copy, until the sequence stood still
  *
- * The block is mapped read-only and only looked at: atomics, no locks, nothing of it is trusted but
- * numbers. Another user's keeper is closed to us; its processes show as outside of a run.
+ * Nothing of a file is trusted: it belongs to the user of its directory and so does the process
+ * that it names; numbers are only handed on. What is left of a dead run is removed, by its user or
+ * root, on this machine only and not from another pid namespace (invariant P3).
  */
-#include "base/control.h"
+#include "base/proc.h"
 #include "base/sys.h"
 #include "observe/processes.h"
+#include "observe/published.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define KEEPER "quire-keeper"
-#define BLOCK "/memfd:quire-control"
+#define MAX_DIRECTORIES 256
+#define MAX_RUNS 4096
+#define TRIES 200
+#define PAUSE_NS 50000
+#define IN_FILE(member) offsetof(struct published, member)
 
-/* The path of the keeper's descriptor of the block. */
-static bool find_block(struct quire_observe *observe, int keeper, char *path, size_t n_bytes)
+struct runs_table {
+    struct quire_observe_run *list;
+    struct quire_observe_run_process *processes;
+    size_t list_room, processes_room;
+    struct seen {
+        uint64_t device, inode;
+    } seen[MAX_DIRECTORIES]; /* directories, during one look: they have several names */
+    unsigned n_seen;
+    bool is_live; /* this machine: what is left behind may be removed */
+    uint64_t pid_namespace, clock_hz;
+};
+
+void runs_free(struct runs_table *table)
 {
-    char directory_path[48];
-    bool found = false;
+    if (table == NULL)
+        return;
+    free(table->list);
+    free(table->processes);
+    free(table);
+}
 
-    snprintf(directory_path, sizeof directory_path, "proc/%d/fd", keeper);
-    int fd = sys_openat(observe->root_fd, directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+static struct runs_table *table_of(struct quire_observe *observe)
+{
+    struct stat root, own, namespace;
+
+    if (observe->runs != NULL)
+        return observe->runs;
+    observe->runs = calloc(1, sizeof *observe->runs);
+    if (observe->runs == NULL)
+        return NULL;
+    observe->runs->is_live = fstat(observe->root_fd, &root) == 0 && stat("/", &own) == 0 &&
+                             root.st_dev == own.st_dev && root.st_ino == own.st_ino;
+    if (stat("/proc/self/ns/pid", &namespace) == 0)
+        observe->runs->pid_namespace = namespace.st_ino;
+    observe->runs->clock_hz = (uint64_t)sysconf(_SC_CLK_TCK);
+    return observe->runs;
+}
+
+/* Whether it lives, and belongs to the user who says so. */
+static bool is_running(struct quire_observe *observe, uint64_t pid, uint64_t start_ticks,
+                       uid_t user)
+{
+    char path[48];
+    struct stat info;
+
+    if (pid == 0 || pid > INT_MAX)
+        return false;
+    snprintf(path, sizeof path, "proc/%d", (int)pid);
+    if (fstatat(observe->root_fd, path, &info, 0) != 0 || info.st_uid != user)
+        return false;
+    snprintf(path, sizeof path, "proc/%d/stat", (int)pid);
+    if (source_read_raw(observe, observe->root_fd, path) < 0)
+        return false;
+    const char *state = proc_stat_field(observe->buffer, 3);
+    const char *start = proc_stat_field(observe->buffer, 22);
+    return state != NULL && start != NULL && *state != 'Z' && *state != 'X' &&
+           proc_number(start) == start_ticks;
+}
+
+static bool read_at(int fd, void *buffer, size_t n_bytes, size_t at)
+{
+    return sys_pread(fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
+}
+
+/* Between reading the sequence and what it guards. */
+static void order_reads(void)
+{
+#ifndef __SANITIZE_THREAD__ /* which does not know of fences, and not of other processes */
+    atomic_thread_fence(memory_order_acquire);
+#endif
+}
+
+/*
+ * Copies n_bytes from `at` on while the keeper lets them be. `more`: what depends on them, as the
+ * first copy says. 0; -EPROTO: cut short; -EAGAIN: it never stands still.
+ */
+static int copy(int fd, void *buffer, size_t n_bytes, size_t at, int (*more)(int fd, void *context),
+                void *context)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        uint64_t before, after;
+        if (!read_at(fd, &before, sizeof before, IN_FILE(sequence)))
+            return -EPROTO;
+        order_reads();
+        if (before % 2 == 0) {
+            if (!read_at(fd, buffer, n_bytes, at))
+                return -EPROTO;
+            int error = more != NULL ? more(fd, context) : 0;
+            order_reads();
+            if (!read_at(fd, &after, sizeof after, IN_FILE(sequence)))
+                return -EPROTO;
+            if (before == after)
+                return error;
+        }
+        sys_sleep_ns(PAUSE_NS);
+    }
+    return -EAGAIN;
+}
+
+struct taking {
+    struct runs_table *table;
+    struct quire_observe_runs *runs;
+};
+
+static int take_processes(int fd, void *context)
+{
+    struct taking *taking = context;
+    struct runs_table *table = taking->table;
+    const struct quire_observe_run *run = &table->list[taking->runs->n];
+    size_t n = taking->runs->n_processes;
+
+    if (run->n_alive > PUBLISHED_MAX_PROCESSES)
+        return -EPROTO;
+    if (!source_grow(&table->processes, &table->processes_room, n + run->n_alive + 1,
+                     sizeof *table->processes))
+        return -ENOMEM;
+    return read_at(fd, table->processes + n, run->n_alive * sizeof *table->processes,
+                   IN_FILE(processes))
+               ? 0
+               : -EPROTO;
+}
+
+static void terminate(struct quire_observe_run *run)
+{
+    run->command[sizeof run->command - 1] = '\0';
+    run->policy[sizeof run->policy - 1] = '\0';
+    run->prefetch[sizeof run->prefetch - 1] = '\0';
+    run->codec[sizeof run->codec - 1] = '\0';
+}
+
+static int take_run(struct quire_observe *observe, int fd, const struct published *header,
+                    uid_t user, struct quire_observe_runs *runs)
+{
+    struct runs_table *table = observe->runs;
+    struct taking taking = {table, runs};
+
+    if (runs->n == MAX_RUNS ||
+        !source_grow(&table->list, &table->list_room, runs->n + 1, sizeof *table->list))
+        return -ENOMEM;
+    struct quire_observe_run *run = &table->list[runs->n];
+    int error = copy(fd, run, sizeof *run, IN_FILE(run), take_processes, &taking);
+    if (error < 0)
+        return error;
+    terminate(run);
+    run->keeper = header->pid;
+    run->user = user;
+    run->start_ms = header->start_ticks * 1000 / table->clock_hz;
+    for (size_t i = 0; i < run->n_alive; i++)
+        table->processes[runs->n_processes + i].keeper = header->pid;
+    runs->n_processes += run->n_alive;
+    runs->n++;
+    return 0;
+}
+
+/* Opens a file of a directory and looks at its header. The descriptor; -EPROTO, -ESRCH: its run is
+ * gone; -EXDEV: it is not for us to say. */
+static int open_file(struct quire_observe *observe, int directory, const char *name, uid_t user,
+                     struct published *header)
+{
+    struct stat info;
+    int fd = sys_openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
+    int error = 0;
+
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_uid != user ||
+        !read_at(fd, header, IN_FILE(sequence), 0) ||
+        memcmp(header->magic, PUBLISHED_MAGIC, sizeof header->magic) != 0)
+        error = -EPROTO;
+    else if (header->pid_namespace != observe->runs->pid_namespace && observe->runs->is_live)
+        error = -EXDEV;
+    else if (!is_running(observe, header->pid, header->start_ticks, user))
+        error = -ESRCH;
+    else if (header->version != PUBLISHED_VERSION || header->n_bytes != sizeof *header)
+        error = -EPROTO;
+    if (error < 0)
+        sys_close(fd);
+    return error < 0 ? error : fd;
+}
+
+static int look_at(struct quire_observe *observe, int directory, const char *name, uid_t user,
+                   struct quire_observe_runs *runs)
+{
+    static struct published header; /* its first bytes only are used */
+    int fd = open_file(observe, directory, name, user, &header);
+    int error = fd;
+
+    if (fd >= 0) {
+        error = take_run(observe, fd, &header, user, runs);
+        sys_close(fd);
+    }
+    if (error == -ESRCH && observe->runs->is_live && unlinkat(directory, name, 0) == 0)
+        runs->n_removed++;
+    runs->n_unreadable += error == -EPROTO || error == -EAGAIN;
+    return error == -ENOMEM ? error : 0;
+}
+
+static bool was_seen(struct runs_table *table, const struct stat *info)
+{
+    for (unsigned i = 0; i < table->n_seen; i++)
+        if (table->seen[i].device == info->st_dev && table->seen[i].inode == info->st_ino)
+            return true;
+    if (table->n_seen == MAX_DIRECTORIES)
+        return true;
+    table->seen[table->n_seen++] = (struct seen){info->st_dev, info->st_ino};
+    return false;
+}
+
+/* A directory of a user's, who alone may write there. */
+static int look_into(struct quire_observe *observe, const char *path, uid_t user,
+                     struct quire_observe_runs *runs)
+{
+    struct stat info;
+    int error = 0;
+    int fd = sys_openat(observe->root_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return 0;
+    DIR *directory = fstat(fd, &info) == 0 && info.st_uid == user && (info.st_mode & 022) == 0 &&
+                             !was_seen(observe->runs, &info)
+                         ? fdopendir(fd)
+                         : NULL;
+    if (directory == NULL) {
+        sys_close(fd);
+        return 0;
+    }
+    for (const struct dirent *entry; error == 0 && (entry = readdir(directory)) != NULL;)
+        if (strncmp(entry->d_name, PUBLISHED_PREFIX, strlen(PUBLISHED_PREFIX)) == 0)
+            error = look_at(observe, fd, entry->d_name, user, runs);
+    closedir(directory);
+    return error;
+}
+
+/* The user in "quire-1000" or "1000"; -1: none. */
+static int64_t user_of(const char *name, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    if (strncmp(name, prefix, n) != 0 || name[n] < '0' || name[n] > '9' ||
+        strspn(name + n, "0123456789") != strlen(name + n))
+        return -1;
+    uint64_t user = proc_number(name + n);
+    return user < UINT32_MAX ? (int64_t)user : -1;
+}
+
+/* Root sees all users': the directories PARENT/PREFIX-UID-SUFFIX. */
+static int look_at_all(struct quire_observe *observe, const char *parent, const char *prefix,
+                       const char *suffix, struct quire_observe_runs *runs)
+{
+    int error = 0;
+    int fd = sys_openat(observe->root_fd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+
     if (directory == NULL) {
         if (fd >= 0)
             sys_close(fd);
-        return false;
+        return 0;
     }
-    for (const struct dirent *entry; !found && (entry = readdir(directory)) != NULL;) {
-        char target[64];
-        ssize_t n = sys_readlinkat(fd, entry->d_name, target, sizeof target);
-        found = n >= (ssize_t)strlen(BLOCK) && memcmp(target, BLOCK, strlen(BLOCK)) == 0;
-        if (found)
-            snprintf(path, n_bytes, "/proc/self/fd/%d/%s/%s", observe->root_fd, directory_path,
-                     entry->d_name);
+    for (const struct dirent *entry; error == 0 && (entry = readdir(directory)) != NULL;) {
+        char path[384];
+        int64_t user = user_of(entry->d_name, prefix);
+        if (user < 0)
+            continue;
+        snprintf(path, sizeof path, "%s/%s%s", parent, entry->d_name, suffix);
+        error = look_into(observe, path, (uid_t)user, runs);
     }
     closedir(directory);
-    return found;
+    return error;
+}
+
+static int compare_runs(const void *a, const void *b)
+{
+    uint64_t x = ((const struct quire_observe_run *)a)->keeper;
+    uint64_t y = ((const struct quire_observe_run *)b)->keeper;
+
+    return x < y ? -1 : x > y;
+}
+
+static int compare_processes(const void *a, const void *b)
+{
+    uint64_t x = ((const struct quire_observe_run_process *)a)->pid;
+    uint64_t y = ((const struct quire_observe_run_process *)b)->pid;
+
+    return x < y ? -1 : x > y;
+}
+
+int quire_observe_runs(struct quire_observe *observe, struct quire_observe_runs *runs)
+{
+    struct runs_table *table = table_of(observe);
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    uid_t user = geteuid();
+    char path[512];
+    int error = 0;
+
+    *runs = (struct quire_observe_runs){.n = 0};
+    if (table == NULL)
+        return -ENOMEM;
+    table->n_seen = 0;
+    if (table->is_live && runtime != NULL && runtime[0] == '/' &&
+        snprintf(path, sizeof path, "%s/quire", runtime) < (int)sizeof path)
+        error = look_into(observe, path, user, runs); /* absolute: the root does not count */
+    if (error == 0 && user == 0) {
+        error = look_at_all(observe, "run/user", "", "/quire", runs);
+        if (error == 0)
+            error = look_at_all(observe, "dev/shm", "quire-", "", runs);
+    } else if (error == 0) {
+        snprintf(path, sizeof path, "run/user/%u/quire", (unsigned)user);
+        error = look_into(observe, path, user, runs);
+        snprintf(path, sizeof path, "dev/shm/quire-%u", (unsigned)user);
+        if (error == 0)
+            error = look_into(observe, path, user, runs);
+    }
+    if (error < 0)
+        return error;
+    if (runs->n > 0)
+        qsort(table->list, runs->n, sizeof *table->list, compare_runs);
+    if (runs->n_processes > 0)
+        qsort(table->processes, runs->n_processes, sizeof *table->processes, compare_processes);
+    runs->list = table->list;
+    runs->processes = table->processes;
+    return 0;
+}
+
+/* One run's file, in whatever directory it is. */
+struct search {
+    uint64_t keeper;
+    struct quire_observe_run_moment *moments;
+    size_t n;
+    int result;
+};
+
+static int find_in(struct quire_observe *observe, const char *path, struct search *search)
+{
+    struct {
+        uint64_t n;
+        struct quire_observe_run_moment ring[QUIRE_OBSERVE_N_MOMENTS];
+    } past;
+    struct published header;
+    struct stat info;
+    char name[32];
+    int error = -ESRCH;
+    int directory = sys_openat(observe->root_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+
+    if (directory < 0)
+        return -ESRCH;
+    snprintf(name, sizeof name, PUBLISHED_PREFIX "%d", (int)search->keeper);
+    if (fstat(directory, &info) == 0)
+        error = open_file(observe, directory, name, info.st_uid, &header);
+    sys_close(directory);
+    if (error < 0)
+        return -ESRCH;
+    int fd = error;
+    error = copy(fd, &past, sizeof past, IN_FILE(n_moments), NULL, NULL);
+    sys_close(fd);
+    if (error < 0)
+        return -ESRCH;
+    search->n = past.n < QUIRE_OBSERVE_N_MOMENTS ? past.n : QUIRE_OBSERVE_N_MOMENTS;
+    for (size_t i = 0; i < search->n; i++)
+        search->moments[i] = past.ring[(past.n - search->n + i) % QUIRE_OBSERVE_N_MOMENTS];
+    return 0;
+}
+
+int quire_observe_run_history(struct quire_observe *observe, uint64_t keeper,
+                              struct quire_observe_run_moment *moments, size_t *n)
+{
+    struct search search = {.keeper = keeper, .moments = moments};
+    struct runs_table *table = table_of(observe);
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    char path[512];
+    struct stat info;
+    int error = -ESRCH;
+
+    *n = 0;
+    if (table == NULL)
+        return -ENOMEM;
+    if (keeper == 0 || keeper > INT_MAX)
+        return -ESRCH;
+    if (table->is_live && runtime != NULL && runtime[0] == '/' &&
+        snprintf(path, sizeof path, "%s/quire", runtime) < (int)sizeof path)
+        error = find_in(observe, path, &search);
+    snprintf(path, sizeof path, "proc/%d", (int)keeper);
+    if (error == -ESRCH && fstatat(observe->root_fd, path, &info, 0) == 0) {
+        snprintf(path, sizeof path, "run/user/%u/quire", (unsigned)info.st_uid);
+        error = find_in(observe, path, &search);
+        snprintf(path, sizeof path, "dev/shm/quire-%u", (unsigned)info.st_uid);
+        if (error == -ESRCH)
+            error = find_in(observe, path, &search);
+    }
+    *n = search.n;
+    return error;
+}
+
+/* ---- processes and their runs ---- */
+
+static const struct quire_observe_run *run_of(const struct quire_observe_runs *runs,
+                                              uint64_t keeper)
+{
+    struct quire_observe_run key = {.keeper = keeper};
+
+    return bsearch(&key, runs->list, runs->n, sizeof key, compare_runs);
 }
 
 static int compare_pid(const void *key, const void *element)
@@ -54,63 +438,52 @@ static int compare_pid(const void *key, const void *element)
     return pid < other ? -1 : pid > other;
 }
 
-static uint64_t pages(int64_t n)
+void runs_join(struct quire_observe *observe, const struct quire_observe_runs *runs,
+               struct quire_observe_process *list, size_t n)
 {
-    return n > 0 ? (uint64_t)n << SYS_PAGE_SHIFT : 0;
-}
-
-static uint64_t held(const struct control_slot *slot, enum control_kind kind)
-{
-    return pages(atomic_load_explicit(&slot->held[kind], memory_order_relaxed));
-}
-
-/* The process of a slot; NULL: it is gone, or its number belongs to another by now. */
-static struct quire_observe_process *process_of(const struct control_slot *slot,
-                                                struct quire_observe_process *list, size_t n)
-{
-    int pid = (int)atomic_load_explicit(&slot->pid, memory_order_relaxed);
-    uint64_t ticks = atomic_load_explicit(&slot->start_time, memory_order_relaxed);
-
-    if (pid <= 0)
-        return NULL;
-    struct quire_observe_process *process = bsearch(&pid, list, n, sizeof *list, compare_pid);
-    if (process == NULL ||
-        (ticks != 0 && ticks * 1000 / (uint64_t)sysconf(_SC_CLK_TCK) != process->start_ms))
-        return NULL;
-    return process;
-}
-
-static void take_run(const struct control *control, int keeper, struct quire_observe_process *list,
-                     size_t n)
-{
-    uint32_t end = atomic_load_explicit(&control->slots_end, memory_order_relaxed);
-
-    for (uint32_t i = 0; i < end && i < CONTROL_SLOTS; i++) {
-        const struct control_slot *slot = &control->slot[i];
-        struct quire_observe_process *process = process_of(slot, list, n);
-        if (process == NULL)
+    for (size_t i = 0; i < runs->n_processes; i++) {
+        const struct quire_observe_run_process *part = &runs->processes[i];
+        const struct quire_observe_run *run = run_of(runs, part->keeper);
+        int pid = part->pid <= INT_MAX ? (int)part->pid : 0;
+        struct quire_observe_process *process = bsearch(&pid, list, n, sizeof *list, compare_pid);
+        uint64_t start_ms = part->start_ticks * 1000 / observe->runs->clock_hz;
+        if (process == NULL || run == NULL ||
+            (start_ms != 0 && start_ms != process->start_ms)) /* its number is another's by now */
             continue;
-        process->run = keeper;
-        process->run_resident = held(slot, CONTROL_RESIDENT);
-        process->run_staged = held(slot, CONTROL_STAGED);
-        process->run_compressed = held(slot, CONTROL_POOL);
-        process->run_metadata = held(slot, CONTROL_METADATA);
-        process->run_file = held(slot, CONTROL_FILE);
-        process->run_budget = pages(control_budget(control));
-        process->run_held = pages(control_held(control));
+        process->run = (int)run->keeper;
+        process->run_resident = part->resident;
+        process->run_staged = part->staged;
+        process->run_compressed = part->compressed;
+        process->run_metadata = part->metadata;
+        process->run_file = part->file;
+        process->run_budget = run->budget;
+        process->run_held = run->held;
     }
 }
 
-void runs_take(struct quire_observe *observe, struct quire_observe_process *list, size_t n)
+/* ---- how long faults took ---- */
+
+#define FLOOR_SHIFT 6 /* the first bucket ends at 64 ns and more; four of them a power of two */
+
+static uint64_t bound_ns(unsigned bucket)
 {
-    for (size_t i = 0; i < n; i++) {
-        const struct control *control;
-        char path[384];
-        if (strcmp(list[i].name, KEEPER) != 0 ||
-            !find_block(observe, list[i].pid, path, sizeof path) ||
-            control_view(path, &control) < 0)
-            continue;
-        take_run(control, list[i].pid, list, n);
-        control_unview(control);
+    return ((uint64_t)(bucket % 4) + 5) << (bucket / 4 + FLOOR_SHIFT - 2);
+}
+
+uint64_t quire_observe_latency_ns(const struct quire_observe_run *before,
+                                  const struct quire_observe_run *after, unsigned permille)
+{
+    uint64_t counts[QUIRE_OBSERVE_N_LATENCIES], total = 0, below = 0;
+
+    for (unsigned i = 0; i < QUIRE_OBSERVE_N_LATENCIES; i++) {
+        uint64_t then = before != NULL ? before->latency[i] : 0;
+        counts[i] = after->latency[i] > then ? after->latency[i] - then : 0;
+        total += counts[i];
     }
+    for (unsigned i = 0; total > 0 && i < QUIRE_OBSERVE_N_LATENCIES; i++) {
+        below += counts[i];
+        if (below * 1000 >= total * permille)
+            return bound_ns(i);
+    }
+    return 0;
 }

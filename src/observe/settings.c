@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -33,8 +34,10 @@ static const struct {
     OF("proc/sys/vm/page-cluster", page_cluster, 1),
     OF("proc/sys/vm/zone_reclaim_mode", zone_reclaim_mode, 1),
     OF("proc/sys/vm/max_map_count", max_map_count, 1),
+    OF("proc/sys/vm/compaction_proactiveness", compaction_proactiveness, 1),
     OF("proc/sys/kernel/task_delayacct", delay_accounting, 1),
     OF("sys/module/zswap/parameters/max_pool_percent", zswap_max_percent, 1),
+    OF("sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", khugepaged_max_none, 1),
 #undef OF
 };
 
@@ -91,6 +94,9 @@ int quire_observe_settings(struct quire_observe *observe, struct quire_observe_s
         settings->zswap_enabled = word[0] == 'Y' || word[0] == '1';
     source_word(observe, "sys/module/zswap/parameters/compressor", settings->zswap_compressor,
                 sizeof settings->zswap_compressor);
+    settings->multigen = QUIRE_OBSERVE_ABSENT; /* "0x0007": a bit a part of it */
+    if (source_word(observe, "sys/kernel/mm/lru_gen/enabled", word, sizeof word))
+        settings->multigen = strtoul(word, NULL, 16) % 2;
     source_word(observe, "sys/kernel/mm/transparent_hugepage/enabled", settings->huge_enabled,
                 sizeof settings->huge_enabled);
     source_word(observe, "sys/kernel/mm/transparent_hugepage/defrag", settings->huge_defrag,

@@ -16,6 +16,7 @@
 #define SOURCE_MAX_KEPT 16
 
 struct process_table; /* processes.c */
+struct runs_table;    /* runs.c */
 
 struct quire_observe {
     int root_fd;
@@ -40,7 +41,10 @@ struct quire_observe {
     size_t slabs_room;
     struct quire_observe_mapping *mappings;
     size_t mappings_room;
+    struct quire_observe_group *groups;
+    size_t groups_room;
     struct process_table *processes;
+    struct runs_table *runs;
 };
 
 /*

@@ -13,6 +13,7 @@
 #include "base/meta.h"
 #include "pager/copies.h"
 #include "pager/internal.h"
+#include "pages/shown.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -61,7 +62,10 @@ static int init_buddy(void)
         .max_order = log2_floor(pager.heap_pages) - 1, .n_zones = 2, .zones = zones};
     size_t n_bytes = quire_buddy_metadata_bytes(&config);
     void *metadata = meta_map(n_bytes);
-    return metadata ? quire_buddy_init(&config, metadata, n_bytes, &pager.buddy) : -ENOMEM;
+    int error = metadata ? quire_buddy_init(&config, metadata, n_bytes, &pager.buddy) : -ENOMEM;
+    if (!error)
+        buddy_show(pager.buddy);
+    return error;
 }
 
 void pager_tell_arena(void)

@@ -772,7 +772,7 @@ class Refused(InDirectory):
 class Doctor(unittest.TestCase):
     NAMES = ["kernel", "userfaultfd", "move", "library", "memory", "cgroup", "addresses",
              "mappings", "locked memory", "kernel swap", "swap directory", "swap key", "io_uring",
-             "seccomp"]
+             "publishing", "seccomp"]
 
     def test_text_and_json_agree(self):
         text, data = call("doctor"), call("doctor", "--json")

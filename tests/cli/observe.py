@@ -20,7 +20,7 @@ QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 MACHINES = os.path.join(ROOT, "tests/observe/machines")
 NUMA, ZRAM, CGROUP1 = (os.path.join(MACHINES, name) for name in
                        ("4.15-numa", "6.1-zram-cgroup2", "6.18-cgroup1"))
-COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones")
+COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones", "tune", "log")
 NOBODY = 65534
 PATIENCE_SECONDS = 300
 
@@ -275,12 +275,19 @@ PID  RSS  PSS  USS SWAP MINFL OOM NAME
             end = time.monotonic() + PATIENCE_SECONDS
             while not os.path.exists(done) and time.monotonic() < end:
                 time.sleep(0.02)
-            everyone = figures("ps", "--runs")["processes"]
             with open(f"/proc/{launcher.pid}/task/{launcher.pid}/children",
                       encoding="utf-8") as file:
                 children = {int(pid) for pid in file.read().split()}
-            ours, = [one for one in everyone if one["pid"] in children]
+            while time.monotonic() < end: # what a run publishes may be a second old
+                everyone = figures("ps", "--runs")["processes"]
+                ours = [one for one in everyone if one["pid"] in children]
+                if ours and ours[0]["compressed_bytes"] > 0:
+                    break
+                time.sleep(0.02)
+            ours, = ours
             maps = figures("maps", str(ours["pid"]))
+            zones = figures("zones", "--pid", str(ours["pid"]))
+            text_of_zones = output("zones", "--pid", str(ours["pid"]))
             with open(go, "w", encoding="utf-8"):
                 pass
             self.assertEqual(launcher.wait(PATIENCE_SECONDS), 0)
@@ -291,6 +298,113 @@ PID  RSS  PSS  USS SWAP MINFL OOM NAME
         self.assertLessEqual(ours["held_bytes"], 32 << 20)
         self.assertEqual(maps["run"]["budget_bytes"], 32 << 20)
         self.assertIn("arena", {area["kind"] for area in maps["areas"]})
+        self.assertEqual([zone["zone"] for zone in zones["zones"]], ["heap", "mappings"])
+        for zone in zones["zones"]:
+            self.assertEqual(zone["free_pages"],
+                             sum(n << order for order, n in enumerate(zone["free_blocks"])))
+            self.assertEqual(zone["mobility"]["Movable"]["free_blocks"], zone["free_blocks"])
+        self.assertEqual(zones["pid"], ours["pid"])
+        self.assertGreater(zones["zones"][0]["managed_pages"], 100)
+        for text in ("heap     free blocks", "mappings fragmented"):
+            self.assertIn(text, text_of_zones)
+
+
+@unittest.skipUnless(call("doctor").returncode == 0, "`quire run' does not work here")
+class Published(unittest.TestCase):
+    """The file in which a run shows its figures."""
+
+    def setUp(self):
+        self.home = tempfile.TemporaryDirectory()
+        self.addCleanup(self.home.cleanup)
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": self.home.name}
+        self.directory = os.path.join(self.home.name, "quire")
+
+    def start(self, *options):
+        """The launcher of a run that has begun and goes on until its input is closed."""
+        run = subprocess.Popen([QUIRE, "run", "--ram", "32M", "--swap", "none", "-q", *options,
+                                "--", "sh", "-c", "echo begun; read x"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, env=self.environment)
+        for end in (run.wait, run.kill, run.stdin.close, run.stdout.close):
+            self.addCleanup(end)
+        self.assertEqual(run.stdout.readline(), b"begun\n")
+        return run
+
+    def files(self):
+        return os.listdir(self.directory) if os.path.isdir(self.directory) else []
+
+    def rows(self):
+        return [row["command"] for row in
+                figures("ps", "--runs", env=self.environment)["processes"]]
+
+    def publication(self, *options):
+        path = os.path.join(self.home.name, "stats.json")
+        subprocess.run([QUIRE, "run", "--ram", "32M", "--swap", "none", "-q", "--stats", path,
+                        *options, "--", "true"], check=True, env=self.environment)
+        return json.loads(read(path))["publication"]
+
+    def test_while_it_runs(self):
+        run = self.start()
+        name, = self.files()
+        self.assertRegex(name, r"^run-\d+$")
+        self.assertEqual(os.stat(os.path.join(self.directory, name)).st_mode & 0o777, 0o600)
+        self.assertEqual(os.stat(self.directory).st_mode & 0o777, 0o700)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not any("read x" in row for row in self.rows()) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertTrue(any("read x" in row for row in self.rows()))
+        run.stdin.close()
+        run.wait(PATIENCE_SECONDS)
+        self.assertFalse(os.path.exists(self.directory)) # the last takes it along
+
+    def test_what_a_kill_of_all_leaves_goes_with_the_next_look(self):
+        run = self.start()
+        name, = self.files()
+        with open(f"/proc/{run.pid}/task/{run.pid}/children", encoding="utf-8") as file:
+            for pid in (run.pid, *map(int, file.read().split())): # the launcher first
+                os.kill(pid, 9)
+        run.wait(PATIENCE_SECONDS)
+        keeper = int(name.removeprefix("run-"))
+        while os.path.exists(f"/proc/{keeper}") and \
+                read(f"/proc/{keeper}/stat").rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        self.assertEqual(self.files(), [name])
+        self.rows()
+        self.assertEqual(self.files(), [])
+
+    def test_not_wanted(self):
+        self.start("--no-publish")
+        self.assertEqual(self.files(), [])
+        self.assertEqual(self.publication("--no-publish"),
+                         {"is_published": False, "file": None, "problem": None})
+
+    def test_not_possible(self):
+        self.assertEqual(self.publication()["is_published"], True)
+        with open(self.directory, "w", encoding="utf-8"): # in its place
+            pass
+        shared = self.publication()
+        self.assertEqual(shared["file"].rpartition("/")[0], f"/dev/shm/quire-{os.geteuid()}")
+        doctor, = [check for check in json.loads(call("doctor", "--json", env=self.environment)
+                                                 .stdout)["checks"]
+                   if check["name"] == "publishing"]
+        self.assertEqual(doctor["status"], "ok")
+        self.assertIn("/dev/shm/quire-", doctor["found"])
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"), "for root, by unshare")
+    def test_nowhere(self):
+        path = os.path.join(self.home.name, "stats.json")
+        with open(self.directory, "w", encoding="utf-8"):
+            pass
+        script = (f"mount -t tmpfs -o ro none /dev/shm && {QUIRE} run --ram 32M --swap none -q "
+                  f"--stats {path} -- true && {QUIRE} doctor --json")
+        result = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True,
+                                text=True, check=True, env=self.environment)
+        publication = json.loads(read(path))["publication"]
+        self.assertEqual((publication["is_published"], publication["file"]), (False, None))
+        self.assertIn("Read-only file system", publication["problem"])
+        doctor, = [check for check in json.loads(result.stdout)["checks"]
+                   if check["name"] == "publishing"]
+        self.assertEqual(doctor["status"], "warn")
+        self.assertIn("Read-only file system", doctor["found"])
 
 
 class Maps(unittest.TestCase):
@@ -404,7 +518,7 @@ class Time(unittest.TestCase):
         result = call("time", "sh", "-c", "echo out; exit 3")
         self.assertEqual((result.returncode, result.stdout), (3, "out\n"))
         self.assertRegex(result.stderr, r"(?s)^quire: exit status 3 after \S+ s: user .*\n  memory "
-                                        r".*\n  faults .*\n  files .*\n  meanwhile .*\n$")
+                                        r".*\n  faults .*\n  waiting .*\n  files .*\n  meanwhile .*\n$")
 
     def test_how_it_ends(self):
         self.assertEqual(call("time", "sh", "-c", "kill -TERM $$").returncode, 128 + 15)
@@ -440,7 +554,9 @@ class Refusals(unittest.TestCase):
                 (["maps"], "which process? give its PID"),
                 (["maps", "x"], "'x' is no process id"),
                 (["maps", "1", "2"], "'2': `quire maps' takes one process"),
-                (["zones", "x"], "'x': `quire zones' takes no arguments"),
+                (["zones", "x"], "'x': `quire zones' takes a process by --pid PID"),
+                (["zones", "--pid", "x"], "--pid x: that is no process id"),
+                (["zones", "--pid", "1", "--root", "/"], "--pid and --root: leave out one of both"),
                 (["slabs"], "which process? give --pid PID, or --kernel"),
                 (["slabs", "--kernel", "--pid", "1"], "--pid and --kernel: leave out one of both"),
         ):

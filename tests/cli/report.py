@@ -330,8 +330,10 @@ class Refused(WithRun):
                     "prefetch_hits", "stall_ns", "end_budget_bytes", "working_set",
                     "interval_seconds", "format", "format_version", "processes"}
         for path in keys(self.figures):
-            if path[-1] in not_read or path[0] == "timeline" and path[-1] in (
-                    "dropped_dead_pages", "same_filled_pages", "written_pages", "waits_for_room"):
+            if path[-1] in not_read or path[0] == "publication" or (
+                    path[0] == "timeline" and path[-1] in (
+                        "dropped_dead_pages", "same_filled_pages", "written_pages",
+                        "waits_for_room")):
                 continue
             figures = copy.deepcopy(self.figures)
             holder = figures

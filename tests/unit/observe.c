@@ -485,6 +485,23 @@ static void put_stat(int pid, const char *name, unsigned minor, unsigned start)
     put(path, text);
 }
 
+static void put_swap(int pid, unsigned kib)
+{
+    char path[64], text[64];
+
+    snprintf(path, sizeof path, "proc/%d/status", pid);
+    snprintf(text, sizeof text, "Uid:\t0\t0\t0\t0\nVmSwap:\t%8u kB\n", kib);
+    put(path, text);
+}
+
+static void remove_process(int pid)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof path, "%s/proc/%d", root, pid);
+    assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
 static void hundreds_of_processes_that_come_and_go(void **state)
 {
     struct quire_observe *observe = opened(root);
@@ -516,6 +533,48 @@ static void hundreds_of_processes_that_come_and_go(void **state)
     assert_true(find(&processes, 112)->minor_rate > 1000000);
     assert_true(find(&processes, 113)->minor_rate < 0.001);
     assert_non_null(find(&processes, 50));
+    quire_observe_close(observe);
+}
+
+/* How many of 64 processes that all do something now are seen to, in each of 16 samples. */
+static void idle_processes_are_looked_at_more_seldom(void **state)
+{
+    struct quire_observe *observe = opened(root);
+    struct quire_observe_processes processes;
+    const unsigned parts = QUIRE_OBSERVE_STATUS | QUIRE_OBSERVE_LAZY;
+    unsigned n_seen = 0;
+
+    put("proc/uptime", "1000.00 1.00\n");
+    for (int pid = 100; pid < 164; pid++) {
+        put_stat(pid, "idle", 100, 500);
+        put_swap(pid, 4);
+    }
+    for (int i = 0; i < 6; i++) /* until they count as idle */
+        assert_int_equal(quire_observe_processes(observe, parts, &processes), 0);
+    for (int pid = 100; pid < 164; pid++)
+        put_swap(pid, 8); /* which alone is no work */
+    for (int sample = 0; sample < 16; sample++) {
+        unsigned n_new = 0;
+        assert_int_equal(quire_observe_processes(observe, parts, &processes), 0);
+        assert_int_equal(processes.n, 64);
+        for (size_t i = 0; i < processes.n; i++)
+            n_new += processes.list[i].swap == 8 << 10;
+        assert_int_equal(n_new, 4 * (sample + 1)); /* a sixteenth each time */
+    }
+    for (int pid = 100; pid < 164; pid++)
+        put_stat(pid, "busy", 100100, 500);
+    for (int sample = 0; sample < 4; sample++) {
+        assert_int_equal(quire_observe_processes(observe, parts, &processes), 0);
+        for (size_t i = 0; i < processes.n; i++) {
+            const struct quire_observe_process *process = &processes.list[i];
+            if (process->minor_faults == 100100 && process->minor_rate > 0)
+                n_seen++;
+        }
+    }
+    assert_int_equal(n_seen, 64); /* each once, and its work counts in that sample only */
+    remove_process(130);
+    assert_int_equal(quire_observe_processes(observe, parts, &processes), 0);
+    assert_int_equal(processes.n, 63); /* who has ended is gone at once */
     quire_observe_close(observe);
 }
 
@@ -803,6 +862,7 @@ int main(void)
         TEST(slab_caches_as_slabtop_prints_them),
         TEST(recorded_processes),
         TEST(hundreds_of_processes_that_come_and_go),
+        TEST(idle_processes_are_looked_at_more_seldom),
         TEST(names_that_try_to_confuse),
         TEST(kernels_without_a_rollup),
         TEST(address_spaces),

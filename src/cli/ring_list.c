@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ring_list: `quire ring stat` and `quire ring ls`. */
+#include "base/size.h"
+#include "cli/cli.h"
+#include "cli/figures.h"
+#include "cli/ring.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const char *full_name(enum quire_ring_full full)
+{
+    static const char *const names[] = {"wait", "fail", "overwrite"};
+    return names[full];
+}
+
+static const char *kind_name(enum quire_ring_kind kind)
+{
+    return kind == QUIRE_RING_ONE_TO_ONE ? "one-to-one" : "many-to-many";
+}
+
+/* Frames in the ring now. Overwriting, those that are gone are not counted as out yet. */
+static uint64_t n_waiting(const struct quire_ring_stats *stats)
+{
+    const uint64_t n = stats->n_in - stats->n_out;
+    return n < stats->config.n_frames ? n : stats->config.n_frames;
+}
+
+static json_t *stats_json(const char *name, const struct quire_ring_stats *stats)
+{
+    return json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i, s:i}", "name", name, "kind",
+        kind_name(stats->config.kind), "full", full_name(stats->config.full), "frames",
+        (json_int_t)stats->config.n_frames, "frame_bytes", (json_int_t)stats->config.frame_bytes,
+        "waiting_frames", (json_int_t)n_waiting(stats), "in_frames", (json_int_t)stats->n_in,
+        "out_frames", (json_int_t)stats->n_out, "lost_frames", (json_int_t)stats->n_lost,
+        "skipped_frames", (json_int_t)stats->n_skipped, "producers", (int)stats->n_producers,
+        "consumers", (int)stats->n_consumers, "died", (int)stats->n_died);
+}
+
+static void print_stats(const char *name, const struct quire_ring_stats *stats)
+{
+    const uint64_t frame_bytes = stats->config.frame_bytes;
+    char size[32], waiting[32];
+
+    printf("ring:       %s\n", name);
+    printf("kind:       %s, %s when full\n", kind_name(stats->config.kind),
+           full_name(stats->config.full));
+    printf("size:       %s: %llu frames of %llu bytes\n",
+           size_format(stats->config.n_frames * frame_bytes, size, sizeof size),
+           (unsigned long long)stats->config.n_frames, (unsigned long long)frame_bytes);
+    printf("waiting:    %s: %llu frames\n",
+           size_format(n_waiting(stats) * frame_bytes, waiting, sizeof waiting),
+           (unsigned long long)n_waiting(stats));
+    printf("in, out:    %llu, %llu frames\n", (unsigned long long)stats->n_in,
+           (unsigned long long)stats->n_out);
+    printf("lost:       %llu frames, %llu skipped\n", (unsigned long long)stats->n_lost,
+           (unsigned long long)stats->n_skipped);
+    printf("members:    %u producers, %u consumers, %u died\n", stats->n_producers,
+           stats->n_consumers, stats->n_died);
+}
+
+/* One line a look: what went through since the last. */
+static void print_change(const struct quire_ring_stats *stats,
+                         const struct quire_ring_stats *before)
+{
+    printf("%12llu %12llu %12llu %10llu %9u %9u\n", (unsigned long long)n_waiting(stats),
+           (unsigned long long)(stats->n_in - before->n_in),
+           (unsigned long long)(stats->n_out - before->n_out),
+           (unsigned long long)(stats->n_lost - before->n_lost), stats->n_producers,
+           stats->n_consumers);
+    fflush(stdout);
+}
+
+/* Until the keeper has gone, or a signal asks to end. */
+static int watch(struct ring_open *open, struct quire_ring_stats before)
+{
+    struct quire_ring_stats stats;
+    char byte;
+
+    figures_catch_signals();
+    puts("     waiting         in/s        out/s     lost/s producers consumers");
+    while (figures_sleep_ms(1000) && read(open->share.socket, &byte, 1) != 0) {
+        if (quire_ring_stats(&open->ring, &stats) != 0)
+            return EXIT_FAILURE;
+        print_change(&stats, &before);
+        before = stats;
+    }
+    return EXIT_SUCCESS;
+}
+
+int ring_stat(int argc, char **argv)
+{
+    bool as_json = false, watches = false;
+    const char *name = ring_parse_name(argc, argv,
+                                       "Show the figures of a ring."
+                                       "\v"
+                                       "Exit status:\n"
+                                       "  0    they were shown\n"
+                                       "  1    there is no such ring\n"
+                                       "  125  the command line can't be understood",
+                                       &as_json, &watches);
+    struct quire_ring_stats stats;
+    struct ring_open open;
+    int status = EXIT_SUCCESS;
+
+    if (ring_open(name, QUIRE_RING_OBSERVER, &open) != EXIT_SUCCESS)
+        return EXIT_FAILURE;
+    if (quire_ring_stats(&open.ring, &stats) != 0) {
+        cli_error("ring '%s': its header is damaged", name);
+        status = EXIT_FAILURE;
+    } else if (as_json) {
+        status = figures_print_json(stats_json(name, &stats), false) ? EXIT_SUCCESS : EXIT_FAILURE;
+    } else if (watches) {
+        status = watch(&open, stats);
+    } else {
+        print_stats(name, &stats);
+    }
+    ring_close(&open);
+    return status;
+}
+
+/* Opened in passing; what is no ring, or has just gone, is passed over. */
+static bool look_at(const char *name, struct quire_ring_stats *stats)
+{
+    struct quire_share_opened share;
+    struct quire_ring ring;
+    void *memory;
+    size_t n_bytes;
+    bool writable, found = false;
+
+    if (quire_share_open(name, &share) != 0)
+        return false;
+    if (strcmp(share.tag, RING_TAG) == 0 && share.n_fds == RING_N_FDS &&
+        quire_share_map(share.fds[RING_FD_MEMORY], &memory, &n_bytes, &writable) == 0) {
+        found = quire_ring_attach(memory, n_bytes, QUIRE_RING_OBSERVER, &ring) == 0 &&
+                quire_ring_stats(&ring, stats) == 0;
+        munmap(memory, n_bytes);
+    }
+    quire_share_close_opened(&share);
+    return found;
+}
+
+/* NULL: there is no directory, and so no ring. */
+static int list(DIR *directory, bool as_json)
+{
+    json_t *all = as_json ? json_array() : NULL;
+    struct quire_ring_stats stats;
+    struct dirent *entry;
+    unsigned n = 0;
+
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (entry->d_name[0] == '.' || !look_at(entry->d_name, &stats))
+            continue;
+        if (as_json) {
+            json_array_append_new(all, stats_json(entry->d_name, &stats));
+            continue;
+        }
+        if (n++ == 0)
+            puts("name                      frames frame bytes      waiting producers consumers");
+        printf("%-20s %12llu %11u %12llu %9u %9u\n", entry->d_name,
+               (unsigned long long)stats.config.n_frames, stats.config.frame_bytes,
+               (unsigned long long)n_waiting(&stats), stats.n_producers, stats.n_consumers);
+    }
+    return !as_json || figures_print_json(
+                           json_pack("{s:s, s:o}", "version", QUIRE_VERSION, "rings", all), false)
+               ? EXIT_SUCCESS
+               : EXIT_FAILURE;
+}
+
+struct list_options {
+    bool as_json;
+};
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct list_options *options = state->input;
+
+    switch (key) {
+    case 'j':
+        options->as_json = true;
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int ring_ls(int argc, char **argv)
+{
+    static const struct argp_option option_list[] = {
+        {"json", 'j', NULL, 0, "Print them as JSON", 0},
+        {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
+        {0},
+    };
+    static const struct argp parser = {
+        .options = option_list,
+        .parser = parse_option,
+        .doc = "List the rings of the user, and clear away names that were left behind."
+               "\v"
+               "Exit status:\n"
+               "  0    they were listed\n"
+               "  1    the directory of the names can't be read\n"
+               "  125  the command line can't be understood"};
+    struct list_options options = {false};
+    char path[PATH_MAX];
+
+    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
+        return CLI_EXIT_FAILED;
+    const int fd = quire_share_directory(path, sizeof path, false);
+    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+    if (directory == NULL && fd != -ENOENT) {
+        cli_error("the names in %s can't be read: %s", path, strerror(fd < 0 ? -fd : errno));
+        return EXIT_FAILURE;
+    }
+    const int status = list(directory, options.as_json);
+    if (directory != NULL)
+        closedir(directory);
+    return status;
+}

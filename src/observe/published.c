@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * published: the writer's side; see published.h. runs.c has the readers'.
+ *
+ * Memory order. The keeper makes the sequence odd, then stores word by word with release, then
+ * makes it even with release: who has read a new word is bound to see a sequence that has changed.
+ */
+#include "observe/published.h"
+
+#include "base/proc.h"
+#include "base/sys.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static_assert(sizeof(struct quire_observe_run) % 8 == 0, "copied in words");
+static_assert(sizeof(struct quire_observe_run_process) % 8 == 0, "copied in words");
+static_assert(sizeof(struct quire_observe_run_moment) % 8 == 0, "copied in words");
+static_assert(offsetof(struct published, run) % 8 == 0, "copied in words");
+
+/* The user's own and closed to all others, or -EPERM: somebody else may have made it. */
+static int check_directory(int fd)
+{
+    struct stat info;
+
+    if (fstat(fd, &info) != 0)
+        return -errno;
+    return info.st_uid == geteuid() && (info.st_mode & 077) == 0 ? 0 : -EPERM;
+}
+
+/* Opens it, making its last part if need be: a descriptor or a negative errno. */
+static int open_directory(const char *path)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return -errno;
+    int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    int error = fd >= 0 ? check_directory(fd) : fd;
+    if (error < 0 && fd >= 0)
+        sys_close(fd);
+    return error < 0 ? error : fd;
+}
+
+static const char *reason(int error)
+{
+    return error == -EPERM ? "it is not this user's alone (mode 0700)" : strerror(-error);
+}
+
+/* The first place that will do: its descriptor and path, or -1 and the problem. */
+static int find_directory(char path[512], char problem[640])
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    int fd = -ENOENT;
+
+    path[0] = '\0';
+    if (runtime != NULL && runtime[0] == '/' &&
+        snprintf(path, 512, "%s/quire", runtime) < 512 - 32) /* room for a file's name */
+        fd = open_directory(path);
+    if (fd >= 0)
+        return fd;
+    int n = fd != -ENOENT ? snprintf(problem, 640, "%.200s: %s; ", path, reason(fd)) : 0;
+    snprintf(path, 512, "/dev/shm/quire-%u", (unsigned)geteuid());
+    fd = open_directory(path);
+    if (fd < 0)
+        snprintf(problem + n, (size_t)(640 - n), "%s: %s", path, reason(fd));
+    else
+        problem[0] = '\0';
+    return fd < 0 ? -1 : fd;
+}
+
+bool publication_directory(char path[512], char problem[640])
+{
+    int fd = find_directory(path, problem);
+
+    if (fd < 0)
+        return false;
+    sys_close(fd);
+    rmdir(path); /* unless there are runs */
+    return true;
+}
+
+/* A file of all its bytes, which are reserved: a full file system must not end the keeper. */
+static int make_file(int directory, struct published **file)
+{
+    int fd = sys_openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return fd;
+    int error = fchmod(fd, 0600) != 0 ? -errno : -posix_fallocate(fd, 0, sizeof **file);
+    if (error == 0) {
+        void *at = sys_mmap(NULL, sizeof **file, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        error = sys_is_error(at) ? sys_error(at) : 0;
+        *file = at;
+    }
+    if (error < 0)
+        sys_close(fd);
+    return error < 0 ? error : fd;
+}
+
+bool publication_open(struct publication *publication)
+{
+    *publication = (struct publication){.fd = -1};
+    int directory = find_directory(publication->path, publication->problem);
+
+    if (directory < 0)
+        return false;
+    int fd = make_file(directory, &publication->file);
+    sys_close(directory);
+    if (fd < 0) {
+        publication->file = NULL;
+        snprintf(publication->problem, sizeof publication->problem, "%s: %s", publication->path,
+                 strerror(-fd));
+        return false;
+    }
+    publication->fd = fd;
+    return true;
+}
+
+static uint64_t start_ticks_of(int pid)
+{
+    char path[32], text[512];
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    const char *field = proc_read(path, text, sizeof text) ? proc_stat_field(text, 22) : NULL;
+    return field != NULL ? proc_number(field) : 0;
+}
+
+static void unmap(struct publication *publication)
+{
+    sys_munmap(publication->file, sizeof *publication->file);
+    publication->file = NULL;
+}
+
+/* The directory may have gone with the last run that was in it. 0 or an errno. */
+static int link_file(const char *self, char *path, size_t directory_bytes)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
+            return 0;
+        if (errno != ENOENT)
+            break;
+        path[directory_bytes] = '\0';
+        (void)!mkdir(path, 0700);
+        path[directory_bytes] = '/';
+    }
+    return errno;
+}
+
+void publication_name(struct publication *publication, int keeper)
+{
+    struct published *file = publication->file;
+    struct stat namespace = {.st_ino = 0};
+    char self[48];
+    size_t n = strlen(publication->path);
+
+    if (file == NULL)
+        return;
+    (void)!stat("/proc/self/ns/pid", &namespace);
+    memcpy(file->magic, PUBLISHED_MAGIC, sizeof file->magic);
+    file->version = PUBLISHED_VERSION;
+    file->n_bytes = sizeof *file;
+    file->pid = (uint64_t)keeper;
+    file->start_ticks = start_ticks_of(keeper);
+    file->pid_namespace = namespace.st_ino;
+    snprintf(self, sizeof self, "/proc/self/fd/%d", publication->fd);
+    snprintf(publication->path + n, sizeof publication->path - n, "/" PUBLISHED_PREFIX "%d",
+             keeper);
+    unlink(publication->path); /* of a dead process of this number */
+    int error = link_file(self, publication->path, n);
+    sys_close(publication->fd);
+    publication->fd = -1;
+    if (error == 0)
+        return;
+    snprintf(publication->problem, sizeof publication->problem, "%s: %s", publication->path,
+             strerror(error));
+    unmap(publication);
+}
+
+static void store_words(void *to, const void *from, size_t n_bytes)
+{
+    _Atomic uint64_t *out = to;
+    const uint64_t *in = from;
+
+    for (size_t i = 0; i < n_bytes / 8; i++)
+        atomic_store_explicit(&out[i], in[i], memory_order_release); /* the readers' fence */
+}
+
+static void begin(struct published *file)
+{
+    atomic_store_explicit(&file->sequence,
+                          atomic_load_explicit(&file->sequence, memory_order_relaxed) | 1,
+                          memory_order_relaxed);
+}
+
+static void end(struct published *file)
+{
+    atomic_store_explicit(&file->sequence,
+                          atomic_load_explicit(&file->sequence, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
+void publication_update(struct publication *publication, struct quire_observe_run *run,
+                        const struct quire_observe_run_process *processes)
+{
+    struct published *file = publication->file;
+
+    if (file == NULL)
+        return;
+    run->n_updates = file->run.n_updates + 1;
+    begin(file);
+    store_words(&file->run, run, sizeof *run);
+    store_words(file->processes, processes, run->n_alive * sizeof *processes);
+    end(file);
+}
+
+void publication_add_moment(struct publication *publication,
+                            const struct quire_observe_run_moment *moment)
+{
+    struct published *file = publication->file;
+
+    if (file == NULL)
+        return;
+    uint64_t n = file->n_moments;
+    uint64_t next = n + 1;
+    begin(file);
+    store_words(&file->history[n % QUIRE_OBSERVE_N_MOMENTS], moment, sizeof *moment);
+    store_words(&file->n_moments, &next, sizeof next);
+    end(file);
+}
+
+void publication_remove(struct publication *publication)
+{
+    uint64_t start_ticks = 0;
+
+    if (publication->file == NULL)
+        return;
+    int fd = sys_openat(AT_FDCWD, publication->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd >= 0) {
+        (void)!sys_pread(fd, &start_ticks, sizeof start_ticks,
+                         offsetof(struct published, start_ticks));
+        sys_close(fd);
+    }
+    if (fd >= 0 && start_ticks == publication->file->start_ticks) {
+        char *slash = strrchr(publication->path, '/');
+        unlink(publication->path);
+        *slash = '\0';
+        rmdir(publication->path); /* unless there are other runs */
+        *slash = '/';
+    }
+    unmap(publication);
+}

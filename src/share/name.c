@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * name: where names are, and the user's end of one. See share.h for the picture.
+ *
+ * A name is a socket file. Nobody listens on one whose publisher died: to connect is refused then,
+ * and it is removed. Publishers hold a lock on the directory from looking to listening, and who
+ * removes holds it too, so that a name is not removed that has just been taken.
+ */
+#include "share/name.h"
+
+#include "base/process.h"
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ANSWER_MS 2000
+
+bool name_is_valid(const char *name)
+{
+    const size_t n = strspn(name,
+                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    return n > 0 && n <= QUIRE_SHARE_MAX_NAME_BYTES && name[n] == '\0' && name[0] != '.';
+}
+
+static int path_of_directory(char *path, size_t n_bytes)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    int n;
+
+    if (runtime != NULL && runtime[0] == '/')
+        n = snprintf(path, n_bytes, "%s/quire", runtime);
+    else
+        n = snprintf(path, n_bytes, "/dev/shm/quire-%u", (unsigned)geteuid());
+    return n < 0 || (size_t)n >= n_bytes ? -ENAMETOOLONG : 0;
+}
+
+/* In /dev/shm anybody could have made it; elsewhere somebody said that it is to be used. */
+static bool is_safe(int directory, const char *path)
+{
+    struct stat status;
+
+    if (fstat(directory, &status) != 0)
+        return false;
+    if (strncmp(path, "/dev/shm/", 9) == 0)
+        return status.st_uid == geteuid() && (status.st_mode & 022) == 0;
+    return status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0;
+}
+
+int quire_share_directory(char *path, size_t n_bytes, bool make)
+{
+    const int error = path_of_directory(path, n_bytes);
+
+    if (error)
+        return error;
+    if (make && mkdir(path, 0700) != 0 && errno != EEXIST)
+        return -errno;
+    const int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (directory < 0)
+        return errno == ELOOP || errno == ENOTDIR ? -EPERM : -errno;
+    if (is_safe(directory, path))
+        return directory;
+    close(directory);
+    return -EPERM;
+}
+
+int name_find(const char *name, enum name_use use, struct sockaddr_un *address)
+{
+    char path[sizeof address->sun_path];
+
+    if (!name_is_valid(name))
+        return -EINVAL;
+    const int directory = quire_share_directory(path, sizeof path, use == NAME_TO_TAKE);
+    if (directory < 0)
+        return directory;
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    const int n = snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", path, name);
+    int error = n < 0 || (size_t)n >= sizeof address->sun_path ? -ENAMETOOLONG : 0;
+    if (error == 0 && use != NAME_TO_OPEN && flock(directory, LOCK_EX) != 0)
+        error = -errno;
+    if (error == 0)
+        return directory;
+    close(directory);
+    return error;
+}
+
+static int connect_to(const struct sockaddr_un *address)
+{
+    const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0)
+        return fd;
+    const int error = -errno;
+    close(fd);
+    return error;
+}
+
+bool name_is_taken(int directory, const char *name, const struct sockaddr_un *address)
+{
+    const int fd = connect_to(address);
+
+    if (fd >= 0)
+        close(fd);
+    else if (fd == -ECONNREFUSED)
+        unlinkat(directory, name, 0);
+    return fd != -ECONNREFUSED && fd != -ENOENT;
+}
+
+/* It was refused: if it is still so with the lock held, the name was left behind. */
+static void remove_stale(const char *name)
+{
+    struct sockaddr_un address;
+    const int directory = name_find(name, NAME_TO_REMOVE, &address);
+
+    if (directory < 0)
+        return;
+    (void)name_is_taken(directory, name, &address);
+    close(directory);
+}
+
+static int send_message(int fd, enum name_request request)
+{
+    const struct name_message message = {NAME_MAGIC, request, process_own_pid()};
+    return quire_share_send(fd, &message, sizeof message, NULL, 0);
+}
+
+/* 0: a message, or the end, can be received. */
+static int await_answer(int fd)
+{
+    struct pollfd what = {.fd = fd, .events = POLLIN};
+    int n;
+
+    do
+        n = poll(&what, 1, ANSWER_MS);
+    while (n < 0 && errno == EINTR);
+    return n > 0 ? 0 : n == 0 ? -ETIMEDOUT : -errno;
+}
+
+static int receive_offer(struct quire_share_opened *opened)
+{
+    struct name_offer offer = {0};
+    int error = await_answer(opened->socket);
+
+    if (error)
+        return error;
+    opened->n_fds = QUIRE_SHARE_MAX_FDS;
+    const ssize_t n = quire_share_receive(opened->socket, &offer, sizeof offer, opened->fds,
+                                          &opened->n_fds);
+    if (n < 0) {
+        opened->n_fds = 0;
+        return n == -EMSGSIZE ? -EPROTO : (int)n;
+    }
+    if (n == 0)
+        return -ENOENT; /* it ended */
+    if (n != sizeof offer || offer.magic != NAME_MAGIC || offer.version != NAME_VERSION ||
+        offer.word_bits != sizeof(void *) * 8)
+        return -EPROTO;
+    offer.tag[QUIRE_SHARE_MAX_TAG_BYTES] = '\0';
+    memcpy(opened->tag, offer.tag, sizeof opened->tag);
+    return offer.error < 0 ? offer.error : 0;
+}
+
+int quire_share_open(const char *name, struct quire_share_opened *opened)
+{
+    struct sockaddr_un address;
+    const int directory = name_find(name, NAME_TO_OPEN, &address);
+    int error;
+
+    memset(opened, 0, sizeof *opened);
+    opened->socket = -1;
+    if (directory < 0)
+        return directory;
+    close(directory);
+    const int fd = connect_to(&address);
+    if (fd == -ECONNREFUSED)
+        remove_stale(name);
+    if (fd < 0)
+        return fd == -ECONNREFUSED ? -ENOENT : fd;
+    opened->socket = fd;
+    if ((error = quire_share_peer(fd, &opened->publisher)) == 0 &&
+        (error = receive_offer(opened)) == 0 && (error = send_message(fd, NAME_HELLO)) == 0)
+        return 0;
+    quire_share_close_opened(opened);
+    return error;
+}
+
+int quire_share_ask_removal(const struct quire_share_opened *opened)
+{
+    return send_message(opened->socket, NAME_REMOVE);
+}
+
+void quire_share_close_opened(struct quire_share_opened *opened)
+{
+    for (unsigned i = 0; i < opened->n_fds; i++)
+        if (opened->fds[i] >= 0)
+            close(opened->fds[i]);
+    opened->n_fds = 0;
+    if (opened->socket >= 0)
+        close(opened->socket);
+    opened->socket = -1;
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ring: making a ring, attaching to it, and copying in and out. See ring.h for its layout,
+ * one_to_one.c and many_to_many.c for how frames change hands.
+ */
+#include "share/ring.h"
+
+#include "base/checked.h"
+#include "base/log.h"
+#include "base/sys.h"
+
+#include <string.h>
+
+#define PIECE_SHARE 4 /* a copy is published by quarters of the ring, so that both sides work */
+#define N_COPIES 200  /* of frames that are overwritten again and again */
+#define SPIN_START_NS 20000u
+#define N_MASK_WORDS 16 /* of processors */
+
+static bool is_valid(const struct quire_ring_config *config)
+{
+    return is_power_of_two(config->n_frames) && config->n_frames <= QUIRE_RING_MAX_FRAMES &&
+           config->frame_bytes >= 1 && config->frame_bytes <= QUIRE_RING_MAX_FRAME_BYTES &&
+           (unsigned)config->kind <= QUIRE_RING_MANY_TO_MANY &&
+           (unsigned)config->full <= QUIRE_RING_OVERWRITE;
+}
+
+static size_t frames_offset(const struct quire_ring_config *config)
+{
+    const uint64_t slot_bytes = config->kind == QUIRE_RING_MANY_TO_MANY ? sizeof(uint64_t) : 0;
+
+    return round_up(sizeof(struct ring_header) + config->n_frames * slot_bytes,
+                    QUIRE_RING_ALIGNMENT);
+}
+
+size_t quire_ring_bytes(const struct quire_ring_config *config)
+{
+    size_t n_bytes;
+
+    if (!is_valid(config) || !checked_mul(config->n_frames, config->frame_bytes, &n_bytes) ||
+        !checked_add(n_bytes, frames_offset(config), &n_bytes) || n_bytes > (SIZE_MAX >> 2))
+        return 0;
+    return round_up(n_bytes, QUIRE_RING_ALIGNMENT);
+}
+
+int quire_ring_init(const struct quire_ring_config *config, void *memory, size_t n_bytes)
+{
+    const size_t needed = quire_ring_bytes(config);
+    struct ring_header *header = memory;
+
+    if (needed == 0 || (uintptr_t)memory % QUIRE_RING_ALIGNMENT != 0)
+        return -EINVAL;
+    if (n_bytes < needed)
+        return -ENOSPC;
+    memset(header, 0, sizeof *header);
+    header->version = RING_VERSION;
+    header->word_bits = sizeof(void *) * 8;
+    header->header_bytes = sizeof *header;
+    header->n_frames = config->n_frames;
+    header->frame_bytes = config->frame_bytes;
+    header->kind = config->kind;
+    header->full = config->full;
+    header->frames_offset = frames_offset(config);
+    header->total_bytes = needed;
+    if (config->kind == QUIRE_RING_MANY_TO_MANY)
+        many_init(header);
+    atomic_thread_fence(memory_order_release); /* who sees the magic sees the rest */
+    *(volatile uint64_t *)&header->magic = RING_MAGIC;
+    return 0;
+}
+
+/* The geometry, read once, and checked against what is mapped. */
+static int read_geometry(const struct ring_header *header, size_t n_bytes,
+                         struct quire_ring_config *config)
+{
+    if (n_bytes < sizeof *header || *(const volatile uint64_t *)&header->magic != RING_MAGIC)
+        return -EPROTO;
+    atomic_thread_fence(memory_order_acquire);
+    if (header->version != RING_VERSION || header->word_bits != sizeof(void *) * 8 ||
+        header->header_bytes != sizeof *header)
+        return -EPROTO;
+    config->n_frames = *(const volatile uint64_t *)&header->n_frames;
+    config->frame_bytes = *(const volatile uint32_t *)&header->frame_bytes;
+    config->kind = (enum quire_ring_kind) * (const volatile uint32_t *)&header->kind;
+    config->full = (enum quire_ring_full) * (const volatile uint32_t *)&header->full;
+    const size_t needed = quire_ring_bytes(config);
+    return needed == 0 || needed > n_bytes ? -EPROTO : 0;
+}
+
+/* Spinning is of no use to one who has a single processor. */
+static uint64_t spin_at_start_ns(void)
+{
+    unsigned long mask[N_MASK_WORDS] = {0};
+    unsigned n = 0;
+
+    if (sys_sched_getaffinity(0, sizeof mask, mask) < 0)
+        return SPIN_START_NS;
+    for (unsigned i = 0; i < N_MASK_WORDS; i++)
+        n += (unsigned)__builtin_popcountl(mask[i]);
+    return n > 1 ? SPIN_START_NS : 0;
+}
+
+int quire_ring_attach(void *memory, size_t n_bytes, enum quire_ring_side side,
+                      struct quire_ring *ring)
+{
+    struct quire_ring_config config;
+    int error;
+
+    if ((uintptr_t)memory % QUIRE_RING_ALIGNMENT != 0 || (unsigned)side > QUIRE_RING_OBSERVER)
+        return -EINVAL;
+    if ((error = read_geometry(memory, n_bytes, &config)) != 0)
+        return error;
+    *ring = (struct quire_ring){
+        .header = memory,
+        .frames = (unsigned char *)memory + frames_offset(&config),
+        .n_frames = config.n_frames,
+        .mask = config.n_frames - 1,
+        .frame_bytes = config.frame_bytes,
+        .kind = (uint8_t)config.kind,
+        .full = (uint8_t)config.full,
+        .side = (uint8_t)side,
+        .spin_ns = spin_at_start_ns(),
+        .event_fd = -1,
+        .watch_fd = -1,
+    };
+    if ((error = ring_join(ring)) != 0)
+        return error;
+    if (config.kind == QUIRE_RING_ONE_TO_ONE && side != QUIRE_RING_OBSERVER &&
+        (error = one_find_position(ring)) != 0)
+        quire_ring_detach(ring);
+    return error;
+}
+
+void quire_ring_detach(struct quire_ring *ring)
+{
+    if (ring->header != NULL)
+        ring_leave(ring);
+    quire_ring_forget(ring);
+}
+
+void quire_ring_forget(struct quire_ring *ring)
+{
+    ring->header = NULL;
+    ring->frames = NULL;
+}
+
+void quire_ring_watch(struct quire_ring *ring, int fd)
+{
+    ring->watch_fd = fd;
+}
+
+void quire_ring_set_events(struct quire_ring *ring, int notify_fd)
+{
+    ring->event_fd = notify_fd;
+    ring->fences = notify_fd >= 0;
+}
+
+/* Frames in place */
+
+static bool is_many(const struct quire_ring *ring)
+{
+    return ring->kind == QUIRE_RING_MANY_TO_MANY;
+}
+
+static bool may_begin(const struct quire_ring *ring, enum quire_ring_side side, uint64_t n_frames)
+{
+    return ring->side == side && n_frames > 0 && ring->held == 0;
+}
+
+static bool may_end(const struct quire_ring *ring, enum quire_ring_side side, const void *frames,
+                    uint64_t n_frames)
+{
+    if (ring->side != side || n_frames == 0)
+        return false;
+    return is_many(ring) || (n_frames <= ring->held && frames == ring_frame(ring, ring->position));
+}
+
+int64_t quire_ring_reserve(struct quire_ring *ring, uint64_t n_frames, void **frames)
+{
+    if (!may_begin(ring, QUIRE_RING_PRODUCER, n_frames))
+        return -EINVAL;
+    return is_many(ring) ? many_reserve(ring, n_frames, frames)
+                         : one_reserve(ring, n_frames, frames);
+}
+
+int quire_ring_commit(struct quire_ring *ring, void *frames, uint64_t n_frames)
+{
+    if (!may_end(ring, QUIRE_RING_PRODUCER, frames, n_frames))
+        return -EINVAL;
+    return is_many(ring) ? many_commit(ring, frames, n_frames) : one_commit(ring, n_frames);
+}
+
+int64_t quire_ring_peek(struct quire_ring *ring, uint64_t n_frames, void **frames)
+{
+    if (ring->side != QUIRE_RING_CONSUMER || n_frames == 0)
+        return -EINVAL; /* to peek again, at more, is allowed */
+    return is_many(ring) ? many_peek(ring, n_frames, frames) : one_peek(ring, n_frames, frames);
+}
+
+int quire_ring_release(struct quire_ring *ring, void *frames, uint64_t n_frames)
+{
+    if (!may_end(ring, QUIRE_RING_CONSUMER, frames, n_frames))
+        return -EINVAL;
+    return is_many(ring) ? many_release(ring, frames, n_frames) : one_release(ring, n_frames);
+}
+
+/* Copies */
+
+/* A part of a copy: as much as fits at once, but not the whole ring. */
+static uint64_t piece(const struct quire_ring *ring, uint64_t n_frames)
+{
+    const uint64_t most = ring->n_frames / PIECE_SHARE;
+    return ring_least(n_frames, most > 0 ? most : 1);
+}
+
+/* Frames that went in; 0: full; or an error. */
+static int64_t put_piece(struct quire_ring *ring, const unsigned char *from, uint64_t n_frames)
+{
+    void *frames;
+    const int64_t n = quire_ring_reserve(ring, piece(ring, n_frames), &frames);
+
+    if (n <= 0)
+        return n;
+    memcpy(frames, from, (size_t)n * ring->frame_bytes);
+    const int error = quire_ring_commit(ring, frames, (uint64_t)n);
+    return error ? error : n;
+}
+
+static uint64_t deadline_after(uint64_t timeout_ns)
+{
+    if (timeout_ns == 0 || timeout_ns == QUIRE_RING_FOREVER)
+        return timeout_ns;
+    const uint64_t now = sys_now_ns();
+    return timeout_ns > QUIRE_RING_FOREVER - now ? QUIRE_RING_FOREVER : now + timeout_ns;
+}
+
+/* What is left of the time; 0 when it is over. */
+static uint64_t left_until(uint64_t deadline_ns)
+{
+    if (deadline_ns == 0 || deadline_ns == QUIRE_RING_FOREVER)
+        return deadline_ns;
+    const uint64_t now = sys_now_ns();
+    return now < deadline_ns ? deadline_ns - now : 0;
+}
+
+/* Before another try. Nobody can make us try for longer than the time that is given. */
+static int wait_again(struct quire_ring *ring, uint64_t n_frames, uint64_t deadline_ns)
+{
+    const uint64_t left_ns = left_until(deadline_ns);
+    const int error = quire_ring_wait(ring, n_frames, left_ns);
+
+    return error == 0 && left_ns == 0 ? -ETIMEDOUT : error;
+}
+
+int64_t quire_ring_put(struct quire_ring *ring, const void *frames, uint64_t n_frames,
+                       uint64_t timeout_ns)
+{
+    const bool waits = ring->full == QUIRE_RING_WAIT;
+    const uint64_t deadline_ns = waits ? deadline_after(timeout_ns) : 0;
+    const unsigned char *from = frames;
+    uint64_t done = 0;
+    int64_t n = 1;
+
+    while (done < n_frames) {
+        n = put_piece(ring, from + done * ring->frame_bytes, n_frames - done);
+        if (n == 0) {
+            if (!waits)
+                n = -EAGAIN;
+            else
+                n = wait_again(ring, piece(ring, n_frames - done), deadline_ns);
+        }
+        if (n < 0)
+            break;
+        done += (uint64_t)n;
+    }
+    if (done > 0 || n > 0)
+        return (int64_t)done;
+    return n == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : n;
+}
+
+/* As put_piece. What was overwritten while it was copied is lost, and those that came are tried. */
+static int64_t get_piece(struct quire_ring *ring, unsigned char *to, uint64_t n_frames)
+{
+    for (unsigned i = 0; i < N_COPIES; i++) {
+        void *from;
+        const int64_t n = quire_ring_peek(ring, n_frames, &from);
+        if (n <= 0)
+            return n;
+        memcpy(to, from, (size_t)n * ring->frame_bytes);
+        const int error = quire_ring_release(ring, from, (uint64_t)n);
+        if (error != -EOVERFLOW)
+            return error ? error : n;
+        n_frames = n_frames > 1 ? n_frames / 2 : 1; /* it takes too long for so many */
+    }
+    return -EOVERFLOW;
+}
+
+int64_t quire_ring_get(struct quire_ring *ring, void *frames, uint64_t n_frames,
+                       uint64_t timeout_ns)
+{
+    const uint64_t deadline_ns = deadline_after(timeout_ns);
+
+    for (;;) {
+        int64_t n = get_piece(ring, frames, n_frames);
+        if (n > 0 && (uint64_t)n < n_frames) { /* what lies behind the end of the memory */
+            const int64_t more = get_piece(ring,
+                                           (unsigned char *)frames + (size_t)n * ring->frame_bytes,
+                                           n_frames - (uint64_t)n);
+            return more > 0 ? n + more : n;
+        }
+        if (n != 0)
+            return n;
+        n = wait_again(ring, 1, deadline_ns);
+        if (n == -EPIPE)
+            return 0;
+        if (n < 0)
+            return n == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : n;
+    }
+}
+
+/* Looking */
+
+int quire_ring_stats(const struct quire_ring *ring, struct quire_ring_stats *stats)
+{
+    const struct ring_header *header = ring->header;
+    const uint32_t had = ring_load(&header->had, memory_order_relaxed);
+
+    *stats = (struct quire_ring_stats){
+        .config = {.n_frames = ring->n_frames,
+                   .frame_bytes = ring->frame_bytes,
+                   .kind = (enum quire_ring_kind)ring->kind,
+                   .full = (enum quire_ring_full)ring->full},
+        .n_out = ring_load(&header->head, memory_order_acquire),
+        .n_lost = ring_load(&header->n_lost, memory_order_relaxed),
+        .n_skipped = ring_load(&header->n_skipped, memory_order_relaxed),
+        .n_producers = ring_n_members(header, QUIRE_RING_PRODUCER),
+        .n_consumers = ring_n_members(header, QUIRE_RING_CONSUMER),
+        .n_died = ring_load(&header->n_died, memory_order_relaxed),
+        .had_producer = had & 1u << QUIRE_RING_PRODUCER,
+        .had_consumer = had & 1u << QUIRE_RING_CONSUMER,
+    };
+    stats->n_in = ring_load(&header->tail, memory_order_acquire);
+    return (int64_t)(stats->n_in - stats->n_out) < 0 ? -EPROTO : 0;
+}
+
+int quire_ring_validate(const struct quire_ring *ring)
+{
+    const struct ring_header *header = ring->header;
+    struct quire_ring_config config;
+    struct quire_ring_stats stats;
+
+    if (read_geometry(header, SIZE_MAX, &config) != 0 || config.n_frames != ring->n_frames ||
+        config.frame_bytes != ring->frame_bytes || (uint8_t)config.kind != ring->kind ||
+        (uint8_t)config.full != ring->full) {
+        log_error("ring: its header was changed");
+        return -EPROTO;
+    }
+    if (is_many(ring))
+        return many_validate(ring);
+    if (quire_ring_stats(ring, &stats) != 0 ||
+        (ring->full != QUIRE_RING_OVERWRITE && stats.n_in - stats.n_out > ring->n_frames)) {
+        log_error("ring: its indices are impossible: %lu in, %lu out", (unsigned long)stats.n_in,
+                  (unsigned long)stats.n_out);
+        return -EPROTO;
+    }
+    return 0;
+}
