@@ -250,7 +250,7 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition plan translate segment free vmstat top ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan translate segment free vmstat top ps maps time zones
             tune export log ring help --help --version" -- "$cur")
         return
     fi
@@ -259,6 +259,13 @@ _quire()
     limit) _quire_running "" ;;
     park) _quire_running --stop ;;
     resume) _quire_running --on-demand ;;
+    dump)
+        if [[ $prev == -o || $prev == --output ]]; then
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        else
+            _quire_running "-o --output"
+        fi
+        ;;
     report) _quire_report ;;
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
@@ -286,7 +293,7 @@ _quire()
     export) _quire_export ;;
     ring) _quire_ring ;;
     log) _quire_log ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume report slabs doctor partition plan translate segment free vmstat top ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan translate segment free vmstat top ps
         maps time zones tune export log ring" -- "$cur") ;;
     esac
 }

@@ -4,7 +4,7 @@
 # Runs the tests and ends with one line `N passed, N failed, N skipped` over all of them.
 #
 #   test.sh              gcc and clang, real programs, stress, sanitizers, format, lint
-#   test.sh full         the same with clang-tidy, and the stress tests ten times over
+#   test.sh full         the same with clang-tidy, the stress tests ten times over, ten minutes of soak
 #   test.sh sanitizers   these alone
 #   test.sh quick        a minute: one build, unit, model, misuse and command tests, format, lint
 #
@@ -61,28 +61,40 @@ build() {
     check "build $1" configure_and_build "$@"
 }
 
-# Sets up and builds the C test programs of some suites alone: SANITIZER SUITE...
+# Sets up and builds some C test programs alone: SANITIZER SUITE_NAME...
 build_sanitized() {
-    local directory=$builds/${1%%,*} sanitizer=$1 suites targets
+    local directory=$builds/${1%%,*} sanitizer=$1 names targets
     shift
-    suites=$(IFS='|' && printf '%s' "$*")
+    names=$(IFS='|' && printf '%s' "$*")
     [[ -f $directory/build.ninja ]] ||
         CC=clang meson setup "$directory" -Dwerror=true -Db_sanitize="$sanitizer" \
             -Db_lundef=false -Dbuildtype=debugoptimized || return 1
     mapfile -t targets < <(ninja -C "$directory" -t targets all |
-        sed -nE "s,^(tests/test_($suites)_[a-z_]+): .*,\1,p")
+        sed -nE "s,^(tests/test_($names)): .*,\1,p")
     ((${#targets[@]})) || return 1
     ninja -C "$directory" "${targets[@]}"
 }
 
-# Runs suites of a build: NAME SUITE...; counts each test of them. `repeat`: how often, if not once.
+# The C tests that make threads, as SUITE_NAME, of some suites.
+threaded() {
+    local suite
+    for suite in "$@"; do
+        grep -lE 'pthread_create|thread_start' "tests/$suite"/*.c
+    done | sed -E 's,^tests/([a-z]+)/([a-z_]+)\.c$,\1_\2,'
+}
+
+# Runs tests of a build: NAME SUITE... or NAME -- TEST...; counts each test of them. `repeat`: how often, if not once.
 suites() {
     local name=$1 start=$SECONDS arguments=() suite results
     local log=$logs/tests-$1
     shift
-    for suite in "$@"; do
-        arguments+=(--suite "$suite")
-    done
+    if [[ $1 == -- ]]; then
+        arguments=("${@:2}")
+    else
+        for suite in "$@"; do
+            arguments+=(--suite "$suite")
+        done
+    fi
     [[ -z ${repeat:-} ]] || arguments+=(--repeat "$repeat")
     meson test -C "$builds/$name" --no-rebuild --logbase testlog "${arguments[@]}" \
         >"$log.log" 2>&1
@@ -151,25 +163,29 @@ everything() {
     static_checks
     say 'gcc: everything'
     build gcc gcc && suites gcc unit model fault misuse fuzz cli stress examples programs
+    # For its warnings, unoptimised: what clang makes of the C tests, the sanitizers run.
     say 'clang'
-    build clang clang && suites clang unit model misuse examples
+    build clang clang -Dbuildtype=debug && suites clang misuse examples
     sanitizers
 }
 
 # What the pager does, it does to the memory of programs that are not sanitized (suite `programs`);
 # here are the parts of it, and under ASan the pager itself.
 sanitizers() {
+    local threaded
     say 'address and undefined behaviour sanitizers'
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-    check 'build address' build_sanitized address,undefined unit model stress &&
+    check 'build address' build_sanitized address,undefined '(unit|model|stress)_[a-z0-9_]+' &&
         suites address unit model stress
     say 'thread sanitizer'
     export TSAN_OPTIONS=halt_on_error=1
-    check 'build thread' build_sanitized thread unit stress && suites thread unit stress
+    mapfile -t threaded < <(threaded unit stress)
+    check 'build thread' build_sanitized thread "${threaded[@]}" &&
+        suites thread -- "${threaded[@]#*_}"
 }
 
 full() {
-    local build
+    local build threaded
     everything
     say 'clang-tidy'
     check clang-tidy clang_tidy
@@ -177,6 +193,9 @@ full() {
     for build in gcc address thread; do
         repeat=10 suites "$build" stress
     done
+    say 'soak'
+    check 'soak' python3 tests/programs/soak.py --quire "$builds/gcc/quire" \
+        --helpers "$builds/gcc/tests/programs" --minutes 10 --cut 60
 }
 
 main() {

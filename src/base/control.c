@@ -469,6 +469,25 @@ void control_kill_all(struct control *control)
     sys_kill(sys_getpid(), SIGKILL);
 }
 
+unsigned control_mend(struct control *control, struct control_mending *mending)
+{
+    unsigned n_mended = 0;
+    for (int kind = 0; kind < CONTROL_N_KINDS; kind++) {
+        int64_t difference = atomic_load(&control->held[kind]);
+        for (unsigned i = 0; i < control->slots_end; i++)
+            difference -= atomic_load(&control->slot[i].held[kind]);
+        bool is_same = difference != 0 && difference == mending->difference[kind];
+        mending->difference[kind] = difference;
+        mending->n_looks[kind] = is_same ? mending->n_looks[kind] + 1 : 1;
+        if (!is_same || mending->n_looks[kind] < CONTROL_MEND_LOOKS)
+            continue;
+        atomic_fetch_sub(&control->held[kind], difference);
+        mending->difference[kind] = 0;
+        n_mended++;
+    }
+    return n_mended;
+}
+
 void control_totals(const struct control *control, struct control_stats *totals)
 {
     memset(totals, 0, sizeof *totals);

@@ -15,9 +15,10 @@
  *
  * A process may be killed at any instruction, so nothing here is locked; every field is an atomic
  * of its own. Invariant C1: for each kind, held[kind] of the run equals the sum over the slots,
- * give or take the updates under way; left_behind is nobody's. A slot whose process is gone keeps
- * its figures until somebody reaps it (control_reap), which takes its holdings back and adds up its
- * statistics.
+ * give or take the updates under way; left_behind is nobody's. Who is killed between the two halves
+ * of an update leaves a difference, until the keeper mends it (control_mend). A slot whose process
+ * is gone keeps its figures until somebody reaps it (control_reap), which takes its holdings back
+ * and adds up its statistics.
  */
 #ifndef QUIRE_BASE_CONTROL_H
 #define QUIRE_BASE_CONTROL_H
@@ -296,6 +297,18 @@ uint32_t control_living_pid(const struct control *control, unsigned slot);
  */
 unsigned control_reap(struct control *control, void (*gone)(void *context, unsigned slot),
                       void *context);
+
+/*
+ * Puts the sums right (C1) where what the slots say has differed from them by the same, not
+ * nothing, in CONTROL_MEND_LOOKS calls in a row: then no update is under way, but one was cut off
+ * by a kill. For one process of the run, at intervals. Returns how many kinds it has put right.
+ */
+#define CONTROL_MEND_LOOKS 3
+struct control_mending { /* zeroed at first */
+    int64_t difference[CONTROL_N_KINDS];
+    unsigned n_looks[CONTROL_N_KINDS];
+};
+unsigned control_mend(struct control *control, struct control_mending *mending);
 
 /* Records why Quire ends the run; the first caller's message stays. */
 void control_set_verdict(struct control *control, enum control_verdict verdict,

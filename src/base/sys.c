@@ -97,6 +97,12 @@ static int injected_error(enum sys_class class)
     return fault != NULL ? -fault->error : 0;
 }
 
+static int injected_request(unsigned long request)
+{
+    const unsigned long only = injections[SYS_CLASS_IOCTL].fault.request;
+    return only == 0 || only == request ? injected_error(SYS_CLASS_IOCTL) : 0;
+}
+
 static bool is_swap(int fd)
 {
     struct stat status;
@@ -132,6 +138,11 @@ static inline void ioctl_secretly(int fd, unsigned long request, const void *arg
 }
 
 static inline int injected_error(enum sys_class class)
+{
+    return 0;
+}
+
+static inline int injected_request(unsigned long request)
 {
     return 0;
 }
@@ -264,7 +275,7 @@ int sys_fadvise(int fd, off_t offset, off_t n_bytes, int advice)
 
 int sys_ioctl(int fd, unsigned long request, void *argument)
 {
-    int error = injected_error(SYS_CLASS_IOCTL);
+    int error = injected_request(request);
     stepping_call();
     if (error == -EEXIST)
         ioctl_secretly(fd, request, argument);

@@ -114,6 +114,7 @@ struct sys_fault {
     int error;
     uint64_t stall_ns;
     bool shorten;
+    unsigned long request; /* of ioctls only these; others don't count. 0: all */
     bool in_swap; /* of pread and pwrite those on files without a name only; others don't count */
 };
 void sys_inject_fault(enum sys_class class, const struct sys_fault *fault);

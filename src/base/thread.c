@@ -28,6 +28,8 @@
 #define CLONE_FLAGS_BASE \
     (CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS)
 
+_Atomic int thread_ids[THREAD_MOST_IDS];
+
 struct start {
     void (*run)(void *argument);
     void *argument;
@@ -116,6 +118,21 @@ static long clone_patiently(unsigned long flags, void *stack, void *tls, struct 
     return tid;
 }
 
+static void note_id(int tid)
+{
+    for (unsigned i = 0; i < THREAD_MOST_IDS; i++) {
+        int none = 0;
+        if (atomic_compare_exchange_strong(&thread_ids[i], &none, tid))
+            return;
+    }
+}
+
+void thread_forget_all(void)
+{
+    for (unsigned i = 0; i < THREAD_MOST_IDS; i++)
+        atomic_store(&thread_ids[i], 0);
+}
+
 int thread_start(void (*run)(void *argument), void *argument, bool own_files)
 {
     char *memory = sys_mmap(NULL, ALL_BYTES, PROT_READ | PROT_WRITE,
@@ -137,5 +154,7 @@ int thread_start(void (*run)(void *argument), void *argument, bool own_files)
     sys_sigprocmask(SIG_SETMASK, &before, NULL);
     if (tid < 0)
         sys_munmap(memory, ALL_BYTES);
+    else
+        note_id((int)tid);
     return (int)tid;
 }

@@ -14,6 +14,7 @@
 #ifndef QUIRE_BASE_THREAD_H
 #define QUIRE_BASE_THREAD_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -27,5 +28,13 @@
  * Returning from `run` ends the thread; its stack is not reclaimed.
  */
 int thread_start(void (*run)(void *argument), void *argument, bool own_files);
+
+/*
+ * The ids of such threads of this process, for who looks from outside; 0: none. More than that are
+ * not noted. thread_forget_all(): in a fork's child, which has none of its parent's.
+ */
+#define THREAD_MOST_IDS 16
+extern _Atomic int thread_ids[THREAD_MOST_IDS];
+void thread_forget_all(void);
 
 #endif

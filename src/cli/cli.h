@@ -18,6 +18,7 @@ int cli_doctor(int argc, char **argv);
 int cli_limit(int argc, char **argv);
 int cli_park(int argc, char **argv);
 int cli_resume(int argc, char **argv);
+int cli_dump(int argc, char **argv);
 int cli_slabs(int argc, char **argv);
 int cli_partition(int argc, char **argv);
 int cli_plan(int argc, char **argv);

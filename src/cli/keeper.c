@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define LOOK_MS 200
+#define MEND_MS 1000         /* between looks at whether a kill has left the counts wrong */
 #define LOOKS_WITHOUT_PID 10 /* a forked child takes its slot at once, or never will */
 
 static void close_range_of(int from, int to)
@@ -44,9 +45,20 @@ static void close_all_but(const int *kept, int n_kept)
     close_range_of(from, 0x7fffffff);
 }
 
+static void mend_if_due(struct control *control)
+{
+    static struct control_mending mending;
+    static uint64_t next_ns;
+
+    if (sys_now_ns() < next_ns)
+        return;
+    control_mend(control, &mending);
+    next_ns = sys_now_ns() + MEND_MS * 1000000ull;
+}
+
 /*
  * Until the launcher has ended: nothing is ever written to the pipe. Meanwhile the budget follows
- * the working set, where it is to, and the figures are published.
+ * the working set, where it is to, the figures are published, and the counts are kept right.
  */
 static void outlast_launcher(struct control *control, struct publisher *publisher, int lifeline)
 {
@@ -55,10 +67,13 @@ static void outlast_launcher(struct control *control, struct publisher *publishe
     int n;
 
     do {
-        int ms = publisher != NULL ? publisher_tick(publisher) : -1;
+        int ms = publisher != NULL ? publisher_tick(publisher) : MEND_MS;
+        if (ms < 0 || ms > MEND_MS)
+            ms = MEND_MS;
         n = poll(&end, 1, sizes ? AUTOSIZE_TICK_MS : ms);
         if (n == 0 && sizes)
             autosize_tick(control);
+        mend_if_due(control);
     } while (n == 0 || (n < 0 && errno == EINTR));
 }
 
@@ -71,6 +86,7 @@ static void wait_a_little(struct control *control, struct publisher *publisher)
         if (autosize_is_wanted(control))
             autosize_tick(control);
     }
+    mend_if_due(control);
 }
 
 /* Until the last process of the run has ended. */

@@ -29,6 +29,7 @@ static const struct command {
     {"limit", "quire limit", cli_limit, "Show or change the budget of a run that goes on"},
     {"park", "quire park", cli_park, "Take the memory of a run that is idle"},
     {"resume", "quire resume", cli_resume, "Bring back what was parked"},
+    {"dump", "quire dump", cli_dump, "Write a core file of a process, with what is evicted"},
     {"report", "quire report", cli_report, "Make a page of a run's figures"},
     {"slabs", "quire slabs", cli_slabs, "Show the size classes of a running program's heap"},
     {"doctor", "quire doctor", cli_doctor,

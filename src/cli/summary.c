@@ -143,6 +143,18 @@ static void print_end(const struct summary *summary, FILE *to)
             seconds_of(run->usage.ru_stime), n, n == 1 ? "" : "es");
 }
 
+/* The kernel makes it when the pager's threads are gone already. */
+static void print_core_file(const struct summary *summary, const struct control_stats *totals,
+                            FILE *to)
+{
+    int status = summary->run->wait_status;
+
+    if (WIFSIGNALED(status) && WCOREDUMP(status) && load(&totals->evictions) > 0)
+        fputs("  core file   of the kernel's: what was evicted reads as zeros there; `quire dump' "
+              "writes whole\n              ones, of programs that run\n",
+              to);
+}
+
 static void print_budget(const struct summary *summary, FILE *to)
 {
     const struct control *control = summary->control;
@@ -186,6 +198,7 @@ void summary_print(const struct summary *summary, FILE *to)
     const struct control_stats *totals = &summary->totals;
 
     print_end(summary, to);
+    print_core_file(summary, totals, to);
     if (load(&summary->control->n_processes) == 0) {
         fprintf(to, "  no process loaded Quire's library: the program ran outside of the budget\n");
         return;

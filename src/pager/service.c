@@ -421,6 +421,7 @@ bool service_runs(void)
 int service_fork_child(bool armed)
 {
     bool ran = service_runs();
+    thread_forget_all();
     lock_reset(&pager.pass);
     lock_reset(&service.call_lock);
     atomic_store(&service.state, NOT_STARTED);

@@ -22,8 +22,8 @@ import unittest
 QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 CORPUS = os.path.join(ROOT, "tests/fuzz/corpus/elf")
 NOBODY = 65534
-COMMANDS = ("run", "limit", "park", "resume", "report", "slabs", "doctor", "partition", "plan",
-            "translate", "segment", "free", "vmstat", "ps")
+COMMANDS = ("run", "limit", "park", "resume", "dump", "report", "slabs", "doctor", "partition",
+            "plan", "translate", "segment", "free", "vmstat", "ps")
 PATIENCE_SECONDS = 300  # what takes longer has hung
 
 
@@ -170,7 +170,7 @@ class Documented(unittest.TestCase):
                       "COMP_CWORD=$(($# - 1)); _quire; printf '%s\\n' \"${COMPREPLY[@]}\"")
             return subprocess.run(["bash", "--norc", "-c", script, "bash", *words], text=True,
                                   capture_output=True, check=True).stdout.split()
-        self.assertEqual(complete("quire", "d"), ["doctor"])
+        self.assertEqual(complete("quire", "do"), ["doctor"])
         self.assertEqual(complete("quire", "run", "--sw"), ["--swap", "--swap-max"])
         self.assertEqual(complete("quire", "run", "--codec", "z"), ["zstd"])
         self.assertEqual(complete("quire", "run", "--codec", "=", "l"), ["lz4"])

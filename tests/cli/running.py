@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that work on a run while it goes on: quire limit, park, resume; and --ram auto.
+"""Commands that work on a run while it goes on: quire limit, park, resume, dump; and --ram auto.
 
 Usage: running.py QUIRE [unittest's arguments]
 """
+import hashlib
 import json
 import os
+import re
+import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,6 +37,48 @@ for line in sys.stdin:
     print(digest.hexdigest(), flush=True)
 """
 NOISE = HOLDER.replace("randbytes(2048) + bytes(2048)", "randbytes(4096)")
+
+# The same, and tells where a few of its pieces are, and what is in them.
+POINTER = """import json, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+print(json.dumps([[id(piece) + bytes.__basicsize__ - 1, hashlib.sha256(piece).hexdigest()]
+                  for piece in data[::50]]), flush=True)
+print("""
+POINTED = HOLDER.replace("print(", POINTER, 1)
+
+
+class Core:
+    """What an ELF core file has in memory, and how many threads."""
+
+    def __init__(self, path):
+        self.file = open(path, "rb")
+        header = self.file.read(64)
+        assert header[:6] == b"\x7fELF\x02\x01" and struct.unpack_from("<H", header, 16)[0] == 4
+        self.segments, self.n_threads = [], 0
+        offset, n = struct.unpack_from("<Q", header, 32)[0], struct.unpack_from("<H", header, 56)[0]
+        for i in range(n):
+            self.file.seek(offset + 56 * i)
+            kind, _, at, start, _, n_file, _, _ = struct.unpack("<IIQQQQQQ", self.file.read(56))
+            if kind == 4:
+                self.n_threads = self.count_threads(at, n_file)
+            else:
+                self.segments.append((start, at, n_file))
+
+    def count_threads(self, at, n_bytes):
+        self.file.seek(at)
+        notes, n = self.file.read(n_bytes), 0
+        while notes:
+            n_name, n_content, kind = struct.unpack_from("<III", notes)
+            n += kind == 1  # NT_PRSTATUS
+            notes = notes[12 + (n_name + 3) // 4 * 4 + (n_content + 3) // 4 * 4:]
+        return n
+
+    def read(self, address, n_bytes):
+        for start, at, n_file in self.segments:
+            if start <= address and address + n_bytes <= start + n_file:
+                self.file.seek(at + address - start)
+                return self.file.read(n_bytes)
+        raise AssertionError(f"{address:#x} is not in the file")
 
 
 def call(*arguments, **options):
@@ -262,6 +308,99 @@ class Park(Running):
         self.assertEqual(started.process.wait(PATIENCE_SECONDS), 1)
 
 
+class Dump(Running):
+    def pointed(self, **options):
+        started = Started(self, "--", PYTHON, "-c", POINTED, 24, **options)
+        pieces = json.loads(started.read())
+        self.assertEqual(started.read(), "ready")
+        return started, pieces, os.path.join(started.directory, "core")
+
+    def check(self, path, pieces):
+        core = Core(path)
+        self.addCleanup(core.file.close)
+        wrong = [address for address, digest in pieces
+                 if hashlib.sha256(core.read(address, 4096)).hexdigest() != digest]
+        self.assertEqual((wrong, core.n_threads), ([], 2))
+
+    def test_what_is_evicted_is_in_it(self):
+        """In less than its memory, and once more when all of it was parked; then it goes on."""
+        holder, pieces, path = self.pointed(ram="16M")
+        digest = holder.ask()
+        self.assertRegex(self.done("dump", "-o", path, holder.launcher),
+                         r"\Adumped: process \d+, 2 threads, in .* s, to .*/core\n"
+                         r"  memory      .* MiB, of that .* MiB were evicted; .* written\n\Z")
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.check(path, pieces)
+        self.done("park", holder.pid)
+        figures = json.loads(self.done("dump", "--json", "-o", path, holder.pid))
+        self.assertEqual((figures["pid"], figures["threads"], figures["unreadable_bytes"]),
+                         (holder.pid, 2, 0))
+        self.assertGreater(figures["evicted_bytes"], 12 * MIB)
+        self.assertGreater(figures["memory_bytes"], figures["evicted_bytes"])
+        self.check(path, pieces)
+        self.assertEqual(os.listdir(holder.directory), ["core"])
+        self.assertEqual(holder.ask(), digest)
+        status, stats = holder.end()
+        self.assertEqual(status, 0)
+        self.assertLess(stats["peak_held_bytes"], 20 * MIB)
+
+    @unittest.skipUnless(shutil.which("gdb"), "no gdb")
+    def test_a_debugger_opens_it(self):
+        holder, pieces, path = self.pointed(ram="16M")
+        self.done("dump", "-o", path, holder.pid)
+        commands = ["info threads", "bt 1"] + [
+            f"dump binary memory {path}.{i} {address} {address + 4096}"
+            for i, (address, _) in enumerate(pieces[::20])]
+        result = subprocess.run(
+            ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off",
+             *(word for command in commands for word in ("-ex", command)), PYTHON, path],
+            capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+        self.assertEqual(len(re.findall(r"LWP \d+\)+", result.stdout)) >= 2, True, result.stdout)
+        self.assertNotIn("Cannot access memory", result.stdout + result.stderr)
+        for i, (_, digest) in enumerate(pieces[::20]):
+            with open(f"{path}.{i}", "rb") as file:
+                self.assertEqual(hashlib.sha256(file.read()).hexdigest(), digest)
+        self.assertEqual(holder.end()[0], 0)
+
+    @unittest.skipUnless(os.getuid() == 0, "wants root: a limit may have to be raised")
+    def test_the_summary_tells_what_the_kernels_lacks(self):
+        """Whether it writes one is the machine's business; it says by the status whether it did."""
+        program = "import os; data = os.urandom(24 << 20); os.abort()"
+        with tempfile.TemporaryDirectory() as directory:
+            result = subprocess.run(
+                [QUIRE, "run", "--ram", "16M", "--", PYTHON, "-c", program], cwd=directory,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (1 << 40, 1 << 40)),
+                capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+            self.assertEqual(result.returncode, 128 + signal.SIGABRT)
+            if os.listdir(directory):
+                self.assertIn("what was evicted reads as zeros there; `quire dump'", result.stderr)
+            else:
+                print("no core file is written here, so nothing is said of it")
+
+    def test_refused(self):
+        holder = self.hold(1)
+        self.assertIn("No such file or directory\n       write to another place by -o FILE",
+                      self.failed("dump", "-o", "/nowhere/core", holder.pid))
+        self.assertIn("Is a directory", self.failed("dump", "-o", holder.directory, holder.pid))
+        self.done("park", "--stop", holder.pid)
+        self.assertRegex(self.failed("dump", "-o", f"{holder.directory}/core", holder.pid),
+                         r"process \d+ is stopped, .*\n.*continue it first: quire resume \d+")
+        self.done("resume", holder.pid)
+        tracer = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-p", str(holder.pid)]) \
+            if shutil.which("strace") else None
+        if tracer:
+            def is_traced():
+                with open(f"/proc/{holder.pid}/status", encoding="utf-8") as file:
+                    return f"TracerPid:\t{tracer.pid}\n" in file.read()
+            wait_until(is_traced)
+            self.assertIn(f"is traced by process {tracer.pid}",
+                          self.failed("dump", "-o", f"{holder.directory}/core", holder.pid))
+            tracer.terminate()
+            tracer.wait(PATIENCE_SECONDS)
+        self.assertEqual([name for name in os.listdir(holder.directory) if "core" in name], [])
+        self.assertEqual(holder.end()[0], 0)
+
+
 class Auto(Running):
     def test_an_idle_program_shrinks_and_works_on(self):
         holder = self.hold(32, ram="auto:256M", words=["--max-stall", "5%"])
@@ -300,6 +439,7 @@ class Refused(Running):
     def test_the_command_line(self):
         for words, message in (
                 (["limit"], "which process?"), (["park"], "which process?"),
+                (["dump"], "which process?"), (["dump", "x"], "'x' is no process id"),
                 (["resume"], "which process?"), (["limit", "x"], "'x' is no process id"),
                 (["park", "-1"], "invalid option"), (["park", "0"], "'0' is no process id"),
                 (["limit", "1", "2M", "3M"], "'3M': there is a PID and a SIZE"),
@@ -313,7 +453,7 @@ class Refused(Running):
         ended = subprocess.Popen(["true"])
         ended.wait()
         for command in (["limit", "PID", "64M"], ["limit", "PID"], ["park", "PID"],
-                        ["resume", "PID"]):
+                        ["resume", "PID"], ["dump", "PID"]):
             def of(pid, command=command):
                 return self.failed(*(pid if word == "PID" else word for word in command))
             self.assertEqual(of(ended.pid), f"quire: there is no process {ended.pid}\n")
@@ -328,7 +468,8 @@ class Refused(Running):
     @unittest.skipUnless(os.getuid() == 0, "wants root")
     def test_another_users(self):
         holder = self.hold(1)
-        for words in (["limit", holder.pid, "64M"], ["park", holder.pid], ["resume", holder.pid]):
+        for words in (["limit", holder.pid, "64M"], ["park", holder.pid], ["resume", holder.pid],
+                      ["dump", holder.pid]):
             # the copy can be executed by anybody, wherever the build lies
             command = os.path.join(holder.directory, "quire")
             shutil.copy(QUIRE, command)

@@ -8,6 +8,7 @@
  * finishes, whatever it was refused, with all of its pages intact and the pager's own figures
  * right; or the pager ends the run by a verdict that says why. Never wrong contents, never a hang.
  */
+#include "base/uffd.h"
 #include "pager_audit.h"
 #include "pager_run.h"
 
@@ -16,25 +17,42 @@
 #define N_OBJECTS 12u
 #define OBJECT_PAGES 400u /* all objects: more than twice the budget */
 #define SECONDS 300       /* until a run has hung */
-#define LEAST_RUNS 3      /* of a class, however slow the machine */
+#define LEAST_RUNS 2      /* of a class, however slow the machine */
 #define SECONDS_IN_ALL 18
+
+/* Each of the userfaultfd's requests, as when somebody holds or changes what it is about. */
+#define IN_A_ROW 20
+#define REFUSED(request)                                                             \
+    {SYS_CLASS_IOCTL, EAGAIN, false, #request ": EAGAIN, often", request, IN_A_ROW}, \
+    {                                                                                \
+        SYS_CLASS_IOCTL, EBUSY, false, #request ": EBUSY, often", request, IN_A_ROW  \
+    }
 
 static const struct failure {
     enum sys_class class;
     int error;
     bool file; /* the workload needs the swap file */
     const char *name;
+    unsigned long request; /* of ioctls only these; 0: all */
+    unsigned n_times;      /* in a row */
 } failures[] = {
-    {SYS_CLASS_MAP, ENOMEM, false, "mmap, mprotect, mremap: ENOMEM"},
-    {SYS_CLASS_IOCTL, ENOMEM, false, "ioctl: ENOMEM"},
-    {SYS_CLASS_IOCTL, EAGAIN, false, "ioctl: EAGAIN"},
-    {SYS_CLASS_IOCTL, EBUSY, false, "ioctl: EBUSY"},
-    {SYS_CLASS_IOCTL, EIO, false, "ioctl: EIO"},
-    {SYS_CLASS_IOCTL, EEXIST, false, "ioctl: done, and denied"},
-    {SYS_CLASS_READ, EAGAIN, false, "read: EAGAIN"},
-    {SYS_CLASS_READ, EIO, true, "read: EIO"},
-    {SYS_CLASS_WRITE, ENOSPC, true, "write: ENOSPC"},
-    {SYS_CLASS_WRITE, EIO, true, "write: EIO"},
+    {SYS_CLASS_MAP, ENOMEM, false, "mmap, mprotect, mremap: ENOMEM", 0, 1},
+    {SYS_CLASS_IOCTL, ENOMEM, false, "ioctl: ENOMEM", 0, 1},
+    {SYS_CLASS_IOCTL, EAGAIN, false, "ioctl: EAGAIN", 0, 1},
+    {SYS_CLASS_IOCTL, EBUSY, false, "ioctl: EBUSY", 0, 1},
+    {SYS_CLASS_IOCTL, EIO, false, "ioctl: EIO", 0, 1},
+    {SYS_CLASS_IOCTL, EEXIST, false, "ioctl: done, and denied", 0, 1},
+    REFUSED(UFFDIO_API),
+    REFUSED(UFFDIO_REGISTER),
+    REFUSED(UFFDIO_UNREGISTER),
+    REFUSED(UFFDIO_COPY),
+    REFUSED(UFFDIO_MOVE),
+    REFUSED(UFFDIO_WRITEPROTECT),
+    REFUSED(UFFDIO_WAKE),
+    {SYS_CLASS_READ, EAGAIN, false, "read: EAGAIN", 0, 1},
+    {SYS_CLASS_READ, EIO, true, "read: EIO", 0, 1},
+    {SYS_CLASS_WRITE, ENOSPC, true, "write: ENOSPC", 0, 1},
+    {SYS_CLASS_WRITE, EIO, true, "write: EIO", 0, 1},
 };
 #define N_FAILURES (sizeof failures / sizeof failures[0])
 
@@ -185,7 +203,12 @@ static void workload(void)
 
 static void body(void *unused)
 {
-    sys_inject(attempt.failure->class, attempt.nth, attempt.failure->error);
+    const struct failure *failure = attempt.failure;
+    const struct sys_fault fault = {.nth = attempt.nth,
+                                    .n_times = failure->n_times,
+                                    .error = failure->error,
+                                    .request = failure->request};
+    sys_inject_fault(failure->class, &fault);
     int error = pager_init(run_control, NULL);
     if (error == 0) {
         workload();

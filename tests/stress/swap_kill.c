@@ -6,6 +6,7 @@
  * and must find it unmarked. Whoever is killed is reaped and replaced. In the end, with all reaped,
  * nothing may be in use and every count must be right: neither freed too early nor lost.
  */
+#include "sanitizers.h"
 #include "store_pages.h"
 
 #include <errno.h>
@@ -17,7 +18,8 @@
 
 #define N_WORKERS 5
 #define MOST_CLUSTERS 400
-#define N_KILLS 300
+/* The sanitizers see nothing of what happens between processes, and make each fork slow. */
+#define N_KILLS (UNDER_THREAD_SANITIZER || UNDER_ADDRESS_SANITIZER ? 50 : 300)
 #define HEIR(worker) (100 + (worker)) /* what a worker shares with, as with a fork child */
 
 static struct swap_space *space;

@@ -540,6 +540,33 @@ static void heat_counts_faults_by_place(void **state)
     destroy(&run);
 }
 
+static void what_a_kill_left_half_done_is_mended(void **state)
+{
+    struct run run;
+    struct control_mending mending = {0};
+    create(&run, 0);
+    unsigned slot = (unsigned)control_join(run.control);
+    control_charge(run.control, slot, CONTROL_RESIDENT, 100);
+    assert_int_equal(control_mend(run.control, &mending), 0);
+    run.control->held[CONTROL_RESIDENT] += 7; /* taken from the slot, and not from the sum */
+    for (unsigned i = 1; i < CONTROL_MEND_LOOKS; i++)
+        assert_int_equal(control_mend(run.control, &mending), 0);
+    run.control->held[CONTROL_RESIDENT] += 1; /* it changes: updates are under way */
+    for (unsigned i = 1; i < CONTROL_MEND_LOOKS; i++)
+        assert_int_equal(control_mend(run.control, &mending), 0);
+    assert_int_equal(run.control->held[CONTROL_RESIDENT], 108);
+    assert_int_equal(control_mend(run.control, &mending), 1);
+    assert_int_equal(run.control->held[CONTROL_RESIDENT], 100);
+    run.control->slot[slot].held[CONTROL_FILE] = 5; /* and the other way round */
+    for (unsigned i = 1; i < CONTROL_MEND_LOOKS; i++)
+        assert_int_equal(control_mend(run.control, &mending), 0);
+    assert_int_equal(control_mend(run.control, &mending), 1);
+    assert_int_equal(run.control->held[CONTROL_FILE], 5);
+    for (unsigned i = 0; i < 2 * CONTROL_MEND_LOOKS; i++)
+        assert_int_equal(control_mend(run.control, &mending), 0);
+    destroy(&run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,6 +594,7 @@ int main(void)
         cmocka_unit_test(each_duration_lies_in_its_bucket),
         cmocka_unit_test(four_buckets_make_a_power_of_two),
         cmocka_unit_test(quantiles_are_the_buckets_upper_ends),
+        cmocka_unit_test(what_a_kill_left_half_done_is_mended),
         cmocka_unit_test(heat_counts_faults_by_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,4 +21,4 @@ print(#keys, digest)
 
 def test(case):
     script = case.file("program.lua", PROGRAM)
-    case.compare([case.need("lua5.4", "lua", "lua5.3"), script])
+    case.compare([case.need("lua5.4", "lua", "lua5.3"), script], share=2)

@@ -14,7 +14,7 @@ TESTS = [0, 1, 2, 3, 4, 5, 6, 7, 15, 16]
 def test(case):
     mask = sum(1 << number for number in TESTS)
     options = {"env": {**os.environ, "MEMTESTER_TEST_MASK": str(mask)}}
-    argv = [case.need("memtester"), "64M", "1"]
+    argv = [case.need("memtester"), "54M", "1"]
     plain = case.measured_plain(argv, **options)
     run = case.under(argv, case.third(plain), **options)
     findings = [each.stdout[each.stdout.index(b"Loop 1/1"):] for each in (plain, run)]

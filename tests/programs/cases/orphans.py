@@ -4,11 +4,11 @@ from harness import MIB
 
 
 def test(case):
-    worker = case.helper("malloc_family")
-    argv = ["sh", "-c", f"{worker} 64 >result 2>&1 & exit 6"]
+    worker = case.helper("noise")
+    argv = ["sh", "-c", f"{worker} 40 >result 2>&1 & exit 6"]
     plain = case.plain(argv)
     case.check(plain.measured.status == 6, f"ends plainly with {plain.measured.status}")
-    run = case.under(argv, 64 * MIB)
+    run = case.under(argv, 16 * MIB)
     case.check(run.measured.status == 6, f"ended with {run.measured.status}\n    {run.tail()}")
     case.check((plain.directory / "result").read_text() == "OK\n", "fails plainly")
     result = (run.directory / "result").read_text()

@@ -20,4 +20,4 @@ printf "%d %d %d %s\n", scalar(keys %index), $n, $sum, unpack("%32C*", $text);
 
 
 def test(case):
-    case.compare([case.need("perl"), "-e", PROGRAM])
+    case.compare([case.need("perl"), "-e", PROGRAM], share=2)
