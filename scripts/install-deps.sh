@@ -26,7 +26,7 @@ test_packages=(
     g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
     e2fsprogs man-db mount procps tmux util-linux
-    chromium
+    chromium libonnx-testdata python3-onnx
 )
 
 bench_packages=(

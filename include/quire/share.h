@@ -34,7 +34,7 @@ extern "C" {
 #define QUIRE_SHARE_MAX_NAME_BYTES 63u /* letters, digits, '.', '_' and '-'; not '.' first */
 #define QUIRE_SHARE_MAX_TAG_BYTES 15u
 #define QUIRE_SHARE_PREFIX "share-" /* of the socket's file name; the rest is the name */
-#define QUIRE_SHARE_MAX_USERS 256u /* of a publication, at once */
+#define QUIRE_SHARE_MAX_USERS 256u  /* of a publication, at once */
 
 /* Memory */
 

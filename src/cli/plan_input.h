@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 struct plan_input {
-    const char *name; /* of the file, for messages and titles */
+    const char *name;                /* of the file, for messages and titles */
     struct quire_tensor_table table; /* of a model: the buffers of its schedule */
     struct plan_model model;         /* its model is NULL: the file is CSV */
 };

@@ -58,7 +58,7 @@ static double y_of(const struct panel *panel, uint64_t offset)
 /* XML text; what can't be in it becomes a question mark. */
 static void write_escaped(FILE *file, const char *text, size_t max)
 {
-    for (size_t i = 0; text[i] != '\0' && i < max; i++) {
+    for (size_t i = 0; i < max && text[i] != '\0'; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c == '&')
             fputs("&amp;", file);

@@ -98,8 +98,9 @@ int64_t flat_signed(struct flat *flat, const struct flat_table *table, unsigned 
 struct flat_table flat_table_field(struct flat *flat, const struct flat_table *table,
                                    unsigned field)
 {
+    const struct flat_table none = {0};
     size_t at = field_at(flat, table, field, 4);
-    return at == 0 ? (struct flat_table){0} : table_at(flat, follow(flat, at));
+    return at == 0 ? none : table_at(flat, follow(flat, at));
 }
 
 struct flat_vector flat_vector_field(struct flat *flat, const struct flat_table *table,

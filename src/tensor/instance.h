@@ -19,8 +19,8 @@
 #ifndef QUIRE_TENSOR_INSTANCE_H
 #define QUIRE_TENSOR_INSTANCE_H
 
-#include "quire/tensor.h"
 #include "tensor/work.h"
+#include <quire/tensor.h>
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -15,10 +15,10 @@
  * is checked without it. Fails with -EINVAL, -ENOMEM, and -EUCLEAN, which is a fault here.
  */
 #include "base/checked.h"
-#include "quire/tensor.h"
 #include "tensor/instance.h"
 #include "tensor/portfolio.h"
 #include "tensor/spaces.h"
+#include <quire/tensor.h>
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* profile: what lives when: the sum of the sizes between each two times at which it changes. */
-#include "quire/tensor.h"
 #include "tensor/sort.h"
+#include <quire/tensor.h>
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #ifndef QUIRE_TENSOR_SPACES_H
 #define QUIRE_TENSOR_SPACES_H
 
-#include "quire/tensor.h"
+#include <quire/tensor.h>
 
 /*
  * Of the buffers whose `where` is UINT32_MAX, those for `space`, as place.c says. `chosen` has room

@@ -8,8 +8,8 @@
  */
 #include "tensor/sweep.h"
 
-#include "quire/extent.h"
 #include "tensor/sort.h"
+#include <quire/extent.h>
 
 #include <errno.h>
 #include <stdlib.h>

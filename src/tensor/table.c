@@ -12,7 +12,7 @@
  * Everything in the text may be wrong: each number is checked for its range, each line for its
  * number of fields, and a message names the line. Fails with -EINVAL, with a message, and -ENOMEM.
  */
-#include "quire/tensor.h"
+#include <quire/tensor.h>
 
 #include <errno.h>
 #include <inttypes.h>

@@ -15,7 +15,7 @@
  * Fails with -ENOMEM only.
  */
 #include "base/checked.h"
-#include "quire/tensor.h"
+#include <quire/tensor.h>
 
 #include <errno.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
  * threads are joined before what they made is read.
  */
 #include "tensor/work.h"
-#include "quire/tensor.h"
+#include <quire/tensor.h>
 
 #include <time.h>
 
