@@ -162,16 +162,22 @@ int graph_settle(struct graph *graph);
 /* 0; -EINVAL: G1 does not hold, which a file can bring about; -EUCLEAN: another one. */
 int graph_validate(struct graph *graph);
 
+/* NULL stays NULL: a graph may have operators and no link at all. */
+static inline const uint32_t *graph_links_from(const struct graph *graph, uint32_t first)
+{
+    return first == 0 ? graph->links : graph->links + first;
+}
+
 static inline const uint32_t *graph_inputs(const struct graph *graph,
                                            const struct graph_operator *operator_)
 {
-    return graph->links + operator_->first_input;
+    return graph_links_from(graph, operator_->first_input);
 }
 
 static inline const uint32_t *graph_outputs(const struct graph *graph,
                                             const struct graph_operator *operator_)
 {
-    return graph->links + operator_->first_output;
+    return graph_links_from(graph, operator_->first_output);
 }
 
 /* Whether the tensor has bytes in the arena: it is computed, or handed in. */
