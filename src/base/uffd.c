@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#define WAKE_TRIES 1000
+
 static int open_device(void)
 {
     int device = sys_openat(AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
@@ -82,7 +84,12 @@ int uffd_unregister(int uffd, void *address, size_t n_bytes)
 int uffd_wake(int uffd, void *address, size_t n_bytes)
 {
     struct uffdio_range range = {(uintptr_t)address, n_bytes};
-    int error = sys_ioctl(uffd, UFFDIO_WAKE, &range);
+    int error, tries = 0;
+
+    /* No kernel says so here, but nobody else would ever wake who sleeps there. */
+    do
+        error = sys_ioctl(uffd, UFFDIO_WAKE, &range);
+    while ((error == -EAGAIN || error == -EBUSY) && ++tries < WAKE_TRIES);
     stepping_fault_wake(address, n_bytes);
     return error;
 }
