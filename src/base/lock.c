@@ -2,16 +2,9 @@
 /* lock: the slow path of lock.h. */
 #include "base/lock.h"
 
-#define N_SPINS 400 /* a few microseconds: to sleep and be woken costs more; see bench/pager */
+#include "base/relax.h"
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
+#define N_SPINS 400 /* a few microseconds: to sleep and be woken costs more; see bench/pager */
 
 void lock_wait(struct lock *lock)
 {

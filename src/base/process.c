@@ -51,13 +51,25 @@ bool process_is_alive(uint32_t pid, uint64_t start_time)
     return now == 0 || start_time == 0 || now == start_time;
 }
 
-uint64_t process_pid_namespace(void)
+static uint64_t read_namespace(const char *path)
 {
     char text[32];
-    ssize_t n = sys_readlinkat(AT_FDCWD, "/proc/self/ns/pid", text, sizeof text - 1);
+    ssize_t n = sys_readlinkat(AT_FDCWD, path, text, sizeof text - 1);
     if (n <= 0)
         return 0;
     text[n] = '\0';
     const char *number = strchr(text, '['); /* pid:[4026531836] */
     return number ? proc_number(number + 1) : 0;
+}
+
+uint64_t process_pid_namespace(void)
+{
+    return read_namespace("/proc/self/ns/pid");
+}
+
+uint64_t process_pid_namespace_of(uint32_t pid)
+{
+    char path[48];
+    log_format(path, sizeof path, "/proc/%u/ns/pid", pid);
+    return read_namespace(path);
 }

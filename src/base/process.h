@@ -31,5 +31,6 @@ bool process_is_alive(uint32_t pid, uint64_t start_time);
 /* The inode number of the caller's pid namespace: others there mean the same by a pid. 0: unknown.
  */
 uint64_t process_pid_namespace(void);
+uint64_t process_pid_namespace_of(uint32_t pid); /* of another process */
 
 #endif

@@ -7,7 +7,7 @@
  */
 #include "observe/published.h"
 
-#include "base/proc.h"
+#include "base/process.h"
 #include "base/sys.h"
 
 #include <assert.h>
@@ -122,15 +122,6 @@ bool publication_open(struct publication *publication)
     return true;
 }
 
-static uint64_t start_ticks_of(int pid)
-{
-    char path[32], text[512];
-
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    const char *field = proc_read(path, text, sizeof text) ? proc_stat_field(text, 22) : NULL;
-    return field != NULL ? proc_number(field) : 0;
-}
-
 static void unmap(struct publication *publication)
 {
     sys_munmap(publication->file, sizeof *publication->file);
@@ -155,19 +146,17 @@ static int link_file(const char *self, char *path, size_t directory_bytes)
 void publication_name(struct publication *publication, int keeper)
 {
     struct published *file = publication->file;
-    struct stat namespace = {.st_ino = 0};
     char self[48];
     size_t n = strlen(publication->path);
 
     if (file == NULL)
         return;
-    (void)!stat("/proc/self/ns/pid", &namespace);
     memcpy(file->magic, PUBLISHED_MAGIC, sizeof file->magic);
     file->version = PUBLISHED_VERSION;
     file->n_bytes = sizeof *file;
     file->pid = (uint64_t)keeper;
-    file->start_ticks = start_ticks_of(keeper);
-    file->pid_namespace = namespace.st_ino;
+    file->start_ticks = process_start_time((uint32_t)keeper);
+    file->pid_namespace = process_pid_namespace();
     snprintf(self, sizeof self, "/proc/self/fd/%d", publication->fd);
     snprintf(publication->path + n, sizeof publication->path - n, "/" PUBLISHED_PREFIX "%d",
              keeper);

@@ -64,14 +64,6 @@ static int write_at(int fd, const void *data, size_t n, uint64_t offset)
     return 0;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* An eighth of the file, so that dropping the oldest frame loses little of the past. */
 static int make_file(struct recorder *recorder, uint64_t max_bytes, uint64_t interval_ms)
 {
@@ -84,7 +76,7 @@ static int make_file(struct recorder *recorder, uint64_t max_bytes, uint64_t int
     recorder->head = (struct record_head){
         .max_bytes = max_bytes,
         .interval_ms = interval_ms,
-        .start_ms = now_ms(),
+        .start_ms = sample_wall_ms(),
         .frame_bytes = frame_bytes < RECORD_MAX_FRAME ? (uint32_t)frame_bytes : RECORD_MAX_FRAME};
     if (uname(&name) == 0)
         snprintf(recorder->head.host, sizeof recorder->head.host, "%.60s, %.20s %.40s",

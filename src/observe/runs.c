@@ -10,6 +10,7 @@
  * root, on this machine only and not from another pid namespace (invariant P3).
  */
 #include "base/proc.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "observe/processes.h"
 #include "observe/published.h"
@@ -52,7 +53,7 @@ void runs_free(struct runs_table *table)
 
 static struct runs_table *table_of(struct quire_observe *observe)
 {
-    struct stat root, own, namespace;
+    struct stat root, own;
 
     if (observe->runs != NULL)
         return observe->runs;
@@ -61,8 +62,7 @@ static struct runs_table *table_of(struct quire_observe *observe)
         return NULL;
     observe->runs->is_live = fstat(observe->root_fd, &root) == 0 && stat("/", &own) == 0 &&
                              root.st_dev == own.st_dev && root.st_ino == own.st_ino;
-    if (stat("/proc/self/ns/pid", &namespace) == 0)
-        observe->runs->pid_namespace = namespace.st_ino;
+    observe->runs->pid_namespace = process_pid_namespace();
     observe->runs->clock_hz = (uint64_t)sysconf(_SC_CLK_TCK);
     return observe->runs;
 }

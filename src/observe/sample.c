@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <time.h>
 
-static uint64_t wall_ms(void)
+uint64_t sample_wall_ms(void)
 {
     struct timespec now;
 
@@ -26,7 +26,7 @@ void sample_rates(const struct sample *before, struct sample *sample)
 int sample_take(struct quire_observe *observe, unsigned parts, const struct sample *before,
                 struct sample *sample)
 {
-    *sample = (struct sample){.wall_ms = wall_ms(), .parts = parts};
+    *sample = (struct sample){.wall_ms = sample_wall_ms(), .parts = parts};
     int error = quire_observe_memory(observe, &sample->memory);
 
     if (error == 0)

@@ -29,6 +29,8 @@ struct sample {
 
 #define SAMPLE_SYSTEM_ONLY 0u
 
+uint64_t sample_wall_ms(void); /* now */
+
 /*
  * Takes a sample of the machine of `observe`; `parts` as of quire_observe_processes(), or
  * SAMPLE_SYSTEM_ONLY. `before`: the one before, for the rates (only its system's figures are looked

@@ -10,7 +10,6 @@
  */
 #include "share/name.h"
 
-#include "base/proc.h"
 #include "base/process.h"
 #include "base/sys.h"
 
@@ -223,19 +222,6 @@ static void admit_all(struct quire_share_publication *publication,
         admit(publication, fd, handlers);
 }
 
-static uint64_t pid_namespace_of(pid_t pid)
-{
-    char path[48], text[32];
-
-    snprintf(path, sizeof path, "/proc/%d/ns/pid", (int)pid);
-    const ssize_t n = readlink(path, text, sizeof text - 1);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    const char *number = strchr(text, '[');
-    return number ? proc_number(number + 1) : 0;
-}
-
 /*
  * Who has died is known by the number that it gave itself, so a user must not be able to pass for
  * another: what it says counts only where the kernel's number for it means something else to it.
@@ -244,7 +230,7 @@ static uint32_t believed_pid(const struct user *user, uint32_t said)
 {
     const pid_t seen = user->peer.pid;
 
-    if (seen > 0 && pid_namespace_of(seen) == process_pid_namespace())
+    if (seen > 0 && process_pid_namespace_of((uint32_t)seen) == process_pid_namespace())
         return (uint32_t)seen;
     return said;
 }

@@ -92,16 +92,6 @@ static_assert(sizeof(struct ring_header) == 512 + 32 * QUIRE_RING_MAX_MEMBERS, "
 #define ring_count(object, n) \
     (stepping_call(), (void)atomic_fetch_add_explicit(object, n, memory_order_relaxed))
 
-/* A pause in a loop that waits for another processor. */
-static inline void ring_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static inline unsigned char *ring_frame(const struct quire_ring *ring, uint64_t position)
 {
     return ring->frames + (position & ring->mask) * ring->frame_bytes;

@@ -17,6 +17,7 @@
  */
 #include "share/ring.h"
 
+#include "base/relax.h"
 #include "base/sys.h"
 
 #include <limits.h>
@@ -109,7 +110,7 @@ static int spin(struct quire_ring *ring, uint64_t n_frames, uint64_t deadline_ns
     while (ready == 0 && now < end) {
         for (unsigned i = 0; i < SPIN_PAUSES && ready == 0; i++) {
             ready = is_ready(ring, n_frames);
-            ring_relax();
+            relax();
         }
         before = now;
         now = sys_now_ns();

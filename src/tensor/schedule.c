@@ -178,7 +178,7 @@ static int number_buffers(struct draft *draft, struct quire_model_schedule *sche
 static int by_time(const void *a, const void *b)
 {
     const struct quire_model_step *x = a, *y = b;
-    if (x->operator_ != y->operator_) /* for now: the step before which it stands */
+    if (x->operator_ != y->operator_) /* while they are sorted: the step that each stands before */
         return x->operator_ < y->operator_ ? -1 : 1;
     if (x->action != y->action)
         return x->action < y->action ? -1 : 1;
