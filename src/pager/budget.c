@@ -123,7 +123,7 @@ static void charge_unshared_pool(int64_t now)
     budget_charge(CONTROL_RESIDENT, n_pages);
 }
 
-static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
+static void charge_to(enum control_kind kind, _Atomic int64_t *charged, int64_t now)
 {
     int64_t change = now - *charged;
     *charged = now;

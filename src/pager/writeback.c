@@ -16,7 +16,7 @@
 
 static struct {
     struct store_batch *batch; /* NULL: no file */
-    bool file_refuses;         /* the last attempt to write on to the file was in vain */
+    _Atomic bool file_refuses; /* the last attempt to write on to the file was in vain */
 } work;
 
 int writeback_init(void)
