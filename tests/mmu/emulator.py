@@ -134,18 +134,10 @@ def pack(data):
 
 
 def assemble(target, text, directory, *options):
-    source, target_file = directory / "program.s", directory / "program.o"
+    """The bytes of a program that does not care where it lies."""
+    source, middle, program = (directory / f"program.{kind}" for kind in ("s", "o", "bin"))
     source.write_text(text)
-    subprocess.run(["clang", f"--target={target}", *options, "-c", "-o", target_file, source],
+    subprocess.run(["clang", f"--target={target}", *options, "-c", "-o", middle, source], check=True)
+    subprocess.run(["ld.lld", "--oformat=binary", "-Ttext=0", "--entry=0", "-o", program, middle],
                    check=True)
-    data = target_file.read_bytes()
-    sections = int.from_bytes(data[40:48], "little")
-    for i in range(int.from_bytes(data[60:62], "little")):
-        at = sections + 64 * i
-        kind = int.from_bytes(data[at + 4:at + 8], "little")
-        flags = int.from_bytes(data[at + 8:at + 16], "little")
-        if kind == 1 and flags & 4:
-            offset, size = (int.from_bytes(data[at + j:at + j + 8], "little") for j in (24, 32))
-            if size:
-                return data[offset:offset + size]
-    raise RuntimeError("no code was assembled")
+    return program.read_bytes()

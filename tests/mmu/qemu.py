@@ -4,7 +4,7 @@
 
 Usage: qemu.py [DIRECTORY [NAME...]]       writes DIRECTORY/NAME.json, by default beside this script
 
-Wants qemu-system-x86, -misc, -arm (Debian's packages) and clang. For each machine, random tables
+Wants qemu-system-x86, -misc, -arm, -ppc (Debian's packages), clang and lld. For each machine, random tables
 are made here, by the manuals and not by Quire's builders; a program of a few instructions sets the
 processor's registers and waits; QEMU is then asked by its monitor where addresses lead (gva2gpa,
 mapped and not mapped), for its own list of mappings (info tlb, info mem), and for the memory.
@@ -19,7 +19,7 @@ import tempfile
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from emulator import Qemu, assemble, pack, riscv_ranges, translations, x86_mappings, x86_ranges
-from tables import (M, Arm, Arm16K, Arm4KLpa2, Arm64K, Arm64KLpa, Memory, Riscv, Riscv48, Riscv57,
+from tables import (M, Arm, Arm16K, Arm16KLpa2, Arm4KLpa2, Arm64K, Arm64KLpa, Memory, Ppc32, Riscv, Riscv32, Riscv48, Riscv57,
                     X86, X86La57, X86Pae, X86Two)
 
 N_ADDRESSES = 160
@@ -41,8 +41,8 @@ def x86_program(tree, cr0, cr4, efer):
     return (b"".join(map(word, header)).ljust(0x40, b"\0") + code).ljust(0x1000, b"\0")
 
 
-def riscv_program(satp, directory):
-    return assemble("riscv64", f"""
+def riscv_program(satp, bits, directory):
+    return assemble(f"riscv{bits}-none-elf", f"""
         li t0, -1
         csrw 0x3b0, t0
         li t0, 0x1f
@@ -59,7 +59,7 @@ def riscv_program(satp, directory):
         mret
         wfi
         .word 0xffdff06f # to the wfi
-        """, directory, "-march=rv64g")
+        """, directory, f"-march=rv{bits}g", "-mno-relax")
 
 
 def arm_program(tree, tcr, mair, directory):
@@ -84,6 +84,17 @@ def arm_program(tree, tcr, mair, directory):
         wfi
         b .-4
         """, directory)
+
+
+def ppc_program(tree, directory):
+    """What a processor of the 750's kind runs after a reset, at 0xfff00100."""
+    def move(value):
+        return f"lis 3, {value >> 16}\nori 3, 3, {value & 0xffff}"
+    lines = [f"{move(value)}\nmtsr {i}, 3" for i, value in enumerate(tree.segments)]
+    lines += [f"li 3, 0\nmtspr {bat}, 3" for bat in range(528, 544, 2)]  # no block of the BATs
+    lines += [f"{move(tree.root)}\nmtspr 25, 3\nisync", f"{move(0x30)}\nmtmsr 3\nisync\nb ."]
+    code = assemble("powerpc-none-elf", "\n".join(lines), directory)
+    return bytes(256) + code + bytes(4096 - 256 - len(code))
 
 
 def lookups(tree, source):
@@ -168,13 +179,14 @@ def riscv(kind, name, n, mode):
     tree = kind(Memory(0x80200000, M), source)
     tree.map(0x80000000, 0x80000000, 0, identity=True)
     tree.fill(n)
-    satp = mode << 60 | tree.root >> 12
+    bits = 64 if tree.width == 8 else 32
+    satp = mode << (60 if bits == 64 else 31) | tree.root >> 12
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
-        (directory / "code").write_bytes(riscv_program(satp, directory))
+        (directory / "code").write_bytes(riscv_program(satp, bits, directory))
         (directory / "tables").write_bytes(tree.memory.bytes)
-        command = ["qemu-system-riscv64", "-machine", "virt", "-m", "16M", "-bios", "none",
-                   "-cpu", "rv64,svnapot=on,svpbmt=on", "-device",
+        command = [f"qemu-system-riscv{bits}", "-machine", "virt", "-m", "16M", "-bios", "none",
+                   "-cpu", "rv64,svnapot=on,svpbmt=on" if bits == 64 else "rv32", "-device",
                    f"loader,file={directory}/code,addr=0x80000000,force-raw=on", "-device",
                    f"loader,file={directory}/tables,addr={tree.memory.start:#x},force-raw=on"]
         arguments = ["--arch", "riscv", "--satp", f"{satp:#x}"]
@@ -209,18 +221,40 @@ def arm(kind, name, n, tcr):
         return record(command, tree, source, arguments, {})
 
 
+def ppc(name, n):
+    source = random.Random(name)
+    tree = Ppc32(Memory(2 * M, M), source)
+    tree.map(0xfff00000, 0xfff00000, 2)
+    tree.fill(n)
+    with tempfile.TemporaryDirectory() as directory:
+        directory = pathlib.Path(directory)
+        (directory / "code").write_bytes(ppc_program(tree, directory))
+        (directory / "tables").write_bytes(tree.memory.bytes)
+        command = ["qemu-system-ppc", "-machine", "g3beige", "-cpu", "750", "-m", "16M", "-net",
+                   "none", "-vga", "none", "-bios", str(directory / "code"), "-device",
+                   f"loader,file={directory}/code,addr=0xfff00000,force-raw=on", "-device",
+                   f"loader,file={directory}/tables,addr={tree.memory.start:#x},force-raw=on"]
+        arguments = ["--arch", "ppc", "--sdr1", f"{tree.root:#x}", "--segments",
+                     ",".join(f"{each:#x}" for each in tree.segments)]
+        return record(command, tree, source, arguments, {})
+
+
 MACHINES = {
     "x86-48": lambda name: x86(X86, name, 40, cr4=0xa0, efer=0x900, with_elf=True),
     "x86-57": lambda name: x86(X86La57, name, 24, cr4=0x10a0, efer=0x900),
     "x86-pae": lambda name: x86(X86Pae, name, 60, cr4=0xa0, efer=0x800),
     "x86-32": lambda name: x86(X86Two, name, 60, cr4=0x90),
+    "sv32": lambda name: riscv(Riscv32, name, 60, 1),
     "sv39": lambda name: riscv(Riscv, name, 40, 8),
     "sv48": lambda name: riscv(Riscv48, name, 40, 9),
     "sv57": lambda name: riscv(Riscv57, name, 30, 10),
+    "ppc32": lambda name: ppc(name, 200),
     "arm64-4k": lambda name: arm(Arm, name, 40, 2 << 30 | 5 << 32),
     "arm64-16k": lambda name: arm(Arm16K, name, 40, 2 << 14 | 1 << 30 | 5 << 32),
     "arm64-64k": lambda name: arm(Arm64K, name, 40, 1 << 14 | 3 << 30 | 5 << 32),
     "arm64-64k-lpa": lambda name: arm(Arm64KLpa, name, 40, 1 << 14 | 3 << 30 | 6 << 32),
+    "arm64-16k-lpa2": lambda name: arm(Arm16KLpa2, name, 24,
+                                       2 << 14 | 1 << 30 | 6 << 32 | 1 << 59),
     "arm64-4k-lpa2": lambda name: arm(Arm4KLpa2, name, 24, 2 << 30 | 6 << 32 | 1 << 59),
 }
 

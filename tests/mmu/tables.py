@@ -215,6 +215,17 @@ class Riscv(Tree):
             table = self.next_table(self.memory.load(address, 8))
 
 
+class Riscv32(Riscv):
+    bits, levels, width, va_bits, signed, large = 10, 2, 4, 32, False, (1,)
+    bases = (0x10000, 0x80000000, 0xc0000000, 0x40000000)
+
+    def draw_va(self, shift):
+        return super().draw_va(shift) & 0xffffffff
+
+    def next_table(self, entry):
+        return entry >> 10 << 12
+
+
 class Riscv48(Riscv):
     levels, va_bits = 4, 48
     bases = (0x10000, 0xffff800000000000, 0x7f0000000000, 0xffffffff80000000)
@@ -288,5 +299,55 @@ class Arm64KLpa(Arm64K):
     wide, va_bits = True, 52
 
 
+class Arm16KLpa2(Arm):
+    page_shift, wide, va_bits, levels, blocks = 14, True, 52, 4, (1, 2)
+
+
 class Arm4KLpa2(Arm):
     wide, va_bits, levels, blocks = True, 52, 5, (1, 2)
+
+
+class Ppc32:
+    """The hash table of 32-bit PowerPC (Programming Environments Manual, 7.6)."""
+    va_bits = 32
+    TABLE_BYTES = 65536  # the least: 1024 groups of 8
+
+    def __init__(self, memory, random_source):
+        self.memory, self.random = memory, random_source
+        self.root, self.pages = memory.take(self.TABLE_BYTES), []
+        self.segments = [self.random.randrange(1 << 24) | self.random.randrange(4) << 29
+                         for _ in range(15)] + [0x123456]
+        self.segments[11] |= 1 << 31  # no pages: direct-store
+
+    def map(self, va, pa, access):
+        virtual = self.segments[va >> 28] & 0xffffff
+        page, second = va >> 12 & 0xffff, self.random.choice((0, 0, 1))
+        group = (virtual & 0x7ffff ^ page) ^ (0x7ffff if second else 0)
+        for slot in range(8):
+            at = self.root + (group & 1023) * 64 + slot * 8
+            if self.load(at) >> 31 == 0:
+                self.store(at, 1 << 31 | virtual << 7 | second << 6 | page >> 10)
+                self.store(at + 4, pa | self.random.randrange(4) << 7 | 0x10 | access)
+                self.pages.append((va, 4096))
+                return
+        raise RuntimeError("a group is full")
+
+    def load(self, address):
+        at = address - self.memory.start
+        return int.from_bytes(self.memory.bytes[at:at + 4], "big")
+
+    def store(self, address, value):
+        at = address - self.memory.start
+        self.memory.bytes[at:at + 4] = value.to_bytes(4, "big")
+
+    def draw_va(self, shift):
+        return self.random.randrange(1 << 32) & -(1 << shift)
+
+    def fill(self, n):
+        for va in sorted({self.draw_va(12) for _ in range(n)}):
+            if 1 << 16 <= va < 0xfff00000:
+                self.map(va, self.random.randrange(1 << 32) & -4096, self.random.randrange(4))
+        for at in range(self.root, self.root + self.TABLE_BYTES, 8):  # what has been there before
+            if self.load(at) == 0 and self.random.random() < 0.05:
+                self.store(at, self.random.randrange(1 << 31))
+                self.store(at + 4, self.random.randrange(1 << 32))
