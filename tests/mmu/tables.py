@@ -317,7 +317,6 @@ class Ppc32:
         self.root, self.pages = memory.take(self.TABLE_BYTES), []
         self.segments = [self.random.randrange(1 << 24) | self.random.randrange(4) << 29
                          for _ in range(15)] + [0x123456]
-        self.segments[11] |= 1 << 31  # no pages: direct-store
 
     def map(self, va, pa, access):
         virtual = self.segments[va >> 28] & 0xffffff
