@@ -256,8 +256,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
     switch (key) {
     case 'i':
-        if (options->n_images == TRANSLATE_MAX_IMAGES)
-            argp_error(state, "more than %d images", TRANSLATE_MAX_IMAGES);
+        if (options->n_images == IMAGES_MAX)
+            argp_error(state, "more than %d images", IMAGES_MAX);
         options->images[options->n_images++] = argument;
         return 0;
     case KEY_FORMAT:
@@ -351,20 +351,4 @@ void translate_options_parse(int argc, char **argv, struct translate_options *op
         cli_error("cannot read the command line");
         exit(CLI_EXIT_FAILED);
     }
-}
-
-size_t translate_split_image(const char *text, uint64_t *start)
-{
-    const char *at = strrchr(text, '@');
-    char *end;
-
-    *start = 0;
-    if (at == NULL || at[1] < '0' || at[1] > '9')
-        return strlen(text);
-    errno = 0;
-    uint64_t value = strtoull(at + 1, &end, 0);
-    if (*end != '\0' || errno != 0)
-        return strlen(text);
-    *start = value;
-    return (size_t)(at - text);
 }

@@ -3,9 +3,8 @@
 #ifndef QUIRE_CLI_TRANSLATE_OPTIONS_H
 #define QUIRE_CLI_TRANSLATE_OPTIONS_H
 
+#include "cli/images.h"
 #include "cli/translation.h"
-
-#define TRANSLATE_MAX_IMAGES 64
 
 /* Registers and other numbers of the command line, each given or not. */
 enum translate_number {
@@ -35,7 +34,7 @@ enum translate_arch { ARCH_NONE, ARCH_X86, ARCH_RISCV, ARCH_ARM64, ARCH_PPC };
 enum translate_action { ACTION_TRANSLATE, ACTION_MAP, ACTION_REVERSE, ACTION_READ, ACTION_ROOTS };
 
 struct translate_options {
-    const char *images[TRANSLATE_MAX_IMAGES];
+    const char *images[IMAGES_MAX];
     unsigned n_images;
     enum quire_image_format format;
     enum translate_arch arch;
@@ -54,8 +53,5 @@ struct translate_options {
 
 /* Ends the process for --help, and with 125 and a message for what can't be understood. */
 void translate_options_parse(int argc, char **argv, struct translate_options *options);
-
-/* "FILE@PHYS": the length of FILE, and where it begins, 0 without. */
-size_t translate_split_image(const char *text, uint64_t *start);
 
 #endif

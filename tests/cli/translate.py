@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""`quire translate` and `quire segment` as a user meets them, and beside recorded machines.
+"""`quire translate` as a user meets it, and beside recorded machines.
 
 Usage: translate.py QUIRE SOURCE_ROOT [unittest's arguments]
 
@@ -24,9 +24,9 @@ PATIENCE_SECONDS = 300
 MACHINES = pathlib.Path(ROOT) / "tests" / "mmu" / "machines"
 
 
-def call(*arguments, command="translate", **options):
+def call(*arguments, **options):
     options.setdefault("text", True)
-    return subprocess.run([QUIRE, command, *arguments], capture_output=True, check=False,
+    return subprocess.run([QUIRE, "translate", *arguments], capture_output=True, check=False,
                           timeout=PATIENCE_SECONDS, **options)
 
 
@@ -449,85 +449,6 @@ class Refusals(Scratch):
                 result = call(*arguments)
                 self.assertEqual((result.returncode, result.stdout), (125, ""))
                 self.assertIn(message, " ".join(result.stderr.split()))
-
-
-class Segments(Scratch):
-    """A GDT: null, code, data, expand-down data, absent data, call gate, LDT; an LDT with a stack."""
-    GDT = (0, 0x00cf9a000000ffff, 0x00cff2000000ffff, 0x0040f60010000fff, 0x0000720010000fff,
-           0x0000ec0000081234, 0x0000820002000007)
-    LDT = (0x0000f20030000fff,)
-
-    def setUp(self):
-        super().setUp()
-        memory = bytearray(4096)
-        struct.pack_into(f"<{len(self.GDT)}Q", memory, 0x100, *self.GDT)
-        struct.pack_into(f"<{len(self.LDT)}Q", memory, 0x200, *self.LDT)
-        self.arguments = ["-i", self.write("memory", memory), "--gdt", "0x100:0x37"]
-
-    def first_words(self, *arguments):
-        result = call(*self.arguments, *arguments, command="segment")
-        self.assertEqual(result.stderr, "")
-        return [" ".join(line.split()[1:]) for line in result.stdout.splitlines()
-                if not line.startswith(" ")], result.returncode
-
-    def test_accesses(self):
-        lines, status = self.first_words("0x13:0x1000:4:w", "0x1b:0x1000", "0x1b:0xfff", "0x23:0",
-                                         "0x2b:0", "0x3b:0", "0x3:0", "0x8:0x10:1:x", "0x8:0:1:w")
-        self.assertEqual(lines, [
-            "0x1000", "0x2000", "- #GP(0x0) beyond the limit",
-            "- #NP(0x20) the segment is not present",
-            "- #GP(0x28) it is neither data nor readable code",
-            "- #GP(0x38) the selector is beyond its table",
-            "- #GP(0x0) an access through a null selector", "0x10",
-            "- #GP(0x0) the segment is not writable"])
-        self.assertEqual(status, 1)
-
-    def test_the_ldt_and_the_stack(self):
-        lines, status = self.first_words("--ldt", "0x30", "--stack", "--cpl", "3", "0x7:0xffc:4:w")
-        self.assertEqual((lines, status), (["0x3ffc"], 0))
-        lines, _ = self.first_words("--ldt", "0x30", "--stack", "--cpl", "3", "0x7:0xffd:4:w",
-                                    "0x10:0")
-        self.assertEqual(lines, ["- #SS(0x0) beyond the limit",
-                                 "- #GP(0x10) the RPL is not the CPL"])
-        lines, _ = self.first_words("0x7:0")
-        self.assertEqual(lines, ["- #GP(0x4) the selector is beyond its table"])
-        result = call(*self.arguments, "--ldt", "0x8", "0x7:0", command="segment")
-        self.assertEqual(result.returncode, 125)
-        self.assertIn("--ldt 0x8: #GP(0x8): it is no LDT", result.stderr)
-
-    def test_rights(self):
-        result = call(*self.arguments, "--json", "--cpl", "3", "0x13:0", "0xb:0", "0x2b:0",
-                      command="segment")
-        accesses = json.loads(result.stdout)["accesses"]
-        self.assertEqual([(one["lar"], one["lsl"], one["verr"], one["verw"]) for one in accesses],
-                         [("0xc0f200", "0xffffffff", True, True), (None, None, False, False),
-                          ("0xec00", None, False, False)])
-
-    def test_descriptors(self):
-        result = call("--descriptor", "0x00cf9a000000ffff", "0x0000ec0000081234", command="segment")
-        self.assertEqual(result.stdout,
-                         "0x00cf9a000000ffff code, readable, DPL 0, base 0x0, limit 0xffffffff "
-                         "(4K units), 32 bit\n"
-                         "0x0000ec0000081234 call gate, 32 bit, DPL 3, to 0x8:0x1234\n")
-
-    def test_refusals(self):
-        for arguments, message in (
-                ([], "which access?"), (["0x8:0"], "where are the descriptors?"),
-                (["-i", "x", "--gdt", "5", "0x8:0"], "it is BASE:LIMIT"),
-                (["-i", "/nonexistent", "--gdt", "0:7", "0x8:0"], "cannot use the image"),
-                ([*self.arguments, "0x8"], "an access is SELECTOR:OFFSET"),
-                ([*self.arguments, "0x10000:0"], "is no number up to 0xffff"),
-                ([*self.arguments, "8:0:1:q"], "an access is r, w or x"),
-                ([*self.arguments, "--cpl", "4", "8:0"], "is no number up to 0x3"),
-                (["-i", self.arguments[1], "--gdt", "0x10000:7", "0:0", "8:0"],
-                 "")):
-            with self.subTest(arguments=arguments):
-                result = call(*arguments, command="segment")
-                self.assertIn(message, " ".join(result.stderr.split()))
-                self.assertEqual(result.returncode, 125 if message else 1)
-        result = call("-i", self.arguments[1], "--gdt", "0xffff:15", "8:0", command="segment")
-        self.assertEqual(result.returncode, 125)
-        self.assertIn("the descriptor is not in the image", result.stderr)
 
 
 if __name__ == "__main__":

@@ -133,11 +133,11 @@ def pack(data):
     return base64.b64encode(zlib.compress(bytes(data), 9)).decode()
 
 
-def assemble(target, text, directory, *options):
-    """The bytes of a program that does not care where it lies."""
+def assemble(target, text, directory, *options, at=0):
+    """The bytes of a program that lies at some address."""
     source, middle, program = (directory / f"program.{kind}" for kind in ("s", "o", "bin"))
     source.write_text(text)
     subprocess.run(["clang", f"--target={target}", *options, "-c", "-o", middle, source], check=True)
-    subprocess.run(["ld.lld", "--oformat=binary", "-Ttext=0", "--entry=0", "-o", program, middle],
+    subprocess.run(["ld.lld", "--oformat=binary", f"-Ttext={at:#x}", "--entry=0", "-o", program, middle],
                    check=True)
     return program.read_bytes()
