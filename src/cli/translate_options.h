@@ -47,7 +47,7 @@ struct translate_options {
     uint64_t read_va, read_bytes;
     uint64_t addresses[TRANSLATION_MAX_ADDRESSES];
     size_t n_addresses;
-    bool from_standard_input;
+    bool from_standard_input, has_range;
     struct translation translation; /* what the command line says of it */
 };
 
