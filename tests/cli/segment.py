@@ -207,5 +207,102 @@ class Accesses(Scratch):
         self.assertIn("the descriptor is not in the image", result.stderr)
 
 
+class Paging(Scratch):
+    """Tables of two levels: the GDT at 0x10000 lies in frame 0x3000, 0x20000 leads to 0x4000, 0x21000
+    nowhere, 0x22000 to 0x5000 for ring 0 only."""
+    REGISTERS = {"cr0": 0x80010001, "cr3": 0x1000, "cr4": 0}
+
+    def setUp(self):
+        super().setUp()
+        memory = bytearray(0x6000)
+        struct.pack_into("<I", memory, 0x1000, 0x2007)
+        for page, entry in ((0x10, 0x3003), (0x20, 0x4007), (0x22, 0x5003)):
+            struct.pack_into("<I", memory, 0x2000 + 4 * page, entry)
+        struct.pack_into("<4Q", memory, 0x3000, 0, 0x00cffa000000ffff, 0x00cff2000000ffff,
+                         0x00cf9a000000ffff)
+        self.memory = bytes(memory)
+
+    def core(self):
+        """As QEMU writes it: a note with the registers, and all memory."""
+        contents = bytearray(440)
+        struct.pack_into("<II", contents, 0, 1, len(contents))
+        struct.pack_into("<IIIIQ", contents, 152, 0x0b, 0xffffffff, 0xcffa00, 0, 0)  # CS
+        struct.pack_into("<IIIIQ", contents, 152 + 8 * 24, 0, 0x1f, 0, 0, 0x10000)  # GDTR
+        struct.pack_into("<5Q", contents, 392, self.REGISTERS["cr0"], 0, 0, self.REGISTERS["cr3"], 0)
+        note = struct.pack("<III", 5, len(contents), 0) + b"QEMU\0\0\0\0" + contents
+        head = b"\x7fELF\x01\x01\x01" + bytes(9)
+        head += struct.pack("<HHIIIIIHHHHHH", 4, 3, 1, 0, 52, 0, 0, 52, 32, 2, 0, 0, 0)
+        head += struct.pack("<8I", 4, 116, 0, 0, len(note), len(note), 0, 0)
+        head += struct.pack("<8I", 1, 116 + len(note), 0, 0, len(self.memory), len(self.memory), 7, 0)
+        return head + note + self.memory
+
+    def check(self, arguments):
+        result = call(*arguments, "0x13:0x20004:4:w", "0x13:0x20ffe:4:w", "0x13:0x22000", "0x0b:0x20000:1:x",
+                      "0x18:0x22000:1:x")
+        self.assertEqual(result.stderr, "")
+        self.assertEqual(result.returncode, 1)
+        heads = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
+        self.assertEqual(heads, [
+            "0x13:0x20004:4:w 0x20004 0x4004 4K rwx/rwx,----,wb",
+            "0x13:0x20ffe:4:w 0x20ffe - not-present #PF(0x6) at 0x21000",
+            "0x13:0x22000 0x22000 - no-read #PF(0x5) at 0x22000",
+            "0x0b:0x20000:1:x 0x20000 0x4000 4K rwx/rwx,----,wb",
+            "0x18:0x22000:1:x 0x22000 0x5000 4K rwx/---,----,wb"])
+
+    def test_by_the_command_line(self):
+        registers = [word for name, value in self.REGISTERS.items()
+                     for word in (f"--{name}", f"{value:#x}")]
+        self.check(["-i", self.write("memory", self.memory), "--gdt", "0x10000:0x1f", *registers])
+
+    def test_by_the_note_of_a_core_file(self):
+        core = self.write("core", self.core())
+        self.check(["-i", core])
+        result = call("-i", core, "--json", "0x13:0x20004:4:w", "0x13:0x21000")
+        first, second = json.loads(result.stdout)["accesses"]
+        self.assertEqual((first["linear"], first["pa"], first["page_bytes"]),
+                         ("0x20004", "0x4004", 4096))
+        self.assertEqual((second["pa"], second["page_reason"], second["page_error_code"]),
+                         (None, "not-present", "0x4"))
+
+    def test_standard_input(self):
+        core = self.write("core", self.core())
+        result = call("-i", core, "-", input="# two\n0x13:0x20004  # one\n\n0x18:0x10:1:x\n")
+        self.assertEqual(len([line for line in result.stdout.splitlines() if line[0] != " "]), 2)
+        result = call("-i", core, "-", input="0x13\n")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("line 1 of standard input: '0x13': an access is SELECTOR:OFFSET", result.stderr)
+
+    def test_refusals(self):
+        image = self.write("memory", self.memory)
+        for arguments, message in (
+                (["--cr0", "0x80000001"], "paging is on, so where are its tables? give --cr3"),
+                (["--cr0", "0x80000000", "--cr3", "0"], "select no paging mode"),
+                (["--cr0", "x"], "'x' is no number")):
+            with self.subTest(arguments=arguments):
+                result = call("-i", image, "--gdt", "0x10000:0x1f", *arguments, "8:0")
+                self.assertEqual((result.returncode, result.stdout), (125, ""))
+                self.assertIn(message, " ".join(result.stderr.split()))
+        result = call("-i", image, "8:0")
+        self.assertIn("give --gdt BASE:LIMIT", result.stderr)
+
+
+class Gates(Scratch):
+    """Far jumps through call gates, and to tasks."""
+
+    def test_gates(self):
+        gdt = [0, 0x00cffa000000ffff, 0x0000ec0000081234, 0x5000ec00000b0123, 0x0000890000000067,
+               0x00cffa0010000fff]
+        image = self.write("memory", struct.pack(f"<{len(gdt)}Q", *gdt))
+        result = call("-i", image, "--gdt", "0:47", "--cpl", "3", "0x13:99:1:x", "0x1b:0:1:x",
+                      "0x20:0:1:x", "--json")
+        one, two, three = json.loads(result.stdout)["accesses"]
+        self.assertEqual((one["linear"], one["target"]["descriptor"]), ("0x1234", "0x00cffa000000ffff"))
+        self.assertEqual(two["linear"], "0x50000123")
+        self.assertEqual((three["linear"], three["exception"]), (None, "#GP"))
+        result = call("-i", image, "--gdt", "0:47", "--cpl", "0", "0x20:0:1:x")
+        self.assertEqual(result.stdout.splitlines()[0],
+                         "0x20:0:1:x - task-switch it switches to another task")
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=1)

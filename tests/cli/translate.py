@@ -436,6 +436,7 @@ class Refusals(Scratch):
                 (["-i", image, "--mode", "sv39", "0"], "--mode sv39: where is its first table?"),
                 (["-i", image, *mode, "--map", "0"], "take no addresses"),
                 (["-i", image, *mode, "--map", "--reverse", "0"], "give one of them"),
+                (["-i", image, *mode, "--range", "0-1", "0"], "--range is for --map and --reverse"),
                 (["-i", image, *mode, "--svg", "x", "0"], "--svg draws what --map lists"),
                 (["-i", image, *mode, "--user", "0"], "--user: which access?"),
                 (["-i", image, *mode, "--read", "5"], "there is no ':'"),

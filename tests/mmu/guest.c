@@ -15,44 +15,94 @@
 typedef unsigned long word;
 
 #if defined(__x86_64__)
-enum { READ = 0, WRITE = 1, PREAD = 17, OPENAT = 257, MMAP = 9, MPROTECT = 10, MADVISE = 28,
-       MOUNT = 165, PIPE2 = 293, PKEY_MPROTECT = 329, PKEY_ALLOC = 330 };
+enum {
+    READ = 0,
+    WRITE = 1,
+    PREAD = 17,
+    OPENAT = 257,
+    MMAP = 9,
+    MPROTECT = 10,
+    MADVISE = 28,
+    MOUNT = 165,
+    PIPE2 = 293,
+    PKEY_MPROTECT = 329,
+    PKEY_ALLOC = 330
+};
 static long call(long n, word a, word b, word c, word d, word e, word f)
 {
     register word r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
-    __asm__ volatile("syscall" : "+a"(n) : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+    __asm__ volatile("syscall"
+                     : "+a"(n)
+                     : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
     return n;
 }
 #elif defined(__i386__)
-enum { READ = 3, WRITE = 4, PREAD = 180, OPENAT = 295, MMAP = 192, MPROTECT = 125, MADVISE = 219,
-       MOUNT = 21, PIPE2 = 331, PKEY_MPROTECT = 380, PKEY_ALLOC = 381 };
+enum {
+    READ = 3,
+    WRITE = 4,
+    PREAD = 180,
+    OPENAT = 295,
+    MMAP = 192,
+    MPROTECT = 125,
+    MADVISE = 219,
+    MOUNT = 21,
+    PIPE2 = 331,
+    PKEY_MPROTECT = 380,
+    PKEY_ALLOC = 381
+};
 long call(long n, word a, word b, word c, word d, word e, word f);
 __asm__("call: push %ebp; push %ebx; push %esi; push %edi\n"
         "mov 20(%esp), %eax; mov 24(%esp), %ebx; mov 28(%esp), %ecx; mov 32(%esp), %edx\n"
         "mov 36(%esp), %esi; mov 40(%esp), %edi; mov 44(%esp), %ebp; int $0x80\n"
         "pop %edi; pop %esi; pop %ebx; pop %ebp; ret");
 #elif defined(__aarch64__)
-enum { READ = 63, WRITE = 64, PREAD = 67, OPENAT = 56, MMAP = 222, MPROTECT = 226, MADVISE = 233,
-       MOUNT = 40, PIPE2 = 59, PKEY_MPROTECT = 288, PKEY_ALLOC = 289 };
+enum {
+    READ = 63,
+    WRITE = 64,
+    PREAD = 67,
+    OPENAT = 56,
+    MMAP = 222,
+    MPROTECT = 226,
+    MADVISE = 233,
+    MOUNT = 40,
+    PIPE2 = 59,
+    PKEY_MPROTECT = 288,
+    PKEY_ALLOC = 289
+};
 static long call(long n, word a, word b, word c, word d, word e, word f)
 {
     register word x8 __asm__("x8") = (word)n, x0 __asm__("x0") = a, x1 __asm__("x1") = b,
-                  x2 __asm__("x2") = c, x3 __asm__("x3") = d, x4 __asm__("x4") = e,
-                  x5 __asm__("x5") = f;
-    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     x2 __asm__("x2") = c, x3 __asm__("x3") = d, x4 __asm__("x4") = e,
+                     x5 __asm__("x5") = f;
+    __asm__ volatile("svc #0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
                      : "memory");
     return (long)x0;
 }
 #elif defined(__riscv)
-enum { READ = 63, WRITE = 64, PREAD = 67, OPENAT = 56, MMAP = 222, MPROTECT = 226, MADVISE = 233,
-       MOUNT = 40, PIPE2 = 59, PKEY_MPROTECT = 288, PKEY_ALLOC = 289 };
+enum {
+    READ = 63,
+    WRITE = 64,
+    PREAD = 67,
+    OPENAT = 56,
+    MMAP = 222,
+    MPROTECT = 226,
+    MADVISE = 233,
+    MOUNT = 40,
+    PIPE2 = 59,
+    PKEY_MPROTECT = 288,
+    PKEY_ALLOC = 289
+};
 static long call(long n, word a, word b, word c, word d, word e, word f)
 {
     register word a7 __asm__("a7") = (word)n, a0 __asm__("a0") = a, a1 __asm__("a1") = b,
-                  a2 __asm__("a2") = c, a3 __asm__("a3") = d, a4 __asm__("a4") = e,
-                  a5 __asm__("a5") = f;
-    __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5)
+                     a2 __asm__("a2") = c, a3 __asm__("a3") = d, a4 __asm__("a4") = e,
+                     a5 __asm__("a5") = f;
+    __asm__ volatile("ecall"
+                     : "+r"(a0)
+                     : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5)
                      : "memory");
     return (long)a0;
 }
@@ -63,7 +113,8 @@ static long call(long n, word a, word b, word c, word d, word e, word f)
 enum { NONE = 0, R = 1, W = 2, X = 4, PRIVATE = 0x22, SHARED = 0x21, FIXED = 0x10, HUGEPAGE = 14 };
 
 static int pages[2], pagemap;
-static char text[65536] = "x"; /* of /proc/self/maps and others; in .data: it is there from the start */
+static char text[65536] =
+    "x"; /* of /proc/self/maps and others; in .data: it is there from the start */
 
 static word open_file(const char *path)
 {

@@ -130,8 +130,7 @@ static u64 descriptor(u32 base, u32 limit, u32 access, u32 flags)
 
 static u64 gate(u32 selector, u32 offset, u32 access)
 {
-    return (offset & 0xffff) | (u64)selector << 16 | (u64)access << 40 |
-           (u64)(offset >> 16) << 48;
+    return (offset & 0xffff) | (u64)selector << 16 | (u64)access << 40 | (u64)(offset >> 16) << 48;
 }
 
 /* Flat code and data for each ring, a TSS for the stack of ring 0, an LDT. */
@@ -158,12 +157,12 @@ static u32 make_tested(void)
     for (u32 type = 0; type < 16; type++) {
         for (u32 dpl = 0; dpl < 4; dpl++, base += 0x100000)
             gdt[n++] = descriptor(base, 0xfff, 0x90 | dpl << 5 | type, 4);
-        gdt[n++] = descriptor(base += 0x100000, 0xfff, 0x70 | type, 4);         /* not present */
-        gdt[n++] = descriptor(base += 0x100000, 0x2fff, 0xf0 | type, 0);        /* 16 bit */
-        gdt[n++] = descriptor(base += 0x100000, 2, 0xf0 | type, 12);            /* of 4 KiB units */
-        gdt[n++] = descriptor(base += 0x100000, 0xfffff, 0xf0 | type, 12);      /* 4 GiB */
-        gdt[n++] = descriptor(base += 0x100000, 0, 0xf0 | type, 4);             /* one byte */
-        gdt[n++] = descriptor(base += 0x100000, 0xfff, 0xe0 | type, 4);         /* the system's */
+        gdt[n++] = descriptor(base += 0x100000, 0xfff, 0x70 | type, 4);    /* not present */
+        gdt[n++] = descriptor(base += 0x100000, 0x2fff, 0xf0 | type, 0);   /* 16 bit */
+        gdt[n++] = descriptor(base += 0x100000, 2, 0xf0 | type, 12);       /* of 4 KiB units */
+        gdt[n++] = descriptor(base += 0x100000, 0xfffff, 0xf0 | type, 12); /* 4 GiB */
+        gdt[n++] = descriptor(base += 0x100000, 0, 0xf0 | type, 4);        /* one byte */
+        gdt[n++] = descriptor(base += 0x100000, 0xfff, 0xe0 | type, 4);    /* the system's */
         gdt[n++] = descriptor(base += 0x100000, 0xfff, 0x80 | (type & 3) << 5 | type, 4);
     }
     /* call gates: to code of each ring, conforming code, data, nothing, what is not there */
@@ -197,8 +196,8 @@ static int is_task(u64 raw)
 
 static void ask(u32 cpl, u32 use, u32 access, u32 size, u32 selector, u32 offset)
 {
-    struct access record = {'A', (u8)cpl, (u8)use, (u8)access, (u8)size, 0, (u16)selector, 0, offset,
-                            0};
+    struct access record = {'A', (u8)cpl,       (u8)use, (u8)access, (u8)size,
+                            0,   (u16)selector, 0,       offset,     0};
     u32 width = size == 4 ? 2 : size - 1, which = 6 * use + 3 * access + width;
 
     if (use == CODE && is_task(of(selector)))
@@ -257,8 +256,8 @@ static void ask_limits(u32 selector)
 
     if ((raw >> 55 & 1) != 0)
         limit = limit << 12 | 0xfff;
-    const u32 offsets[] = {0,         limit - 3, limit - 1, limit,      limit + 1,
-                           0xfffe,    0xffff,    0x10000,   0xfffffffe, 0xffffffff};
+    const u32 offsets[] = {0,      limit - 3, limit - 1, limit,      limit + 1,
+                           0xfffe, 0xffff,    0x10000,   0xfffffffe, 0xffffffff};
     for (u32 i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
         for (u32 size = 1; size <= 4; size *= 2) {
             ask(3, DATA, READ, size, selector, offsets[i]);
@@ -282,13 +281,16 @@ __attribute__((used)) static void run(void)
     table.base = (u32)gdt;
     __asm__ volatile("lgdt %0\n ljmp $8, $1f\n1: mov %1, %%ds\n mov %1, %%es\n mov %1, %%ss\n"
                      "mov %2, %%fs\n mov %2, %%gs"
-                     : : "m"(table), "r"(0x10), "r"(0));
+                     :
+                     : "m"(table), "r"(0x10), "r"(0));
     table.limit = sizeof idt - 1;
     table.base = (u32)idt;
     __asm__ volatile("lidt %0\n ltr %w1\n lldt %w2" : : "m"(table), "r"(TSS), "r"(LDT));
     __asm__ volatile("mov %0, %%cr3\n mov %%cr4, %%eax\n or $0x10, %%eax\n mov %%eax, %%cr4\n"
                      "mov %%cr0, %%eax\n or $0x80010000, %%eax\n mov %%eax, %%cr0"
-                     : : "r"(directory) : "eax");
+                     :
+                     : "r"(directory)
+                     : "eax");
     put("G", 1);
     put(&n, 4);
     put(gdt, n * 8);
