@@ -4,7 +4,7 @@
 
 Usage: linux.py [DIRECTORY [NAME...]]      writes DIRECTORY/NAME.json, by default beside this script
 
-Wants qemu-system-x86, -arm (Debian's packages), clang and lld, and apt, which fetches Debian's
+Wants qemu-system-x86, -misc and -arm (Debian's packages), clang and lld, and apt, which fetches Debian's
 kernels by name (nothing is installed, no architecture is added). A kernel boots under QEMU with one
 program (guest.c), which maps memory in many ways, tells what /proc/self/pagemap says of it, and
 spins. QEMU is then stopped and asked for the registers, for where addresses lead (gva2gpa) and for
@@ -38,9 +38,24 @@ def apt(architecture, directory, *arguments, tool="apt-get"):
     options = {"APT::Architecture": architecture, "APT::Architectures": architecture,
                "APT::Sandbox::User": "root", "Dir::State::Lists": directory / "lists",
                "Dir::Cache": directory, "Dir::State::status": "/dev/null", "Acquire::Retries": 5}
+    if architecture == "riscv64":  # Debian 13 is the first to have it
+        (directory / "sources").write_text(
+            "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+            f"{debian_source()} trixie main\n")
+        options.update({"Dir::Etc::SourceList": directory / "sources",
+                        "Dir::Etc::SourceParts": "/dev/null"})
     command = [tool, "-q", *(f"-o{key}={value}" for key, value in options.items()), *arguments]
     return subprocess.run(command, cwd=directory, check=tool != "apt-get" or "update" not in arguments,
                           stdout=subprocess.PIPE, text=True).stdout
+
+
+def debian_source():
+    """Where this machine has Debian from."""
+    lines = subprocess.run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)",
+                            "Created-By: Packages"], check=True, stdout=subprocess.PIPE,
+                           text=True).stdout.splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("Debian ")
+                and "security" not in line)
 
 
 def kernel(architecture, name):
@@ -211,12 +226,30 @@ def arm(kind, name, package):
     return record(command, kind, name, 1 << 30, 128 << 20, arm_registers)
 
 
+def riscv_registers(qemu):
+    text = qemu.ask("info registers")
+    values = {name: int(value, 16) for name, value in
+              re.findall(r"(satp|mstatus)\s+([0-9a-f]+)", text)}
+    return ["--arch", "riscv", "--satp", f"{values['satp']:#x}"], [values["satp"] << 12]
+
+
+def riscv(kind, name, words):
+    def command(directory):
+        return ["qemu-system-riscv64", "-machine", "virt", "-net", "none", "-kernel",
+                kernel("riscv64", "linux-image-riscv64"), "-initrd",
+                initramfs("riscv64-linux-gnu", directory, "-march=rv64g", "-mno-relax"), "-append",
+                f"console=ttyS0 loglevel=7 nokaslr panic=-1 {words}"]
+    return record(command, kind, name, 1 << 31, 160 << 20, riscv_registers)
+
+
 MACHINES = {
     "linux-x86-48": lambda name: x86(tables.X86, name, "amd64", "linux-image-cloud-amd64",
                                      "max,la57=off"),
     "linux-x86-57": lambda name: x86(tables.X86La57, name, "amd64", "linux-image-cloud-amd64", "max"),
     "linux-x86-pae": lambda name: x86(tables.X86Pae, name, "i386", "linux-image-686-pae", "max"),
     "linux-x86-32": lambda name: x86(tables.X86Two, name, "i386", "linux-image-686", "max"),
+    "linux-sv39": lambda name: riscv(tables.Riscv, name, "no4lvl"),
+    "linux-sv48": lambda name: riscv(tables.Riscv48, name, "no5lvl"),
     "linux-arm64": lambda name: arm(tables.Arm, name, "linux-image-cloud-arm64"),
 }
 
@@ -228,7 +261,7 @@ def main():
         there = sum(pa is not None for _, pa, _ in result["pagemap"])
         lines = [f'"{key}": {json.dumps(value)}' for key, value in result.items()]
         (target / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-        print(f"{name}: Linux {result['linux']}, {there} of {len(result['pages'])} pages there, "
+        print(f"{name}: Linux {result['linux']}, {there} of {len(result['pagemap'])} pages there, "
               f"{len(result['memory'])} bytes of memory")
     return 0
 

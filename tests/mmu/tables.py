@@ -179,6 +179,7 @@ class X86Two(X86):
 
 
 class Riscv(Tree):
+    root_mask = 0xffffffffffffff
     levels, va_bits, napot = 3, 39, False
     bases = (0x10000, 0xffffffc000000000, 0x3f00000000, 0xffffffff80000000)
 
