@@ -71,9 +71,9 @@ void quire_image_free(struct quire_image *image);
 /*
  * Adds a file. `start` is where a raw file begins; ELF and LiME files say that themselves, `start`
  * has to be 0. `message` (QUIRE_IMAGE_MESSAGE_BYTES) says what is wrong, with the byte, when
- * something is. Returns 0; -EINVAL: the file is not of that format or damaged; -EEXIST: it overlaps
- * what is there with other bytes; -ENOMEM; what open(2), fstat(2) and mmap(2) fail with.
- * On failure nothing was added.
+ * something is; of a file that is used but is cut off it says where; else it is empty. Returns 0;
+ * -EINVAL: the file is not of that format or damaged; -EEXIST: it overlaps what is there with other
+ * bytes; -ENOMEM; what open(2), fstat(2) and mmap(2) fail with. On failure nothing was added.
  */
 int quire_image_add_file(struct quire_image *image, const char *path, uint64_t start,
                          enum quire_image_format format, char *message)

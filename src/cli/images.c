@@ -51,10 +51,12 @@ bool images_open(const char *const *names, unsigned n, enum quire_image_format f
         return false;
     }
     for (unsigned i = 0; i < n; i++) {
-        if (open_one(names[i], format, *image, message) == 0)
-            continue;
-        cli_error("cannot use the image %s: %s", names[i], message);
-        return false;
+        if (open_one(names[i], format, *image, message) != 0) {
+            cli_error("cannot use the image %s: %s", names[i], message);
+            return false;
+        }
+        if (message[0] != '\0') /* it is used as far as it goes */
+            cli_error("note: the image %s: %s", names[i], message);
     }
     return true;
 }

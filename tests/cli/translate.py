@@ -397,6 +397,8 @@ class Images(Scratch):
         result = call(*arguments, "0x400000", "0xffffffff80000000")
         self.assertEqual(result.stdout.splitlines()[0].split()[1], "0x105000")
         self.assertEqual(result.stdout.splitlines()[1], "0xffffffff80000000 - outside-image")
+        self.assertIn("cut.lime: the file is cut off at byte 16516; 0x1f9c bytes of memory lack, the "
+                      "first at physical address 0x104064", " ".join(result.stderr.split()))
         result = call(*arguments, "--read", "0x400000:8")
         self.assertIn("where the image's file is cut off", result.stderr)
         result = call("-i", self.write("head", self.lime((0, b"x"))[:20]), "--find-roots")
