@@ -67,7 +67,7 @@ def small_machine():
 class Recorded(Scratch):
     def each(self, pattern="*"):
         names = sorted(MACHINES.glob(f"{pattern}.json"))
-        self.assertGreaterEqual(len(names), 5)
+        self.assertGreaterEqual(len(names), 3)
         for name in names:
             machine = json.loads(name.read_text())
             image = self.write("memory", unpack(machine["memory"]))
@@ -81,6 +81,8 @@ class Machines(Recorded):
 
     def test_translations(self):
         for name, machine, arguments in self.each():
+            if "translations" not in machine:
+                continue
             with self.subTest(machine=name):
                 asked = "".join(va + "\n" for va, _ in machine["translations"])
                 result = call(*arguments, "-", input=asked)
@@ -164,6 +166,29 @@ class Machines(Recorded):
         result = call("-i", image, "--efer", "0xd00", "-", input=asked)
         got = [line.split()[1] for line in result.stdout.splitlines()]
         self.assertEqual(got, [pa or "-" for _, pa in machine["translations"]])
+
+
+class EveryAccess(Recorded):
+    """What a processor of QEMU's did at each address: page faults and their error codes."""
+
+    def test_accesses(self):
+        codes = set()
+        for name, machine, arguments in self.each("accesses*"):
+            vas = "".join(va + "\n" for va, _ in machine["accesses"])
+            for column in range(6):
+                access, options = "rwx"[column % 3], ["--user"] if column >= 3 else []
+                with self.subTest(machine=name, access=access, options=options):
+                    result = call(*arguments, "--json", "--access", access, *options, "-", input=vas)
+                    answers = json.loads(result.stdout)["answers"]
+                    self.assertEqual(len(answers), len(machine["accesses"]))
+                    for answer, (_, expected) in zip(answers, machine["accesses"]):
+                        got, wanted = int(answer.get("error_code", "0xffff"), 0), expected[column]
+                        if wanted != 0xffff and wanted & 8:
+                            wanted |= 1  # QEMU 7.2 leaves P clear with RSVD; SDM 3A, 4.7: never
+                        self.assertEqual(got, wanted, answer)
+                        self.assertEqual(answer["pa"] is None, got != 0xffff)
+                        codes.add(got)
+        self.assertGreaterEqual(len(codes), 16)
 
 
 class Linux(Recorded):

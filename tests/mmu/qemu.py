@@ -13,14 +13,17 @@ import json
 import os
 import pathlib
 import random
+import struct
+import subprocess
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
 from emulator import Qemu, assemble, pack, riscv_ranges, translations, x86_mappings, x86_ranges
 from tables import (M, Arm, Arm16K, Arm16KLpa2, Arm4KLpa2, Arm64K, Arm64KLpa, Memory, Ppc32, Riscv, Riscv32, Riscv48, Riscv57,
-                    X86, X86La57, X86Pae, X86Two)
+                    X86, X86La57, X86Pae, X86Rights, X86Two)
 
 N_ADDRESSES = 160
 
@@ -174,6 +177,79 @@ def x86(kind, name, n, cr0=0x80010011, cr4=0x20, efer=0, cpu="max", with_elf=Fal
         return record(command, tree, source, arguments, extra)
 
 
+# Every kind of access, by the processor itself
+
+CODE_BYTES, FRAMES_AT, FRAMES_BYTES, PARAMETERS_AT = 0x8000, 16 * M, 4 * M, 0x1f0000
+ACCESSES_LAYOUT = """SECTIONS { . = 0x100000; .all : { *(.boot) *(.snippets) *(.text*) *(.rodata*)
+    *(.data*) } end_of_file = .; .bss : { *(.bss*) } end_of_all = .; }"""
+
+
+def accesses_program(directory):
+    subprocess.run(["clang", "--target=x86_64-none-elf", "-ffreestanding", "-fno-stack-protector",
+                    "-mno-red-zone", "-mno-sse", "-O1", "-c", "-o", directory / "accesses.o",
+                    pathlib.Path(__file__).parent / "accesses.c"], check=True)
+    (directory / "layout").write_text(ACCESSES_LAYOUT)
+    subprocess.run(["ld.lld", "--oformat=binary", "-T", directory / "layout", "-e", "_start", "-o",
+                    directory / "program", directory / "accesses.o"], check=True)
+
+
+def rights_tree(source):
+    """Random tables, but where the program is: all of its 2 MiB, and its page of snippets."""
+    tree = X86Rights(Memory(4 * M, M), source)
+    plain = X86(tree.memory, source)
+    plain.root = tree.root
+    plain.table = lambda address, level: address | 7
+    plain.leaf = lambda pa, level, user=False: pa | (0x67 if user else 0x1e3)
+    plain.map(0, 0, 1)
+    plain.map(0x600000, 0x101000, 0, user=True)
+    while len(tree.pages) < 150:
+        level = source.choice((0, 0, 0, 1))
+        pa = FRAMES_AT + source.randrange(FRAMES_BYTES) & -(1 << tree.shift(level))
+        va = source.choice(tree.bases) + (source.randrange(1 << 22) << 12) & -(1 << tree.shift(level))
+        tree.map(va, pa, level)
+    return tree
+
+
+def x86_accesses(name, cr0, cr4, efer, pkru):
+    source = random.Random(name)
+    tree = rights_tree(source)
+    vas = [va + source.randrange(size) & -2 for va, size in tree.pages]
+    vas = sorted(set(vas + [va + size for va, size in tree.pages[::5]]))
+    with tempfile.TemporaryDirectory() as directory:
+        directory = pathlib.Path(directory)
+        accesses_program(directory)
+        (directory / "tables").write_bytes(tree.memory.bytes)
+        (directory / "frames").write_bytes(b"\xcd\x30" * (FRAMES_BYTES // 2))  # int $48
+        (directory / "parameters").write_bytes(
+            struct.pack("<4Q2I", cr0, tree.root, cr4, efer, pkru, len(vas))
+            + struct.pack(f"<{len(vas)}Q", *vas))
+        command = ["qemu-system-x86_64", "-cpu", "max,phys-bits=40", "-m", "64M", "-net", "none",
+                   "-kernel", str(directory / "program"), "-debugcon", f"file:{directory}/answers"]
+        for what, at in (("tables", tree.memory.start), ("frames", FRAMES_AT),
+                         ("parameters", PARAMETERS_AT)):
+            command += ["-device", f"loader,file={directory}/{what},addr={at:#x},force-raw=on"]
+        qemu = Qemu(command)
+        try:
+            data = b""
+            for _ in range(600):
+                time.sleep(0.1)
+                data = (directory / "answers").read_bytes()
+                if len(data) == 12 * len(vas) + 1:
+                    break
+            else:
+                raise RuntimeError(f"{len(data)} bytes of answers\n{qemu.ask('info registers')}")
+            version = qemu.send("query-version")["return"]["package"]
+        finally:
+            qemu.close()
+    answers = struct.unpack(f"<{6 * len(vas)}H", data[:-1])
+    return {"qemu": version, "start": f"{tree.memory.start:#x}",
+            "arguments": ["--arch", "x86", "--cr0", f"{cr0:#x}", "--cr3", f"{tree.root:#x}", "--cr4",
+                          f"{cr4:#x}", "--efer", f"{efer:#x}", "--pkru", f"{pkru:#x}", "--phys-bits",
+                          "40"],
+            "accesses": [[f"{va:#x}", answers[6 * i:6 * i + 6]] for i, va in enumerate(vas)],
+            "memory": pack(tree.memory.bytes[:tree.memory.next - tree.memory.start])}
+
+
 def riscv(kind, name, n, mode):
     source = random.Random(name)
     tree = kind(Memory(0x80200000, M), source)
@@ -244,6 +320,9 @@ MACHINES = {
     "x86-57": lambda name: x86(X86La57, name, 24, cr4=0x10a0, efer=0x900),
     "x86-pae": lambda name: x86(X86Pae, name, 60, cr4=0xa0, efer=0x800),
     "x86-32": lambda name: x86(X86Two, name, 60, cr4=0x90),
+    "accesses": lambda name: x86_accesses(name, 0x80010011, 0x20, 0x900, 0),
+    "accesses-no-wp-nx": lambda name: x86_accesses(name, 0x80000011, 0x20, 0x100, 0),
+    "accesses-all": lambda name: x86_accesses(name, 0x80010011, 0x700020, 0x900, 0xa4b1c6d8),
     "sv32": lambda name: riscv(Riscv32, name, 60, 1),
     "sv39": lambda name: riscv(Riscv, name, 40, 8),
     "sv48": lambda name: riscv(Riscv48, name, 40, 9),
@@ -264,9 +343,9 @@ def main():
                           pathlib.Path(__file__).parent / "machines")
     for name in sys.argv[2:] or MACHINES:
         result = MACHINES[name](name)
-        mapped = sum(pa is not None for _, pa in result["translations"])
+        asked = result.get("translations") or result["accesses"]
         (target / f"{name}.json").write_text(json.dumps(result, indent=0) + "\n")
-        print(f"{name}: {mapped} of {len(result['translations'])} addresses mapped")
+        print(f"{name}: {len(asked)} addresses")
     return 0
 
 

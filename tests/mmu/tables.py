@@ -144,6 +144,21 @@ class X86(Tree):
         return pa | bits
 
 
+class X86Rights(X86):
+    """For accesses.c: all rights, keys, and entries that have reserved bits set."""
+    bases = (0x7f0000000000, 0x40000000)
+
+    def table(self, address, level):
+        bits = 1 | self.random.choice((6, 6, 6, 6, 2, 4, 0)) | self.random.choice((0, 0, 0, 0, 1 << 63))
+        return address | bits | self.random.choice((0,) * 12 + (1 << 45, 1 << 7 if level == 3 else 0))
+
+    def leaf(self, pa, level, identity=False):
+        bits = 1 | self.random.choice((0, 2, 4, 6, 6)) | self.random.choice((0, 0, 1 << 63))
+        bits |= self.random.randrange(16) << 59
+        bits |= self.random.choice((0,) * 9 + (1 << 50, 1 << 13 if level else 0))
+        return pa | bits | (0x80 if level else 0)
+
+
 class X86La57(X86):
     ranges = False
     levels, va_bits = 5, 57
