@@ -191,6 +191,44 @@ class EveryAccess(Recorded):
         self.assertGreaterEqual(len(codes), 16)
 
 
+class TranslationByInstruction(Recorded):
+    """AArch64's AT and what it leaves in PAR_EL1 (DDI 0487, D19.2.115): address, memory type, faults."""
+    TYPES = {0xff: "wb", 0xbb: "wt", 0x44: "nc", 0x00: "dev", 0x04: "dev", 0x0c: "dev"}
+    FAULTS = {0: ("address-size",), 1: ("not-present", "not-canonical", "reserved-bit"),
+              2: ("not-accessed",), 3: ("no-read", "no-write")}
+
+    def check(self, par, answer):
+        if par & 1 == 0:
+            self.assertIsNotNone(answer["pa"], answer)
+            self.assertEqual(int(answer["pa"], 0) >> 12, par >> 12 & (1 << 40) - 1, answer)
+            self.assertEqual(answer["rights"].split(",")[2], self.TYPES[par >> 56], answer)
+            return "mapped"
+        status = par >> 1 & 63
+        self.assertIsNone(answer["pa"], (hex(par), answer))
+        if status == 0b101011:  # of LPA2's level -1
+            kind, level = 1, -1
+        else:
+            kind, level = status >> 2, status & 3
+        self.assertIn(answer["reason"], self.FAULTS[kind], (hex(par), answer))
+        if answer["reason"] != "not-canonical":
+            self.assertEqual(answer["level"], f"level {level}", (hex(par), answer))
+        return answer["reason"]
+
+    def test_at(self):
+        seen = set()
+        for name, machine, arguments in self.each("arm64-*"):
+            vas = "".join(va + "\n" for va, _ in machine["par"])
+            for column, access in enumerate(("r", "w", "r --user", "w --user")):
+                with self.subTest(machine=name, access=access):
+                    result = call(*arguments, "--json", "--access", *access.split(), "-", input=vas)
+                    answers = json.loads(result.stdout)["answers"]
+                    self.assertEqual(len(answers), len(machine["par"]))
+                    for answer, (_, values) in zip(answers, machine["par"]):
+                        seen.add(self.check(int(values[column], 0), answer))
+        self.assertLessEqual({"mapped", "not-present", "not-canonical", "not-accessed", "no-read",
+                              "no-write"}, seen)
+
+
 class Linux(Recorded):
     """Kernels that ran under QEMU: what Linux said of its own pages, Quire says of their tables."""
 

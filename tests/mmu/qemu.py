@@ -65,12 +65,19 @@ def riscv_program(satp, bits, directory):
         """, directory, f"-march=rv{bits}g", "-mno-relax")
 
 
-def arm_program(tree, tcr, mair, directory):
-    def move(value):
-        lines = [f"movz x0, #{value & 0xffff}"]
-        lines += [f"movk x0, #{value >> 16 * i & 0xffff}, lsl #{16 * i}" for i in (1, 2, 3)]
+# Of arm_program(), in its page: addresses, and what AT makes of each, by four kinds of access.
+PROBES_AT, ANSWERS_AT, MAX_PROBES = 0x200, 0x400, 60
+
+
+def arm_program(tree, tcr, mair, probes, at, directory):
+    """Switches translation on, and has each address translated (AT) for EL1 and EL0."""
+    def move(value, register="x0"):
+        lines = [f"movz {register}, #{value & 0xffff}"]
+        lines += [f"movk {register}, #{value >> 16 * i & 0xffff}, lsl #{16 * i}" for i in (1, 2, 3)]
         return "\n".join(lines)
-    return assemble("aarch64-none-elf", f"""
+    ask = "\n".join(f"at {kind}, x1\nisb\nmrs x2, par_el1\nstr x2, [x10], #8"
+                    for kind in ("s1e1r", "s1e1w", "s1e0r", "s1e0w"))
+    code = assemble("aarch64-none-elf", f"""
         {move(mair)}
         msr mair_el1, x0
         {move(tcr)}
@@ -84,9 +91,35 @@ def arm_program(tree, tcr, mair, directory):
         orr x0, x0, #1
         msr sctlr_el1, x0
         isb
+        {move(at + PROBES_AT, "x11")}
+        {move(at + ANSWERS_AT, "x10")}
+        {move(len(probes), "x12")}
+    1:  ldr x1, [x11], #8
+        {ask}
+        subs x12, x12, #1
+        b.ne 1b
         wfi
         b .-4
         """, directory)
+    assert len(code) <= PROBES_AT and len(probes) <= MAX_PROBES
+    data = code.ljust(PROBES_AT, b"\0") + struct.pack(f"<{len(probes)}Q", *probes)
+    return data.ljust(4096, b"\0")
+
+
+def arm_answers(at, probes):
+    """PAR_EL1 of each address, by four kinds of access."""
+    def ask(qemu):
+        n = 4 * len(probes)
+        for _ in range(100):
+            with tempfile.NamedTemporaryFile() as saved:
+                qemu.ask(f'pmemsave {at + ANSWERS_AT:#x} {8 * n} "{saved.name}"')
+                values = struct.unpack(f"<{n}Q", saved.read())
+            if values[-1] != 0:
+                return [[f"{va:#x}", [f"{value:#x}" for value in values[4 * i:4 * i + 4]]]
+                        for i, va in enumerate(probes)]
+            time.sleep(0.1)
+        raise RuntimeError("the program did not come to its end")
+    return ask
 
 
 def ppc_program(tree, directory):
@@ -277,16 +310,20 @@ def arm(kind, name, n, tcr):
     code_at = 0x40140000  # behind the device tree
     identity = tree.leaf(code_at, 0, identity=True)
     tree.wide = wide
-    leaf, tree.leaf = tree.leaf, lambda *a, **k: identity
+    leaf, table = tree.leaf, tree.table
+    tree.leaf, tree.table = lambda *a, **k: identity, lambda address, level: address | 3
     tree.map(code_at, code_at, 0)
-    tree.leaf = leaf
+    tree.leaf, tree.table = leaf, table
     tree.fill(n)
     size = 64 - tree.va_bits
     tcr |= size | size << 16
     mair = 0xff440c0400bbff
+    state = source.getstate()
+    probes = sorted(random.Random(name + " probes").sample(lookups(tree, source), MAX_PROBES))
+    source.setstate(state)
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
-        (directory / "code").write_bytes(arm_program(tree, tcr, mair, directory))
+        (directory / "code").write_bytes(arm_program(tree, tcr, mair, probes, code_at, directory))
         (directory / "tables").write_bytes(tree.memory.bytes)
         command = ["qemu-system-aarch64", "-machine", "virt", "-cpu", "max", "-m", "16M", "-device",
                    f"loader,file={directory}/code,addr={code_at:#x},cpu-num=0,force-raw=on",
@@ -294,7 +331,7 @@ def arm(kind, name, n, tcr):
                    f"loader,file={directory}/tables,addr={tree.memory.start:#x},force-raw=on"]
         arguments = ["--arch", "arm64", "--tcr", f"{tcr:#x}", "--ttbr0", f"{tree.roots[0]:#x}",
                      "--ttbr1", f"{tree.roots[1]:#x}", "--mair", f"{mair:#x}"]
-        return record(command, tree, source, arguments, {})
+        return record(command, tree, source, arguments, {"par": arm_answers(code_at, probes)})
 
 
 def ppc(name, n):
