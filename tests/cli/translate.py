@@ -229,6 +229,28 @@ class TranslationByInstruction(Recorded):
                               "no-write"}, seen)
 
 
+class TrapsOfRiscv(Recorded):
+    """Loads and stores as S and U (SUM clear): page faults; access faults come after translation."""
+    LOAD_FAULT, STORE_FAULT, LOAD_PAGE_FAULT, STORE_PAGE_FAULT = 5, 7, 13, 15
+
+    def test_causes(self):
+        for name, machine, arguments in self.each("sv*"):
+            vas = "".join(va + "\n" for va, _ in machine["causes"])
+            seen = set()
+            for column, access in enumerate(("r", "w", "r --user", "w --user")):
+                with self.subTest(machine=name, access=access):
+                    result = call(*arguments, "--access", *access.split(), "-", input=vas)
+                    lines = result.stdout.splitlines()
+                    self.assertEqual(len(lines), len(machine["causes"]))
+                    passes = (0, self.LOAD_FAULT if access[0] == "r" else self.STORE_FAULT)
+                    fault = self.LOAD_PAGE_FAULT if access[0] == "r" else self.STORE_PAGE_FAULT
+                    for line, (_, causes) in zip(lines, machine["causes"]):
+                        self.assertIn(causes[column], (*passes, fault))
+                        self.assertEqual(line.split()[1] == "-", causes[column] == fault, line)
+                        seen.add((access, causes[column] == fault))
+            self.assertEqual(len(seen), 8, name)
+
+
 class Linux(Recorded):
     """Kernels that ran under QEMU: what Linux said of its own pages, Quire says of their tables."""
 

@@ -44,25 +44,78 @@ def x86_program(tree, cr0, cr4, efer):
     return (b"".join(map(word, header)).ljust(0x40, b"\0") + code).ljust(0x1000, b"\0")
 
 
-def riscv_program(satp, bits, directory):
-    return assemble(f"riscv{bits}-none-elf", f"""
+# Of riscv_program(), behind its page: addresses, and the cause of the trap of each access.
+CAUSES = ("S read", "S write", "U read", "U write")
+
+
+def riscv_program(satp, bits, probes, directory):
+    """Loads and stores at each address from machine mode, with MPRV as S and U; then goes to S."""
+    load, word = ("ld", 8) if bits == 64 else ("lw", 4)
+    accesses = ""
+    for kind in CAUSES:
+        accesses += f"""
+        li t0, 0x1800
+        csrrc x0, 0x300, t0
+        li t0, {0x20800 if kind[0] == "S" else 0x20000}
+        li s4, 0
+        csrrs x0, 0x300, t0
+        {"lb t1, 0(s3)" if kind.endswith("read") else "sb x0, 0(s3)"}
+        li t0, 0x20000
+        csrrc x0, 0x300, t0
+        sb s4, 0(s1)
+        addi s1, s1, 1"""
+    code = assemble(f"riscv{bits}-none-elf", f"""
         li t0, -1
         csrw 0x3b0, t0
         li t0, 0x1f
         csrw 0x3a0, t0
         li t0, {satp}
         csrw 0x180, t0
+        la t0, trapped
+        csrw 0x305, t0
+        la s0, probes
+        la s1, answers
+        li s2, {len(probes)}
+    1:  {load} s3, 0(s0)
+        {accesses}
+        addi s0, s0, {word}
+        addi s2, s2, -1
+        bnez s2, 1b
         li t0, 0x1800
         csrrc x0, 0x300, t0
         li t0, 0x800
         csrrs x0, 0x300, t0
-        auipc t0, 0
-        addi t0, t0, 16
+        la t0, idle
         csrw 0x341, t0
         mret
-        wfi
-        .word 0xffdff06f # to the wfi
+    idle: wfi
+        j idle
+        .balign 4
+    trapped:
+        csrr s4, 0x342
+        csrr t2, 0x341
+        addi t2, t2, 4
+        csrw 0x341, t2
+        li t2, 0x1800
+        csrrs x0, 0x300, t2
+        mret
+        .balign 1024
+    probes:
+        .fill {word * len(probes)}, 1, 0
+    answers:
         """, directory, f"-march=rv{bits}g", "-mno-relax")
+    at = len(code) - word * len(probes)
+    values = b"".join(va.to_bytes(word, "little") for va in probes)
+    return code[:at] + values, 0x80000000 + at + len(values)
+
+
+def riscv_answers(at, probes):
+    def ask(qemu):
+        with tempfile.NamedTemporaryFile() as saved:
+            qemu.ask(f'pmemsave {at:#x} {4 * len(probes)} "{saved.name}"')
+            causes = saved.read()
+        return [[f"{va:#x}", list(causes[4 * i:4 * i + 4])] for i, va in enumerate(probes)]
+    return ask
 
 
 # Of arm_program(), in its page: addresses, and what AT makes of each, by four kinds of access.
@@ -289,17 +342,25 @@ def riscv(kind, name, n, mode):
     tree.map(0x80000000, 0x80000000, 0, identity=True)
     tree.fill(n)
     bits = 64 if tree.width == 8 else 32
+    state = source.getstate()
+    # not in the program's page: QEMU's TLB takes data from what it fetched in machine mode there
+    probes = [va for va in lookups(tree, source) if va >> 12 != 0x80000]
+    probes = sorted(random.Random(name + " probes").sample(probes, MAX_PROBES))
+    source.setstate(state)
     satp = mode << (60 if bits == 64 else 31) | tree.root >> 12
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
-        (directory / "code").write_bytes(riscv_program(satp, bits, directory))
+        code, answers_at = riscv_program(satp, bits, probes, directory)
+        (directory / "code").write_bytes(code)
         (directory / "tables").write_bytes(tree.memory.bytes)
         command = [f"qemu-system-riscv{bits}", "-machine", "virt", "-m", "16M", "-bios", "none",
                    "-cpu", "rv64,svnapot=on,svpbmt=on" if bits == 64 else "rv32", "-device",
                    f"loader,file={directory}/code,addr=0x80000000,force-raw=on", "-device",
                    f"loader,file={directory}/tables,addr={tree.memory.start:#x},force-raw=on"]
         arguments = ["--arch", "riscv", "--satp", f"{satp:#x}"]
-        extra = {} if tree.napot else {"ranges": riscv_ranges}
+        extra = {"causes": riscv_answers(answers_at, probes)}
+        if not tree.napot:
+            extra["ranges"] = riscv_ranges
         return record(command, tree, source, arguments, extra)
 
 
