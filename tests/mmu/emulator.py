@@ -133,6 +133,12 @@ def pack(data):
     return base64.b64encode(zlib.compress(bytes(data), 9)).decode()
 
 
+def write_fixture(path, result):
+    """JSON with a line for each key."""
+    lines = [f'"{key}": {json.dumps(value)}' for key, value in result.items()]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def assemble(target, text, directory, *options, at=0):
     """The bytes of a program that lies at some address."""
     source, middle, program = (directory / f"program.{kind}" for kind in ("s", "o", "bin"))

@@ -10,7 +10,6 @@ program (guest.c), which maps memory in many ways, tells what /proc/self/pagemap
 spins. QEMU is then stopped and asked for the registers, for where addresses lead (gva2gpa) and for
 memory, of which the fixture keeps the page tables (found by tables.py) and the program's words.
 """
-import json
 import pathlib
 import random
 import re
@@ -21,9 +20,8 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-# pylint: disable=wrong-import-position
 import tables
-from emulator import GdbStub, Qemu, pack, translations, x86_ranges
+from emulator import GdbStub, Qemu, pack, translations, write_fixture, x86_ranges
 
 CACHE = pathlib.Path(tempfile.gettempdir()) / "quire-guest-kernels"
 HERE = pathlib.Path(__file__).parent
@@ -259,8 +257,7 @@ def main():
     for name in sys.argv[2:] or MACHINES:
         result = MACHINES[name](name)
         there = sum(pa is not None for _, pa, _ in result["pagemap"])
-        lines = [f'"{key}": {json.dumps(value)}' for key, value in result.items()]
-        (target / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        write_fixture(target / f"{name}.json", result)
         print(f"{name}: Linux {result['linux']}, {there} of {len(result['pagemap'])} pages there, "
               f"{len(result['memory'])} bytes of memory")
     return 0

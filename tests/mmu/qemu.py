@@ -9,7 +9,6 @@ are made here, by the manuals and not by Quire's builders; a program of a few in
 processor's registers and waits; QEMU is then asked by its monitor where addresses lead (gva2gpa,
 mapped and not mapped), for its own list of mappings (info tlb, info mem), and for the memory.
 """
-import json
 import os
 import pathlib
 import random
@@ -20,10 +19,10 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-# pylint: disable=wrong-import-position
-from emulator import Qemu, assemble, pack, riscv_ranges, translations, x86_mappings, x86_ranges
-from tables import (M, Arm, Arm16K, Arm16KLpa2, Arm4KLpa2, Arm64K, Arm64KLpa, Memory, Ppc32, Riscv, Riscv32, Riscv48, Riscv57,
-                    X86, X86La57, X86Pae, X86Rights, X86Two)
+from emulator import (Qemu, assemble, pack, riscv_ranges, translations, write_fixture, x86_mappings,
+                      x86_ranges)
+from tables import (M, Arm, Arm16K, Arm16KLpa2, Arm4KLpa2, Arm64K, Arm64KLpa, Memory, Ppc32, Riscv,
+                    Riscv32, Riscv48, Riscv57, X86, X86La57, X86Pae, X86Rights, X86Two)
 
 N_ADDRESSES = 160
 
@@ -442,7 +441,7 @@ def main():
     for name in sys.argv[2:] or MACHINES:
         result = MACHINES[name](name)
         asked = result.get("translations") or result["accesses"]
-        (target / f"{name}.json").write_text(json.dumps(result, indent=0) + "\n")
+        write_fixture(target / f"{name}.json", result)
         print(f"{name}: {len(asked)} addresses")
     return 0
 

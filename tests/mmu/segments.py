@@ -9,7 +9,6 @@ processor: QEMU's has no limits and no types when memory is accessed. segments.c
 disk's image and writes what happened to the parallel port.
 """
 import base64
-import json
 import lzma
 import os
 import pathlib
@@ -20,8 +19,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-# pylint: disable=wrong-import-position
-from emulator import assemble
+from emulator import assemble, write_fixture
 
 HERE = pathlib.Path(__file__).parent
 PROGRAM_AT, SECTORS = 0x10000, 64
@@ -159,7 +157,7 @@ def main():
     version = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "bochs"], check=False,
                              capture_output=True, text=True).stdout
     answers = base64.b64encode(lzma.compress(data, preset=9)).decode()
-    target.write_text(json.dumps({"bochs": version, "answers": answers}, indent=0) + "\n")
+    write_fixture(target, {"bochs": version, "answers": answers})
     print(f"{len(data)} bytes of answers, {len(answers)} in the fixture")
     return 0
 
