@@ -4,8 +4,7 @@
 
 Usage: linux.py [DIRECTORY [NAME...]]      writes DIRECTORY/NAME.json, by default beside this script
 
-Wants qemu-system-x86, -misc and -arm (Debian's packages), clang and lld, and apt, which fetches Debian's
-kernels by name (nothing is installed, no architecture is added). A kernel boots under QEMU with one
+Wants QEMU, clang and lld (`scripts/install-deps.sh record`), and apt, which fetches Debian's kernels by name (nothing is installed, no architecture is added). A kernel boots under QEMU with one
 program (guest.c), which maps memory in many ways, tells what /proc/self/pagemap says of it, and
 spins. QEMU is then stopped and asked for the registers, for where addresses lead (gva2gpa) and for
 memory, of which the fixture keeps the page tables (found by tables.py) and the program's words.

@@ -4,8 +4,7 @@
 
 Usage: qemu.py [DIRECTORY [NAME...]]       writes DIRECTORY/NAME.json, by default beside this script
 
-Wants qemu-system-x86, -misc, -arm, -ppc (Debian's packages), clang and lld. For each machine, random tables
-are made here, by the manuals and not by Quire's builders; a program of a few instructions sets the
+Wants QEMU, clang and lld (`scripts/install-deps.sh record`). For each machine, random tables are made here, by the manuals and not by Quire's builders; a program of a few instructions sets the
 processor's registers and waits; QEMU is then asked by its monitor where addresses lead (gva2gpa,
 mapped and not mapped), for its own list of mappings (info tlb, info mem), and for the memory.
 """

@@ -4,8 +4,7 @@
 
 Usage: segments.py [FILE]                  writes FILE, by default segments.json beside this script
 
-Wants bochs, bochsbios, bochs-term and vgabios (Debian's packages), clang and lld. Bochs is the
-processor: QEMU's has no limits and no types when memory is accessed. segments.c boots from a floppy
+Wants Bochs, clang and lld (`scripts/install-deps.sh record`). Bochs is the processor: QEMU's has no limits and no types when memory is accessed. segments.c boots from a floppy
 disk's image and writes what happened to the parallel port.
 """
 import base64
