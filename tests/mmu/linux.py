@@ -4,10 +4,12 @@
 
 Usage: linux.py [DIRECTORY [NAME...]]      writes DIRECTORY/NAME.json, by default beside this script
 
-Wants QEMU, clang and lld (`scripts/install-deps.sh record`), and apt, which fetches Debian's kernels by name (nothing is installed, no architecture is added). A kernel boots under QEMU with one
-program (guest.c), which maps memory in many ways, tells what /proc/self/pagemap says of it, and
-spins. QEMU is then stopped and asked for the registers, for where addresses lead (gva2gpa) and for
-memory, of which the fixture keeps the page tables (found by tables.py) and the program's words.
+Wants QEMU, clang and lld (`scripts/install-deps.sh record`), and apt, which fetches Debian's kernels by
+name: nothing is installed, no architecture is added, they stay in quire-guest-kernels of the temporary
+directory. A kernel boots under QEMU with one program (guest.c), which maps memory in many ways, tells
+what /proc/self/pagemap says of it, and spins. QEMU is then stopped and asked for the registers, for
+where addresses lead (gva2gpa) and for memory, of which the fixture keeps the page tables (found by
+tables.py) and the program's words.
 """
 import pathlib
 import random
