@@ -262,7 +262,7 @@ static void faulting_accesses(void **state)
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     (void)state;
 
-    if (!has_ldt() || low == MAP_FAILED || reserved == MAP_FAILED)
+    if (!has_ldt() || !is_known(USER_CS_32) || low == MAP_FAILED || reserved == MAP_FAILED)
         skip();
     memcpy(low->code, snippets, (size_t)(snippets_end - snippets));
     assert_int_equal(sigaltstack(&stack, NULL), 0);
