@@ -118,7 +118,7 @@ _quire_segment()
     --image | -i) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     --cpl) mapfile -t COMPREPLY < <(compgen -W "0 1 2 3" -- "$cur") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "--image --gdt --ldt --cpl --stack --fs --long-mode --64
-        --descriptor --json --help --usage" -- "$cur") ;;
+        --cr0 --cr3 --cr4 --efer --descriptor --json --help --usage" -- "$cur") ;;
     esac
 }
 
