@@ -446,6 +446,36 @@ class Log(InDirectory):
         del line["time"]
         self.assertEqual(line, live)
 
+    def test_zones_and_slab_caches_of_a_moment(self):
+        for machine in (CGROUP1, ZRAM):
+            self.assertEqual(self.record("-n", "1", "--root", machine).returncode, 0)
+            recorded = json.loads(output("zones", "--json", "--replay", self.path("log")))
+            live = json.loads(output("zones", "--json", "--root", machine))
+            for zone in live["zones"]: # by mobility is not recorded
+                self.assertNotEqual(zone["mobility"], {})
+                zone["mobility"] = {}
+            self.assertEqual(recorded["zones"], live["zones"])
+            slabs = ("slabs", "--kernel", "--all", "--sort", "bytes", "--json")
+            self.assertEqual(output(*slabs, "--replay", self.path("log")),
+                             output(*slabs, "--root", machine))
+        times = [line["time"] for line in self.replay()] # two machines, one after the other
+        self.assertEqual(len(times), 2)
+        first = json.loads(output("zones", "--json", "--replay", self.path("log"), "--at", "-1h"))
+        self.assertNotEqual(first["zones"], recorded["zones"])
+
+    def test_what_was_denied_is_not_in_a_recording(self):
+        machine = self.path("machine")
+        shutil.copytree(CGROUP1, machine)
+        for name in ("slabinfo", "buddyinfo"):
+            os.unlink(f"{machine}/proc/{name}")
+        self.assertEqual(self.record("-n", "1", "--root", machine).returncode, 0)
+        self.refused(1, "has no slab caches", "slabs", "--kernel", "--replay", self.path("log"))
+        self.refused(1, "has no zones", "zones", "--replay", self.path("log"))
+        self.refused(125, "goes with --replay", "zones", "--at", "14:30")
+        self.refused(125, "is no time", "zones", "--replay", self.path("log"), "--at", "noon")
+        self.refused(125, "neither with --pid nor", "zones", "--replay", "f", "--pid", "1")
+        self.refused(125, "goes with --kernel", "slabs", "--replay", "f", "--pid", "1")
+
     def test_signals_end_it(self):
         writer = subprocess.Popen([QUIRE, "log", "-o", self.path("log"), "--interval", "0.01"],
                                   stderr=subprocess.PIPE, text=True)
