@@ -91,12 +91,22 @@ static void print_finding(const struct quire_tune_finding *finding, bool exact)
     putchar('\n');
 }
 
+static void print_span(double seconds)
+{
+    if (seconds < 2 * 3600)
+        printf("averages since boot, %.0f minutes\n\n", seconds / 60);
+    else if (seconds < 2 * 86400)
+        printf("averages since boot, %.1f hours\n\n", seconds / 3600);
+    else
+        printf("averages since boot, %.1f days\n\n", seconds / 86400);
+}
+
 static void print_text(const struct result *result, bool exact)
 {
     bool has_sysctl = false;
 
     if (result->is_since_boot)
-        printf("averages since boot, %.1f days\n\n", result->seconds / 86400);
+        print_span(result->seconds);
     else
         printf("looked for %.1f s\n\n", result->seconds);
     for (size_t i = 0; i < result->n; i++) {

@@ -18,8 +18,9 @@ import xml.etree.ElementTree
 
 QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 MACHINES = os.path.join(ROOT, "tests/observe/machines")
-NUMA, ZRAM, CGROUP1 = (os.path.join(MACHINES, name) for name in
-                       ("4.15-numa", "6.1-zram-cgroup2", "6.18-cgroup1"))
+NUMA, SWAP, SMALL, ZRAM, CGROUP1 = (
+    os.path.join(MACHINES, name) for name in
+    ("4.15-numa", "5.10-swap", "5.14-small", "6.1-zram-cgroup2", "6.18-cgroup1"))
 COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones", "tune", "log")
 NOBODY = 65534
 PATIENCE_SECONDS = 300
@@ -118,7 +119,7 @@ class Free(unittest.TestCase):
         self.assertEqual(lines, FREE.splitlines())
 
     def test_explanations_add_up(self):
-        for machine in (NUMA, ZRAM, CGROUP1):
+        for machine in (NUMA, SWAP, SMALL, ZRAM, CGROUP1):
             memory = figures("free", "--explain", "--root", machine)
             for one in memory["explain"]:
                 known = [term for term in one["terms"] if term["bytes"] is not None]
@@ -455,7 +456,11 @@ class Zones(unittest.TestCase):
             self.assertEqual(zone["unusable_index"][0], 0)
             self.assertEqual(zone["unusable_index"][10],
                              (free - (zone["free_blocks"][10] << 10)) * 1000 // free / 1000)
-        self.assertIn("Movable", output("zones", "--types", "--root", NUMA))
+        for machine in (NUMA, SMALL):
+            self.assertIn("Movable", output("zones", "--types", "--root", machine))
+        for machine, boost in ((NUMA, None), (SWAP, None), (SMALL, 0)): # zoneinfo's since 5.14
+            self.assertEqual({zone["boost_pages"] for zone in figures(
+                "zones", "--root", machine)["zones"]}, {boost})
 
     @unittest.skipUnless(os.access("/sys/kernel/debug/extfrag/unusable_index", os.R_OK),
                          "no debugfs here")
