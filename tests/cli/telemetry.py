@@ -279,6 +279,44 @@ class Export(InDirectory):
         self.assertGreater(len(asked), 20)
         self.assertLessEqual(asked, documented_names())
 
+    def test_the_dashboard_lies_well(self):
+        """What Grafana mends or drops in silence: ids, places, the chosen data source."""
+        panels = json.loads(read(f"{ROOT}/docs/grafana-quire.json"))["panels"]
+        self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
+        places = set()
+        for panel in panels:
+            at = panel["gridPos"]
+            self.assertLessEqual(at["x"] + at["w"], 24)
+            cells = {(x, y) for x in range(at["x"], at["x"] + at["w"])
+                     for y in range(at["y"], at["y"] + at["h"])}
+            self.assertTrue(places.isdisjoint(cells), panel["title"])
+            places |= cells
+            self.assertIn(panel["fieldConfig"]["defaults"]["unit"],
+                          ("bytes", "percentunit", "ops", "short", "s"))
+            for one in (panel, *panel["targets"]):
+                self.assertEqual(one.get("datasource", panel["datasource"])["uid"], "${datasource}")
+            self.assertEqual(len({target["refId"] for target in panel["targets"]}),
+                             len(panel["targets"]))
+
+    @unittest.skipUnless(os.access(PROMTOOL, os.X_OK), "no promtool here")
+    def test_the_dashboards_questions(self):
+        """Each is PromQL, with Grafana's variables filled in: as a rule that promtool looks at."""
+        dashboard = json.loads(read(f"{ROOT}/docs/grafana-quire.json"))
+        rules = []
+        for panel in dashboard["panels"]:
+            for target in panel["targets"]:
+                question = target["expr"].replace("$__rate_interval", "1m")
+                question = re.sub(r"\$\{?instance\}?", ".*", question)
+                self.assertNotIn("$", question)
+                rules.append({"record": f"r{len(rules)}", "expr": question})
+        path = self.path("rules.yml")
+        with open(path, "w", encoding="utf-8") as file: # JSON is YAML
+            json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
+        result = subprocess.run([PROMTOOL, "check", "rules", path], capture_output=True, text=True,
+                                check=False)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertIn(f"{len(rules)} rules found", result.stdout)
+
     @unittest.skipUnless(may_be_run_by_others(), "needs root, setpriv and an open build directory")
     def test_as_somebody_else(self):
         strictly(self, self.page("--processes", "3", "--pss", before=AS_NOBODY, cwd="/"))
