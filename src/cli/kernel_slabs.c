@@ -75,7 +75,8 @@ static bool print_text(const struct quire_observe_slabs *slabs, bool all)
 {
     static const char *const headings[] = {"class", "size",  "active", "cached", "objects", "fill%",
                                            "slabs", "pages", "held",   "waste",  "tails"};
-    struct table table = {.n_columns = 11, .left = 1};
+    /* on a narrow terminal without: cached, slabs, pages, tails */
+    struct table table = {.n_columns = 11, .left = 1, .spare = 1 << 3 | 1 << 6 | 1 << 7 | 1 << 10};
     struct figure_text percent;
     uint64_t sums[4] = {0};
 
@@ -100,7 +101,7 @@ static bool print_text(const struct quire_observe_slabs *slabs, bool all)
         table_add(&table, figure_size(idle(slab), FIGURE));
         table_add(&table, figure_size(tails(slab), FIGURE));
     }
-    bool good = table_print(&table, 0);
+    bool good = table_print(&table, figures_width());
     table_free(&table);
     printf("all: %zu caches, %s of %s objects active, held %s, waste %s\n", slabs->n_caches,
            figure_count(sums[2], FIGURE), figure_count(sums[3], FIGURE),

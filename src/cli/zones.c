@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define PAGE_BYTES 4096
+#define NAMES_WIDTH 24u /* before the orders */
 
 struct zones_options {
     struct figure_options common;
@@ -87,10 +88,12 @@ static void add_index(struct table *table, const struct quire_observe_zones *zon
                       const struct quire_observe_zone *zone, index_of *index)
 {
     char cell[24];
+    const unsigned width = figures_width();
+    const int n_digits = width > 0 && width < NAMES_WIDTH + zones->n_orders * 6 ? 2 : 3;
 
     for (unsigned order = 0; order < zones->n_orders; order++) {
         int thousandths = index(zone, zones->n_orders, order);
-        snprintf(cell, sizeof cell, "%.3f", thousandths / 1000.0);
+        snprintf(cell, sizeof cell, "%.*f", n_digits, thousandths / 1000.0);
         table_add(table, thousandths == -1000 ? "." : cell);
     }
 }

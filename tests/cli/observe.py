@@ -5,13 +5,16 @@ machines exactly, on this one beside the well-known tools.
 
 Usage: observe.py QUIRE SOURCE_ROOT [unittest's arguments]
 """
+import fcntl
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 import xml.etree.ElementTree
@@ -152,6 +155,42 @@ class Free(unittest.TestCase):
                      (theirs[6], ours["available_bytes"]))):
                 return
         self.fail((theirs, ours))
+
+
+def on_a_terminal(width, *arguments):
+    """The lines that a command prints on a terminal of so many columns."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    child = subprocess.Popen([QUIRE, *arguments], stdout=theirs, stdin=subprocess.DEVNULL)
+    os.close(theirs)
+    text = b""
+    try:
+        while piece := os.read(ours, 65536):
+            text += piece
+    except OSError: # the other end is closed
+        pass
+    os.close(ours)
+    child.wait(PATIENCE_SECONDS)
+    return text.decode().replace("\r", "").splitlines()
+
+
+class Narrow(unittest.TestCase):
+    def test_lines_fit(self):
+        for arguments in (["free"], ["vmstat"], ["zones"], ["slabs", "--kernel"], ["ps"],
+                          ["maps", "268"], ["tune"]):
+            wide = output(*arguments, "--root", ZRAM).splitlines()
+            lines = on_a_terminal(80, *arguments, "--root", ZRAM)
+            self.assertGreaterEqual(len(lines), len(wide), arguments) # nothing is left out
+            at_most = 85 if arguments[0] in ("free", "slabs") else 80 # sentences may wrap
+            lines = [line for line in lines if not line.startswith(("zram ", "all: "))]
+            self.assertLessEqual(max(map(len, lines)), at_most, arguments)
+
+    def test_what_is_left_of_vmstat(self):
+        for width, columns in ((200, 28), (132, 22), (80, 14), (60, 10), (10, 10)):
+            lines = on_a_terminal(width, "vmstat", "--root", ZRAM)
+            self.assertEqual([len(line.split()) for line in lines[1:]], [columns] * 2, width)
+            self.assertEqual(len({len(line) for line in lines}), 1)
+            self.assertIn("major", lines[1])
 
 
 class Vmstat(unittest.TestCase):
