@@ -16,6 +16,7 @@
  *
  * Exit status: the command's own, as with `quire run`.
  */
+#include "base/process.h"
 #include "cli/cli.h"
 #include "cli/figures.h"
 #include "cli/json_file.h"
@@ -66,7 +67,7 @@ static void read_system(struct quire_observe *observe, struct system_sample *sam
 {
     sample->is_good = quire_observe_counters(observe, &sample->counters) == 0 &&
                       quire_observe_pressure(observe, &sample->pressure) == 0 &&
-                      quire_observe_process(observe, (int)getpid(), QUIRE_OBSERVE_IO,
+                      quire_observe_process(observe, (int)process_own_pid(), QUIRE_OBSERVE_IO,
                                             &sample->self) == 0;
 }
 
@@ -400,8 +401,9 @@ static void stop_sampler(struct sampler *sampler, pthread_t thread)
 static int measure(const struct time_options *options, const char *path,
                    struct quire_observe *observe)
 {
-    struct sampler sampler = {
-        .self = (int)getpid(), .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+    struct sampler sampler = {.self = (int)process_own_pid(), /* as /proc counts */
+                              .lock = PTHREAD_MUTEX_INITIALIZER,
+                              .wake = PTHREAD_COND_INITIALIZER};
     struct launch_result result;
     struct system_sample before, after;
     pthread_t thread;

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define COMMAND_EVERY 16
 /* QUIRE_OBSERVE_LAZY: from so many samples without work on, every so many are looked at. */
@@ -131,6 +132,8 @@ static int list_pids(struct quire_observe *observe, struct process_table *table)
         table->pids[table->n_pids++] = pid;
     }
     closedir(directory);
+    if (table->n_pids == 0 && faccessat(observe->root_fd, "proc/meminfo", F_OK, 0) != 0)
+        return source_failed(observe, "proc/meminfo", -ENOENT); /* it is no /proc */
     if (!is_sorted) /* the kernel lists them in order; other file systems do not */
         qsort(table->pids, table->n_pids, sizeof(int), compare_pids);
     return 0;

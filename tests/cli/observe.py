@@ -174,6 +174,12 @@ def on_a_terminal(width, *arguments):
     return text.decode().replace("\r", "").splitlines()
 
 
+def may_unshare():
+    return os.geteuid() == 0 and shutil.which("unshare") and subprocess.run(
+        ["unshare", "--pid", "--mount", "--fork", "true"], capture_output=True,
+        check=False).returncode == 0
+
+
 class Narrow(unittest.TestCase):
     def test_lines_fit(self):
         for arguments in (["free"], ["vmstat"], ["zones"], ["slabs", "--kernel"], ["ps"],
@@ -547,6 +553,25 @@ class Time(unittest.TestCase):
         self.assertGreaterEqual(cost["wall_seconds"], 1)
         manual = read(f"{ROOT}/man/quire-time.1")
         self.assertEqual({key for key in keys_of(cost) - {"version"} if key not in manual}, set())
+
+    @unittest.skipUnless(may_unshare(), "needs root and unshare(1)")
+    def test_in_a_pid_namespace_with_anothers_proc(self):
+        """Processes are counted as /proc has them: not all of the machine are children of pid 1."""
+        with tempfile.NamedTemporaryFile() as file:
+            subprocess.run(["unshare", "--pid", "--fork", QUIRE, "time", "-j", file.name, "--",
+                            "sleep", "0.3"], check=True)
+            cost = json.loads(read(file.name))
+        self.assertLessEqual(cost["peak_processes"], 2)
+        self.assertIsInstance(cost["read_bytes"], int)
+
+    @unittest.skipUnless(may_unshare(), "needs root and unshare(1)")
+    def test_without_a_proc(self):
+        for command in ("ps", "free", "zones"):
+            result = subprocess.run(
+                ["unshare", "--mount", "sh", "-c", f"umount -l /proc && exec {QUIRE} {command}"],
+                capture_output=True, text=True, check=False)
+            self.assertEqual((result.returncode, result.stdout), (1, ""), command)
+            self.assertIn("/proc is not mounted", result.stderr)
 
     @unittest.skipUnless(os.path.exists("/usr/bin/time"), "no time(1) here")
     def test_beside_time(self):
