@@ -69,9 +69,10 @@ _quire_report()
 {
     case $prev in
     --output | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --pid) mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W "--output --help --usage" -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W "--pid --output --help --usage" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         fi

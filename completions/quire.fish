@@ -57,6 +57,7 @@ complete -c quire -n $running -l usage -d 'Show the options on one line'
 
 set -l report '__fish_seen_subcommand_from report'
 complete -c quire -n $report -s o -l output -r -F -d 'Write the page to this file'
+complete -c quire -n $report -l pid -x -a '(__fish_complete_pids)' -d 'A run that goes on'
 complete -c quire -n $report -s h -l help -d 'Show the options'
 complete -c quire -n $report -l usage -d 'Show the options on one line'
 complete -c quire -n $report -F

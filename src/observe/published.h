@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 #define PUBLISHED_MAGIC "QUIRERUN" /* without its terminator */
-#define PUBLISHED_VERSION 1u       /* of all that follows */
+#define PUBLISHED_VERSION 2u       /* of all that follows */
 #define PUBLISHED_MAX_PROCESSES 512
 #define PUBLISHED_PREFIX "run-"
 
