@@ -207,6 +207,25 @@ class Vmstat(unittest.TestCase):
         self.assertAlmostEqual(line["scanned_pages_a_second"], 63000061 / 66128.73, places=3)
         self.assertAlmostEqual(line["memory_some_percent"], 298429497 / 66128.73e4, places=3)
 
+    @unittest.skipUnless(shutil.which("vmstat"), "no vmstat(8) here")
+    def test_beside_vmstat(self):
+        """The averages since boot lie between what vmstat -s counts before and after."""
+        def theirs():
+            counts = subprocess.run(["vmstat", "-s"], capture_output=True, text=True, check=True,
+                                    env={**os.environ, "LC_ALL": "C"}).stdout
+            uptime = float(read("/proc/uptime").split()[0])
+            return uptime, [int(re.search(rf"(\d+) {words}", counts)[1]) * unit for words, unit in
+                            (("K paged in", 1024), ("K paged out", 1024),
+                             ("pages swapped in", 4096), ("pages swapped out", 4096))]
+        start, before = theirs()
+        line = figures("vmstat")
+        end, after = theirs()
+        for key, least, most in zip(("block_in", "block_out", "swap_in", "swap_out"), before, after):
+            rate = line[f"{key}_bytes_a_second"]
+            self.assertGreaterEqual(rate, 0.99 * least / end, key)
+            self.assertLessEqual(rate, 1.01 * most / start + 1, key)
+        self.assertLessEqual(abs(line["seconds"] - start), end - start + 1)
+
     def test_what_old_kernels_lack(self):
         self.assertIsNone(figures("vmstat", "--root", NUMA)["memory_some_percent"])
         text = output("vmstat", "--root", NUMA).splitlines()
@@ -532,6 +551,23 @@ class Zones(unittest.TestCase):
                          (11025, 11025, 525))
         self.assertIn("all: 155 caches, 70825 of 71369 objects active",
                       output("slabs", "--kernel", "--root", ZRAM))
+
+
+    @unittest.skipUnless(shutil.which("slabtop") and os.access("/proc/slabinfo", os.R_OK),
+                         "no slabtop(1) here, or it is denied")
+    def test_beside_slabtop(self):
+        theirs = subprocess.run(["slabtop", "-o"], capture_output=True, text=True, check=True,
+                                env={**os.environ, "LC_ALL": "C"}).stdout
+        ours = figures("slabs", "--kernel", "--all")["classes"]
+        self.assertEqual(len(ours), int(re.search(r"Total Caches .*/ (\d+) ", theirs)[1]))
+        active, objects = map(int, re.search(r"Total Objects .*: (\d+) / (\d+) ", theirs).groups())
+        for want, key in ((active, "active_objects"), (objects, "objects")):
+            self.assertAlmostEqual(sum(one[key] for one in ours) / want, 1, delta=0.1) # they move
+        sizes = {one["name"]: one["object_bytes"] for one in ours}
+        rows = re.findall(r"(?m)^ *\d+ +\d+ +\d+% +([\d.]+)K +\d+ +\d+ +\d+K (\S+) *$", theirs)
+        self.assertGreater(len(rows), 10)
+        for size, name in rows:
+            self.assertAlmostEqual(sizes[name] / 1024, float(size), delta=0.006)
 
 
 class Time(unittest.TestCase):
