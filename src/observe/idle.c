@@ -63,19 +63,20 @@ void idle_close(struct idle *idle)
 
 struct idle_look idle_look_at(const struct idle *idle)
 {
-    struct idle_look look = {NOT_KNOWN, NOT_KNOWN, NOT_KNOWN, false, false};
+    struct idle_look look = {.n_runs = NOT_KNOWN, .resident_pages = NOT_KNOWN};
     uint64_t numbers[3];
 
     if (!read_numbers(idle->schedstat_fd, numbers, 3))
         return look;
     look.n_runs = numbers[2];
+    look.run_ns = numbers[0];
     if (idle->n_runs > 0 && idle->figures.is_kernel_thread) {
         look.resident_pages = look.shared_pages = 0; /* it never has any */
     } else if (read_numbers(idle->statm_fd, numbers, 3)) {
         look.resident_pages = numbers[1];
         look.shared_pages = numbers[2];
     }
-    look.is_idle = idle->n_runs > 0 && look.n_runs == idle->n_runs &&
+    look.is_idle = idle->n_runs > 0 && look.n_runs == idle->n_runs && look.run_ns == idle->run_ns &&
                    look.resident_pages != NOT_KNOWN;
     look.is_same_memory = look.is_idle && look.resident_pages == idle->resident_pages &&
                           look.shared_pages == idle->shared_pages;
@@ -94,6 +95,7 @@ void idle_note(struct idle *idle, const struct idle_look *look, unsigned parts,
     if (look->n_runs == NOT_KNOWN || !may_be_idle(process))
         return;
     idle->n_runs = look->n_runs;
+    idle->run_ns = look->run_ns;
     idle->resident_pages = look->resident_pages;
     idle->shared_pages = look->shared_pages;
     idle->parts = parts;

@@ -127,6 +127,10 @@ static void what_only_it_can_change_is_not_read_again(void **state)
     assert_int_equal(process.minor_faults, 200);
     assert_int_equal(process.swap, 8 << 10);
     assert_int_equal(process.io_read_calls, 2000);
+    put_figures((struct shown){'S', 1, 300, 8, 2000});
+    assert_int_equal(sample(observe, PARTS).minor_faults, 200);
+    put("schedstat", "501 700 11\n"); /* it had been about to sleep, and ran on */
+    assert_int_equal(sample(observe, PARTS).minor_faults, 300);
     quire_observe_close(observe);
 }
 
