@@ -38,16 +38,16 @@ struct result {
     bool is_since_boot;
 };
 
-/* Breaks lines at blanks, each after the first indented. */
+/* Behind a label; breaks lines at blanks, each after the first indented. */
 static void print_wrapped(const char *label, const char *text)
 {
     const size_t indent = 10, terminal = figures_width();
     const size_t width = terminal >= LEAST_WIDTH && terminal < TEXT_WIDTH ? terminal : TEXT_WIDTH;
-    size_t n_left = strlen(text);
+    size_t n_left = strlen(text), column = strlen(label);
 
-    printf("%-10s", label);
-    while (n_left > width - indent) {
-        size_t n = width - indent;
+    fputs(label, stdout);
+    for (; n_left > width - column; column = indent) {
+        size_t n = width - column;
         while (n > 0 && text[n] != ' ')
             n--;
         if (n == 0)
@@ -76,16 +76,17 @@ static const char *value_text(const struct quire_tune_figure *figure, bool exact
 
 static void print_finding(const struct quire_tune_finding *finding, bool exact)
 {
-    char what[512];
+    char severity[16], what[512];
 
+    snprintf(severity, sizeof severity, "%-7s ", quire_tune_severity_name(finding->severity));
     snprintf(what, sizeof what, "%s: %s", finding->rule, finding->what);
-    print_wrapped(quire_tune_severity_name(finding->severity), what);
+    print_wrapped(severity, what);
     for (unsigned i = 0; i < finding->n_figures; i++)
         printf("  %-8s%14s  %s\n", i == 0 ? "seen" : "",
                value_text(&finding->figures[i], exact, FIGURE), finding->figures[i].name);
-    print_wrapped("  why", finding->why);
+    print_wrapped("  why     ", finding->why);
     if (finding->now[0] != '\0')
-        print_wrapped("  now", finding->now);
+        print_wrapped("  now     ", finding->now);
     const char *label = "change", *at = finding->change;
     while (*at != '\0') {
         int n = (int)strcspn(at, "\n");

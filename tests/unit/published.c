@@ -158,6 +158,15 @@ static void is_of_one_moment(void **state)
     quire_observe_close(observe);
 }
 
+/* Files that can't be read: others' runs, of other versions of Quire, may be there, too. */
+static size_t n_unreadable(struct quire_observe *observe)
+{
+    struct quire_observe_runs runs;
+
+    look(observe, &runs);
+    return runs.n_unreadable;
+}
+
 static pid_t idle_child(void)
 {
     pid_t child = fork();
@@ -255,12 +264,13 @@ static void strange_files_are_left_alone(void **state)
         assert_true(publication_open(&publication));
         publish(&publication, 1, 1);
         publication_name(&publication, getpid());
+        size_t n_others = n_unreadable(observe);
         forge(publication.path, cases[i].at, cases[i].value, cases[i].n_bytes);
         look(observe, &runs);
         assert_null(own(&runs, (uint64_t)getpid()));
         assert_int_equal(stat(publication.path, &info), cases[i].is_removed ? -1 : 0);
         assert_int_equal(runs.n_removed, cases[i].is_removed);
-        assert_int_equal(runs.n_unreadable, cases[i].is_unreadable);
+        assert_int_equal(runs.n_unreadable - n_others, cases[i].is_unreadable);
         unlink(publication.path);
         publication_remove(&publication);
     }
@@ -278,11 +288,12 @@ static void files_cut_short(void **state)
     assert_true(publication_open(&publication));
     publish(&publication, 1, 4);
     publication_name(&publication, getpid());
+    size_t n_others = n_unreadable(observe);
     for (size_t i = sizeof lengths / sizeof lengths[0]; i-- > 0;) {
         assert_int_equal(truncate(publication.path, (off_t)lengths[i]), 0);
         look(observe, &runs);
         assert_null(own(&runs, (uint64_t)getpid()));
-        assert_int_equal(runs.n_unreadable, 1);
+        assert_int_equal(runs.n_unreadable - n_others, 1);
     }
     unlink(publication.path);
     quire_observe_close(observe);
