@@ -57,6 +57,7 @@ complete -c quire -n $running -l usage -d 'Show the options on one line'
 
 set -l report '__fish_seen_subcommand_from report'
 complete -c quire -n $report -s o -l output -r -F -d 'Write the page to this file'
+complete -c quire -n $report -l pid -x -a '(__fish_complete_pids)' -d 'A run that goes on'
 complete -c quire -n $report -s h -l help -d 'Show the options'
 complete -c quire -n $report -l usage -d 'Show the options on one line'
 complete -c quire -n $report -F
@@ -112,6 +113,8 @@ complete -c quire -n $partition -s m -l svg -r -F -d 'Draw the memory map over t
 complete -c quire -n $partition -s h -l help -d 'Show the options'
 complete -c quire -n $partition -l usage -d 'Show the options on a few lines'
 complete -c quire -n $slabs -l kernel -d 'The slab caches of the kernel'
+complete -c quire -n $slabs -l replay -r -F -d 'A moment that was recorded'
+complete -c quire -n $slabs -l at -x -d 'With --replay: which moment'
 complete -c quire -n $slabs -l root -x -a '(__fish_complete_directories)' -d 'With --kernel: a recorded machine'
 
 set -l translate '__fish_seen_subcommand_from translate'
@@ -187,6 +190,8 @@ complete -c quire -n '__fish_seen_subcommand_from tune' -l for -x -a '0 10 60 60
 complete -c quire -n '__fish_seen_subcommand_from tune' -l before -x -a '(__fish_complete_directories)' -d 'With --root: the machine at an earlier time'
 complete -c quire -n '__fish_seen_subcommand_from tune' -l list -d 'List the rules'
 complete -c quire -n '__fish_seen_subcommand_from zones' -s t -l types -d 'By mobility, too'
+complete -c quire -n '__fish_seen_subcommand_from zones' -l replay -r -F -d 'A moment that was recorded'
+complete -c quire -n '__fish_seen_subcommand_from zones' -l at -x -d 'With --replay: which moment'
 complete -c quire -n '__fish_seen_subcommand_from zones' -l pid -x -a '(__fish_complete_pids)' -d 'A process under Quire'
 complete -c quire -n '__fish_seen_subcommand_from maps' -x -a '(__fish_complete_pids)'
 complete -c quire -n '__fish_seen_subcommand_from maps' -s a -l all -d 'Each mapping on a line of its own'
