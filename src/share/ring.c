@@ -14,7 +14,6 @@
 #define PIECE_SHARE 4 /* a copy is published by quarters of the ring, so that both sides work */
 #define N_COPIES 200  /* of frames that are overwritten again and again */
 #define SPIN_START_NS 20000u
-#define N_MASK_WORDS 16 /* of processors */
 
 static bool is_valid(const struct quire_ring_config *config)
 {
@@ -86,19 +85,6 @@ static int read_geometry(const struct ring_header *header, size_t n_bytes,
     return needed == 0 || needed > n_bytes ? -EPROTO : 0;
 }
 
-/* Spinning is of no use to one who has a single processor. */
-static uint64_t spin_at_start_ns(void)
-{
-    unsigned long mask[N_MASK_WORDS] = {0};
-    unsigned n = 0;
-
-    if (sys_sched_getaffinity(0, sizeof mask, mask) < 0)
-        return SPIN_START_NS;
-    for (unsigned i = 0; i < N_MASK_WORDS; i++)
-        n += (unsigned)__builtin_popcountl(mask[i]);
-    return n > 1 ? SPIN_START_NS : 0;
-}
-
 int quire_ring_attach(void *memory, size_t n_bytes, enum quire_ring_side side,
                       struct quire_ring *ring)
 {
@@ -118,7 +104,7 @@ int quire_ring_attach(void *memory, size_t n_bytes, enum quire_ring_side side,
         .kind = (uint8_t)config.kind,
         .full = (uint8_t)config.full,
         .side = (uint8_t)side,
-        .spin_ns = spin_at_start_ns(),
+        .spin_ns = SPIN_START_NS,
         .event_fd = -1,
         .watch_fd = -1,
     };
@@ -332,8 +318,8 @@ int quire_ring_stats(const struct quire_ring *ring, struct quire_ring_stats *sta
         .n_out = ring_load(&header->head, memory_order_acquire),
         .n_lost = ring_load(&header->n_lost, memory_order_relaxed),
         .n_skipped = ring_load(&header->n_skipped, memory_order_relaxed),
-        .n_producers = ring_n_members(header, QUIRE_RING_PRODUCER),
-        .n_consumers = ring_n_members(header, QUIRE_RING_CONSUMER),
+        .n_producers = ring_n_members(ring, QUIRE_RING_PRODUCER),
+        .n_consumers = ring_n_members(ring, QUIRE_RING_CONSUMER),
         .n_died = ring_load(&header->n_died, memory_order_relaxed),
         .had_producer = had & 1u << QUIRE_RING_PRODUCER,
         .had_consumer = had & 1u << QUIRE_RING_CONSUMER,
