@@ -5,7 +5,7 @@
 #
 #   build   compilers, meson and the libraries that Quire links
 #   test    linters, sanitizers, and the real programs that the tests run
-#   bench   the allocators that bench/heap measures beside Quire's, and what it runs
+#   bench   what bench/heap measures beside Quire's heap, and bench/share beside its rings
 #
 # Does nothing, in a few milliseconds, when everything is there. Elsewhere it looks for the tools
 # and libraries themselves and names what is missing.
@@ -31,6 +31,7 @@ test_packages=(
 
 bench_packages=(
     libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools
+    libqb-dev libck-dev libdpdk-dev libzmq3-dev
 )
 
 die() {

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -310,5 +311,52 @@ bool measure(const struct way *way, size_t n_bytes, enum measurement what, bool 
     const bool well = wait_for_both(child);
     way->close(&job.link);
     result->failed = result->garbled || !well;
+    return !result->failed;
+}
+
+static _Noreturn void use_memory(const struct link *link, enum side side, struct result *results)
+{
+    const uint64_t n_frames = link_frames(link);
+    unsigned char *memory = aligned_alloc(ALIGNMENT, n_frames * link->n_bytes);
+    struct result *result = &results[side];
+    bool well = memory != NULL;
+
+    measure_pin(side);
+    for (uint64_t i = 0; well && i < n_frames; i++)
+        fill(memory + i * link->n_bytes, link->n_bytes, i, false);
+    const uint64_t start = sys_now_ns(), before = cpu_time_ns(), end = start + SLICE_NS;
+    for (uint64_t i = 0; well && (i % 8 != 0 || sys_now_ns() < end); i++) {
+        unsigned char *message = memory + i % n_frames * link->n_bytes;
+        if (side == SENDER)
+            fill(message, link->n_bytes, i, false);
+        else
+            well = is_whole(message, link->n_bytes, i % n_frames, false);
+        result->n_messages++;
+    }
+    result->time_ns = sys_now_ns() - start;
+    result->cpu_ns[side] = cpu_time_ns() - before;
+    _exit(well ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+bool measure_memory(size_t n_bytes, struct result *result)
+{
+    const struct link link = {.n_bytes = n_bytes};
+    struct result *both = mmap(NULL, 2 * sizeof *both, PROT_READ | PROT_WRITE,
+                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t child[2];
+
+    memset(result, 0, sizeof *result);
+    if (both == MAP_FAILED)
+        return false;
+    for (int side = SENDER; side <= RECEIVER; side++)
+        if ((child[side] = fork()) == 0)
+            use_memory(&link, (enum side)side, both);
+    result->failed = !wait_for_both(child);
+    const enum side slower = both[0].n_messages < both[1].n_messages ? SENDER : RECEIVER;
+    result->n_messages = both[slower].n_messages;
+    result->time_ns = both[slower].time_ns;
+    memcpy(result->cpu_ns, (uint64_t[]){both[0].cpu_ns[SENDER], both[1].cpu_ns[RECEIVER]},
+           sizeof result->cpu_ns);
+    munmap(both, 2 * sizeof *both);
     return !result->failed;
 }

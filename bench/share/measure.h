@@ -35,4 +35,8 @@ unsigned measure_n_processors(void);
 bool measure(const struct way *way, size_t n_bytes, enum measurement what, bool ends,
              struct result *result);
 
+/* What memory alone bears: both processes at once, the one fills messages, the other checks some,
+ * each in memory of its own. n_messages is that of the slower. */
+bool measure_memory(size_t n_bytes, struct result *result);
+
 #endif

@@ -13,7 +13,9 @@
 #include "measure.h"
 
 #define POINTER_FRAMES 4096u
+#ifndef POINTER_SLICE_NS
 #define POINTER_SLICE_NS 50000000u
+#endif
 #define POINTER_PACE_NS 2000u
 #define POINTER_END UINTPTR_MAX
 

@@ -64,7 +64,11 @@ static void take_turn(const struct options *options, const struct way *way, size
 static void measure_size(const struct options *options, size_t n_bytes, struct result *result,
                          struct table *table)
 {
-    table_start(table, n_bytes, n_ways);
+    struct line *bound = &table->line[n_ways];
+
+    table_start(table, n_bytes, n_ways + 1);
+    line_start(bound, "memory alone", false);
+    bound->is_bound = true;
     for (unsigned i = 0; i < n_ways; i++)
         line_start(&table->line[i], ways[i]->name, ways[i]->is_quire);
     for (unsigned round = 0; round < options->n_rounds; round++) {
@@ -73,6 +77,8 @@ static void measure_size(const struct options *options, size_t n_bytes, struct r
             if (is_wanted(options, ways[turn]->name, ways[turn]->is_quire))
                 take_turn(options, ways[turn], n_bytes, result, &table->line[turn]);
         }
+        if (!options->ends && measure_memory(n_bytes, result))
+            line_add(bound, THROUGHPUT, result);
     }
     table_finish(table);
 }

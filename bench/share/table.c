@@ -147,8 +147,8 @@ static double rate_ratio(const struct table *table, unsigned quire)
     for (unsigned round = 0; round < ours->n_rounds; round++) {
         double best = 0;
         for (unsigned i = 0; i < table->n_lines; i++)
-            if (!table->line[i].is_quire && table->line[i].n_rounds > round &&
-                table->line[i].rate[round] > best)
+            if (!table->line[i].is_quire && !table->line[i].is_bound &&
+                table->line[i].n_rounds > round && table->line[i].rate[round] > best)
                 best = table->line[i].rate[round];
         ratios[round] = best > 0 ? ours->rate[round] / best : 0;
     }

@@ -12,8 +12,8 @@
  * for throughput, less for latency. */
 struct line {
     const char *name, *why_not;
-    bool is_quire;
-    unsigned n_failed; /* measurements */
+    bool is_quire, is_bound; /* memory alone: what no way can be faster than */
+    unsigned n_failed;       /* measurements */
     unsigned n_rounds, n_idle;
     double rate[TABLE_MOST_ROUNDS];   /* messages a second */
     double cpu_ns[TABLE_MOST_ROUNDS]; /* of both, a message */
@@ -27,7 +27,7 @@ struct line {
 struct table {
     size_t n_bytes;
     unsigned n_lines;
-    struct line line[TABLE_MOST_LINES];
+    struct line line[TABLE_MOST_LINES]; /* the last: memory alone, where it was measured */
 };
 
 void table_start(struct table *table, size_t n_bytes, unsigned n_lines);
