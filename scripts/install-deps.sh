@@ -27,6 +27,7 @@ test_packages=(
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
     e2fsprogs man-db mount procps tmux util-linux
     chromium libonnx-testdata python3-onnx
+    sox espeak-ng
 )
 
 bench_packages=(
