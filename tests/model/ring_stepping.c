@@ -44,6 +44,8 @@ static const struct scenario {
     {"two producers", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 2, 1, 2, -1, false},
     {"two consumers", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 1, 2, 2, -1, false},
     {"many overwriting", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_OVERWRITE, 2, 2, 1, 2, -1, false},
+    {"many overwriting one frame", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_OVERWRITE, 1, 2, 1, 3, -1,
+     false},
     {"one of two producers killed", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 2, 1, 1, 0, false},
     {"one of two consumers killed", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 1, 2, 2, 1, false},
 };
