@@ -44,17 +44,21 @@ static inline int one_look_for_data(struct quire_ring *ring, uint64_t n_frames, 
 /* Publishes n_frames more. */
 static inline void one_advance_tail(struct quire_ring *ring, uint64_t n_frames)
 {
-    ring->position += n_frames;
-    ring_store(&ring->header->tail, ring->position, memory_order_release); /* 2 */
-    ring_tell(ring, &ring->header->data, ring->position);
+    const uint64_t position = ring->position + n_frames;
+
+    ring->position = position;
+    ring_store(&ring->header->tail, position, memory_order_release); /* 2 */
+    ring_tell(ring, &ring->header->data, position);
 }
 
 /* Gives n_frames back. */
 static inline void one_advance_head(struct quire_ring *ring, uint64_t n_frames)
 {
-    ring->position += n_frames;
-    ring_store(&ring->header->head, ring->position, memory_order_release); /* 2 */
-    ring_tell(ring, &ring->header->space, ring->position);
+    const uint64_t position = ring->position + n_frames;
+
+    ring->position = position;
+    ring_store(&ring->header->head, position, memory_order_release); /* 2 */
+    ring_tell(ring, &ring->header->space, position);
 }
 
 #endif

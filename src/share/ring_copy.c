@@ -132,6 +132,10 @@ static int64_t get_in_steps(struct quire_ring *ring, void *frames, uint64_t n_fr
 /* Few pointers, or small frames: a call of memcpy would take longer than the copy. */
 static inline void copy(unsigned char *to, const unsigned char *from, size_t n_bytes)
 {
+    if (n_bytes == sizeof(uint64_t)) {
+        memcpy(to, from, sizeof(uint64_t));
+        return;
+    }
     if (n_bytes > INLINE_BYTES || n_bytes % sizeof(uint64_t) != 0) {
         memcpy(to, from, n_bytes);
         return;
