@@ -194,18 +194,17 @@ int quire_sound_flush(struct quire_sound *sound)
 int quire_sound_set_loop(struct quire_sound *sound, uint64_t begin, uint64_t end, uint64_t turns)
 {
     struct sound_header *header = sound->header;
-    const uint64_t count = ring_load(&header->loop_count, memory_order_relaxed);
+    const uint64_t count = ring_load(&header->loop_count, memory_order_relaxed) + 1;
 
     if (!is_client(sound) || !plays(sound) || begin >= end || end - begin > sound->config.n_frames)
         return -EINVAL;
     if (begin < ring_load(&sound->ring.header->head, memory_order_acquire))
         return -ESTALE;
-    ring_store(&header->loop_count, count | 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    ring_store(&header->loop_begin, begin, memory_order_relaxed);
-    ring_store(&header->loop_end, end, memory_order_relaxed);
-    ring_store(&header->loop_turns, turns, memory_order_relaxed);
-    ring_store(&header->loop_count, (count | 1) + 1, memory_order_release);
+    atomic_thread_fence(memory_order_release); /* who reads these sees the count before them */
+    ring_store(&header->loop[count % 2].begin, begin, memory_order_relaxed);
+    ring_store(&header->loop[count % 2].end, end, memory_order_relaxed);
+    ring_store(&header->loop[count % 2].turns, turns, memory_order_relaxed);
+    ring_store(&header->loop_count, count, memory_order_release);
     return 0;
 }
 
@@ -223,10 +222,10 @@ static int read_stamp(const struct sound_stamp *stamp, uint64_t *position, uint6
 {
     for (unsigned i = 0; i < SOUND_TRIES; i++) {
         const uint64_t count = ring_load(&stamp->count, memory_order_acquire);
-        *position = ring_load(&stamp->position, memory_order_relaxed);
-        *time_ns = ring_load(&stamp->time_ns, memory_order_relaxed);
+        *position = ring_load(&stamp->slot[count % 2].position, memory_order_relaxed);
+        *time_ns = ring_load(&stamp->slot[count % 2].time_ns, memory_order_relaxed);
         atomic_thread_fence(memory_order_acquire);
-        if (count % 2 == 0 && ring_load(&stamp->count, memory_order_relaxed) == count)
+        if (ring_load(&stamp->count, memory_order_relaxed) == count)
             return 0;
     }
     return -EAGAIN;

@@ -7,7 +7,9 @@
  *          384    the server's account   written by the server
  *          512    a one-to-one ring of frames (ring.h)
  *
- * Pairs that belong together have a count before them: odd while they change (a sequence lock).
+ * What belongs together is written to the one of two slots that nobody is to read, and then a count
+ * says which is the last. Who finds the count as it was, after he has read the slot, has read what
+ * belongs together; and whoever dies while he writes leaves the last as it was.
  */
 #ifndef QUIRE_SHARE_SOUND_H
 #define QUIRE_SHARE_SOUND_H
@@ -21,8 +23,10 @@
 #define SOUND_TRIES 64u /* to read a pair */
 
 struct sound_stamp {
-    _Atomic uint64_t count;
-    _Atomic uint64_t position, time_ns;
+    _Atomic uint64_t count; /* of those that were written; the last is in slot[count % 2] */
+    struct {
+        _Atomic uint64_t position, time_ns;
+    } slot[2];
 };
 
 enum sound_flag { SOUND_PAUSED = 1, SOUND_FINISHED = 2 };
@@ -40,8 +44,10 @@ struct sound_header {
     _Atomic uint64_t volume; /* left << 32 | right */
     _Atomic uint64_t latency;
     _Atomic uint32_t flags;                    /* enum sound_flag, bits */
-    _Alignas(128) _Atomic uint64_t loop_count; /* goes up by 2 with each loop */
-    _Atomic uint64_t loop_begin, loop_end, loop_turns;
+    _Alignas(128) _Atomic uint64_t loop_count; /* as that of a stamp */
+    struct {
+        _Atomic uint64_t begin, end, turns;
+    } loop[2];
 
     /* The server's */
     _Alignas(128) struct sound_stamp server;
@@ -57,13 +63,12 @@ static_assert(sizeof(struct sound_header) == 512, "layout");
 /* The only writer's. */
 static inline void sound_stamp_set(struct sound_stamp *stamp, uint64_t position, uint64_t time_ns)
 {
-    const uint64_t count = ring_load(&stamp->count, memory_order_relaxed);
+    const uint64_t count = ring_load(&stamp->count, memory_order_relaxed) + 1;
 
-    ring_store(&stamp->count, count | 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    ring_store(&stamp->position, position, memory_order_relaxed);
-    ring_store(&stamp->time_ns, time_ns, memory_order_relaxed);
-    ring_store(&stamp->count, (count | 1) + 1, memory_order_release);
+    atomic_thread_fence(memory_order_release); /* who reads these sees the count before them */
+    ring_store(&stamp->slot[count % 2].position, position, memory_order_relaxed);
+    ring_store(&stamp->slot[count % 2].time_ns, time_ns, memory_order_relaxed);
+    ring_store(&stamp->count, count, memory_order_release);
 }
 
 /* At what latency a client's wish results in. */

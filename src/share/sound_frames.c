@@ -139,14 +139,15 @@ static void take_loop(struct quire_sound *sound)
     const struct sound_header *header = sound->header;
     const uint64_t count = ring_load(&header->loop_count, memory_order_acquire);
 
-    if (count == sound->loop_turn || count % 2 != 0)
-        return; /* the old one, or it is being written: next period */
-    const struct quire_sound_loop loop = {ring_load(&header->loop_begin, memory_order_relaxed),
-                                          ring_load(&header->loop_end, memory_order_relaxed),
-                                          ring_load(&header->loop_turns, memory_order_relaxed)};
+    if (count == sound->loop_turn)
+        return;
+    const struct quire_sound_loop loop = {
+        ring_load(&header->loop[count % 2].begin, memory_order_relaxed),
+        ring_load(&header->loop[count % 2].end, memory_order_relaxed),
+        ring_load(&header->loop[count % 2].turns, memory_order_relaxed)};
     atomic_thread_fence(memory_order_acquire);
     if (ring_load(&header->loop_count, memory_order_relaxed) != count)
-        return;
+        return; /* another is being set: next period */
     sound->loop_turn = count;
     sound->loop = loop;
     if (loop.begin < sound->ring.position || loop.begin >= loop.end ||
