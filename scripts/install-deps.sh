@@ -7,6 +7,7 @@
 #   test    linters, sanitizers, and the real programs that the tests run
 #   bench   the allocators that bench/heap measures beside Quire's, and what it runs
 #   record  the emulated machines that tests/mmu/ records its fixtures from; no test needs them
+#   bench   what bench/heap measures beside Quire's heap, and bench/share beside its rings
 #
 # Does nothing, in a few milliseconds, when everything is there. Elsewhere it looks for the tools
 # and libraries themselves and names what is missing.
@@ -28,10 +29,12 @@ test_packages=(
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
     e2fsprogs man-db mount procps tmux util-linux
     chromium libonnx-testdata python3-onnx
+    sox espeak-ng
 )
 
 bench_packages=(
     libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools
+    libqb-dev libck-dev libdpdk-dev libzmq3-dev
 )
 
 record_packages=(
