@@ -65,12 +65,13 @@ struct quire_sim_counts {
 struct quire_sim_memory { /* what a policy sees of the memory that it rules */
     uint64_t n_frames;    /* pages that may be resident; 1 or more */
     uint64_t n_resident;
-    uint64_t now;          /* references before this one */
-    uint64_t argument;     /* as in NAME:ARGUMENT; 0: none */
-    uint8_t *flags;        /* of each page */
-    void *pages;           /* page_bytes of each, zeroed; stays what it is while a page is absent */
-    void *state;           /* state_bytes, zeroed */
-    const uint32_t *sizes; /* of references, while they are replayed; NULL: not known */
+    uint64_t now;      /* references before this one */
+    uint64_t argument; /* as in NAME:ARGUMENT; 0: none */
+    uint8_t *flags;    /* of each page */
+    void *pages;       /* page_bytes of each, zeroed; stays what it is while a page is absent */
+    void *state;       /* state_bytes, zeroed */
+    const uint64_t *numbers; /* of each page, in its address space; NULL: they mean nothing */
+    const uint32_t *sizes;   /* of references, while they are replayed; NULL: not known */
     struct quire_sim_counts counts;
     const struct quire_sim_policy *policy;
 };
@@ -92,6 +93,8 @@ struct quire_sim_policy {
     void (*admit)(struct quire_sim_memory *memory, uint32_t page);
     /* A resident page is unmapped: forgotten. NULL: it stays until it is a victim. */
     void (*forget)(struct quire_sim_memory *memory, uint32_t page);
+    /* An absent page is unmapped. NULL: nothing to do. */
+    void (*forget_absent)(struct quire_sim_memory *memory, uint32_t page);
     /* All of the above for many references, faster; NULL: one by one. The highest bit of a
      * reference is a write. See src/sim/rules.h. */
     void (*replay)(struct quire_sim_memory *memory, const uint32_t *references, size_t n);

@@ -7,6 +7,8 @@
 #define FREE 0u
 #define GONE 1u
 #define LEAST_SLOTS 16384u
+#define SLOT_AHEAD 32u /* references: from the look for a slot to the comparison */
+#define KEY_LATER 16u  /* and to the look for its key */
 
 int pages_init(struct pages *pages)
 {
@@ -125,15 +127,24 @@ int pages_find(struct pages *pages, const uint64_t *keys, const uint32_t *owners
     if (error)
         return error;
     const uint32_t *slots = slots_of(pages);
-    const uint64_t *known = pages->keys.base;
-    for (size_t i = 0; i < n; i++) {
-        at[i] = (uint32_t)(pages_hash(keys[i], owners != NULL ? owners[i] : 0) & pages->mask);
-        __builtin_prefetch(&slots[at[i]]);
+    const uint64_t *known = pages->keys.base, mask = pages->mask;
+    const bool is_simple = !pages->has_owners;
+    for (size_t i = 0; i < n + SLOT_AHEAD; i++) {
+        if (i < n) {
+            at[i] = (uint32_t)(pages_hash(keys[i], owners != NULL ? owners[i] : 0) & mask);
+            __builtin_prefetch(&slots[at[i]]);
+        }
+        if (i >= KEY_LATER && i - KEY_LATER < n)
+            __builtin_prefetch(&known[slots[at[i - KEY_LATER]]]);
+        if (i < SLOT_AHEAD)
+            continue;
+        const size_t k = i - SLOT_AHEAD;
+        const uint32_t number = slots[at[k]];
+        if (is_simple && number >= QUIRE_SIM_FIRST_PAGE && known[number] == keys[k])
+            numbers[k] = number;
+        else
+            numbers[k] = find_or_add(pages, at[k], keys[k], owners != NULL ? owners[k] : 0);
     }
-    for (size_t i = 0; i < n; i++)
-        __builtin_prefetch(&known[slots[at[i]]]);
-    for (size_t i = 0; i < n; i++)
-        numbers[i] = find_or_add(pages, at[i], keys[i], owners != NULL ? owners[i] : 0);
     return 0;
 }
 

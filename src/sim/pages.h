@@ -5,8 +5,8 @@
  *   page number, process --hash--> slot --> number --> is the key there the same?
  *
  * Numbers go from QUIRE_SIM_FIRST_PAGE on, without gaps, so all that is kept of pages stands in
- * arrays, and what is touched often lies together. Of many references at once first all slots are
- * fetched into the cache, then all keys, then they are compared: the waits overlap.
+ * arrays, and what is touched often lies together. Of many references at once the slots are fetched
+ * into the cache some references ahead, then the keys, so that the waits overlap.
  *
  * A page that is forgotten loses its number for ever: it is another page when it comes again.
  *

@@ -7,14 +7,37 @@
 #include <string.h>
 
 static const struct quire_sim_policy *const policies[] = {
-    &sim_opt, &sim_lru,  &sim_fifo,    &sim_clock, &sim_2q,
-    &sim_arc, &sim_lirs, &sim_s3_fifo, &sim_sieve,
+    &sim_opt,
+    &sim_lru,
+    &sim_fifo,
+    &sim_clock,
+    &sim_enhanced_clock,
+    &sim_nru,
+    &sim_lfu,
+    &sim_aging,
+    &sim_2q,
+    &sim_lru_k,
+    &sim_arc,
+    &sim_lirs,
+    &sim_clock_pro,
+    &sim_s3_fifo,
+    &sim_sieve,
+    &sim_mglru,
+    &sim_segmented_fifo,
+    &sim_wsclock,
+    &sim_working_set,
+    &sim_pff,
 };
 #define N_POLICIES (sizeof policies / sizeof policies[0])
 
 const struct quire_sim_policy *quire_sim_policies(unsigned i)
 {
-    return i < N_POLICIES ? policies[i] : NULL;
+    if (i < N_POLICIES)
+        return policies[i];
+    for (unsigned k = 0; sim_pager[k].name != NULL; k++)
+        if (i == N_POLICIES + k)
+            return &sim_pager[k];
+    return NULL;
 }
 
 /* "pager:NAME" has a colon of its own. */

@@ -104,6 +104,12 @@ replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t 
             if (page_bytes > 0)
                 __builtin_prefetch((char *)memory->pages + later * page_bytes);
         }
+        if (page_bytes == sizeof(struct link) && i + REPLAY_AHEAD / 2 < n) { /* in a list */
+            const struct link *link = (struct link *)memory->pages +
+                                      reference_page(references[i + REPLAY_AHEAD / 2]);
+            __builtin_prefetch((struct link *)memory->pages + link->newer);
+            __builtin_prefetch((struct link *)memory->pages + link->older);
+        }
         if (memory->flags[page] & QUIRE_SIM_RESIDENT) {
             memory->flags[page] |= dirty;
             if (hit != NULL)

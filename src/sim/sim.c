@@ -205,13 +205,15 @@ static void replay_memory(struct sim_run *run, struct sim_level *level, struct s
         memory->counts.bytes += sizes[i];
 }
 
-static int grow(struct sim_run *run, struct sim_tables *tables, uint32_t end)
+static int grow(struct sim_run *run, struct sim_tables *tables, const uint64_t *numbers,
+                uint32_t end)
 {
     int error = table_grow(&tables->flags, end);
     if (!error)
         error = table_grow(&tables->pages, end * run->config.policy->page_bytes);
     tables->memory.flags = tables->flags.base;
     tables->memory.pages = tables->pages.base;
+    tables->memory.numbers = numbers;
     return error;
 }
 
@@ -262,7 +264,8 @@ static int replay_batch(struct quire_sim *sim, struct sim_level *level)
         if (&sim->levels[run->level] != level || run->config.policy == &sim_opt)
             continue;
         for (size_t k = 0; k < run->n_memories && !error; k++)
-            error = grow(run, &run->tables[k], level->pages.end);
+            error = grow(run, &run->tables[k], sim->info.is_spatial ? level->pages.keys.base : NULL,
+                         level->pages.end);
         if (error)
             break;
         if (run->config.is_local)
@@ -335,22 +338,30 @@ static int split(struct quire_sim *sim, struct sim_level *level,
     }
 }
 
+static void forget_in(struct quire_sim_memory *memory, uint32_t page)
+{
+    const struct quire_sim_policy *policy = memory->policy;
+    if (!(memory->flags[page] & QUIRE_SIM_RESIDENT)) {
+        if (policy->forget_absent != NULL)
+            policy->forget_absent(memory, page);
+        return;
+    }
+    memory->flags[page] &= (uint8_t)~QUIRE_SIM_DIRTY;
+    if (policy->forget == NULL)
+        return; /* it goes unwritten when its turn comes */
+    policy->forget(memory, page);
+    memory->flags[page] = 0;
+    memory->n_resident--;
+}
+
 static void forget_page(struct quire_sim *sim, struct sim_level *level, uint32_t page)
 {
     for (size_t i = 0; i < sim->n_runs; i++) {
         struct sim_run *run = &sim->runs[i];
-        for (size_t k = 0; k < run->n_memories; k++) {
-            struct quire_sim_memory *memory = &run->tables[k].memory;
-            if (&sim->levels[run->level] != level || page >= run->tables[k].flags.n_bytes ||
-                !(memory->flags[page] & QUIRE_SIM_RESIDENT))
-                continue;
-            memory->flags[page] &= (uint8_t)~QUIRE_SIM_DIRTY;
-            if (run->config.policy->forget == NULL)
-                continue;
-            run->config.policy->forget(memory, page);
-            memory->flags[page] = 0;
-            memory->n_resident--;
-        }
+        if (&sim->levels[run->level] != level || run->config.policy == &sim_opt)
+            continue;
+        for (size_t k = 0; k < run->n_memories; k++)
+            forget_in(&run->tables[k].memory, page);
     }
     future_forget(&level->future, page);
     pages_forget(&level->pages, page);
