@@ -18,16 +18,16 @@
 #ifndef QUIRE_SIM_PAGES_H
 #define QUIRE_SIM_PAGES_H
 
-#include "sim/table.h"
+#include "sim/array.h"
 
 #include <quire/sim.h>
 
 #define PAGES_BATCH 1024u
 
 struct pages {
-    struct table slots;  /* uint32_t: a number, FREE or GONE */
-    struct table keys;   /* uint64_t: page numbers; by number */
-    struct table owners; /* uint32_t: processes' indices; none as long as there is one */
+    struct array slots;  /* uint32_t: a number, FREE or GONE */
+    struct array keys;   /* uint64_t: page numbers; by number */
+    struct array owners; /* uint32_t: processes' indices; none as long as there is one */
     uint64_t mask;       /* slots - 1 */
     uint64_t n_used;
     uint32_t end; /* the next number */

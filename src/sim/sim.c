@@ -34,9 +34,9 @@ static int open_memory(struct sim_run *run, struct quire_sim_memory *memory, uin
     memory->policy = policy;
     memory->n_frames = n_frames;
     memory->argument = run->config.argument;
-    int error = table_grow(&tables->flags, QUIRE_SIM_FIRST_PAGE);
+    int error = array_grow(&tables->flags, QUIRE_SIM_FIRST_PAGE);
     if (!error)
-        error = table_grow(&tables->pages, QUIRE_SIM_FIRST_PAGE * (policy->page_bytes + 1));
+        error = array_grow(&tables->pages, QUIRE_SIM_FIRST_PAGE * (policy->page_bytes + 1));
     memory->state = calloc(1, policy->state_bytes + 1);
     if (error || memory->state == NULL)
         return -ENOMEM;
@@ -142,8 +142,8 @@ static void close_run(struct sim_run *run)
         if (tables->is_open && run->config.policy->close != NULL)
             run->config.policy->close(&tables->memory);
         free(tables->memory.state);
-        table_free(&tables->flags);
-        table_free(&tables->pages);
+        array_free(&tables->flags);
+        array_free(&tables->pages);
     }
     prefetching_close(&run->prefetching);
     free(run->tables);
@@ -208,9 +208,9 @@ static void replay_memory(struct sim_run *run, struct sim_level *level, struct s
 static int grow(struct sim_run *run, struct sim_tables *tables, const uint64_t *numbers,
                 uint32_t end)
 {
-    int error = table_grow(&tables->flags, end);
+    int error = array_grow(&tables->flags, end);
     if (!error)
-        error = table_grow(&tables->pages, end * run->config.policy->page_bytes);
+        error = array_grow(&tables->pages, end * run->config.policy->page_bytes);
     tables->memory.flags = tables->flags.base;
     tables->memory.pages = tables->pages.base;
     tables->memory.numbers = numbers;

@@ -11,7 +11,7 @@
 
 struct sim_tables { /* what stands behind a memory, which comes first */
     struct quire_sim_memory memory;
-    struct table flags, pages;
+    struct array flags, pages;
     bool is_open;
 };
 
