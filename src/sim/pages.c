@@ -158,3 +158,27 @@ void pages_forget(struct pages *pages, uint32_t number)
             return;
         }
 }
+
+bool pages_next(const struct pages *pages, struct pages_range *range)
+{
+    if (range->first >= range->end)
+        return false;
+    if (range->end - range->first < pages->end) {
+        while (range->first < range->end) {
+            range->number = pages_look(pages, range->first++, range->owner);
+            if (range->number != 0)
+                return true;
+        }
+        return false;
+    }
+    uint32_t number = range->number != 0 ? range->number + 1 : QUIRE_SIM_FIRST_PAGE;
+    for (; number < pages->end; number++) {
+        const uint64_t key = pages_key(pages, number);
+        if (key < range->first || key >= range->end || pages_owner(pages, number) != range->owner ||
+            pages_look(pages, key, range->owner) != number)
+            continue;
+        range->number = number;
+        return true;
+    }
+    return false;
+}
