@@ -31,7 +31,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     list_remove(memory->pages, page);
 }
 
-SIM_REPLAY(0, NULL, victim, admit)
+SIM_REPLAY(sizeof(struct link), false, NULL, victim, admit)
 
 const struct quire_sim_policy sim_fifo = {.name = "fifo",
                                           .about = "first in, first out",
