@@ -16,9 +16,10 @@
  * user space has to run them: no accessed bits, only faults, and a second chance for what was just
  * evicted. All others see each reference, as hardware with accessed bits or a simulator does.
  *
- * Memory, bytes a page that the trace touches: 4.6 to 9.2 for the hash table and 8 for its number,
- * once a page size; 1 and the policy's page_bytes for each case: LRU 8, so 22 to 26 in sum. OPT
- * takes 4 a reference in place of the policy's, once a page size. Sampled curves: 1/rate of that.
+ * Memory, bytes a page that the trace touches: 5.3 to 10.7 for the hash table and 8 for its number,
+ * once a page size; 1 and the policy's page_bytes for each case: LRU 8, so 22 to 28 in sum. OPT
+ * takes 4 a reference in place of the policy's, once a page size. A curve takes 24 a page that is
+ * looked at.
  *
  * Errors: 0 or a negative errno. Functions allocate. A simulation is used by one thread at a time.
  */
@@ -149,8 +150,10 @@ struct quire_sim_options {
 struct quire_sim;
 
 /*
- * Prepares n cases, 1 to QUIRE_SIM_MAX_CASES. `info` is the trace's. 0; -EINVAL: a case makes no
- * sense, and quire_sim_bad_case() of what is returned... is told in *bad; -ENOMEM.
+ * Prepares n cases, 1 to QUIRE_SIM_MAX_CASES. `info` is the trace's; `options` may be NULL. Returns
+ * 0; -EINVAL: case *bad makes no sense: its RAM is less than a page or more than can be simulated,
+ * its pages are smaller than the trace's unit, its policy does not know the argument, or it is OPT
+ * by process or with prefetching; -ENOMEM.
  */
 int quire_sim_open(const struct quire_sim_case *cases, size_t n,
                    const struct quire_trace_info *info, const struct quire_sim_options *options,
