@@ -80,6 +80,7 @@ struct quire_sim_memory { /* what a policy sees of the memory that it rules */
 struct quire_sim_policy {
     const char *name;
     const char *about; /* in a line */
+    bool has_argument; /* NAME:ARGUMENT makes sense */
     size_t page_bytes; /* of each page that the trace touches */
     size_t state_bytes;
     /* 0; -EINVAL: the argument makes no sense; -ENOMEM. NULL: nothing to do. */
@@ -111,7 +112,8 @@ void quire_sim_clean(struct quire_sim_memory *memory, uint32_t page);
 /* Quire's own, in the order of their names' list; NULL behind the last. */
 const struct quire_sim_policy *quire_sim_policies(unsigned i);
 
-/* By "NAME" or "NAME:ARGUMENT", a number. 0; -ENOENT: there is none; -EINVAL: no number. */
+/* By "NAME" or "NAME:ARGUMENT", a number above 0. 0; -ENOENT: there is none; -EINVAL: that is no
+ * such number, or the policy takes none. */
 int quire_sim_find_policy(const char *text, const struct quire_sim_policy **policy,
                           uint64_t *argument);
 

@@ -173,7 +173,9 @@ static void parse_policy(struct argp_state *state, char *text)
     if (error == -ENOENT)
         argp_error(state, "there is no policy '%s'; quire sim --list tells them", text);
     if (error != 0)
-        argp_error(state, "--policy: the argument of '%s' is no number above 0", text);
+        argp_error(state,
+                   "--policy: '%s': this policy takes no argument, or that is no number above 0",
+                   text);
 }
 
 static void parse_page_size(struct argp_state *state, char *text)
