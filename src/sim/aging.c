@@ -116,7 +116,7 @@ static void admit(struct quire_sim_memory *memory, uint32_t page)
         state->lowest = 128;
 }
 
-SIM_REPLAY(0, false, hit, victim, admit)
+SIM_REPLAY(0, hit, victim, admit)
 
 const struct quire_sim_policy sim_aging = {
     .name = "aging",

@@ -120,7 +120,7 @@ static void admit(struct quire_sim_memory *memory, uint32_t page)
     state->was_in_b2 = false;
 }
 
-SIM_REPLAY(sizeof(struct link), true, hit, victim, admit)
+SIM_REPLAY(sizeof(struct link), hit, victim, admit)
 
 const struct quire_sim_policy sim_arc = {.name = "arc",
                                          .about = "ARC: recency and frequency, self-tuning",

@@ -177,7 +177,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     take_out(memory, page);
 }
 
-SIM_REPLAY(0, false, hit, victim, admit)
+SIM_REPLAY(0, hit, victim, admit)
 
 const struct quire_sim_policy sim_clock_pro = {.name = "clock-pro",
                                                .about = "CLOCK-Pro: hot, cold and on trial",

@@ -101,7 +101,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     ring_free(&state->ring, ((uint32_t *)memory->pages)[page]);
 }
 
-SIM_REPLAY(0, false, hit, victim, admit)
+SIM_REPLAY(0, hit, victim, admit)
 
 const struct quire_sim_policy sim_enhanced_clock = {
     .name = "enhanced-clock",

@@ -78,7 +78,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     (void)page;
 }
 
-SIM_REPLAY(0, false, NULL, victim, admit)
+SIM_REPLAY(0, NULL, victim, admit)
 
 const struct quire_sim_policy sim_fifo = {.name = "fifo",
                                           .about = "first in, first out",

@@ -127,7 +127,7 @@ static void admit(struct quire_sim_memory *memory, uint32_t page)
     enter(memory, first, page);
 }
 
-SIM_REPLAY(sizeof(struct node), false, hit, victim, admit)
+SIM_REPLAY(sizeof(struct node), hit, victim, admit)
 
 const struct quire_sim_policy sim_lfu = {.name = "lfu",
                                          .about = "least frequently used",

@@ -169,7 +169,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     prune(memory);
 }
 
-SIM_REPLAY(2 * sizeof(struct link), false, hit, victim, admit)
+SIM_REPLAY(2 * sizeof(struct link), hit, victim, admit)
 
 const struct quire_sim_policy sim_lirs = {.name = "lirs",
                                           .about = "LIRS: by the distance of the last two uses",

@@ -134,7 +134,7 @@ static void admit(struct quire_sim_memory *memory, uint32_t page)
     rise(memory, state->n++, page);
 }
 
-SIM_REPLAY(sizeof(struct node), false, hit, victim, admit)
+SIM_REPLAY(sizeof(struct node), hit, victim, admit)
 
 const struct quire_sim_policy sim_lru_k = {.name = "lru-k",
                                            .about = "LRU-K: by the K-th last use (lru-k:K; 2)",

@@ -81,7 +81,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     list_remove(memory->pages, page);
 }
 
-SIM_REPLAY(sizeof(struct link), true, hit, victim, admit)
+SIM_REPLAY(sizeof(struct link), hit, victim, admit)
 
 const struct quire_sim_policy sim_nru = {
     .name = "nru",

@@ -273,7 +273,7 @@ static void forget_absent(struct quire_sim_memory *memory, uint32_t page)
     set_frames(memory);
 }
 
-SIM_REPLAY(0, false, hit, victim, admit)
+SIM_REPLAY(0, hit, victim, admit)
 
 #define PAGER(policy, text)                                                                        \
     {                                                                                              \

@@ -93,8 +93,7 @@ typedef void replay_admit(struct quire_sim_memory *memory, uint32_t page);
 /* Inlined into each policy's replay(), with its functions; page_bytes 0: only what misses asks. */
 static inline __attribute__((always_inline)) void
 replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t n,
-            size_t page_bytes, bool moves, replay_hit *hit, replay_victim *victim,
-            replay_admit *admit)
+            size_t page_bytes, replay_hit *hit, replay_victim *victim, replay_admit *admit)
 {
     for (size_t i = 0; i < n; i++, memory->now++) {
         const uint32_t page = reference_page(references[i]);
@@ -104,12 +103,6 @@ replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t 
             __builtin_prefetch(&memory->flags[later]);
             if (page_bytes > 0)
                 __builtin_prefetch((char *)memory->pages + later * page_bytes);
-        }
-        if (moves && i + REPLAY_AHEAD / 2 < n) { /* out of a list, from between its neighbours */
-            const struct link *link = (struct link *)memory->pages +
-                                      reference_page(references[i + REPLAY_AHEAD / 2]);
-            __builtin_prefetch((struct link *)memory->pages + link->newer);
-            __builtin_prefetch((struct link *)memory->pages + link->older);
         }
         if (memory->flags[page] & QUIRE_SIM_RESIDENT) {
             memory->flags[page] |= dirty;
@@ -128,12 +121,10 @@ replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t 
     }
 }
 
-/* `moves`: a hit takes a page out of the list that its links, the first of what is kept of it, are
- * in. */
-#define SIM_REPLAY(page_bytes, moves, hit, victim, admit)                                     \
+#define SIM_REPLAY(page_bytes, hit, victim, admit)                                            \
     static void replay(struct quire_sim_memory *memory, const uint32_t *references, size_t n) \
     {                                                                                         \
-        replay_with(memory, references, n, page_bytes, moves, hit, victim, admit);            \
+        replay_with(memory, references, n, page_bytes, hit, victim, admit);                   \
     }
 
 extern const struct quire_sim_policy sim_opt, sim_lru, sim_fifo, sim_clock, sim_second_chance,

@@ -74,7 +74,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     list_remove(memory->pages, page);
 }
 
-SIM_REPLAY(0, false, hit, victim, enter)
+SIM_REPLAY(0, hit, victim, enter)
 
 const struct quire_sim_policy sim_segmented_fifo = {
     .name = "segmented-fifo",

@@ -185,7 +185,7 @@ void quire_sim_clean(struct quire_sim_memory *memory, uint32_t page)
 static void replay_slowly(struct quire_sim_memory *memory, const uint32_t *references, size_t n)
 {
     const struct quire_sim_policy *policy = memory->policy;
-    replay_with(memory, references, n, policy->page_bytes, false, policy->hit, policy->victim,
+    replay_with(memory, references, n, policy->page_bytes, policy->hit, policy->victim,
                 policy->admit);
 }
 

@@ -90,7 +90,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     state->n_in -= (memory->flags[page] & IS_IN) != 0;
 }
 
-SIM_REPLAY(sizeof(struct link), true, hit, victim, admit)
+SIM_REPLAY(sizeof(struct link), hit, victim, admit)
 
 const struct quire_sim_policy sim_2q = {.name = "2q",
                                         .about = "2Q: a queue for the new, LRU for who comes back",

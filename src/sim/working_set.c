@@ -112,12 +112,12 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
 
 static void replay_ws(struct quire_sim_memory *memory, const uint32_t *references, size_t n)
 {
-    replay_with(memory, references, n, PAGE_BYTES, false, hit_ws, victim, admit_ws);
+    replay_with(memory, references, n, PAGE_BYTES, hit_ws, victim, admit_ws);
 }
 
 static void replay_pff(struct quire_sim_memory *memory, const uint32_t *references, size_t n)
 {
-    replay_with(memory, references, n, PAGE_BYTES, false, use_again, victim, admit_pff);
+    replay_with(memory, references, n, PAGE_BYTES, use_again, victim, admit_pff);
 }
 
 const struct quire_sim_policy sim_working_set = {

@@ -97,7 +97,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     ring_free(&state->ring, node_of(memory, page)->frame);
 }
 
-SIM_REPLAY(0, false, hit, victim, admit)
+SIM_REPLAY(0, hit, victim, admit)
 
 const struct quire_sim_policy sim_wsclock = {
     .name = "wsclock",
