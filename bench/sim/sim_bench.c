@@ -105,7 +105,7 @@ static void write_trace(void)
         die("making the trace");
     memset(last, 0xff, bench.n_objects * sizeof *last);
     for (uint64_t i = bench.n_requests; i-- > 0;) {
-        next[i] = last[requests[i]] >= 0 ? last[requests[i]] : -2;
+        next[i] = last[requests[i]]; /* -1: none */
         last[requests[i]] = (int64_t)i;
     }
     for (uint64_t i = 0; i < bench.n_requests; i++) {
