@@ -508,9 +508,7 @@ int cli_plan(int argc, char **argv)
     int status = CLI_EXIT_FAILED;
     if (plan_input_read(arguments.input_path, &arguments.model, &input)) {
         if (input.model.model != NULL && plan_model_tells(&arguments.model)) {
-            status = plan_model_tell(&arguments.model, &input.model, arguments.as_json)
-                         ? EXIT_PLACED
-                         : CLI_EXIT_FAILED;
+            status = plan_model_tell(&arguments.model, &input.model, arguments.as_json);
             plan_input_free(&input);
             return status;
         }
