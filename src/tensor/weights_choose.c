@@ -9,9 +9,9 @@
  *           |   ' .  x    that no longer fits: no choice has less noise than that.
  *           |______' x_ bytes
  *
- * Depth first over the tensors, those with the most at stake first, each with its choices from the
- * least noise on; a branch ends where the bound of what is left says that it can't be better than
- * the best so far. After a fixed amount of work the search ends unproved.
+ * Depth first over the tensors, the largest first, so that small ones fill what is left; of each
+ * the choice with the best bound first. A branch ends where its bound says that it can't be better
+ * than the best so far. After a fixed amount of work the search ends unproved.
  *
  * Source: E. Zemel, "An O(n) Algorithm for the Linear Multiple Choice Knapsack Problem", 1984 (the
  * bound); H. Kellerer, U. Pferschy, D. Pisinger, "Knapsack Problems", 2004, chapter 11.
@@ -48,7 +48,7 @@ struct step { /* along a hull */
 struct search {
     struct item *items; /* with something to choose */
     uint32_t n_items;
-    uint64_t fixed_bytes; /* of all others, which are kept */
+    uint64_t fixed_bytes; /* of all others */
     struct step *steps;   /* the best first */
     uint32_t n_steps;
     uint64_t *rest_bytes; /* of items from k on, each by its smallest option */
@@ -70,7 +70,8 @@ static int by_bytes(const void *a, const void *b)
 static int by_stake(const void *a, const void *b)
 {
     const struct item *x = a, *y = b;
-    double at_x = x->options[0].noise, at_y = y->options[0].noise;
+    uint64_t at_x = x->options[x->n - 1].n_bytes - x->options[0].n_bytes;
+    uint64_t at_y = y->options[y->n - 1].n_bytes - y->options[0].n_bytes;
     if (at_x != at_y)
         return at_x > at_y ? -1 : 1;
     return x->tensor < y->tensor ? -1 : x->tensor > y->tensor;
@@ -150,29 +151,50 @@ static void keep_best(struct search *search, double noise)
         search->items[i].best = search->items[i].options[search->now[i]].scheme;
 }
 
+struct branch {
+    unsigned option;
+    double bound; /* nothing in it has less noise */
+};
+
+/* What may still be better than the best, the most promising first; their number. */
+static unsigned find_branches(struct search *search, uint32_t k, uint64_t room, double noise,
+                              struct branch *branches)
+{
+    const struct item *item = &search->items[k];
+    unsigned n = 0;
+    for (unsigned i = 0; i < item->n; i++) {
+        uint64_t n_bytes = item->options[i].n_bytes;
+        if (n_bytes > room || room - n_bytes < search->rest_bytes[k + 1])
+            continue;
+        struct branch branch = {i, noise + item->options[i].noise +
+                                       bound(search, k + 1, room - n_bytes)};
+        unsigned at = n++;
+        for (; at > 0 && branches[at - 1].bound > branch.bound; at--)
+            branches[at] = branches[at - 1];
+        branches[at] = branch;
+        search->work += search->n_steps + 1;
+    }
+    return n;
+}
+
 /* The choices of items before k are made, with this noise. */
 static void descend(struct search *search, uint32_t k, uint64_t room, double noise)
 {
+    struct branch branches[QUIRE_WEIGHTS_N_SCHEMES];
     if (k == search->n_items) {
         if (noise < search->best_noise)
             keep_best(search, noise);
         return;
     }
-    const struct item *item = &search->items[k];
-    for (unsigned i = item->n; i-- > 0;) {
-        uint64_t left = room - item->options[i].n_bytes;
-        if (item->options[i].n_bytes > room || left < search->rest_bytes[k + 1])
-            continue;
-        double here = noise + item->options[i].noise;
-        search->work += search->n_steps + 1;
-        if (here + bound(search, k + 1, left) >= search->best_noise)
-            continue;
+    unsigned n = find_branches(search, k, room, noise, branches);
+    for (unsigned b = 0; b < n && branches[b].bound < search->best_noise; b++) {
         if (search->work >= MAX_WORK) {
             search->is_cut = true;
             return;
         }
-        search->now[k] = (uint8_t)i;
-        descend(search, k + 1, left, here);
+        const struct option *option = &search->items[k].options[branches[b].option];
+        search->now[k] = (uint8_t)branches[b].option;
+        descend(search, k + 1, room - option->n_bytes, noise + option->noise);
     }
 }
 
@@ -217,7 +239,7 @@ static int make_search(struct search *search, struct quire_weights *weights, uin
         struct item *item = &search->items[search->n_items];
         item->tensor = i;
         set_options(item, &weights->tensors[i], schemes);
-        weights->tensors[i].chosen = QUIRE_WEIGHTS_KEEP;
+        weights->tensors[i].chosen = item->options[0].scheme;
         if (item->n > 1)
             search->n_items++;
         else
