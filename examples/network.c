@@ -4,7 +4,7 @@
  * by a schedule that knows what is needed when.
  *
  *     cc -o network network.c $(pkg-config --cflags --libs quire) -lm
- *     quire run --ram 40M --swap-max 1G -- ./network         LAYERS ROWS EPOCHS, if wanted
+ *     quire run --ram 24M -- ./network                  or: ./network LAYERS ROWS EPOCHS MIB
  *
  * A residual network of dense layers, x' = x + tanh(x W), learns to halve the sum of a row's
  * squares. The way there makes an activation a layer, the way back reads them again, the last one
@@ -14,7 +14,8 @@
  *     reads A0   A1   A2     AL-1| AL AL-1 AL-1 AL-2  ..      W of the layer, the gradient G
  *     makes A1   A2   A3     AL  |
  *
- * ./network QUIRE runs itself under that quire.
+ * MIB is what the schedule may have: about half of the RAM, as the pager needs the other half to
+ * pack what goes. ./network /PATH/TO/quire runs a smaller network under it.
  */
 #include <errno.h>
 #include <math.h>
@@ -180,6 +181,15 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* Of all threads, the pager's among them. */
+static double processor_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
 static void make_network(void)
 {
     net.n_buffers = net.n_layers + 2;
@@ -208,7 +218,7 @@ static void compare_ways(uint64_t budget)
     struct quire_tensor_work work;
     struct quire_tensor_schedule schedule;
     struct quire_tensor_runner_stats stats = {0};
-    double took[2] = {1e9, 1e9}, loss[2] = {0};
+    double took[2] = {1e9, 1e9}, used[2] = {1e9, 1e9}, loss[2] = {0};
     check(touches && extents && sizes ? 0 : -ENOMEM, "the schedule");
     describe(&work, touches, sizes);
     check(quire_tensor_schedule_make(&work, budget, 0, &schedule), "the schedule");
@@ -221,21 +231,23 @@ static void compare_ways(uint64_t budget)
         struct quire_tensor_runner *runner = NULL;
         if (i % 2 == 1)
             check(quire_tensor_runner_open(&schedule, extents, &runner), "the runner");
-        double began = seconds();
+        double began = seconds(), used_before = processor_seconds();
         loss[i % 2] = train(runner);
         double took_now = (seconds() - began) / net.n_epochs;
+        double used_now = (processor_seconds() - used_before) / net.n_epochs;
         took[i % 2] = took_now < took[i % 2] ? took_now : took[i % 2];
+        used[i % 2] = used_now < used[i % 2] ? used_now : used[i % 2];
         if (runner != NULL)
             quire_tensor_runner_stats(runner, &stats);
         quire_tensor_runner_close(runner);
     }
-    printf("an epoch   as the pager copes  %.3f s\n"
-           "           by the schedule     %.3f s, %.2f of it\n"
+    printf("an epoch   as the pager copes  %.3f s, %.3f of processors\n"
+           "           by the schedule     %.3f s, %.3f: %.2f and %.2f of it\n"
            "asked for  %.1f MiB evicted, %.1f prefetched, %.1f dropped, %.1f too late\n"
            "loss       %.6f and %.6f\n",
-           took[0], took[1], took[1] / took[0], mebibytes(stats.evicted_bytes),
-           mebibytes(stats.prefetched_bytes), mebibytes(stats.dropped_bytes),
-           mebibytes(stats.late_bytes), loss[0], loss[1]);
+           took[0], used[0], took[1], used[1], took[1] / took[0], used[1] / used[0],
+           mebibytes(stats.evicted_bytes), mebibytes(stats.prefetched_bytes),
+           mebibytes(stats.dropped_bytes), mebibytes(stats.late_bytes), loss[0], loss[1]);
     check(loss[0] == loss[1] ? 0 : -EUCLEAN, "both ways compute the same");
     quire_tensor_schedule_free(&schedule);
     free(touches);
@@ -246,17 +258,19 @@ static void compare_ways(uint64_t budget)
 int main(int argc, char **argv)
 {
     if (argc > 1 && argv[1][0] == '/') {
-        execl(argv[1], argv[1], "run", "--ram", "24M", "--swap-max", "256M", "--", argv[0], NULL);
+        execl(argv[1], argv[1], "run", "--ram", "16M", "--swap-max", "256M", "--", argv[0], "40",
+              "4096", "2", "7", NULL);
         perror(argv[1]);
         return 1;
     }
     if (argc > 1)
-        net.n_layers = (uint32_t)atoi(argv[1]);
+        net.n_layers = (uint32_t)strtoul(argv[1], NULL, 10);
     if (argc > 2)
-        net.n_rows = (uint32_t)atoi(argv[2]);
+        net.n_rows = (uint32_t)strtoul(argv[2], NULL, 10);
     if (argc > 3)
-        net.n_epochs = (uint32_t)atoi(argv[3]);
+        net.n_epochs = (uint32_t)strtoul(argv[3], NULL, 10);
+    check(net.n_layers > 0 && net.n_rows > 0 && net.n_epochs > 0 ? 0 : -EINVAL, "the arguments");
     make_network();
-    compare_ways((uint64_t)(argc > 4 ? atof(argv[4]) : 12) << 20);
+    compare_ways((argc > 4 ? strtoul(argv[4], NULL, 10) : 12) << 20);
     return 0;
 }

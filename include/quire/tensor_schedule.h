@@ -81,11 +81,12 @@ struct quire_tensor_schedule {
 };
 
 /*
- * Works out what is moved when, so that at most `budget` bytes are in RAM: a simulation with the
- * optimal policy for whole buffers, then each prefetch is moved forward by up to `lead` steps (0:
- * 4) as far as there is room. If the budget is below floor_bytes the schedule does as much as can
- * be done. Returns 0 and *schedule, to be freed by quire_tensor_schedule_free(); -EINVAL: the work
- * is out of its range or its touches are out of order; -ENOMEM. O((touches + evictions * buffers)).
+ * Works out what is moved when, so that at most `budget` bytes are in RAM. Where more would be, the
+ * buffer leaves whose next touch is furthest away (of buffers of one size that moves the least,
+ * where the work does not repeat); then each prefetch is moved forward by up to `lead` steps (0: 4)
+ * as far as there is room. If the budget is below floor_bytes, as much is done as can be. Returns 0
+ * and *schedule, to be freed by quire_tensor_schedule_free(); -EINVAL: the work is out of its range
+ * or its touches are out of order; -ENOMEM. Takes O(evictions * (buffers + steps) + touches).
  */
 int quire_tensor_schedule_make(const struct quire_tensor_work *work, uint64_t budget, uint32_t lead,
                                struct quire_tensor_schedule *schedule)

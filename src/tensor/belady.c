@@ -4,256 +4,238 @@
  *
  *     step      0    1    2    3    4    5    6
  *     touches   A    B    C    D    A
- *               A leaves when D needs room:
- *                    [evict A                 at 1, as its last touch is over then
- *                              [prefetch A    at 3 or 4: as early as there is room
+ *                   '---- A's gap ----'
+ *                   [evict A                at 1, as its last touch is over then
+ *                              [prefetch A  at 2 to 4: as early as there is room
  *
- * A simulation goes through the steps with whole buffers. A step's buffers come in; if they don't
- * fit, first a dead buffer goes (whose next touch overwrites it), then the one whose next touch is
- * furthest away. Each stay of a buffer in RAM, from its coming to its last touch, counts in `used`;
- * what is left of the budget there is what prefetches may begin early in.
+ * Between two touches of a buffer is a gap; in what repeats, also from its last touch to its first.
+ * In a gap the buffer stays in RAM, or it is away. At first all stay. Then the steps are gone
+ * through: where more is in RAM than the budget, a gap over the step gives way, first one that is
+ * dead (it ends with a touch that overwrites, or never), then the one that ends last. So what
+ * repeats fits at each step of each round. Prefetches begin as early as the room that is left lets
+ * them.
  *
- * What repeats is gone through until nothing of the beginning is left (ROUNDS times); the orders
- * are those of the last round.
+ * Invariant: used[t] is the sum of the sizes of the buffers that are touched at t, or in a gap over
+ * t in which they stay.
  */
 #include <quire/tensor_schedule.h>
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define MAX_BUFFERS (1u << 24)
 #define MAX_BYTES ((uint64_t)1 << 62)
 #define LEAD 4u
-#define ROUNDS 3u
-#define NEVER UINT64_MAX
 
-struct holding {
-    uint32_t first_touch, n_touches; /* in `places` */
-    uint64_t came, touched;          /* times; a time is round * n_steps + step */
-    bool is_in, has_contents;
+struct meeting { /* all touches of a buffer in a step, and the gap behind it */
+    uint32_t step;
+    bool overwrites;
+    bool is_away;
 };
 
-struct fetch { /* in the last round */
-    uint32_t buffer;
-    uint64_t gone, needed; /* times */
+struct held {
+    uint32_t first, n; /* meetings, in the order of steps */
+    uint32_t now;      /* the last of them up to the step in work; n: there is none yet */
+    uint32_t n_met;    /* so many of them in this pass through the steps */
 };
 
-struct simulation {
+struct maker {
     const struct quire_tensor_work *work;
     struct quire_tensor_schedule *schedule;
-    struct holding *holdings;
-    uint32_t *places; /* touches of each buffer, in the order of time */
-    size_t *of_step;  /* the first touch of each step */
-    uint64_t *used;   /* bytes in RAM at each step, in the steady state */
-    struct fetch *fetches;
-    size_t n_fetches, room_fetches, room_orders;
-    uint64_t budget, in_ram, now;
-    bool records; /* this is the last round */
+    struct held *held; /* of each buffer */
+    struct meeting *meetings;
+    uint64_t *used; /* bytes in RAM at each step */
+    uint64_t budget;
+    size_t room_orders;
 };
 
-static uint64_t size_of(const struct simulation *s, uint32_t buffer)
+/* When the gap behind a buffer's k-th meeting ends, in steps since the round began; what repeats
+ * may end it in the next round. `work.n_steps`: with the work. */
+static uint64_t gap_end(const struct maker *maker, uint32_t buffer, uint32_t k)
 {
-    return s->work->sizes[buffer];
+    const struct held *held = &maker->held[buffer];
+    if (k + 1 < held->n)
+        return maker->meetings[held->first + k + 1].step;
+    return maker->work->n_steps +
+           (maker->work->repeats ? maker->meetings[held->first].step : (uint64_t)0);
 }
 
-/* When a buffer is touched after `time`, and how; NEVER. */
-static uint64_t next_touch(const struct simulation *s, uint32_t buffer, uint64_t time,
-                           bool *overwrites)
+static bool gap_is_last(const struct maker *maker, uint32_t buffer, uint32_t k)
 {
-    const struct holding *holding = &s->holdings[buffer];
-    uint32_t n_steps = s->work->n_steps, low = 0, high = holding->n_touches;
-    uint32_t step = (uint32_t)(time % n_steps);
-    while (low < high) { /* the first touch in a later step of this round */
-        uint32_t middle = low + (high - low) / 2;
-        if (s->work->touches[s->places[holding->first_touch + middle]].step <= step)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    bool wraps = low == holding->n_touches;
-    *overwrites = false;
-    if (holding->n_touches == 0 || (wraps && !s->work->repeats))
-        return NEVER;
-    const struct quire_tensor_touch *touch =
-        &s->work->touches[s->places[holding->first_touch + (wraps ? 0 : low)]];
-    *overwrites = touch->overwrites;
-    return time - step + (wraps ? n_steps : 0) + touch->step;
+    return !maker->work->repeats && k + 1 == maker->held[buffer].n;
 }
 
-static int add_order(struct simulation *s, uint64_t time, uint32_t buffer, uint64_t until,
-                     enum quire_tensor_move move)
+/* Nobody will read what is in it. */
+static bool gap_is_dead(const struct maker *maker, uint32_t buffer, uint32_t k)
 {
-    struct quire_tensor_schedule *schedule = s->schedule;
-    if (schedule->n_orders == s->room_orders) {
-        size_t room = s->room_orders == 0 ? 64 : 2 * s->room_orders;
-        struct quire_tensor_order *larger = realloc(schedule->orders, room * sizeof *larger);
-        if (larger == NULL)
-            return -ENOMEM;
-        schedule->orders = larger;
-        s->room_orders = room;
-    }
-    schedule->orders[schedule->n_orders++] = (struct quire_tensor_order){
-        (uint32_t)(time % s->work->n_steps), buffer, until == NEVER ? 0 : (uint32_t)(until - time),
-        move};
-    return 0;
+    const struct held *held = &maker->held[buffer];
+    if (gap_is_last(maker, buffer, k))
+        return maker->work->kept == NULL || !maker->work->kept[buffer];
+    return maker->meetings[held->first + (k + 1) % held->n].overwrites;
 }
 
-static int add_fetch(struct simulation *s, uint32_t buffer, uint64_t gone)
+static void use(struct maker *maker, uint64_t from, uint64_t end, int64_t n_bytes)
 {
-    if (s->n_fetches == s->room_fetches) {
-        size_t room = s->room_fetches == 0 ? 64 : 2 * s->room_fetches;
-        struct fetch *larger = realloc(s->fetches, room * sizeof *larger);
-        if (larger == NULL)
-            return -ENOMEM;
-        s->fetches = larger;
-        s->room_fetches = room;
-    }
-    s->fetches[s->n_fetches++] = (struct fetch){buffer, gone, s->now};
-    s->schedule->moved_bytes += size_of(s, buffer);
-    return 0;
+    for (uint64_t t = from; t < end; t++)
+        maker->used[t % maker->work->n_steps] += (uint64_t)n_bytes;
 }
 
-/* The buffer was in RAM from its coming to its last touch. */
-static void count_stay(struct simulation *s, uint32_t buffer, uint64_t end)
+/* The buffer is touched in the step. True: that is a meeting of its own, not more of the last. */
+static bool meet(struct maker *maker, uint32_t buffer, uint32_t step)
 {
-    const struct holding *holding = &s->holdings[buffer];
-    uint64_t n_steps = s->work->n_steps;
-    uint64_t from = holding->came;
-    if (!s->records)
-        return;
-    if (end - from >= n_steps) /* it never leaves */
-        from = end + 1 - n_steps;
-    for (uint64_t t = from; t <= end; t++)
-        s->used[t % n_steps] += size_of(s, buffer);
+    struct held *held = &maker->held[buffer];
+    if (held->n_met > 0 && maker->meetings[held->first + held->n_met - 1].step == step)
+        return false;
+    held->now = held->n_met++;
+    return true;
 }
 
-/* A buffer leaves. What is dead, or is overwritten next, is dropped. */
-static int leave(struct simulation *s, uint32_t buffer)
+/* Which gap over the step gives way; false: all that is left is touched in this step. */
+static bool choose(const struct maker *maker, uint32_t step, uint32_t *buffer)
 {
-    struct holding *holding = &s->holdings[buffer];
-    bool overwrites;
-    uint64_t next = next_touch(s, buffer, holding->touched, &overwrites);
-    bool is_kept = next == NEVER && s->work->kept != NULL && s->work->kept[buffer];
-    bool is_dead = (next == NEVER && !is_kept) || overwrites;
-    count_stay(s, buffer, holding->touched);
-    holding->is_in = false;
-    holding->has_contents = !is_dead;
-    s->in_ram -= size_of(s, buffer);
-    if (!s->records)
-        return 0;
-    return add_order(s, holding->touched + 1, buffer, next,
-                     is_dead ? QUIRE_TENSOR_DROP : QUIRE_TENSOR_EVICT);
-}
-
-/* Dead ones first, then who is needed last; not what this step touches. False: there is none. */
-static bool choose(const struct simulation *s, uint32_t *buffer)
-{
-    uint64_t best = 0;
     bool found = false, found_dead = false;
-    for (uint32_t b = 0; b < s->work->n_buffers; b++) {
-        const struct holding *holding = &s->holdings[b];
-        bool overwrites;
-        if (!holding->is_in || holding->touched == s->now || size_of(s, b) == 0)
+    uint64_t best = 0;
+    for (uint32_t b = 0; b < maker->work->n_buffers; b++) {
+        const struct held *held = &maker->held[b];
+        if (held->now == held->n || maker->work->sizes[b] == 0)
             continue;
-        uint64_t next = next_touch(s, b, holding->touched, &overwrites);
-        bool is_dead = overwrites || (next == NEVER && !(s->work->kept && s->work->kept[b]));
-        if (!found || (is_dead && !found_dead) || (is_dead == found_dead && next > best)) {
+        const struct meeting *meeting = &maker->meetings[held->first + held->now];
+        if (meeting->step == step || meeting->is_away)
+            continue;
+        /* From here: a gap that began in the round before ends in this one. */
+        uint64_t end = gap_end(maker, b, held->now);
+        end -= meeting->step > step ? maker->work->n_steps : 0;
+        bool is_dead = gap_is_dead(maker, b, held->now);
+        if (!found || (is_dead && !found_dead) || (is_dead == found_dead && end > best)) {
             found = true;
             found_dead = is_dead;
-            best = next;
+            best = end;
             *buffer = b;
         }
     }
     return found;
 }
 
-static int bring_in(struct simulation *s, const struct quire_tensor_touch *touch)
+static void send_away(struct maker *maker, uint32_t buffer)
 {
-    struct holding *holding = &s->holdings[touch->buffer];
-    uint64_t gone = holding->touched + 1;
-    holding->touched = s->now;
-    if (holding->is_in)
-        return 0;
-    holding->is_in = true;
-    holding->came = s->now;
-    s->in_ram += size_of(s, touch->buffer);
-    if (!holding->has_contents || touch->overwrites || !s->records)
-        return 0;
-    return add_fetch(s, touch->buffer, gone);
+    const struct held *held = &maker->held[buffer];
+    struct meeting *meeting = &maker->meetings[held->first + held->now];
+    meeting->is_away = true;
+    use(maker, meeting->step + (uint64_t)1, gap_end(maker, buffer, held->now),
+        -(int64_t)maker->work->sizes[buffer]);
 }
 
-static int go_through_step(struct simulation *s, uint32_t step)
+static void go_through_steps(struct maker *maker)
 {
-    uint64_t touched = 0;
-    int error = 0;
-    for (size_t i = s->of_step[step]; error == 0 && i < s->of_step[step + 1]; i++) {
-        const struct quire_tensor_touch *touch = &s->work->touches[i];
-        bool is_again = s->holdings[touch->buffer].touched == s->now;
-        touched += is_again ? 0 : size_of(s, touch->buffer);
-        error = bring_in(s, touch);
-        s->holdings[touch->buffer].has_contents = true;
+    const struct quire_tensor_work *work = maker->work;
+    size_t at = 0;
+    for (uint32_t b = 0; b < work->n_buffers; b++) {
+        struct held *held = &maker->held[b];
+        bool is_there = work->repeats && held->n > 0; /* since the round before */
+        held->now = is_there ? held->n - 1 : held->n;
+        held->n_met = 0;
+        if (held->n > 0)
+            use(maker, is_there ? 0 : maker->meetings[held->first].step, work->n_steps,
+                (int64_t)work->sizes[b]);
     }
-    if (touched > s->schedule->floor_bytes)
-        s->schedule->floor_bytes = touched;
-    uint32_t buffer;
-    while (error == 0 && s->in_ram > s->budget && choose(s, &buffer))
-        error = leave(s, buffer);
+    for (uint32_t step = 0; step < work->n_steps; step++) {
+        uint64_t touched = 0;
+        for (; at < work->n_touches && work->touches[at].step == step; at++) {
+            if (meet(maker, work->touches[at].buffer, step))
+                touched += work->sizes[work->touches[at].buffer];
+        }
+        if (touched > maker->schedule->floor_bytes)
+            maker->schedule->floor_bytes = touched;
+        uint32_t buffer;
+        while (maker->used[step] > maker->budget && choose(maker, step, &buffer))
+            send_away(maker, buffer);
+    }
+}
+
+/* Orders */
+
+static int add_order(struct maker *maker, uint64_t time, uint32_t buffer, uint64_t until,
+                     enum quire_tensor_move move)
+{
+    struct quire_tensor_schedule *schedule = maker->schedule;
+    if (schedule->n_orders == maker->room_orders) {
+        size_t room = maker->room_orders == 0 ? 64 : 2 * maker->room_orders;
+        struct quire_tensor_order *larger = realloc(schedule->orders, room * sizeof *larger);
+        if (larger == NULL)
+            return -ENOMEM;
+        schedule->orders = larger;
+        maker->room_orders = room;
+    }
+    schedule->orders[schedule->n_orders++] = (struct quire_tensor_order){
+        (uint32_t)(time % maker->work->n_steps), buffer, (uint32_t)(until - time), move};
+    return 0;
+}
+
+/* As early as there is room, up to `lead` steps; not before it is gone. */
+static int add_prefetch(struct maker *maker, uint32_t buffer, uint64_t gone, uint64_t needed,
+                        uint32_t lead)
+{
+    uint64_t size = maker->work->sizes[buffer], at = needed, n_steps = maker->work->n_steps;
+    while (at > gone && needed - at < lead && maker->used[(at - 1) % n_steps] <= maker->budget &&
+           size <= maker->budget - maker->used[(at - 1) % n_steps]) {
+        at--;
+        maker->used[at % n_steps] += size;
+    }
+    maker->schedule->moved_bytes += size;
+    return add_order(maker, at, buffer, needed, QUIRE_TENSOR_PREFETCH);
+}
+
+static int add_gap(struct maker *maker, uint32_t buffer, uint32_t k, uint32_t lead)
+{
+    const struct meeting *meeting = &maker->meetings[maker->held[buffer].first + k];
+    uint64_t gone = meeting->step + (uint64_t)1, end = gap_end(maker, buffer, k);
+    bool is_last = gap_is_last(maker, buffer, k), is_dead = gap_is_dead(maker, buffer, k);
+    int error = add_order(maker, gone, buffer, is_last ? gone : end,
+                          is_dead ? QUIRE_TENSOR_DROP : QUIRE_TENSOR_EVICT);
+    if (error == 0 && !is_last && !is_dead)
+        error = add_prefetch(maker, buffer, gone, end, lead);
     return error;
 }
 
-static int go_through(struct simulation *s)
+/* Of gaps that end early first, so that those have the first choice of what room is left. */
+static int add_orders(struct maker *maker, uint32_t lead)
 {
-    const struct quire_tensor_work *work = s->work;
-    unsigned n_rounds = work->repeats ? ROUNDS : 1;
+    const struct quire_tensor_work *work = maker->work;
     int error = 0;
+    size_t at = 0;
     for (uint32_t b = 0; b < work->n_buffers; b++)
-        s->holdings[b].touched = NEVER; /* not in this step, whichever that is */
-    for (unsigned round = 0; error == 0 && round < n_rounds; round++) {
-        s->records = round + 1 == n_rounds;
-        for (uint32_t step = 0; error == 0 && step < work->n_steps; step++) {
-            s->now = (uint64_t)round * work->n_steps + step;
-            error = go_through_step(s, step);
+        maker->held[b].n_met = 0;
+    for (uint32_t step = 0; error == 0 && step < work->n_steps; step++) {
+        for (; error == 0 && at < work->n_touches && work->touches[at].step == step; at++) {
+            uint32_t b = work->touches[at].buffer;
+            const struct held *held = &maker->held[b];
+            if (!meet(maker, b, step))
+                continue;
+            uint32_t before = held->now > 0 ? held->now - 1 : held->n - 1;
+            bool has_gap = held->now > 0 || work->repeats;
+            if (has_gap && maker->meetings[held->first + before].is_away)
+                error = add_gap(maker, b, before, lead);
         }
     }
-    /* In a steady state each stay ends once a round: what is left are those that never end. */
-    uint64_t last_round = s->now + 1 - work->n_steps;
-    for (uint32_t b = 0; error == 0 && b < work->n_buffers; b++) {
-        if (s->holdings[b].is_in && (!work->repeats || s->holdings[b].came < last_round))
-            count_stay(s, b, s->now);
+    for (uint32_t b = 0; error == 0 && !work->repeats && b < work->n_buffers; b++) {
+        uint32_t n = maker->held[b].n;
+        if (n > 0 && maker->meetings[maker->held[b].first + n - 1].is_away)
+            error = add_gap(maker, b, n - 1, lead);
     }
-    return error;
-}
-
-/* Prefetches begin as early as there is room, up to `lead` steps; those that are needed first have
- * the first choice. */
-static int place_fetches(struct simulation *s, uint32_t lead)
-{
-    uint64_t n_steps = s->work->n_steps;
-    int error = 0;
-    for (size_t i = 0; error == 0 && i < s->n_fetches; i++) {
-        const struct fetch *fetch = &s->fetches[i];
-        uint64_t size = size_of(s, fetch->buffer), at = fetch->needed;
-        while (at > 0 && at - 1 >= fetch->gone && fetch->needed - at < lead &&
-               fetch->needed - at + 1 < n_steps &&
-               s->used[(at - 1) % n_steps] + size <= s->budget) {
-            at--;
-            s->used[at % n_steps] += size;
-        }
-        error = add_order(s, at, fetch->buffer, fetch->needed, QUIRE_TENSOR_PREFETCH);
-    }
-    for (uint64_t t = 0; t < n_steps; t++)
-        if (s->used[t] > s->schedule->peak_bytes)
-            s->schedule->peak_bytes = s->used[t];
+    for (uint32_t step = 0; step < work->n_steps; step++)
+        if (maker->used[step] > maker->schedule->peak_bytes)
+            maker->schedule->peak_bytes = maker->used[step];
     return error;
 }
 
 /* Room */
 
-static int index_touches(struct simulation *s)
+static int check_work(const struct quire_tensor_work *work)
 {
-    const struct quire_tensor_work *work = s->work;
     uint64_t sum = 0;
+    if (work->n_steps == 0 || work->n_steps > QUIRE_TENSOR_MAX_STEPS ||
+        work->n_buffers > MAX_BUFFERS || work->n_touches >= UINT32_MAX)
+        return -EINVAL;
     for (uint32_t b = 0; b < work->n_buffers; b++) {
         if (work->sizes[b] >= MAX_BYTES - sum)
             return -EINVAL;
@@ -264,22 +246,30 @@ static int index_touches(struct simulation *s)
         if (touch->step >= work->n_steps || touch->buffer >= work->n_buffers ||
             (i > 0 && touch->step < touch[-1].step))
             return -EINVAL;
-        s->of_step[touch->step + 1]++;
-        s->holdings[touch->buffer].n_touches++;
-    }
-    for (uint32_t step = 0; step < work->n_steps; step++)
-        s->of_step[step + 1] += s->of_step[step];
-    uint32_t at = 0;
-    for (uint32_t b = 0; b < work->n_buffers; b++) {
-        s->holdings[b].first_touch = at;
-        at += s->holdings[b].n_touches;
-        s->holdings[b].n_touches = 0;
-    }
-    for (size_t i = 0; i < work->n_touches; i++) {
-        struct holding *holding = &s->holdings[work->touches[i].buffer];
-        s->places[holding->first_touch + holding->n_touches++] = (uint32_t)i;
     }
     return 0;
+}
+
+/* Meetings of each buffer, side by side; there is room for one a touch. */
+static void find_meetings(struct maker *maker)
+{
+    const struct quire_tensor_work *work = maker->work;
+    uint32_t at = 0;
+    for (size_t i = 0; i < work->n_touches; i++)
+        maker->held[work->touches[i].buffer].n++;
+    for (uint32_t b = 0; b < work->n_buffers; b++) {
+        maker->held[b].first = at;
+        at += maker->held[b].n;
+        maker->held[b].n = 0;
+    }
+    for (size_t i = 0; i < work->n_touches; i++) {
+        const struct quire_tensor_touch *touch = &work->touches[i];
+        struct held *held = &maker->held[touch->buffer];
+        if (held->n > 0 && maker->meetings[held->first + held->n - 1].step == touch->step)
+            continue;
+        maker->meetings[held->first + held->n++] = (struct meeting){touch->step, touch->overwrites,
+                                                                    false};
+    }
 }
 
 static int by_step(const void *a, const void *b)
@@ -299,28 +289,26 @@ static int by_step(const void *a, const void *b)
 int quire_tensor_schedule_make(const struct quire_tensor_work *work, uint64_t budget, uint32_t lead,
                                struct quire_tensor_schedule *schedule)
 {
-    struct simulation s = {.work = work, .schedule = schedule, .budget = budget};
+    struct maker maker = {.work = work, .schedule = schedule, .budget = budget};
     *schedule = (struct quire_tensor_schedule){.n_steps = work->n_steps, .repeats = work->repeats};
-    if (work->n_steps == 0 || work->n_steps > QUIRE_TENSOR_MAX_STEPS ||
-        work->n_buffers > MAX_BUFFERS || work->n_touches > UINT32_MAX)
-        return -EINVAL;
-    s.holdings = calloc((size_t)work->n_buffers + 1, sizeof *s.holdings);
-    s.places = malloc((work->n_touches + 1) * sizeof *s.places);
-    s.of_step = calloc((size_t)work->n_steps + 1, sizeof *s.of_step);
-    s.used = calloc(work->n_steps, sizeof *s.used);
-    int error = s.holdings && s.places && s.of_step && s.used ? index_touches(&s) : -ENOMEM;
-    if (error == 0)
-        error = go_through(&s);
-    if (error == 0)
-        error = place_fetches(&s, lead == 0 ? LEAD : lead);
+    int error = check_work(work);
+    if (error != 0)
+        return error;
+    maker.held = calloc((size_t)work->n_buffers + 1, sizeof *maker.held);
+    maker.meetings = calloc(work->n_touches + 1, sizeof *maker.meetings);
+    maker.used = calloc(work->n_steps, sizeof *maker.used);
+    error = maker.held && maker.meetings && maker.used ? 0 : -ENOMEM;
+    if (error == 0) {
+        find_meetings(&maker);
+        go_through_steps(&maker);
+        error = add_orders(&maker, lead == 0 ? LEAD : lead);
+    }
     if (error == 0 && schedule->n_orders > 0)
         qsort(schedule->orders, schedule->n_orders, sizeof *schedule->orders, by_step);
     schedule->fits = schedule->peak_bytes <= budget;
-    free(s.holdings);
-    free(s.places);
-    free(s.of_step);
-    free(s.used);
-    free(s.fetches);
+    free(maker.held);
+    free(maker.meetings);
+    free(maker.used);
     if (error != 0)
         quire_tensor_schedule_free(schedule);
     return error;
