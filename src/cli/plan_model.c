@@ -31,7 +31,8 @@ enum option_key {
     KEY_BANDWIDTH,
     KEY_SPEED,
     KEY_CURVE,
-    KEY_WEIGHTS
+    KEY_WEIGHTS,
+    KEY_PROFILE
 };
 
 static const struct argp_option option_list[] = {
@@ -50,6 +51,8 @@ static const struct argp_option option_list[] = {
      0},
     {"speed", KEY_SPEED, "NUMBER", 0, "Arithmetic operations a second (default: 1e10)", 0},
     {"curve", KEY_CURVE, NULL, 0, "Instead of a plan: what each budget costs", 0},
+    {"profile", KEY_PROFILE, "FILE", 0,
+     "Draw what lives at each moment, before and after each technique", 0},
     {"weights", KEY_WEIGHTS, "SCHEME|SIZE", 0,
      "Instead of a plan: what the weights take, and lose, as f16, i8, i4[:GROUP], sparse[:SHARE] "
      "or "
@@ -134,6 +137,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_CURVE:
         options->tells_curve = true;
+        return 0;
+    case KEY_PROFILE:
+        options->profile_path = argument;
         return 0;
     case KEY_WEIGHTS:
         plan_weights_parse(state, &options->weights, argument);
@@ -326,6 +332,11 @@ json_t *plan_model_json(const struct plan_model *model)
 }
 
 /* The curve */
+
+bool plan_model_is_wanted(const struct plan_model_options *options)
+{
+    return plan_model_tells(options) || options->profile_path != NULL;
+}
 
 bool plan_model_tells(const struct plan_model_options *options)
 {

@@ -17,6 +17,7 @@ struct plan_model_options {
     struct quire_model_options model;
     struct quire_model_wishes wishes;
     struct plan_weights_options weights;
+    const char *profile_path; /* NULL: no picture of it */
     bool tells_curve;
 };
 
@@ -40,6 +41,8 @@ void plan_model_print(const struct plan_model *model);
 /* NULL: no memory. */
 json_t *plan_model_json(const struct plan_model *model);
 
+/* Whether something is asked for that only a model has. */
+bool plan_model_is_wanted(const struct plan_model_options *options);
 /* Whether something else than a plan is asked for: --curve, --weights. */
 bool plan_model_tells(const struct plan_model_options *options);
 /* Prints that. Returns the exit status. */
