@@ -32,6 +32,7 @@ static struct quire_model_wishes wishes;
 static uint32_t content[MAX_TENSORS][MAX_BYTES]; /* what each byte holds; the arena has the same */
 static uint32_t *arena, *away;
 static uint64_t *offsets, *away_at;
+static size_t n_checked; /* steps behind which inputs were looked at */
 
 /* Networks */
 
@@ -382,6 +383,37 @@ static void execute(const struct graph_operator *o, int64_t time)
         check(out[i], time);
 }
 
+/* What is handed in is the caller's: as long as its buffer is there, nobody has written over it.
+ * (In a loop's second round that memory is another's already.) */
+static void check_inputs(int64_t time)
+{
+    if (time < (int64_t)n_checked)
+        return;
+    n_checked = (size_t)time + 1;
+    for (size_t i = 0; i < schedule.n_places; i++) {
+        const struct quire_model_place *place = &schedule.places[i];
+        const struct quire_tensor_buffer *buffer = &schedule.buffers[place->buffer];
+        const uint32_t *bytes = arena + offsets[place->buffer] + place->offset;
+        if (graph->tensors[place->tensor].role != QUIRE_MODEL_INPUT || buffer->upper != time + 1)
+            continue;
+        for (uint32_t b = 0; b < graph->tensors[place->tensor].n_bytes; b++)
+            REQUIRE(bytes[b] == content[place->tensor][b]);
+    }
+}
+
+/* An output is no piece of what was handed in. */
+static void check_outputs(void)
+{
+    for (size_t i = 0; i < schedule.n_places; i++) {
+        for (size_t k = 0; k < schedule.n_places; k++) {
+            const struct quire_model_place *a = &schedule.places[i], *b = &schedule.places[k];
+            REQUIRE(a->buffer != b->buffer || a->tensor == b->tensor ||
+                    !graph->tensors[a->tensor].is_output ||
+                    graph->tensors[b->tensor].role != QUIRE_MODEL_INPUT);
+        }
+    }
+}
+
 static void move(const struct quire_model_step *s)
 {
     const struct quire_tensor_buffer *buffer = &schedule.buffers[s->buffer];
@@ -410,6 +442,7 @@ static void run(void)
 {
     static bool went_round[MAX_OPERATORS * 4];
     memset(went_round, 0, sizeof went_round);
+    n_checked = 0;
     for (uint32_t t = 0; t < graph->n_tensors; t++) {
         if (graph->tensors[t].role == QUIRE_MODEL_INPUT)
             memcpy(find(t, 0), content[t], graph->tensors[t].n_bytes * sizeof *arena);
@@ -419,6 +452,7 @@ static void run(void)
         step = (unsigned)i;
         if (s->action == QUIRE_MODEL_EVICT || s->action == QUIRE_MODEL_PREFETCH) {
             move(s);
+            check_inputs((int64_t)i);
             continue;
         }
         const struct graph_operator *o = &graph->operators[s->operator_];
@@ -436,6 +470,7 @@ static void run(void)
             continue;
         }
         execute(o, (int64_t)i);
+        check_inputs((int64_t)i);
     }
     for (uint32_t t = 0; t < graph->n_tensors; t++) {
         if (graph->tensors[t].is_output)
@@ -492,6 +527,7 @@ static uint64_t try_wishes(void)
     away = calloc(at + 1, sizeof *away);
     check_order();
     check_peak();
+    check_outputs();
     run();
     free(arena);
     free(away);
