@@ -216,7 +216,8 @@ static void add_body(void)
     uint32_t begin = new_operator("Loop", 0, 1, &in, 1, &inner);
     graph->operators[begin].kind = GRAPH_BEGIN;
     graph->regions[region].begin = begin;
-    uint32_t read[2] = {inner, any_tensor(region)};
+    uint32_t read[2] = {draw(4) == 0 ? in : inner,
+                        any_tensor(region)}; /* or not what it is given */
     uint32_t made = new_tensor(3, graph->tensors[inner].dims);
     new_operator("Conv", region, 2, read, 1, &made);
     for (uint64_t n = draw(4); n > 0; n--)
