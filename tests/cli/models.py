@@ -192,20 +192,23 @@ def mebibytes(n_bytes):
 
 
 def print_table(quire, files):
-    print("| model | static | plain | in place | and reordered | recompute: peak, more work | "
-          "offload: peak, waiting |\n|---|---|---|---|---|---|---|")
+    print("| model | static; i8, i4 | plain | in place | and reordered | recompute: peak, more work | "
+          "offload: peak, waiting | planned in ms |\n|---|---|---|---|---|---|---|---|")
     for path in files:
         plain, place = plan(quire, path), plan(quire, path, "--inplace")
         both = plan(quire, path, "--inplace", "--reorder")
         again = plan(quire, path, "--inplace", "--recompute", "1")
         away = plan(quire, path, "--inplace", "--offload", "1")
-        m, a = again["model"], away["model"]
+        m, a, weights = again["model"], away["model"], plan(quire, path, "--weights", "all")["totals"]
+        seconds = min(plan(quire, path)["seconds"] for _ in range(5))
         work = a["seconds"] - a["stall_seconds"]
         print("| " + " | ".join([
-            os.path.basename(path), mebibytes(m["static_bytes"]), mebibytes(plain["peak_bytes"]),
+            os.path.basename(path),
+            f"{mebibytes(m['static_bytes'])}; {mebibytes(weights['i8']['bytes'])}, "
+            f"{mebibytes(weights['i4']['bytes'])}", mebibytes(plain["peak_bytes"]),
             mebibytes(place["peak_bytes"]), mebibytes(both["peak_bytes"]),
             f"{mebibytes(again['peak_bytes'])}, {100 * m['extra_cost'] / m['cost']:.1f} %",
-            f"{mebibytes(away['peak_bytes'])}, {100 * a['stall_seconds'] / work:.1f} %"]) + " |")
+            f"{mebibytes(away['peak_bytes'])}, {100 * a['stall_seconds'] / work:.1f} %", f"{1e3 * seconds:.2f}"]) + " |")
 
 
 def main():
