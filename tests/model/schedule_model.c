@@ -17,6 +17,7 @@
 
 #include "tensor/model.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -512,6 +513,48 @@ static void check_peak(void)
     REQUIRE(schedule.live_peak >= schedule.floor);
 }
 
+/* As work for the pager: every step touches the buffers of what it reads and makes, what is read
+ * was written before or handed in, and within the budget of one step all can be done. */
+static void check_work(void)
+{
+    struct quire_tensor_work work;
+    struct quire_tensor_schedule moves;
+    int error = quire_model_work(&model, &schedule, &work);
+    REQUIRE(error == (schedule.n_offloaded > 0 ? -EINVAL : 0));
+    if (error != 0)
+        return;
+    static bool is_there[MAX_TENSORS * 4];
+    memset(is_there, false, sizeof is_there);
+    for (size_t i = 0; i < schedule.n_places; i++) {
+        const struct quire_model_place *place = &schedule.places[i];
+        is_there[place->buffer] |= graph->tensors[place->tensor].role == QUIRE_MODEL_INPUT;
+        REQUIRE(work.kept[place->buffer] || !graph->tensors[place->tensor].is_output);
+    }
+    size_t at = 0;
+    for (uint32_t i = 0; i < schedule.n_steps; i++) {
+        const struct graph_operator *o = &graph->operators[schedule.steps[i].operator_];
+        for (uint32_t k = 0; k < o->n_inputs + o->n_outputs; k++, at++) {
+            const struct quire_tensor_touch *touch = &work.touches[at];
+            uint32_t tensor = k < o->n_inputs ? graph_inputs(graph, o)[k]
+                                              : graph_outputs(graph, o)[k - o->n_inputs];
+            const uint32_t *bytes = find(tensor, i), *start = arena + offsets[touch->buffer];
+            REQUIRE(at < work.n_touches && touch->step == i);
+            REQUIRE(bytes >= start && bytes <= start + work.sizes[touch->buffer]);
+            REQUIRE(touch->overwrites == !is_there[touch->buffer]);
+            REQUIRE(k >= o->n_inputs || is_there[touch->buffer]);
+            is_there[touch->buffer] = true;
+        }
+    }
+    REQUIRE(at == work.n_touches);
+    REQUIRE(quire_tensor_schedule_make(&work, 0, 0, &moves) == 0);
+    uint64_t floor = moves.floor_bytes;
+    quire_tensor_schedule_free(&moves);
+    REQUIRE(floor <= schedule.live_peak);
+    REQUIRE(quire_tensor_schedule_make(&work, floor, 0, &moves) == 0 && moves.fits);
+    quire_tensor_schedule_free(&moves);
+    quire_model_work_free(&work);
+}
+
 /* Schedules, runs, and returns the peak. */
 static uint64_t try_wishes(void)
 {
@@ -529,6 +572,7 @@ static uint64_t try_wishes(void)
     check_order();
     check_peak();
     check_outputs();
+    check_work();
     run();
     free(arena);
     free(away);
