@@ -79,7 +79,8 @@ static const char documentation[] =
     "\n"
     "Exit status:\n"
     "  0    placed, within the capacity if one is given; --verify: the placement is sound\n"
-    "  1    proved that it does not fit; --verify: the placement is wrong; --weights: nothing fits\n"
+    "  1    proved that it does not fit; --verify: the placement is wrong; --weights: nothing "
+    "fits\n"
     "  2    undecided at the limit\n"
     "  125  the command line or the file can't be understood, or a file can't be used";
 

@@ -269,8 +269,8 @@ static bool print_json(const struct quire_weights *weights,
         json_object_set_new(totals, quire_weights_scheme_name(s), build_total(&weights->totals[s]));
     for (size_t i = 0; i < weights->n_tensors; i++)
         json_array_append_new(list, build_tensor(&weights->tensors[i], options, model));
-    json_t *json = json_pack("{s:s, s:s, s:o, s:o}", "schema", "quire.weights/1", "version", QUIRE_VERSION,
-                             "totals", totals, "tensors", list);
+    json_t *json = json_pack("{s:s, s:s, s:o, s:o}", "schema", "quire.weights/1", "version",
+                             QUIRE_VERSION, "totals", totals, "tensors", list);
     if (json != NULL && options->wish == PLAN_WEIGHTS_SIZE)
         json_object_set_new(
             json, "mixed",
