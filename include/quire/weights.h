@@ -97,8 +97,8 @@ struct quire_weights {
 
 /*
  * Measures all schemes. `options` may be NULL. Returns 0 and *weights, to be freed by
- * quire_weights_free(); -EINVAL: an option is out of its range; -ENOMEM. Takes about a second for
- * 20 million weights.
+ * quire_weights_free(); -EINVAL: an option is out of its range; -ENOMEM. Takes about two seconds
+ * for 20 million weights.
  */
 int quire_weights_measure(const struct quire_model *model,
                           const struct quire_weights_options *options,
