@@ -257,7 +257,7 @@ static void compare_ways(uint64_t budget)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && argv[1][0] == '/') {
+    if (argc > 1 && strchr(argv[1], '/') != NULL) {
         execl(argv[1], argv[1], "run", "--ram", "16M", "--swap-max", "256M", "--", argv[0], "40",
               "4096", "2", "7", NULL);
         perror(argv[1]);
