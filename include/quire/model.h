@@ -31,6 +31,7 @@
 #define QUIRE_MODEL_H
 
 #include <quire/tensor.h>
+#include <quire/tensor_schedule.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -213,6 +214,18 @@ int quire_model_schedule(const struct quire_model *model, const struct quire_mod
                          struct quire_model_schedule *schedule) __attribute__((warn_unused_result));
 
 void quire_model_schedule_free(struct quire_model_schedule *schedule);
+
+/*
+ * What each step touches, for quire_tensor_schedule_make(): buffers and steps are the schedule's,
+ * and each buffer has memory of its own. For a runtime that lets the pager evict and prefetch,
+ * instead of copying by --offload's steps. `kept` are the model's outputs; set `repeats` if it runs
+ * again and again. Returns 0 and *work, to be freed by quire_model_work_free(); -EINVAL: the
+ * schedule offloads buffers itself; -ENOMEM.
+ */
+int quire_model_work(const struct quire_model *model, const struct quire_model_schedule *schedule,
+                     struct quire_tensor_work *work) __attribute__((warn_unused_result));
+
+void quire_model_work_free(struct quire_tensor_work *work);
 
 #pragma GCC visibility pop
 

@@ -15,6 +15,7 @@
 #include "cli/out_file.h"
 #include "cli/plan_input.h"
 #include "cli/plan_picture.h"
+#include "cli/plan_profile.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -78,7 +79,8 @@ static const char documentation[] =
     "\n"
     "Exit status:\n"
     "  0    placed, within the capacity if one is given; --verify: the placement is sound\n"
-    "  1    proved that it does not fit; --verify: the placement is wrong\n"
+    "  1    proved that it does not fit; --verify: the placement is wrong; --weights: nothing "
+    "fits\n"
     "  2    undecided at the limit\n"
     "  125  the command line or the file can't be understood, or a file can't be used";
 
@@ -379,6 +381,13 @@ static bool write_files(const struct arguments *arguments, const struct plan_inp
                                  &text, &n_bytes);
         is_good = write_file("picture", arguments->svg_path, text, n_bytes, error) && is_good;
     }
+    if (arguments->model.profile_path != NULL && input->model.model != NULL) {
+        snprintf(title, sizeof title, "quire plan: %s", name != NULL ? name + 1 : input->name);
+        int error = plan_profile(input->model.model, &arguments->model.wishes, title, &text,
+                                 &n_bytes);
+        is_good = write_file("profile", arguments->model.profile_path, text, n_bytes, error) &&
+                  is_good;
+    }
     return is_good;
 }
 
@@ -507,10 +516,13 @@ int cli_plan(int argc, char **argv)
         return CLI_EXIT_FAILED;
     int status = CLI_EXIT_FAILED;
     if (plan_input_read(arguments.input_path, &arguments.model, &input)) {
+        if (input.model.model == NULL && plan_model_is_wanted(&arguments.model)) {
+            cli_error("%s is CSV: --weights, --curve and --profile are of a model", input.name);
+            plan_input_free(&input);
+            return CLI_EXIT_FAILED;
+        }
         if (input.model.model != NULL && plan_model_tells(&arguments.model)) {
-            status = plan_model_tell(&arguments.model, &input.model, arguments.as_json)
-                         ? EXIT_PLACED
-                         : CLI_EXIT_FAILED;
+            status = plan_model_tell(&arguments.model, &input.model, arguments.as_json);
             plan_input_free(&input);
             return status;
         }

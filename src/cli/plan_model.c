@@ -30,7 +30,9 @@ enum option_key {
     KEY_OFFLOAD,
     KEY_BANDWIDTH,
     KEY_SPEED,
-    KEY_CURVE
+    KEY_CURVE,
+    KEY_WEIGHTS,
+    KEY_PROFILE
 };
 
 static const struct argp_option option_list[] = {
@@ -49,6 +51,13 @@ static const struct argp_option option_list[] = {
      0},
     {"speed", KEY_SPEED, "NUMBER", 0, "Arithmetic operations a second (default: 1e10)", 0},
     {"curve", KEY_CURVE, NULL, 0, "Instead of a plan: what each budget costs", 0},
+    {"profile", KEY_PROFILE, "FILE", 0,
+     "Draw what lives at each moment, before and after each technique", 0},
+    {"weights", KEY_WEIGHTS, "SCHEME|SIZE", 0,
+     "Instead of a plan: what the weights take, and lose, as f16, i8, i4[:GROUP], sparse[:SHARE] "
+     "or "
+     "all of these; or what each has to become so that all fit in SIZE",
+     0},
     {0},
 };
 
@@ -128,6 +137,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_CURVE:
         options->tells_curve = true;
+        return 0;
+    case KEY_PROFILE:
+        options->profile_path = argument;
+        return 0;
+    case KEY_WEIGHTS:
+        plan_weights_parse(state, &options->weights, argument);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -318,9 +333,14 @@ json_t *plan_model_json(const struct plan_model *model)
 
 /* The curve */
 
+bool plan_model_is_wanted(const struct plan_model_options *options)
+{
+    return plan_model_tells(options) || options->profile_path != NULL;
+}
+
 bool plan_model_tells(const struct plan_model_options *options)
 {
-    return options->tells_curve;
+    return options->tells_curve || options->weights.wish != PLAN_WEIGHTS_NONE;
 }
 
 static bool add_point(struct table *table, json_t *list, const struct plan_model *model,
@@ -358,8 +378,8 @@ static bool add_point(struct table *table, json_t *list, const struct plan_model
     return true;
 }
 
-bool plan_model_tell(const struct plan_model_options *options, const struct plan_model *model,
-                     bool as_json)
+static bool tell_curve(const struct plan_model_options *options, const struct plan_model *model,
+                       bool as_json)
 {
     struct table table = {.n_columns = 7, .left = 1};
     struct quire_model_wishes wishes = options->wishes;
@@ -391,4 +411,12 @@ bool plan_model_tell(const struct plan_model_options *options, const struct plan
     table_free(&table);
     json_decref(list);
     return is_good;
+}
+
+int plan_model_tell(const struct plan_model_options *options, const struct plan_model *model,
+                    bool as_json)
+{
+    if (options->weights.wish != PLAN_WEIGHTS_NONE)
+        return plan_weights_tell(&options->weights, model->model, as_json);
+    return tell_curve(options, model, as_json) ? 0 : CLI_EXIT_FAILED;
 }

@@ -3,6 +3,8 @@
 #ifndef QUIRE_CLI_PLAN_MODEL_H
 #define QUIRE_CLI_PLAN_MODEL_H
 
+#include "cli/plan_weights.h"
+
 #include <argp.h>
 #include <jansson.h>
 #include <quire/model.h>
@@ -14,6 +16,8 @@ struct plan_model_options {
     struct quire_model_shape shapes[PLAN_MODEL_MAX_SHAPES];
     struct quire_model_options model;
     struct quire_model_wishes wishes;
+    struct plan_weights_options weights;
+    const char *profile_path; /* NULL: no picture of it */
     bool tells_curve;
 };
 
@@ -37,10 +41,12 @@ void plan_model_print(const struct plan_model *model);
 /* NULL: no memory. */
 json_t *plan_model_json(const struct plan_model *model);
 
-/* Whether something else than a plan is asked for: --curve. */
+/* Whether something is asked for that only a model has. */
+bool plan_model_is_wanted(const struct plan_model_options *options);
+/* Whether something else than a plan is asked for: --curve, --weights. */
 bool plan_model_tells(const struct plan_model_options *options);
-/* Prints that. False: a message was printed. */
-bool plan_model_tell(const struct plan_model_options *options, const struct plan_model *model,
-                     bool as_json);
+/* Prints that. Returns the exit status. */
+int plan_model_tell(const struct plan_model_options *options, const struct plan_model *model,
+                    bool as_json);
 
 #endif

@@ -7,6 +7,7 @@
  * be computed (a division by 0) is not known.
  */
 #include "base/checked.h"
+#include "tensor/arithmetic.h"
 #include "tensor/shapes.h"
 
 #include <errno.h>
@@ -90,161 +91,6 @@ const struct graph_values *fold_values(struct graph *graph, struct graph_tensor 
 
 /* Element by element */
 
-enum arithmetic {
-    ADD,
-    SUB,
-    MUL,
-    DIV,
-    MOD,
-    MIN,
-    MAX,
-    POW,
-    EQUAL,
-    LESS,
-    GREATER,
-    LESS_OR_EQUAL,
-    GREATER_OR_EQUAL,
-    AND,
-    OR,
-    ABS,
-    NEG,
-    NOT,
-    FLOOR,
-    CEIL,
-    ROUND,
-    SQRT,
-    SIGN
-};
-
-static const struct {
-    const char *type;
-    enum arithmetic arithmetic;
-} arithmetics[] = {
-    {"Add", ADD},     {"Sub", SUB},   {"Mul", MUL},         {"Div", DIV},
-    {"Mod", MOD},     {"Min", MIN},   {"Max", MAX},         {"Pow", POW},
-    {"Equal", EQUAL}, {"Less", LESS}, {"Greater", GREATER}, {"LessOrEqual", LESS_OR_EQUAL},
-    {"And", AND},     {"Or", OR},     {"Abs", ABS},         {"GreaterOrEqual", GREATER_OR_EQUAL},
-    {"Neg", NEG},     {"Not", NOT},   {"Floor", FLOOR},     {"Ceil", CEIL},
-    {"Round", ROUND}, {"Sqrt", SQRT}, {"Sign", SIGN},
-};
-
-/* False: not known. */
-static bool compute_integer(enum arithmetic what, int64_t a, int64_t b, int64_t *to)
-{
-    switch (what) {
-    case ADD:
-        return checked_add(a, b, to);
-    case SUB:
-        return !__builtin_sub_overflow(a, b, to);
-    case MUL:
-        return checked_mul(a, b, to);
-    case DIV:
-        if (b == 0 || (a == INT64_MIN && b == -1))
-            return false;
-        *to = a / b;
-        return true;
-    case MOD:
-        if (b == 0 || b == -1)
-            return false;
-        *to = a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0);
-        return true;
-    case MIN:
-        *to = a < b ? a : b;
-        return true;
-    case MAX:
-        *to = a > b ? a : b;
-        return true;
-    case ABS:
-        *to = a < 0 ? (int64_t)(0 - (uint64_t)a) : a;
-        return true;
-    case NEG:
-        *to = (int64_t)(0 - (uint64_t)a);
-        return true;
-    case NOT:
-        *to = !a;
-        return true;
-    case SIGN:
-        *to = (a > 0) - (a < 0);
-        return true;
-    case AND:
-        *to = a && b;
-        return true;
-    case OR:
-        *to = a || b;
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool compute_real(enum arithmetic what, double a, double b, double *to)
-{
-    switch (what) {
-    case ADD:
-        *to = a + b;
-        return true;
-    case SUB:
-        *to = a - b;
-        return true;
-    case MUL:
-        *to = a * b;
-        return true;
-    case DIV:
-        *to = a / b;
-        return b != 0;
-    case MIN:
-        *to = fmin(a, b);
-        return true;
-    case MAX:
-        *to = fmax(a, b);
-        return true;
-    case POW:
-        *to = pow(a, b);
-        return true;
-    case ABS:
-        *to = fabs(a);
-        return true;
-    case NEG:
-        *to = -a;
-        return true;
-    case FLOOR:
-        *to = floor(a);
-        return true;
-    case CEIL:
-        *to = ceil(a);
-        return true;
-    case ROUND:
-        *to = nearbyint(a);
-        return true;
-    case SQRT:
-        *to = sqrt(a);
-        return a >= 0;
-    default:
-        return false;
-    }
-}
-
-static int compare(enum arithmetic what, int order)
-{
-    switch (what) {
-    case EQUAL:
-        return order == 0;
-    case LESS:
-        return order < 0;
-    case GREATER:
-        return order > 0;
-    case LESS_OR_EQUAL:
-        return order <= 0;
-    default:
-        return order >= 0;
-    }
-}
-
-static double real_at(const struct graph_values *values, uint32_t i)
-{
-    return values->is_real ? values->reals[i] : (double)values->integers[i];
-}
-
 /* The element of `tensor` that goes with element i of `out`, by the rules of broadcasting. */
 static uint32_t broadcast_index(const struct graph_tensor *out, const struct graph_tensor *tensor,
                                 uint32_t i)
@@ -262,25 +108,6 @@ static uint32_t broadcast_index(const struct graph_tensor *out, const struct gra
     return (uint32_t)index;
 }
 
-static bool compute(enum arithmetic what, const struct graph_values *a, uint32_t i,
-                    const struct graph_values *b, uint32_t k, struct graph_values *to, uint32_t at)
-{
-    bool is_comparison = what >= EQUAL && what <= GREATER_OR_EQUAL;
-    if (is_comparison && a->is_real) {
-        double x = a->reals[i], y = real_at(b, k);
-        to->integers[at] = compare(what, (x > y) - (x < y));
-        return true;
-    }
-    if (is_comparison) {
-        int64_t x = a->integers[i], y = b->integers[k];
-        to->integers[at] = compare(what, (x > y) - (x < y));
-        return true;
-    }
-    if (to->is_real)
-        return compute_real(what, real_at(a, i), b == NULL ? 0 : real_at(b, k), &to->reals[at]);
-    return compute_integer(what, a->integers[i], b == NULL ? 0 : b->integers[k], &to->integers[at]);
-}
-
 static const struct graph_values *fold_arithmetic(struct shape_call *call, enum arithmetic what,
                                                   uint32_t n)
 {
@@ -288,16 +115,16 @@ static const struct graph_values *fold_arithmetic(struct shape_call *call, enum 
     const struct graph_tensor *out = shape_out(call, 0);
     const struct graph_values *a = x == NULL ? NULL : fold_values(call->graph, x);
     const struct graph_values *b = y == NULL ? NULL : fold_values(call->graph, y);
-    bool is_unary = what >= ABS;
+    bool is_unary = arithmetic_is_unary(what);
     if (a == NULL || (!is_unary && (b == NULL || a->is_real != b->is_real)) ||
         call->operator_->n_inputs > 2)
         return NULL;
-    bool is_comparison = what >= EQUAL && what <= GREATER_OR_EQUAL;
+    bool is_comparison = arithmetic_is_comparison(what);
     struct graph_values *to = new_values(call->graph, n, !is_comparison && a->is_real);
     for (uint32_t i = 0; to != NULL && i < n; i++) {
         uint32_t at_a = broadcast_index(out, x, i);
         uint32_t at_b = is_unary ? 0 : broadcast_index(out, y, i);
-        if (!compute(what, a, at_a, is_unary ? NULL : b, at_b, to, i))
+        if (!arithmetic_compute(what, a, at_a, is_unary ? NULL : b, at_b, to, i))
             return NULL;
     }
     return to;
@@ -324,7 +151,7 @@ static const struct graph_values *fold_cast(struct shape_call *call,
     struct graph_values *to = new_values(call->graph, n, is_real_type(type));
     for (uint32_t i = 0; to != NULL && i < n; i++) {
         if (to->is_real) {
-            to->reals[i] = real_at(from, i);
+            to->reals[i] = arithmetic_real(from, i);
         } else if (from->is_real) {
             if (!(fabs(from->reals[i]) < 0x1p62))
                 return NULL;
@@ -555,7 +382,7 @@ static const struct graph_values *fold_reduce(struct shape_call *call,
         return NULL;
     take(to, 0, from, 0);
     for (uint32_t i = 1; i < from->n; i++) {
-        if (!compute(what, to, 0, from, i, to, 0))
+        if (!arithmetic_compute(what, to, 0, from, i, to, 0))
             return NULL;
     }
     return to;
@@ -590,23 +417,22 @@ static const struct graph_values *fold_moved(struct shape_call *call, uint32_t n
     if (strcmp(type, "Expand") == 0)
         return fold_expand(call, from, n);
     if (strcmp(type, "ReduceProd") == 0)
-        return fold_reduce(call, from, n, MUL);
+        return fold_reduce(call, from, n, ARITHMETIC_MUL);
     if (strcmp(type, "ReduceSum") == 0)
-        return fold_reduce(call, from, n, ADD);
+        return fold_reduce(call, from, n, ARITHMETIC_ADD);
     if (strcmp(type, "ReduceMin") == 0)
-        return fold_reduce(call, from, n, MIN);
+        return fold_reduce(call, from, n, ARITHMETIC_MIN);
     if (strcmp(type, "ReduceMax") == 0)
-        return fold_reduce(call, from, n, MAX);
+        return fold_reduce(call, from, n, ARITHMETIC_MAX);
     return NULL;
 }
 
 static const struct graph_values *fold_one(struct shape_call *call, uint32_t n)
 {
     const char *type = call->operator_->type;
-    for (size_t i = 0; i < sizeof arithmetics / sizeof arithmetics[0]; i++) {
-        if (strcmp(type, arithmetics[i].type) == 0)
-            return fold_arithmetic(call, arithmetics[i].arithmetic, n);
-    }
+    enum arithmetic what;
+    if (arithmetic_of(type, &what))
+        return fold_arithmetic(call, what, n);
     if (strcmp(type, "Shape") == 0)
         return fold_shape(call, n);
     if (strcmp(type, "Size") == 0)

@@ -49,6 +49,8 @@
 #define ALL TENSOR_EXACT_MAX_ITEMS
 #define BLOCK_STEPS 40000000u /* for the blocks, before the items */
 #define NO_LIMIT ((uint64_t)1 << 63)
+#define FIRST_PART 16u /* the first capacity is so much of the bound above it, the last ... */
+#define LAST_PART 512u
 
 static const struct tensor_lane_kind lane_kinds[TENSOR_MAX_LANES] = {
     {"search, fullest section, duration", true, "da", true, 0, ALL},
@@ -104,9 +106,10 @@ static void take(struct portfolio *portfolio, const uint64_t *offsets, const cha
 
 /* First fit */
 
-/* In the order of `keys`; within `capacity`, if there is a limit, by ejection. Whether all are in.
- */
-static bool fit(struct portfolio *portfolio, const char *keys, uint64_t capacity, uint64_t *offsets)
+/* In the order of `keys`; within `capacity`, if there is a limit, by ejection. `start`: a placement
+ * of which those within the capacity are in already; NULL: none are. Whether all are in. */
+static bool fit(struct portfolio *portfolio, const char *keys, const uint64_t *start,
+                uint64_t capacity, uint64_t *offsets)
 {
     const struct tensor_instance *instance = portfolio->instance;
     size_t n = instance->n_items + 1;
@@ -117,7 +120,7 @@ static bool fit(struct portfolio *portfolio, const char *keys, uint64_t capacity
 
     if (is_good) {
         tensor_order(instance, keys, ranks, room);
-        tensor_eject_start(eject, NULL, capacity, ranks);
+        tensor_eject_start(eject, start, capacity, ranks);
         portfolio->work.quota = capacity == NO_LIMIT
                                     ? UINT64_MAX
                                     : portfolio->work.n_steps + 2 * portfolio->pass;
@@ -163,19 +166,40 @@ static void fit_orders(struct portfolio *portfolio, uint64_t *offsets)
                                             {"za", "first fit by size"},
                                             {"tda", "first fit by fullest section"}};
     for (unsigned i = 0; i < 4 && !is_answered(portfolio) && !is_stopped(portfolio); i++)
-        if (fit(portfolio, orders[i][0], NO_LIMIT, offsets))
+        if (fit(portfolio, orders[i][0], NULL, NO_LIMIT, offsets))
             take(portfolio, offsets, orders[i][1]);
 }
 
-/* Of many items: each pass counts, and one with a capacity takes no longer than one without. */
+/*
+ * Of many items: each pass counts. Where most lives is a short time as a rule, and only there the
+ * best placement is too high: what is above the capacity is put out, and in again by ejection,
+ * which takes much less than a pass. Capacities come nearer to the bound as long as that works.
+ */
+static void lower_many(struct portfolio *portfolio, uint64_t *offsets)
+{
+    const struct tensor_solution *best = portfolio->best;
+    uint64_t capacity = portfolio->request->capacity, bound = best->bound;
+    for (uint64_t part = FIRST_PART; part <= LAST_PART; part *= 2) {
+        uint64_t target = capacity != 0 ? capacity : bound + bound / part;
+        if (target >= best->peak)
+            continue;
+        if (is_stopped(portfolio) || !fit(portfolio, "ad", best->offsets, target, offsets))
+            break;
+        take(portfolio, offsets, "ejection");
+    }
+}
+
+/* One pass with a capacity takes no longer than one without. */
 static void fit_many(struct portfolio *portfolio, uint64_t *offsets)
 {
     uint64_t bound = portfolio->best->bound, capacity = portfolio->request->capacity;
-    if (capacity == 0)
-        capacity = bound + bound / 100;
-    if (fit(portfolio, "ad", capacity, offsets))
+    lower_many(portfolio, offsets);
+    capacity = capacity != 0 ? capacity : bound + bound / 100;
+    if (portfolio->best->peak <= capacity || is_stopped(portfolio))
+        return;
+    if (fit(portfolio, "ad", NULL, capacity, offsets))
         take(portfolio, offsets, "ejection");
-    else if (!is_stopped(portfolio) && fit(portfolio, "za", NO_LIMIT, offsets))
+    else if (!is_stopped(portfolio) && fit(portfolio, "za", NULL, NO_LIMIT, offsets))
         take(portfolio, offsets, "first fit by size");
 }
 
@@ -198,7 +222,7 @@ static void fit_all(struct portfolio *portfolio, uint64_t *offsets)
         fit_blocks(portfolio, offsets);
     bool has_blocks = strcmp(portfolio->best->found_by, "blocks") == 0;
     if (is_large && !is_sparse(instance) && !has_blocks && !is_stopped(portfolio) &&
-        !is_answered(portfolio) && fit(portfolio, "za", NO_LIMIT, offsets))
+        !is_answered(portfolio) && fit(portfolio, "za", NULL, NO_LIMIT, offsets))
         take(portfolio, offsets, "first fit by size"); /* a pass with a capacity would take long */
     if (!is_large)
         fit_orders(portfolio, offsets);

@@ -416,7 +416,10 @@ static void write_name(FILE *file, const char *name, size_t index)
         fprintf(file, "%zu", index);
         return;
     }
-    bool is_plain = name[strcspn(name, ",\"\r\n")] == '\0' && name[0] != ' ';
+    size_t n = strlen(name); /* blanks around a field without quotes are not part of it */
+    bool is_plain = name[strcspn(name, ",\"\r\n")] == '\0' &&
+                    (n == 0 ||
+                     (strchr(" \t", name[0]) == NULL && strchr(" \t", name[n - 1]) == NULL));
     if (!is_plain)
         fputc('"', file);
     for (; *name != '\0'; name++) {

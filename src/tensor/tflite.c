@@ -15,6 +15,7 @@
 #include "base/checked.h"
 #include "tensor/flat.h"
 #include "tensor/graph.h"
+#include "tensor/tflite_names.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -42,180 +43,6 @@ enum { BUFFER_DATA, BUFFER_OFFSET, BUFFER_SIZE };
 
 enum { BUILTIN_CALL = 31, BUILTIN_CUSTOM = 32, BUILTIN_IF = 118, BUILTIN_WHILE = 119 };
 enum { BUILTIN_PLACEHOLDER = 127, BUILTIN_CALL_ONCE = 129 };
-
-static const char *const builtin_names[] = {
-    "ADD",
-    "AVERAGE_POOL_2D",
-    "CONCATENATION",
-    "CONV_2D",
-    "DEPTHWISE_CONV_2D",
-    "DEPTH_TO_SPACE",
-    "DEQUANTIZE",
-    "EMBEDDING_LOOKUP",
-    "FLOOR",
-    "FULLY_CONNECTED",
-    "HASHTABLE_LOOKUP",
-    "L2_NORMALIZATION",
-    "L2_POOL_2D",
-    "LOCAL_RESPONSE_NORMALIZATION",
-    "LOGISTIC",
-    "LSH_PROJECTION",
-    "LSTM",
-    "MAX_POOL_2D",
-    "MUL",
-    "RELU",
-    "RELU_N1_TO_1",
-    "RELU6",
-    "RESHAPE",
-    "RESIZE_BILINEAR",
-    "RNN",
-    "SOFTMAX",
-    "SPACE_TO_DEPTH",
-    "SVDF",
-    "TANH",
-    "CONCAT_EMBEDDINGS",
-    "SKIP_GRAM",
-    "CALL",
-    "CUSTOM",
-    "EMBEDDING_LOOKUP_SPARSE",
-    "PAD",
-    "UNIDIRECTIONAL_SEQUENCE_RNN",
-    "GATHER",
-    "BATCH_TO_SPACE_ND",
-    "SPACE_TO_BATCH_ND",
-    "TRANSPOSE",
-    "MEAN",
-    "SUB",
-    "DIV",
-    "SQUEEZE",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    "STRIDED_SLICE",
-    "BIDIRECTIONAL_SEQUENCE_RNN",
-    "EXP",
-    "TOPK_V2",
-    "SPLIT",
-    "LOG_SOFTMAX",
-    "DELEGATE",
-    "BIDIRECTIONAL_SEQUENCE_LSTM",
-    "CAST",
-    "PRELU",
-    "MAXIMUM",
-    "ARG_MAX",
-    "MINIMUM",
-    "LESS",
-    "NEG",
-    "PADV2",
-    "GREATER",
-    "GREATER_EQUAL",
-    "LESS_EQUAL",
-    "SELECT",
-    "SLICE",
-    "SIN",
-    "TRANSPOSE_CONV",
-    "SPARSE_TO_DENSE",
-    "TILE",
-    "EXPAND_DIMS",
-    "EQUAL",
-    "NOT_EQUAL",
-    "LOG",
-    "SUM",
-    "SQRT",
-    "RSQRT",
-    "SHAPE",
-    "POW",
-    "ARG_MIN",
-    "FAKE_QUANT",
-    "REDUCE_PROD",
-    "REDUCE_MAX",
-    "PACK",
-    "LOGICAL_OR",
-    "ONE_HOT",
-    "LOGICAL_AND",
-    "LOGICAL_NOT",
-    "UNPACK",
-    "REDUCE_MIN",
-    "FLOOR_DIV",
-    "REDUCE_ANY",
-    "SQUARE",
-    "ZEROS_LIKE",
-    "FILL",
-    "FLOOR_MOD",
-    "RANGE",
-    "RESIZE_NEAREST_NEIGHBOR",
-    "LEAKY_RELU",
-    "SQUARED_DIFFERENCE",
-    "MIRROR_PAD",
-    "ABS",
-    "SPLIT_V",
-    "UNIQUE",
-    "CEIL",
-    "REVERSE_V2",
-    "ADD_N",
-    "GATHER_ND",
-    "COS",
-    "WHERE",
-    "RANK",
-    "ELU",
-    "REVERSE_SEQUENCE",
-    "MATRIX_DIAG",
-    "QUANTIZE",
-    "MATRIX_SET_DIAG",
-    "ROUND",
-    "HARD_SWISH",
-    "IF",
-    "WHILE",
-    "NON_MAX_SUPPRESSION_V4",
-    "NON_MAX_SUPPRESSION_V5",
-    "SCATTER_ND",
-    "SELECT_V2",
-    "DENSIFY",
-    "SEGMENT_SUM",
-    "BATCH_MATMUL",
-    "PLACEHOLDER_FOR_GREATER_OP_CODES",
-    "CUMSUM",
-    "CALL_ONCE",
-    "BROADCAST_TO",
-    "RFFT2D",
-    "CONV_3D",
-    "IMAG",
-    "REAL",
-    "COMPLEX_ABS",
-    "HASHTABLE",
-    "HASHTABLE_FIND",
-    "HASHTABLE_IMPORT",
-    "HASHTABLE_SIZE",
-    "REDUCE_ALL",
-    "CONV_3D_TRANSPOSE",
-    "VAR_HANDLE",
-    "READ_VARIABLE",
-    "ASSIGN_VARIABLE",
-    "BROADCAST_ARGS",
-    "RANDOM_STANDARD_NORMAL",
-    "BUCKETIZE",
-    "RANDOM_UNIFORM",
-    "MULTINOMIAL",
-    "GELU",
-    "DYNAMIC_UPDATE_SLICE",
-    "RELU_0_TO_1",
-    "UNSORTED_SEGMENT_PROD",
-    "UNSORTED_SEGMENT_MAX",
-    "UNSORTED_SEGMENT_SUM",
-    "ATAN2",
-    "UNSORTED_SEGMENT_MIN",
-    "SIGN",
-    "BITCAST",
-    "BITWISE_XOR",
-    "RIGHT_SHIFT",
-};
-#define N_BUILTIN_NAMES (sizeof builtin_names / sizeof builtin_names[0])
-
-static const enum quire_model_type types[] = {
-    QUIRE_MODEL_F32, QUIRE_MODEL_F16,      QUIRE_MODEL_I32,      QUIRE_MODEL_U8,
-    QUIRE_MODEL_I64, QUIRE_MODEL_STRING,   QUIRE_MODEL_BOOL,     QUIRE_MODEL_I16,
-    QUIRE_MODEL_C64, QUIRE_MODEL_I8,       QUIRE_MODEL_F64,      QUIRE_MODEL_C128,
-    QUIRE_MODEL_U64, QUIRE_MODEL_RESOURCE, QUIRE_MODEL_RESOURCE, QUIRE_MODEL_U32,
-    QUIRE_MODEL_U16, QUIRE_MODEL_I4,       QUIRE_MODEL_BF16};
-#define N_TYPES (sizeof types / sizeof types[0])
 
 struct code {
     uint32_t builtin;
@@ -267,8 +94,8 @@ static int read_codes(struct tflite *tflite, const struct flat_table *model)
         if (here->builtin == BUILTIN_CUSTOM) {
             struct flat_vector custom = flat_vector_field(flat, &code, CODE_CUSTOM, 1);
             here->name = copy_text(tflite, &custom);
-        } else if (here->builtin < N_BUILTIN_NAMES) {
-            here->name = builtin_names[here->builtin];
+        } else if (tflite_builtin_name(here->builtin) != NULL) {
+            here->name = tflite_builtin_name(here->builtin);
         } else {
             here->name = bump_format(&tflite->graph->bump, "BUILTIN_%u", here->builtin);
         }
@@ -341,14 +168,15 @@ static int read_tensor(struct tflite *tflite, const struct flat_vector *tables, 
     char *text = name.n > 0 ? copy_text(tflite, &name) : bump_format(&graph->bump, "tensor_%u", i);
     if (text == NULL)
         return -ENOMEM;
-    if (type >= N_TYPES)
+    enum quire_model_type known;
+    if (!tflite_type(type, &known))
         return graph_refuse(graph, -ENOTSUP, "the tensor '%s' has type %llu, which is not known",
                             text, (unsigned long long)type);
-    uint32_t index = graph_add_tensor(graph, text, types[type]);
+    uint32_t index = graph_add_tensor(graph, text, known);
     if (index == GRAPH_NONE)
         return -ENOMEM;
     struct graph_tensor *tensor = &graph->tensors[index];
-    tensor->is_opaque = types[type] == QUIRE_MODEL_RESOURCE;
+    tensor->is_opaque = known == QUIRE_MODEL_RESOURCE;
     int error = read_shape(tflite, &table, tensor);
     if (error == 0)
         error = read_data(tflite, &table, tensor);

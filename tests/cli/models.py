@@ -111,6 +111,55 @@ def check_shapes(files, results):
     return n
 
 
+# Another opinion on int8: the error of each Conv's weight, by channel, with numpy.
+ONNX_ERRORS = """
+import json, sys, onnx, numpy
+from onnx import numpy_helper
+everything = []
+for path in json.load(sys.stdin):
+    graph = onnx.load(path).graph
+    weights = {w.name: w for w in graph.initializer}
+    found = {}
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[1] in weights:
+            w = numpy_helper.to_array(weights[node.input[1]])
+            if w.dtype == numpy.float32 and w.size >= 256:
+                rows = w.reshape(w.shape[0], -1).astype(numpy.float64)
+                scale = numpy.maximum(numpy.abs(rows).max(axis=1, keepdims=True) / 127, 1e-30)
+                error = numpy.rint(rows / scale) * scale - rows
+                found[node.input[1]] = [float(numpy.sqrt((error ** 2).mean())), int(w.shape[0])]
+    everything.append(found)
+json.dump(everything, sys.stdout)
+"""
+
+
+def check_weights(quire, files):
+    """All constants are counted; what numpy says of int8 is what we say. The number of tensors."""
+    onnx_files = [path for path in files if path.endswith(".onnx")]
+    known, n = [{}] * len(onnx_files), 0
+    if onnx_files and has_onnx():
+        other = subprocess.run(["/usr/bin/python3", "-c", ONNX_ERRORS], input=json.dumps(onnx_files),
+                               capture_output=True, text=True, timeout=10 * SECONDS, check=True)
+        known = json.loads(other.stdout)
+    for path in files:
+        result = plan(quire, path, "--weights", "all")
+        totals, tensors = result["totals"], {t["name"]: t for t in result["tensors"]}
+        assert totals["keep"]["bytes"] == plan(quire, path)["model"]["static_bytes"], path
+        assert totals["keep"]["noise"] == 0 and totals["i4"]["noise"] > totals["i8"]["noise"] > 0
+        assert totals["i4"]["bytes"] < totals["i8"]["bytes"] < totals["keep"]["bytes"], path
+        wanted = totals["i8"]["bytes"]
+        mixed = plan(quire, path, "--weights", str(wanted))["mixed"]
+        assert mixed["total"]["bytes"] <= wanted, path
+        assert mixed["least_noise"] <= mixed["total"]["noise"] <= totals["i8"]["noise"] * 1.000001
+        for name, (rmse, channels) in (known[onnx_files.index(path)].items()
+                                       if path in onnx_files else ()):
+            assert tensors[name]["channels"] == channels, (path, name)
+            ours = tensors[name]["schemes"]["i8"]["rmse"]
+            assert abs(ours - rmse) <= 0.001 * rmse + 1e-12, (path, name, ours, rmse)
+            n += 1
+    return n
+
+
 def has_onnx():
     return subprocess.run(["/usr/bin/python3", "-c", "import onnx"], capture_output=True,
                           check=False).returncode == 0
@@ -143,20 +192,23 @@ def mebibytes(n_bytes):
 
 
 def print_table(quire, files):
-    print("| model | static | plain | in place | and reordered | recompute: peak, more work | "
-          "offload: peak, waiting |\n|---|---|---|---|---|---|---|")
+    print("| model | static; i8, i4 | plain | in place | and reordered | recompute: peak, more work | "
+          "offload: peak, waiting | planned in ms |\n|---|---|---|---|---|---|---|---|")
     for path in files:
         plain, place = plan(quire, path), plan(quire, path, "--inplace")
         both = plan(quire, path, "--inplace", "--reorder")
         again = plan(quire, path, "--inplace", "--recompute", "1")
         away = plan(quire, path, "--inplace", "--offload", "1")
-        m, a = again["model"], away["model"]
+        m, a, weights = again["model"], away["model"], plan(quire, path, "--weights", "all")["totals"]
+        seconds = min(plan(quire, path)["seconds"] for _ in range(5))
         work = a["seconds"] - a["stall_seconds"]
         print("| " + " | ".join([
-            os.path.basename(path), mebibytes(m["static_bytes"]), mebibytes(plain["peak_bytes"]),
+            os.path.basename(path),
+            f"{mebibytes(m['static_bytes'])}; {mebibytes(weights['i8']['bytes'])}, "
+            f"{mebibytes(weights['i4']['bytes'])}", mebibytes(plain["peak_bytes"]),
             mebibytes(place["peak_bytes"]), mebibytes(both["peak_bytes"]),
             f"{mebibytes(again['peak_bytes'])}, {100 * m['extra_cost'] / m['cost']:.1f} %",
-            f"{mebibytes(away['peak_bytes'])}, {100 * a['stall_seconds'] / work:.1f} %"]) + " |")
+            f"{mebibytes(away['peak_bytes'])}, {100 * a['stall_seconds'] / work:.1f} %", f"{1e3 * seconds:.2f}"]) + " |")
 
 
 def main():
@@ -168,13 +220,15 @@ def main():
     results = {path: check_planned(quire, path) for path in files}
     onnx_files = [path for path in files if path.endswith(".onnx")]
     n_shapes = check_shapes(onnx_files, results) if onnx_files and has_onnx() else 0
+    n_weights = check_weights(quire, files)
     for kind in (".onnx", ".tflite"):
         some = [path for path in files if path.endswith(kind)]
         if some:
             check_cut(quire, min(some, key=os.path.getsize), cache)
     n_data = check_test_data(quire)
     print(f"{len(files)} models placed at the lower bound; {n_shapes} shapes as python3-onnx has "
-          f"them; {n_data} files of ONNX's own tests")
+          f"them; {n_weights} weights in int8 as numpy has them; {n_data} files of ONNX's own "
+          "tests")
     if not files and n_data == 0:
         sys.exit(LEFT_OUT)
 

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,93 @@ def overlaps(text):
     return sum(a["lower"] < b["upper"] and b["lower"] < a["upper"] and
                a["offset"] < b["offset"] + b["size"] and b["offset"] < a["offset"] + a["size"]
                for i, a in enumerate(rows) for b in rows[:i])
+
+
+def number(value):
+    """A varint of protocol buffers."""
+    low, rest = value & 0x7f, value >> 7
+    return bytes([low | 0x80]) + number(rest) if rest else bytes([low])
+
+
+def field(index, value):
+    if isinstance(value, int):
+        return number(index << 3) + number(value)
+    data = value.encode() if isinstance(value, str) else value
+    return number(index << 3 | 2) + number(len(data)) + data
+
+
+def onnx_value(name, *dims):
+    shape = b"".join(field(1, field(1, dim)) for dim in dims)
+    return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
+
+
+def onnx_model():
+    """x [4, 64] -> MatMul with a weight [64, 32], of which no two numbers are alike -> Relu."""
+    weight = struct.pack("<2048f", *((i * 37 % 2048 - 1000.5) / 4096 for i in range(2048)))
+    tensor = field(1, 64) + field(1, 32) + field(2, 1) + field(8, "w") + field(9, weight)
+    nodes = [field(1, "x") + field(1, "w") + field(2, "h") + field(4, "MatMul"),
+             field(1, "h") + field(2, "y") + field(4, "Relu")]
+    graph = b"".join(field(1, node) for node in nodes) + field(5, tensor)
+    graph += field(11, onnx_value("x", 4, 64)) + field(12, onnx_value("y", 4, 32))
+    return field(1, 8) + field(7, graph) + field(8, field(2, 17))
+
+
+class Models(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.model = os.path.join(self.directory.name, "small.onnx")
+        pathlib.Path(self.model).write_bytes(onnx_model())
+
+    def tearDown(self):
+        self.directory.cleanup()
+
+    def weights(self, *wish):
+        result = call(self.model, "--json", "--weights", *wish)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        return json.loads(result.stdout)
+
+    def test_weights(self):
+        result = self.weights("all")
+        totals, schemes = result["totals"], result["tensors"][0]["schemes"]
+        self.assertEqual(result["schema"], "quire.weights/1")
+        self.assertEqual({name: total["bytes"] for name, total in totals.items()},
+                         {"keep": 8192, "f16": 4096, "i8": 2048 + 4 * 32, "i4": 1024 + 2 * 2 * 32,
+                          "sparse": 256 + 1024 * 4})
+        self.assertEqual((result["tensors"][0]["channels"], len(result["tensors"])), (32, 1))
+        self.assertLess(schemes["f16"]["rmse"], schemes["i8"]["rmse"])
+        self.assertLess(schemes["i8"]["max_error"], 1048 / 4096 / 254 * 1.001)
+        self.assertEqual(schemes["keep"]["noise"], 0)
+        self.assertEqual(self.weights("i4:64")["totals"]["i4"]["bytes"], 1024 + 2 * 32)
+        self.assertEqual(self.weights("sparse:0.75")["totals"]["sparse"]["bytes"], 256 + 512 * 4)
+
+    def test_weights_within_a_size(self):
+        result = self.weights("3K")
+        self.assertEqual((result["tensors"][0]["scheme"], result["mixed"]["proved"]), ("i8", True))
+        text = call(self.model, "--weights", "4096")
+        self.assertEqual(text.returncode, 0)
+        self.assertIn("w      64x32 f32 f16", text.stdout)
+        result = call(self.model, "--weights", "1K")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("do not fit in 1.0 KiB: the least they take is 1.1 KiB", result.stderr)
+
+    def test_profile(self):
+        path = os.path.join(self.directory.name, "profile.svg")
+        self.assertEqual(call(self.model, "--inplace", "--profile", path).returncode, 0)
+        root = xml.etree.ElementTree.parse(path).getroot()
+        titles = [one.text for one in root.iter("{http://www.w3.org/2000/svg}title")]
+        self.assertEqual(titles, ["the model as it is: 1.5 KiB at most", "in place: 1.5 KiB at most"])
+
+    def test_refusals(self):
+        for wish, message in [("i9", "is neither f16, i8"), ("i4:1", "from 2 to 65536"),
+                              ("sparse:1", "from 0.01 to 0.99"), ("f16:2", "takes no number"),
+                              ("0", "is neither f16, i8")]:
+            result = call(self.model, "--weights", wish)
+            self.assertEqual((result.returncode, result.stdout), (125, ""), wish)
+            self.assertIn(message, result.stderr)
+        for arguments in (("--weights", "all"), ("--curve",), ("--profile", "/dev/null")):
+            result = call("-", *arguments, input=FIVE)
+            self.assertEqual((result.returncode, result.stdout), (125, ""))
+            self.assertIn("are of a model", result.stderr)
 
 
 class Plans(unittest.TestCase):

@@ -1,12 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a model, ONNX or TFLite: it is refused with a reason, or its graph and schedule
  * hold. */
-#include <quire/model.h>
+#include <quire/weights.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+
+/* Whatever its constants are, they can be measured, and all fit in what they take now. */
+static void try_weights(const struct quire_model *model)
+{
+    const struct quire_weights_options options = {.min_weights = 1, .group = 3};
+    struct quire_weights weights;
+    struct quire_weights_choice choice;
+    if (quire_weights_measure(model, &options, &weights) != 0)
+        return;
+    uint64_t n_bytes = weights.totals[QUIRE_WEIGHTS_KEEP].n_bytes;
+    if (quire_weights_choose(&weights, n_bytes / 2, 0, &choice) == 0 &&
+        choice.total.n_bytes > n_bytes / 2)
+        abort();
+    if (quire_weights_choose(&weights, n_bytes, 0, &choice) == -ENOSPC || choice.total.noise > 0)
+        abort();
+    quire_weights_free(&weights);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
@@ -24,6 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
             abort();
         quire_model_schedule_free(&schedule);
     }
+    try_weights(model);
     quire_model_close(model);
     return 0;
 }

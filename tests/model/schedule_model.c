@@ -17,6 +17,7 @@
 
 #include "tensor/model.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -32,6 +33,7 @@ static struct quire_model_wishes wishes;
 static uint32_t content[MAX_TENSORS][MAX_BYTES]; /* what each byte holds; the arena has the same */
 static uint32_t *arena, *away;
 static uint64_t *offsets, *away_at;
+static size_t n_checked; /* steps behind which inputs were looked at */
 
 /* Networks */
 
@@ -215,7 +217,8 @@ static void add_body(void)
     uint32_t begin = new_operator("Loop", 0, 1, &in, 1, &inner);
     graph->operators[begin].kind = GRAPH_BEGIN;
     graph->regions[region].begin = begin;
-    uint32_t read[2] = {inner, any_tensor(region)};
+    uint32_t read[2] = {draw(4) == 0 ? in : inner,
+                        any_tensor(region)}; /* or not what it is given */
     uint32_t made = new_tensor(3, graph->tensors[inner].dims);
     new_operator("Conv", region, 2, read, 1, &made);
     for (uint64_t n = draw(4); n > 0; n--)
@@ -382,6 +385,37 @@ static void execute(const struct graph_operator *o, int64_t time)
         check(out[i], time);
 }
 
+/* What is handed in is the caller's: as long as its buffer is there, nobody has written over it.
+ * (In a loop's second round that memory is another's already.) */
+static void check_inputs(int64_t time)
+{
+    if (time < (int64_t)n_checked)
+        return;
+    n_checked = (size_t)time + 1;
+    for (size_t i = 0; i < schedule.n_places; i++) {
+        const struct quire_model_place *place = &schedule.places[i];
+        const struct quire_tensor_buffer *buffer = &schedule.buffers[place->buffer];
+        const uint32_t *bytes = arena + offsets[place->buffer] + place->offset;
+        if (graph->tensors[place->tensor].role != QUIRE_MODEL_INPUT || buffer->upper != time + 1)
+            continue;
+        for (uint32_t b = 0; b < graph->tensors[place->tensor].n_bytes; b++)
+            REQUIRE(bytes[b] == content[place->tensor][b]);
+    }
+}
+
+/* An output is no piece of what was handed in. */
+static void check_outputs(void)
+{
+    for (size_t i = 0; i < schedule.n_places; i++) {
+        for (size_t k = 0; k < schedule.n_places; k++) {
+            const struct quire_model_place *a = &schedule.places[i], *b = &schedule.places[k];
+            REQUIRE(a->buffer != b->buffer || a->tensor == b->tensor ||
+                    !graph->tensors[a->tensor].is_output ||
+                    graph->tensors[b->tensor].role != QUIRE_MODEL_INPUT);
+        }
+    }
+}
+
 static void move(const struct quire_model_step *s)
 {
     const struct quire_tensor_buffer *buffer = &schedule.buffers[s->buffer];
@@ -410,6 +444,7 @@ static void run(void)
 {
     static bool went_round[MAX_OPERATORS * 4];
     memset(went_round, 0, sizeof went_round);
+    n_checked = 0;
     for (uint32_t t = 0; t < graph->n_tensors; t++) {
         if (graph->tensors[t].role == QUIRE_MODEL_INPUT)
             memcpy(find(t, 0), content[t], graph->tensors[t].n_bytes * sizeof *arena);
@@ -419,6 +454,7 @@ static void run(void)
         step = (unsigned)i;
         if (s->action == QUIRE_MODEL_EVICT || s->action == QUIRE_MODEL_PREFETCH) {
             move(s);
+            check_inputs((int64_t)i);
             continue;
         }
         const struct graph_operator *o = &graph->operators[s->operator_];
@@ -436,6 +472,7 @@ static void run(void)
             continue;
         }
         execute(o, (int64_t)i);
+        check_inputs((int64_t)i);
     }
     for (uint32_t t = 0; t < graph->n_tensors; t++) {
         if (graph->tensors[t].is_output)
@@ -476,6 +513,48 @@ static void check_peak(void)
     REQUIRE(schedule.live_peak >= schedule.floor);
 }
 
+/* As work for the pager: every step touches the buffers of what it reads and makes, what is read
+ * was written before or handed in, and within the budget of one step all can be done. */
+static void check_work(void)
+{
+    struct quire_tensor_work work;
+    struct quire_tensor_schedule moves;
+    int error = quire_model_work(&model, &schedule, &work);
+    REQUIRE(error == (schedule.n_offloaded > 0 ? -EINVAL : 0));
+    if (error != 0)
+        return;
+    static bool is_there[MAX_TENSORS * 4];
+    memset(is_there, false, sizeof is_there);
+    for (size_t i = 0; i < schedule.n_places; i++) {
+        const struct quire_model_place *place = &schedule.places[i];
+        is_there[place->buffer] |= graph->tensors[place->tensor].role == QUIRE_MODEL_INPUT;
+        REQUIRE(work.kept[place->buffer] || !graph->tensors[place->tensor].is_output);
+    }
+    size_t at = 0;
+    for (uint32_t i = 0; i < schedule.n_steps; i++) {
+        const struct graph_operator *o = &graph->operators[schedule.steps[i].operator_];
+        for (uint32_t k = 0; k < o->n_inputs + o->n_outputs; k++, at++) {
+            const struct quire_tensor_touch *touch = &work.touches[at];
+            uint32_t tensor = k < o->n_inputs ? graph_inputs(graph, o)[k]
+                                              : graph_outputs(graph, o)[k - o->n_inputs];
+            const uint32_t *bytes = find(tensor, i), *start = arena + offsets[touch->buffer];
+            REQUIRE(at < work.n_touches && touch->step == i);
+            REQUIRE(bytes >= start && bytes <= start + work.sizes[touch->buffer]);
+            REQUIRE(touch->overwrites == !is_there[touch->buffer]);
+            REQUIRE(k >= o->n_inputs || is_there[touch->buffer]);
+            is_there[touch->buffer] = true;
+        }
+    }
+    REQUIRE(at == work.n_touches);
+    REQUIRE(quire_tensor_schedule_make(&work, 0, 0, &moves) == 0);
+    uint64_t floor = moves.floor_bytes;
+    quire_tensor_schedule_free(&moves);
+    REQUIRE(floor <= schedule.live_peak);
+    REQUIRE(quire_tensor_schedule_make(&work, floor, 0, &moves) == 0 && moves.fits);
+    quire_tensor_schedule_free(&moves);
+    quire_model_work_free(&work);
+}
+
 /* Schedules, runs, and returns the peak. */
 static uint64_t try_wishes(void)
 {
@@ -492,6 +571,8 @@ static uint64_t try_wishes(void)
     away = calloc(at + 1, sizeof *away);
     check_order();
     check_peak();
+    check_outputs();
+    check_work();
     run();
     free(arena);
     free(away);

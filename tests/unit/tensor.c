@@ -257,6 +257,35 @@ static int count_calls(void *context, const struct quire_tensor_progress *progre
     return ++*n == 2;
 }
 
+#ifndef MANY
+#define MANY 100000u /* -DMANY=1000000u takes some seconds */
+#endif
+
+/* Many buffers, about 25 of them at a time: near the bound after a few passes, and sound. */
+static void test_many(void **state)
+{
+    (void)state;
+    struct quire_tensor_buffer *buffers = calloc(MANY, sizeof *buffers);
+    uint64_t random = 1, peak;
+    assert_non_null(buffers);
+    for (uint32_t i = 0; i < MANY; i++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        int64_t lower = (int64_t)((random >> 33) % (10 * (uint64_t)MANY));
+        buffers[i] = (struct quire_tensor_buffer){.lower = lower,
+                                                  .upper = lower + 1 +
+                                                           (int64_t)(random >> 24) % 500,
+                                                  .size = 1024 + (random >> 40) % 1048576};
+    }
+    const struct quire_tensor_problem problem = {buffers, MANY, NULL, 0};
+    const struct quire_tensor_options options = {.strategy = QUIRE_TENSOR_GREEDY};
+    assert_int_equal(quire_tensor_place(&problem, &options, &plan, &fault), 0);
+    assert_int_equal(quire_tensor_verify(&problem, plan.offsets, NULL, 0, 0, &peak, &fault), 0);
+    assert_true(peak == plan.peak && plan.peak >= plan.bound);
+    assert_true(plan.peak - plan.bound <= plan.bound / 32);
+    quire_tensor_plan_free(&plan);
+    free(buffers);
+}
+
 static void test_progress_stops(void **state)
 {
     static struct quire_tensor_buffer buffers[400];
@@ -374,6 +403,27 @@ static void test_table(void **state)
     free(text);
 }
 
+/* Found by tests/fuzz/table_fuzz.c: a blank at the end of a name was lost. */
+static void test_blanks_in_names(void **state)
+{
+    (void)state;
+    static const char text[] = "id,lower,upper,size\n\"a \",0,1,1\n\" b\",0,1,1\n\"\tc\",0,1,1\n";
+    const uint64_t offsets[] = {0, 1, 2};
+    struct quire_tensor_table table, again;
+    char message[QUIRE_TENSOR_MESSAGE_BYTES], *written;
+    size_t n_bytes;
+    assert_int_equal(quire_tensor_table_read(text, strlen(text), &table, message), 0);
+    const struct quire_tensor_problem problem = {table.buffers, table.n_buffers, NULL, 0};
+    assert_int_equal(quire_tensor_table_write(&problem, offsets, NULL, &written, &n_bytes), 0);
+    assert_int_equal(quire_tensor_table_read(written, n_bytes, &again, message), 0);
+    assert_string_equal(again.buffers[0].name, "a ");
+    assert_string_equal(again.buffers[1].name, " b");
+    assert_string_equal(again.buffers[2].name, "\tc");
+    quire_tensor_table_free(&table);
+    quire_tensor_table_free(&again);
+    free(written);
+}
+
 static void test_last_ticks(void **state)
 {
     static const char text[] = "buffer,start,end,size\nx,0,4,1\n";
@@ -451,11 +501,13 @@ int main(void)
         cmocka_unit_test(test_spaces),
         cmocka_unit_test(test_spaces_that_are_too_small),
         cmocka_unit_test(test_threads_change_nothing),
+        cmocka_unit_test(test_many),
         cmocka_unit_test(test_progress_stops),
         cmocka_unit_test(test_cancelled_before),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_blanks_in_names),
         cmocka_unit_test(test_last_ticks),
         cmocka_unit_test(test_broken_tables),
         cmocka_unit_test(test_refused_tables),
