@@ -132,7 +132,7 @@ enum quire_layout_isa {
     QUIRE_LAYOUT_PORTABLE, /* plain C */
     QUIRE_LAYOUT_SSE2,
     QUIRE_LAYOUT_NEON,
-    QUIRE_LAYOUT_AVX2,
+    QUIRE_LAYOUT_AVX2,   /* and FMA */
     QUIRE_LAYOUT_AVX512, /* F, BW, DQ and VL */
     QUIRE_LAYOUT_N_ISAS
 };
@@ -143,6 +143,72 @@ const char *quire_layout_isa_name(enum quire_layout_isa isa);
 bool quire_layout_isa_is_here(enum quire_layout_isa isa);
 /* The last that is here. */
 enum quire_layout_isa quire_layout_isa_best(void);
+
+/* Converting */
+
+/* Whether what is written goes through the caches. */
+enum quire_layout_stores {
+    QUIRE_LAYOUT_STORES_AUTO, /* past them from QUIRE_LAYOUT_STREAMED_BYTES on */
+    QUIRE_LAYOUT_STORES_CACHED,
+    QUIRE_LAYOUT_STORES_STREAMED
+};
+#define QUIRE_LAYOUT_STREAMED_BYTES ((size_t)16 << 20) /* of the target */
+
+struct quire_layout_options {
+    enum quire_layout_isa isa;
+    enum quire_layout_stores stores;
+};
+
+/* A conversion that was checked. Its fields are private; it has no pointers in it. */
+struct quire_layout_conversion {
+    struct quire_layout from, to;
+    size_t from_bytes, to_bytes;
+    uint8_t isa;
+    bool is_streamed;
+};
+
+/*
+ * Checks and prepares. `options` may be NULL. Returns 0; -EINVAL: a layout is not valid, type or
+ * dimensions of the two differ, `to` is not injective, or an option is out of its range;
+ * -EOVERFLOW: a layout is too large; -ENOTSUP: that instruction set is not here.
+ */
+int quire_layout_conversion_init(struct quire_layout_conversion *conversion,
+                                 const struct quire_layout *from, const struct quire_layout *to,
+                                 const struct quire_layout_options *options)
+    __attribute__((warn_unused_result));
+
+/*
+ * Copies every element of `source` to its place in `target`, and zeros to the target's tails; what
+ * lies between (the gaps that strides leave) stays as it is. Nothing is written if an error is
+ * returned: -EFAULT: a buffer is NULL or not aligned to an element, or they overlap; -ENOSPC: one
+ * is shorter than quire_layout_bytes() of its layout.
+ */
+int quire_layout_convert(const struct quire_layout_conversion *conversion, const void *source,
+                         size_t source_bytes, void *target, size_t target_bytes)
+    __attribute__((warn_unused_result));
+
+/*
+ * The same, but only a share of the work: `part` of n_parts. All parts together, in any order or at
+ * the same time in several threads, are the whole. -EINVAL: part is not below n_parts.
+ */
+int quire_layout_convert_part(const struct quire_layout_conversion *conversion, uint32_t part,
+                              uint32_t n_parts, const void *source, size_t source_bytes,
+                              void *target, size_t target_bytes)
+    __attribute__((warn_unused_result));
+
+/*
+ * In the buffer where it lies, which has to have room for both layouts. The tensor is taken apart
+ * from the outermost dimension on into pieces that cover the same bytes in both; a piece at a time
+ * is copied to the workspace and converted back. So NCHW to NCHW16c needs room for 16 channels of
+ * one image, NCHW to NHWC for one image, and what can't be taken apart for the whole.
+ */
+size_t quire_layout_in_place_bytes(const struct quire_layout_conversion *conversion);
+
+/* Returns as quire_layout_convert(), for both the buffer and the workspace, which is aligned to an
+ * element, too. What lies in gaps of the target may be changed. */
+int quire_layout_convert_in_place(const struct quire_layout_conversion *conversion, void *buffer,
+                                  size_t n_bytes, void *workspace, size_t workspace_bytes)
+    __attribute__((warn_unused_result));
 
 #pragma GCC visibility pop
 
