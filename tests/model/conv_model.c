@@ -2,8 +2,8 @@
 /*
  * Convolutions of random shapes against sums in double precision: each algorithm, each instruction
  * set that is here, layouts of all kinds, parts, tails. The difference stays below what the plan
- * says, for random data, for data of one sign, where errors add up, and for data of very different sizes.
- * What lies around the buffers stays as it was, and running twice gives the same bits.
+ * says, for random data, for data of one sign, where errors add up, and for data of very different
+ * sizes. What lies around the buffers stays as it was, and running twice gives the same bits.
  */
 #include "model_random.h"
 
@@ -198,6 +198,27 @@ static double exact(const struct trial *trial, int64_t n, int64_t o, int64_t y, 
     return result;
 }
 
+static void tell(const struct trial *trial)
+{
+    const struct quire_conv_shape *s = &trial->shape;
+    char from[QUIRE_LAYOUT_NAME_BYTES], to[QUIRE_LAYOUT_NAME_BYTES];
+    REQUIRE(quire_layout_name(&trial->source.layout, false, from) == 0);
+    REQUIRE(quire_layout_name(&trial->destination.layout, false, to) == 0);
+    fprintf(stderr,
+            "%s on %s, %s to %s, %u parts: %lldx%lldx%lldx%lld to %lldx%lldx%lld, kernel "
+            "%lldx%lld, stride "
+            "%lld %lld, dilation %lld %lld, pads %lld %lld %lld %lld, %lld groups\n",
+            quire_conv_algorithm_name(trial->plan.algorithm),
+            quire_layout_isa_name(trial->plan.isa), from, to, trial->plan.n_parts,
+            (long long)s->n_images, (long long)s->in_channels, (long long)s->in_height,
+            (long long)s->in_width, (long long)s->out_channels, (long long)trial->plan.out_height,
+            (long long)trial->plan.out_width, (long long)s->kernel_height,
+            (long long)s->kernel_width, (long long)s->stride_y, (long long)s->stride_x,
+            (long long)s->dilation_y, (long long)s->dilation_x, (long long)s->pad_top,
+            (long long)s->pad_bottom, (long long)s->pad_left, (long long)s->pad_right,
+            (long long)s->groups);
+}
+
 static void check_pixel(struct trial *trial, const float *before, int64_t n, int64_t o, int64_t y,
                         int64_t x)
 {
@@ -217,10 +238,12 @@ static void check_pixel(struct trial *trial, const float *before, int64_t n, int
     if (trial->options.activation == QUIRE_CONV_RELU6 && result > 6)
         result = 6;
     double error = fabs((double)get(&trial->destination, n, o, y, x) - result) / limit;
-    if (!(error <= 1))
-        fprintf(stderr, "%s: %g where %g is exact, %g allowed\n",
-                quire_conv_algorithm_name(trial->plan.algorithm),
-                (double)get(&trial->destination, n, o, y, x), result, limit);
+    if (!(error <= 1)) {
+        tell(trial);
+        fprintf(stderr, "%g where %g is exact, %g allowed, at %lld %lld %lld %lld\n",
+                (double)get(&trial->destination, n, o, y, x), result, limit, (long long)n,
+                (long long)o, (long long)y, (long long)x);
+    }
     REQUIRE(error <= 1);
     if (error > trial->worst)
         trial->worst = error;
@@ -300,10 +323,10 @@ static void draw_trial(struct trial *trial)
          (int64_t[]){s->n_images, s->in_channels, s->in_height, s->in_width}, kind);
     make(&trial->destination, out_layout, (int64_t[]){s->n_images, s->out_channels, h, w}, kind);
     make(&trial->sum, out_layout, (int64_t[]){s->n_images, s->out_channels, h, w}, kind);
-    make(&trial->weights, draw(2) == 0 ? "oihw" : "hwio",
-         (int64_t[]){s->out_channels, s->in_channels / s->groups, s->kernel_height,
-                     s->kernel_width},
-         kind == 2 ? 0 : kind);
+    make(
+        &trial->weights, draw(2) == 0 ? "oihw" : "hwio",
+        (int64_t[]){s->out_channels, s->in_channels / s->groups, s->kernel_height, s->kernel_width},
+        kind == 2 ? 0 : kind);
     make(&trial->bias, "nchw", (int64_t[]){1, s->out_channels, 1, 1}, kind);
     /* Tails of what is added, and of depthwise convolution's input, are zeros. */
     for (size_t i = 0; i < trial->sum.n_bytes / sizeof(float); i++) {

@@ -35,7 +35,8 @@ struct conv_column conv_column_at(const struct quire_conv_plan *plan, const floa
     const int64_t block = plan->kernels->block;
     const int64_t n_out = shape->out_channels / shape->groups;
     const int64_t n_in = shape->in_channels / shape->groups;
-    struct conv_column column = {.weights = weights + number * plan->column_floats};
+    struct conv_column column = {
+        .weights = weights == NULL ? NULL : weights + number * plan->column_floats};
     int64_t end;
     if (n_out % block == 0 || shape->groups == 1) {
         int64_t group_blocks = conv_ceil(n_out, block);

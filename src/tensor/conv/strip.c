@@ -27,6 +27,12 @@ int64_t conv_strip_in_rows(const struct quire_conv_plan *plan, int64_t n_rows)
            (shape->kernel_height - 1) * shape->dilation_y + 1;
 }
 
+/* Of a kernel of width 1 the first alone. */
+static int64_t phases_kept(const struct quire_conv_plan *plan)
+{
+    return plan->pitch_floats / (plan->packed_columns * plan->kernels->block);
+}
+
 /* Zeros, pixels, zeros: one phase of one row of one block. `in` is the input row's first pixel. */
 static void pack_row(const struct quire_conv_plan *plan, const float *in, int64_t phase, float *out)
 {
@@ -71,7 +77,7 @@ static void pack_blocked(const struct conv_run *run, const struct conv_strip *st
                 memset(out, 0, (size_t)plan->pitch_floats * sizeof *out);
                 continue;
             }
-            for (int64_t phase = 0; phase < plan->n_phases; phase++)
+            for (int64_t phase = 0; phase < phases_kept(plan); phase++)
                 pack_row(plan, in + y * shape->in_width * block, phase,
                          out + phase * plan->packed_columns * block);
         }
@@ -95,7 +101,8 @@ static void pack_any(const struct conv_run *run, const struct conv_strip *strip,
             for (int64_t x = 0; x < shape->in_width; x++) {
                 int64_t at = x + shape->pad_left;
                 int64_t index[] = {strip->image, c, y, x};
-                if (at / plan->n_phases < plan->packed_columns)
+                if (at / plan->n_phases < plan->packed_columns &&
+                    at % plan->n_phases < phases_kept(plan))
                     out[(at % plan->n_phases * plan->packed_columns + at / plan->n_phases) *
                         block] = run->source[quire_layout_place(&plan->source, index)];
             }
@@ -111,13 +118,22 @@ void conv_strip_pack(const struct conv_run *run, const struct conv_strip *strip)
         pack_any(run, strip, in_rows);
 }
 
-/* Calls for each row of output that a strip has: block by block. */
+/* The channels of a unit's columns. */
+static int64_t channel_of(const struct quire_conv_plan *plan, int64_t column)
+{
+    const int64_t block = plan->kernels->block;
+    if (column == plan->n_columns)
+        return plan->shape.out_channels;
+    return block * (plan->is_depthwise ? column : conv_column_at(plan, NULL, column).first_block);
+}
+
 static void move_out(const struct conv_run *run, const struct conv_strip *strip, float *to,
                      const float *from, bool is_sum)
 {
     const struct quire_conv_plan *plan = run->plan;
     const int64_t block = plan->kernels->block;
-    for (int64_t c = 0; c < plan->shape.out_channels; c++)
+    const int64_t end = channel_of(plan, strip->end_column);
+    for (int64_t c = channel_of(plan, strip->first_column); c < end; c++)
         for (int64_t y = 0; y < strip->n_rows; y++)
             for (int64_t x = 0; x < plan->out_width; x++) {
                 int64_t index[] = {strip->image, c, strip->first_row + y, x};
