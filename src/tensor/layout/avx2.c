@@ -12,6 +12,7 @@
 #define V __m256i
 #define TARGET __attribute__((target("avx2")))
 #define IN static inline __attribute__((always_inline, target("avx2")))
+#define load_whole(from) _mm256_loadu_si256((const __m256i *)(from))
 #define store(to, v) _mm256_storeu_si256((__m256i *)(to), v)
 #define low8 _mm256_unpacklo_epi8
 #define high8 _mm256_unpackhi_epi8
@@ -22,11 +23,16 @@
 #define low64 _mm256_unpacklo_epi64
 #define high64 _mm256_unpackhi_epi64
 
-IN V load(const char *const *rows, size_t step, size_t at)
+IN __m128i load_lane(const char *from)
 {
-    return _mm256_inserti128_si256(
-        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(rows[0] + at))),
-        _mm_loadu_si128((const __m128i *)(rows[step] + at)), 1);
+    return _mm_loadu_si128((const __m128i *)from);
+}
+
+IN V load(const struct layout_matrix *matrix, bool has_tables, size_t row, size_t step, size_t at)
+{
+    V v = _mm256_castsi128_si256(load_lane(layout_row(matrix, has_tables, row) + at));
+    return _mm256_inserti128_si256(v, load_lane(layout_row(matrix, has_tables, row + step) + at),
+                                   1);
 }
 
 #include "tensor/layout/lanes.h"
@@ -36,22 +42,8 @@ LANES_KERNEL(16)
 LANES_KERNEL(32)
 LANES_KERNEL(64)
 
-TARGET static void move_32(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    for (size_t column = 0; column < n; column++)
-        for (size_t row = 0; row < n_rows; row++)
-            store(columns[column] + row * 32,
-                  _mm256_loadu_si256((const __m256i *)(rows[row] + column * 32)));
-}
-
-TARGET static void move_64(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    for (size_t column = 0; column < n; column++)
-        for (size_t row = 0; row < n_rows; row++)
-            for (size_t i = 0; i < 64; i += 32)
-                store(columns[column] + row * 64 + i,
-                      _mm256_loadu_si256((const __m256i *)(rows[row] + column * 64 + i)));
-}
+MOVE_KERNEL(32)
+MOVE_KERNEL(64)
 
 TARGET static void stream(char *to, const char *from, size_t n_bytes)
 {

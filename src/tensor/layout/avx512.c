@@ -17,6 +17,7 @@
 #define V __m512i
 #define TARGET __attribute__((target(FEATURES)))
 #define IN static inline __attribute__((always_inline, target(FEATURES)))
+#define load_whole(from) _mm512_loadu_si512(from)
 #define store(to, v) _mm512_storeu_si512(to, v)
 #define low8 _mm512_unpacklo_epi8
 #define high8 _mm512_unpackhi_epi8
@@ -32,12 +33,12 @@ IN __m128i load_lane(const char *from)
     return _mm_loadu_si128((const __m128i *)from);
 }
 
-IN V load(const char *const *rows, size_t step, size_t at)
+IN V load(const struct layout_matrix *matrix, bool has_tables, size_t row, size_t step, size_t at)
 {
-    V v = _mm512_castsi128_si512(load_lane(rows[0] + at));
-    v = _mm512_inserti32x4(v, load_lane(rows[step] + at), 1);
-    v = _mm512_inserti32x4(v, load_lane(rows[2 * step] + at), 2);
-    return _mm512_inserti32x4(v, load_lane(rows[3 * step] + at), 3);
+    V v = _mm512_castsi128_si512(load_lane(layout_row(matrix, has_tables, row) + at));
+    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, has_tables, row + step) + at), 1);
+    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, has_tables, row + 2 * step) + at), 2);
+    return _mm512_inserti32x4(v, load_lane(layout_row(matrix, has_tables, row + 3 * step) + at), 3);
 }
 
 #include "tensor/layout/lanes.h"
@@ -59,30 +60,32 @@ IN void transpose_lanes(const V v[4], V result[4])
     result[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
 }
 
-TARGET static void lines_32(const char *const *rows, char *const *columns, size_t at, size_t n)
+IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                     bool has_tables)
 {
-    for (size_t c = 0; c < n; c += 16) {
-        V v[4][4];
-        for (unsigned i = 0; i < 4; i++) {
-            for (unsigned j = 0; j < 4; j++)
-                v[i][j] = _mm512_loadu_si512(rows[4 * i + j] + c * 4);
-            transpose_32(v[i]);
-        }
-        for (unsigned j = 0; j < 4; j++) {
-            V result[4];
-            transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, result);
-            for (unsigned i = 0; i < 4; i++)
-                store(columns[c + 4 * i + j] + at, result[i]);
+    size_t end_row = part->first_row + part->n_rows;
+    size_t end_column = part->first_column + part->n_columns;
+
+    for (size_t r = part->first_row; r < end_row; r += 16) {
+        for (size_t c = part->first_column; c < end_column; c += 16) {
+            V v[4][4];
+            for (unsigned i = 0; i < 4; i++) {
+                for (unsigned j = 0; j < 4; j++)
+                    v[i][j] = load_whole(layout_row(matrix, has_tables, r + 4 * i + j) + c * 4);
+                transpose_32(v[i]);
+            }
+            for (unsigned j = 0; j < 4; j++) {
+                V result[4];
+                transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, result);
+                for (unsigned i = 0; i < 4; i++)
+                    store(layout_column(matrix, has_tables, c + 4 * i + j) + r * 4, result[i]);
+            }
         }
     }
 }
+BOTH_WAYS(lines_32)
 
-TARGET static void move_64(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    for (size_t column = 0; column < n; column++)
-        for (size_t row = 0; row < n_rows; row++)
-            store(columns[column] + row * 64, _mm512_loadu_si512(rows[row] + column * 64));
-}
+MOVE_KERNEL(64)
 
 TARGET static void stream(char *to, const char *from, size_t n_bytes)
 {

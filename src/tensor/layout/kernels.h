@@ -9,20 +9,57 @@
  *     row 1   e f g h ...    -->     column 1   b f ...
  *     ...                            ...
  *
- * Rows and columns are found through pointers, so that any strides, and rows of zeros, are the same
- * to it.
+ * Rows begin at equal distances in the source, and columns in the target; or anywhere, and a table
+ * tells. So any strides, and rows of zeros, are the same to it.
  */
 #ifndef QUIRE_TENSOR_LAYOUT_KERNELS_H
 #define QUIRE_TENSOR_LAYOUT_KERNELS_H
 
 #include <quire/layout.h>
 
-/* Writes n columns (a multiple of the kernel's) of its rows: `at` bytes into each column. `rows`
- * point to the first of these columns' elements, n_bytes from one column to the next. */
-typedef void layout_transpose(const char *const *rows, char *const *columns, size_t at, size_t n);
+struct layout_rows {
+    const char *first;
+    int64_t step;             /* bytes */
+    const char *const *table; /* where each begins; the two above don't count then */
+};
 
-/* As that, of any number of rows; the units are copied as they are. */
-typedef void layout_move(const char *const *rows, size_t n_rows, char *const *columns, size_t n);
+struct layout_columns {
+    char *first;
+    int64_t step;
+    char *const *table;
+};
+
+struct layout_matrix {
+    struct layout_rows rows;
+    struct layout_columns columns;
+    bool has_tables; /* both, or none */
+};
+
+/* A rectangle of it: the numbers of rows and columns are multiples of the kernel's. */
+struct layout_part {
+    size_t first_row, n_rows, first_column, n_columns;
+};
+
+typedef void layout_transpose(const struct layout_matrix *matrix, const struct layout_part *part);
+
+/* All of it; the units are copied as they are. */
+typedef void layout_move(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
+
+#define LAYOUT_INLINE static inline __attribute__((always_inline))
+
+LAYOUT_INLINE const char *layout_row(const struct layout_matrix *matrix, bool has_tables,
+                                     size_t number)
+{
+    return has_tables ? matrix->rows.table[number]
+                      : matrix->rows.first + (int64_t)number * matrix->rows.step;
+}
+
+LAYOUT_INLINE char *layout_column(const struct layout_matrix *matrix, bool has_tables,
+                                  size_t number)
+{
+    return has_tables ? matrix->columns.table[number]
+                      : matrix->columns.first + (int64_t)number * matrix->columns.step;
+}
 
 struct layout_kernel {
     uint32_t n_rows, n_columns; /* a multiple of */

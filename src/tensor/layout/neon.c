@@ -12,7 +12,9 @@
 #define V uint8x16_t
 #define TARGET
 #define IN static inline __attribute__((always_inline))
-#define load(rows, step, at) vld1q_u8((const uint8_t *)((rows)[0] + (at)))
+#define load_whole(from) vld1q_u8((const uint8_t *)(from))
+#define load(matrix, has_tables, row, step, at) \
+    load_whole(layout_row(matrix, has_tables, row) + (at))
 #define store(to, v) vst1q_u8((uint8_t *)(to), v)
 #define zero() vdupq_n_u8(0)
 #define ZIP(a, b, bits, half) \
@@ -46,29 +48,9 @@ FIRST_KERNEL(16, 4)
 FIRST_KERNEL(16, 2)
 FIRST_KERNEL(32, 2)
 
-IN void move_lanes(const char *const *rows, size_t n_rows, char *const *columns, size_t n,
-                   size_t unit)
-{
-    for (size_t column = 0; column < n; column++)
-        for (size_t row = 0; row < n_rows; row++)
-            for (size_t i = 0; i < unit; i += 16)
-                store(columns[column] + row * unit + i, load(rows + row, 1, column * unit + i));
-}
-
-static void move_16(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    move_lanes(rows, n_rows, columns, n, 16);
-}
-
-static void move_32(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    move_lanes(rows, n_rows, columns, n, 32);
-}
-
-static void move_64(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    move_lanes(rows, n_rows, columns, n, 64);
-}
+MOVE_KERNEL(16)
+MOVE_KERNEL(32)
+MOVE_KERNEL(64)
 
 /* There is no store past the caches but a hint (STNP), which the cores in use don't follow. */
 static void stream(char *to, const char *from, size_t n_bytes)

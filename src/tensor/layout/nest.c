@@ -206,6 +206,7 @@ void nest_make(const struct layout_box *box, int64_t n_bytes, struct nest *nest)
         if (nest->pad_rows == 0)
             extend(nest, &nest->rows, true);
     }
+    nest->has_tables = nest->columns.n_axes > 1 || nest->rows.n_axes > 1 || nest->pad_rows > 0;
     qsort(nest->outer, nest->n_outer, sizeof nest->outer[0], by_target);
     set_tiles(nest);
 }

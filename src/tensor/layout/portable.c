@@ -6,22 +6,21 @@
 
 #include <string.h>
 
-/* One element at a time; the compiler knows its size. */
-static inline void move_units(const char *const *rows, size_t n_rows, char *const *columns,
-                              size_t n, size_t unit)
+/* One unit at a time; the compiler knows its size. */
+LAYOUT_INLINE void move_units(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns,
+                              size_t unit)
 {
-    for (size_t column = 0; column < n; column++) {
-        char *to = columns[column];
-        for (size_t row = 0; row < n_rows; row++, to += unit)
-            memcpy(to, rows[row] + column * unit, unit);
+    for (size_t c = 0; c < n_columns; c++) {
+        char *to = layout_column(matrix, matrix->has_tables, c);
+        for (size_t r = 0; r < n_rows; r++, to += unit)
+            memcpy(to, layout_row(matrix, matrix->has_tables, r) + c * unit, unit);
     }
 }
 
-#define MOVE(unit)                                                                        \
-    static void move_##unit(const char *const *rows, size_t n_rows, char *const *columns, \
-                            size_t n)                                                     \
-    {                                                                                     \
-        move_units(rows, n_rows, columns, n, unit);                                       \
+#define MOVE(unit)                                                                               \
+    static void move_##unit(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns) \
+    {                                                                                            \
+        move_units(matrix, n_rows, n_columns, unit);                                             \
     }
 MOVE(1)
 MOVE(2)

@@ -12,7 +12,9 @@
 #define V __m128i
 #define TARGET
 #define IN static inline __attribute__((always_inline))
-#define load(rows, step, at) _mm_loadu_si128((const __m128i *)((rows)[0] + (at)))
+#define load_whole(from) _mm_loadu_si128((const __m128i *)(from))
+#define load(matrix, has_tables, row, step, at) \
+    load_whole(layout_row(matrix, has_tables, row) + (at))
 #define store(to, v) _mm_storeu_si128((__m128i *)(to), v)
 #define zero() _mm_setzero_si128()
 #define low8 _mm_unpacklo_epi8
@@ -43,31 +45,9 @@ FIRST_KERNEL(16, 4)
 FIRST_KERNEL(16, 2)
 FIRST_KERNEL(32, 2)
 
-static void move_16(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    for (size_t column = 0; column < n; column++)
-        for (size_t row = 0; row < n_rows; row++)
-            store(columns[column] + row * 16, load(rows + row, 1, column * 16));
-}
-
-IN void move_lanes(const char *const *rows, size_t n_rows, char *const *columns, size_t n,
-                   size_t unit)
-{
-    for (size_t column = 0; column < n; column++)
-        for (size_t row = 0; row < n_rows; row++)
-            for (size_t i = 0; i < unit; i += 16)
-                store(columns[column] + row * unit + i, load(rows + row, 1, column * unit + i));
-}
-
-static void move_32(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    move_lanes(rows, n_rows, columns, n, 32);
-}
-
-static void move_64(const char *const *rows, size_t n_rows, char *const *columns, size_t n)
-{
-    move_lanes(rows, n_rows, columns, n, 64);
-}
+MOVE_KERNEL(16)
+MOVE_KERNEL(32)
+MOVE_KERNEL(64)
 
 static void stream(char *to, const char *from, size_t n_bytes)
 {

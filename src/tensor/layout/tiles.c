@@ -21,50 +21,51 @@
 
 static const char zeros[NEST_MAX_ROW_BYTES];
 
+/* Where the loop stands, and what of it this tile is. */
 struct tile {
-    int64_t from, to; /* bytes */
-    size_t n_rows, n_columns, n_pad_rows;
-    int64_t row_at[NEST_MAX_LINES];    /* in the source */
-    int64_t column_at[NEST_MAX_LINES]; /* in the target */
+    int64_t row, column;             /* counted in tiles */
+    int64_t digits[LAYOUT_MAX_AXES]; /* of the outer axes */
+    int64_t from, to;                /* bytes, of the loops outside alone */
+    size_t n_rows, n_columns;        /* without rows of zeros */
+    int64_t first_row;               /* in the source */
+    int64_t first_column;            /* in the target */
+    int64_t row_at[NEST_MAX_LINES];  /* if has_tables */
+    int64_t column_at[NEST_MAX_LINES];
 };
 
 /* Finding a tile */
+
+static int64_t step_of(const struct layout_axis *axis, bool in_target)
+{
+    return in_target ? axis->to : axis->from;
+}
+
+/* Where a line of a side lies. */
+static int64_t place_of(const struct nest_side *side, bool in_target, int64_t line)
+{
+    int64_t at = 0;
+
+    for (uint32_t k = 0; k < side->n_axes; k++) {
+        int64_t n = side->axes[k].n, left = line / n;
+        at += (line - left * n) * step_of(&side->axes[k], in_target);
+        line = left;
+    }
+    return at;
+}
 
 /* The offsets of lines `first` up to first + n. */
 static void list_offsets(const struct nest_side *side, bool in_target, int64_t base, int64_t first,
                          size_t n, int64_t *offsets)
 {
-    int64_t digits[LAYOUT_MAX_AXES], at = base;
-    uint32_t n_axes = side->n_axes;
+    int64_t step = side->n_axes == 0 ? 0 : step_of(&side->axes[0], in_target);
+    int64_t length = side->n_axes == 0 ? 1 : side->axes[0].n;
 
-    for (uint32_t k = 0; k < n_axes; k++) {
-        digits[k] = first % side->axes[k].n;
-        first /= side->axes[k].n;
-        at += digits[k] * (in_target ? side->axes[k].to : side->axes[k].from);
+    for (size_t i = 0; i < n;) {
+        int64_t at = base + place_of(side, in_target, first + (int64_t)i);
+        int64_t in_axis = length - (first + (int64_t)i) % length;
+        for (; i < n && in_axis > 0; in_axis--, i++, at += step)
+            offsets[i] = at;
     }
-    for (size_t i = 0; i < n; i++) {
-        offsets[i] = at;
-        for (uint32_t k = 0; k < n_axes; k++) {
-            int64_t step = in_target ? side->axes[k].to : side->axes[k].from;
-            at += step;
-            if (++digits[k] < side->axes[k].n)
-                break;
-            at -= digits[k] * step;
-            digits[k] = 0;
-        }
-    }
-}
-
-/* Where the first line of a side's tile lies. */
-static int64_t start_of(const struct nest_side *side, bool in_target, int64_t first)
-{
-    int64_t at = 0;
-
-    for (uint32_t k = 0; k < side->n_axes; k++) {
-        at += first % side->axes[k].n * (in_target ? side->axes[k].to : side->axes[k].from);
-        first /= side->axes[k].n;
-    }
-    return at;
 }
 
 static size_t tile_length(const struct nest_side *side, int64_t first)
@@ -74,39 +75,85 @@ static size_t tile_length(const struct nest_side *side, int64_t first)
     return (size_t)(left < side->tile ? left : side->tile);
 }
 
-static void find_tile(const struct nest *nest, const struct layout_box *box, int64_t number,
-                      struct tile *tile)
+static void start_at(const struct nest *nest, const struct layout_box *box, int64_t number,
+                     struct tile *tile)
 {
-    const struct nest_side *columns = &nest->columns, *rows = &nest->rows;
-    int64_t row, column;
+    int64_t *inner = nest->has_rows_outside ? &tile->column : &tile->row;
+    int64_t *outer = nest->has_rows_outside ? &tile->row : &tile->column;
+    int64_t n_inner = nest->has_rows_outside ? nest->columns.n_tiles : nest->rows.n_tiles;
+    int64_t n_outer = nest->has_rows_outside ? nest->rows.n_tiles : nest->columns.n_tiles;
 
-    if (nest->has_rows_outside) {
-        column = number % columns->n_tiles;
-        number /= columns->n_tiles;
-        row = number % rows->n_tiles;
-        number /= rows->n_tiles;
-    } else {
-        row = number % rows->n_tiles;
-        number /= rows->n_tiles;
-        column = number % columns->n_tiles;
-        number /= columns->n_tiles;
-    }
-    row *= rows->tile;
-    column *= columns->tile;
+    *inner = number % n_inner;
+    number /= n_inner;
+    *outer = number % n_outer;
+    number /= n_outer;
     tile->from = box->from;
     tile->to = box->to;
     for (uint32_t i = nest->n_outer; i-- > 0;) {
-        tile->from += number % nest->outer[i].n * nest->outer[i].from;
-        tile->to += number % nest->outer[i].n * nest->outer[i].to;
+        tile->digits[i] = number % nest->outer[i].n;
         number /= nest->outer[i].n;
+        tile->from += tile->digits[i] * nest->outer[i].from;
+        tile->to += tile->digits[i] * nest->outer[i].to;
     }
-    tile->from += start_of(columns, false, column);
-    tile->to += start_of(rows, true, row);
+}
+
+static void go_on(const struct nest *nest, struct tile *tile)
+{
+    int64_t *inner = nest->has_rows_outside ? &tile->column : &tile->row;
+    int64_t *outer = nest->has_rows_outside ? &tile->row : &tile->column;
+    int64_t n_inner = nest->has_rows_outside ? nest->columns.n_tiles : nest->rows.n_tiles;
+    int64_t n_outer = nest->has_rows_outside ? nest->rows.n_tiles : nest->columns.n_tiles;
+
+    if (++*inner < n_inner)
+        return;
+    *inner = 0;
+    if (++*outer < n_outer)
+        return;
+    *outer = 0;
+    for (uint32_t i = nest->n_outer; i-- > 0;) {
+        tile->from += nest->outer[i].from;
+        tile->to += nest->outer[i].to;
+        if (++tile->digits[i] < nest->outer[i].n)
+            return;
+        tile->digits[i] = 0;
+        tile->from -= nest->outer[i].n * nest->outer[i].from;
+        tile->to -= nest->outer[i].n * nest->outer[i].to;
+    }
+}
+
+static void find_lines(const struct nest *nest, struct tile *tile)
+{
+    const struct nest_side *columns = &nest->columns, *rows = &nest->rows;
+    int64_t row = tile->row * rows->tile, column = tile->column * columns->tile;
+    int64_t from = tile->from + place_of(columns, false, column);
+    int64_t to = tile->to + place_of(rows, true, row);
+
     tile->n_rows = tile_length(rows, row);
     tile->n_columns = tile_length(columns, column);
-    tile->n_pad_rows = (size_t)nest->pad_rows;
-    list_offsets(rows, false, tile->from, row, tile->n_rows, tile->row_at);
-    list_offsets(columns, true, tile->to, column, tile->n_columns, tile->column_at);
+    tile->first_row = from + place_of(rows, false, row);
+    tile->first_column = to + place_of(columns, true, column);
+    if (!nest->has_tables)
+        return;
+    list_offsets(rows, false, from, row, tile->n_rows, tile->row_at);
+    list_offsets(columns, true, to, column, tile->n_columns, tile->column_at);
+}
+
+static int64_t first_step(const struct nest_side *side, bool in_target)
+{
+    return side->n_axes == 0 ? 0 : step_of(&side->axes[0], in_target);
+}
+
+static int64_t row_at(const struct nest *nest, const struct tile *tile, size_t number)
+{
+    return nest->has_tables ? tile->row_at[number]
+                            : tile->first_row + (int64_t)number * first_step(&nest->rows, false);
+}
+
+static int64_t column_at(const struct nest *nest, const struct tile *tile, size_t number)
+{
+    return nest->has_tables
+               ? tile->column_at[number]
+               : tile->first_column + (int64_t)number * first_step(&nest->columns, true);
 }
 
 /* Moving a tile */
@@ -116,12 +163,12 @@ static unsigned log2_of(int64_t unit)
     return log2_floor((size_t)unit);
 }
 
-static void move(const struct layout_kernels *kernels, unsigned unit, const char *const *rows,
-                 size_t n_rows, char *const *columns, size_t n)
+static void move(const struct layout_kernels *kernels, unsigned unit,
+                 const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
 {
     while (kernels->move[unit] == NULL)
         kernels = kernels->smaller;
-    kernels->move[unit](rows, n_rows, columns, n);
+    kernels->move[unit](matrix, n_rows, n_columns);
 }
 
 /* The kernel with the most rows and columns of those that are there; with n_rows given, of exactly
@@ -137,52 +184,51 @@ static const struct layout_kernel *find_kernel(const struct layout_kernels *kern
     return NULL;
 }
 
-/* All columns of one kernel's rows. What is left over is done with columns that were done before.
- */
+/* All columns of rows that are a kernel's. What is left over is done with columns that were done
+ * before. */
 static void transpose_rows(const struct layout_kernels *kernels, const struct layout_kernel *kernel,
-                           unsigned unit, const char *const *rows, char *const *columns, size_t at,
-                           size_t n_columns)
+                           unsigned unit, const struct layout_matrix *matrix,
+                           struct layout_part part, size_t n_columns)
 {
-    const char *shifted[NEST_MAX_LINES];
-    size_t done = 0;
-
-    while (done < n_columns) {
-        const struct layout_kernel *next = find_kernel(kernels, unit, kernel->n_rows,
-                                                       kernel->n_rows, n_columns - done);
-        size_t n;
-        if (next != NULL) {
+    for (;;) {
+        part.n_columns = n_columns - part.first_column;
+        part.n_columns -= part.n_columns % kernel->n_columns;
+        kernel->run(matrix, &part);
+        part.first_column += part.n_columns;
+        if (part.first_column == n_columns)
+            return;
+        const struct layout_kernel *next = find_kernel(
+            kernels, unit, kernel->n_rows, kernel->n_rows, n_columns - part.first_column);
+        if (next == NULL) /* this one has the fewest columns */
+            part.first_column = n_columns - kernel->n_columns;
+        else
             kernel = next;
-            n = (n_columns - done) / kernel->n_columns * kernel->n_columns;
-        } else { /* the last one had the fewest columns */
-            n = kernel->n_columns;
-            done = n_columns - n;
-        }
-        for (size_t i = 0; i < kernel->n_rows; i++)
-            shifted[i] = rows[i] + (done << unit);
-        kernel->run(shifted, columns + done, at, n);
-        done += n;
     }
 }
 
-static void transpose(const struct layout_kernels *kernels, unsigned unit, const char *const *rows,
-                      size_t n_rows, char *const *columns, size_t n_columns)
+/* The same with rows. */
+static void transpose(const struct layout_kernels *kernels, unsigned unit,
+                      const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
 {
-    const struct layout_kernel *kernel = NULL;
-    size_t done = 0;
+    const struct layout_kernel *kernel = find_kernel(kernels, unit, 0, n_rows, n_columns);
+    struct layout_part part = {0};
 
-    while (done < n_rows) {
-        const struct layout_kernel *next = find_kernel(kernels, unit, 0, n_rows - done, n_columns);
-        if (next != NULL)
-            kernel = next;
-        else if (kernel != NULL)
-            done = n_rows - kernel->n_rows; /* rows that were done before, once more */
-        else
-            break;
-        transpose_rows(kernels, kernel, unit, rows + done, columns, done << unit, n_columns);
-        done += kernel->n_rows;
+    if (kernel == NULL)
+        move(kernels, unit, matrix, n_rows, n_columns);
+    while (kernel != NULL && part.first_row < n_rows) {
+        size_t left = n_rows - part.first_row;
+        if (kernel->n_rows > left) {
+            const struct layout_kernel *next = find_kernel(kernels, unit, 0, left, n_columns);
+            if (next == NULL)
+                part.first_row = n_rows - kernel->n_rows;
+            else
+                kernel = next;
+            left = n_rows - part.first_row;
+        }
+        part.n_rows = left - left % kernel->n_rows;
+        transpose_rows(kernels, kernel, unit, matrix, part, n_columns);
+        part.first_row += part.n_rows;
     }
-    if (done == 0)
-        move(kernels, unit, rows, n_rows, columns, n_columns);
 }
 
 /* A few bytes, the compiler can't know how many. */
@@ -196,67 +242,73 @@ static inline void copy(char *to, const char *from, size_t n)
         memcpy(to, from, n);
 }
 
-/* Units of any size and steps; pad rows are NULL. */
-static void move_strided(const struct nest *nest, const char *const *rows, size_t n_rows,
-                         char *const *columns, size_t n_columns)
+/* Units of any size and steps. */
+static void move_strided(const struct nest *nest, const struct layout_matrix *matrix, size_t n_rows,
+                         size_t n_columns)
 {
     size_t unit = (size_t)nest->unit, pad = (size_t)nest->pad;
 
     for (size_t c = 0; c < n_columns; c++) {
-        for (size_t r = 0; r < n_rows; r++) {
-            char *to = columns[c] + (int64_t)r * nest->row_step;
-            if (rows[r] != NULL)
-                copy(to, rows[r] + (int64_t)c * nest->column_step, unit);
-            else
-                memset(to, 0, unit);
-            memset(to + unit, 0, pad);
+        char *to = layout_column(matrix, matrix->has_tables, c);
+        for (size_t r = 0; r < n_rows; r++, to += nest->row_step) {
+            const char *from = layout_row(matrix, matrix->has_tables, r);
+            if (from != zeros)
+                from += (int64_t)c * nest->column_step;
+            copy(to, from, unit);
+            if (pad > 0)
+                memset(to + unit, 0, pad);
         }
     }
 }
 
+/* The target's side of the matrix is set already. */
 static void move_tile(const struct layout_job *job, const struct nest *nest,
-                      const struct tile *tile, char *const *columns)
+                      const struct tile *tile, struct layout_matrix *matrix)
 {
-    const char *rows[2 * NEST_MAX_LINES];
-    size_t n_rows = tile->n_rows;
+    const char *table[2 * NEST_MAX_LINES];
+    size_t n_rows = tile->n_rows + (size_t)nest->pad_rows;
 
-    for (size_t i = 0; i < n_rows; i++)
-        rows[i] = job->source + tile->row_at[i];
-    for (size_t i = 0; i < tile->n_pad_rows; i++)
-        rows[n_rows++] = nest->is_linear ? zeros : NULL;
+    matrix->rows = (struct layout_rows){job->source + tile->first_row,
+                                        first_step(&nest->rows, false), table};
+    matrix->has_tables = nest->has_tables;
+    for (size_t i = 0; nest->has_tables && i < n_rows; i++)
+        table[i] = i < tile->n_rows ? job->source + tile->row_at[i] : zeros;
     if (!nest->is_linear)
-        move_strided(nest, rows, n_rows, columns, tile->n_columns);
+        move_strided(nest, matrix, n_rows, tile->n_columns);
     else if (log2_of(nest->unit) < LAYOUT_N_TRANSPOSED)
-        transpose(job->kernels, log2_of(nest->unit), rows, n_rows, columns, tile->n_columns);
+        transpose(job->kernels, log2_of(nest->unit), matrix, n_rows, tile->n_columns);
     else
-        move(job->kernels, log2_of(nest->unit), rows, n_rows, columns, tile->n_columns);
+        move(job->kernels, log2_of(nest->unit), matrix, n_rows, tile->n_columns);
 }
 
 static void store_tile(const struct layout_job *job, const struct nest *nest,
                        const struct tile *tile)
 {
-    char *columns[NEST_MAX_LINES];
+    char *table[NEST_MAX_LINES];
+    struct layout_matrix matrix = {
+        .columns = {job->target + tile->first_column, first_step(&nest->columns, true), table}};
 
-    for (size_t i = 0; i < tile->n_columns; i++)
-        columns[i] = job->target + tile->column_at[i];
-    move_tile(job, nest, tile, columns);
+    for (size_t i = 0; nest->has_tables && i < tile->n_columns; i++)
+        table[i] = job->target + tile->column_at[i];
+    move_tile(job, nest, tile, &matrix);
 }
 
 static void stream_tile(const struct layout_job *job, const struct nest *nest,
                         const struct tile *tile)
 {
     char stage[2 * NEST_TILE_BYTES] __attribute__((aligned(LINE_BYTES)));
-    char *columns[NEST_MAX_LINES];
-    size_t n_bytes = (tile->n_rows + tile->n_pad_rows) * (size_t)(nest->unit + nest->pad);
+    char *table[NEST_MAX_LINES];
+    size_t n_bytes = (tile->n_rows + (size_t)nest->pad_rows) * (size_t)(nest->unit + nest->pad);
+    struct layout_matrix matrix = {.columns = {stage, (int64_t)n_bytes, table}};
 
-    for (size_t i = 0; i < tile->n_columns; i++)
-        columns[i] = stage + i * n_bytes;
-    move_tile(job, nest, tile, columns);
+    for (size_t i = 0; nest->has_tables && i < tile->n_columns; i++)
+        table[i] = stage + i * n_bytes;
+    move_tile(job, nest, tile, &matrix);
     for (size_t first = 0, end; first < tile->n_columns; first = end) {
         for (end = first + 1; end < tile->n_columns; end++)
-            if (tile->column_at[end] != tile->column_at[end - 1] + (int64_t)n_bytes)
+            if (column_at(nest, tile, end) != column_at(nest, tile, end - 1) + (int64_t)n_bytes)
                 break;
-        job->kernels->stream(job->target + tile->column_at[first], columns[first],
+        job->kernels->stream(job->target + column_at(nest, tile, first), stage + first * n_bytes,
                              (end - first) * n_bytes);
     }
 }
@@ -314,22 +366,25 @@ static void zero_box(const struct layout_job *job, const struct layout_box *box)
 static void touch_tile(const struct layout_job *job, const struct nest *nest,
                        const struct tile *tile)
 {
-    size_t unit = (size_t)(nest->unit + nest->pad), n_rows = tile->n_rows + tile->n_pad_rows;
+    size_t unit = (size_t)(nest->unit + nest->pad);
+    size_t n_rows = tile->n_rows + (size_t)nest->pad_rows;
 
     for (size_t r = 0; r < tile->n_rows; r++)
         if (nest->column_step == nest->unit)
-            job->touch(job->context, false, tile->row_at[r], tile->n_columns * (size_t)nest->unit);
+            job->touch(job->context, false, row_at(nest, tile, r),
+                       tile->n_columns * (size_t)nest->unit);
         else
             for (size_t c = 0; c < tile->n_columns; c++)
-                job->touch(job->context, false, tile->row_at[r] + (int64_t)c * nest->column_step,
+                job->touch(job->context, false,
+                           row_at(nest, tile, r) + (int64_t)c * nest->column_step,
                            (size_t)nest->unit);
     for (size_t c = 0; c < tile->n_columns; c++)
         if (nest->row_step == nest->unit)
-            job->touch(job->context, true, tile->column_at[c], n_rows * unit);
+            job->touch(job->context, true, column_at(nest, tile, c), n_rows * unit);
         else
             for (size_t r = 0; r < n_rows; r++)
-                job->touch(job->context, true, tile->column_at[c] + (int64_t)r * nest->row_step,
-                           unit);
+                job->touch(job->context, true,
+                           column_at(nest, tile, c) + (int64_t)r * nest->row_step, unit);
 }
 
 static void run_nest(const struct layout_job *job, const struct layout_box *box)
@@ -341,8 +396,9 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
     int64_t first = (int64_t)((__int128)nest.n_tiles * job->part / job->n_parts);
     int64_t end = (int64_t)((__int128)nest.n_tiles * (job->part + 1) / job->n_parts);
     bool is_staged = job->is_streamed && nest.row_step == nest.unit;
-    for (int64_t number = first; number < end; number++) {
-        find_tile(&nest, box, number, &tile);
+    start_at(&nest, box, first, &tile);
+    for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
+        find_lines(&nest, &tile);
         if (job->touch != NULL)
             touch_tile(job, &nest, &tile);
         else if (is_staged)
