@@ -18,7 +18,7 @@ struct peer_conv {
 static void must(dnnl_status_t status, const char *what)
 {
     if (status != dnnl_success) {
-        fprintf(stderr, "conv_bench: oneDNN: %s: status %d\n", what, (int)status);
+        fprintf(stderr, "convolutions: oneDNN: %s: status %d\n", what, (int)status);
         exit(1);
     }
 }

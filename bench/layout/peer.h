@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* peer: oneDNN's convolution and OpenBLAS's matrix product, as conv_bench wants them. */
+/* peer: oneDNN's convolution and OpenBLAS's matrix product, as convolutions wants them. */
 #ifndef QUIRE_BENCH_LAYOUT_PEER_H
 #define QUIRE_BENCH_LAYOUT_PEER_H
 

@@ -48,7 +48,7 @@ extern "C" {
 
 #define QUIRE_LAYOUT_MAX_DIMS 6
 #define QUIRE_LAYOUT_MAX_BLOCKS 4
-#define QUIRE_LAYOUT_MAX_BLOCK 1024                /* elements, of one dimension in all */
+#define QUIRE_LAYOUT_MAX_BLOCK 256                 /* elements, of one dimension in all */
 #define QUIRE_LAYOUT_MAX_BYTES ((uint64_t)1 << 47) /* of a tensor, gaps and tails included */
 #define QUIRE_LAYOUT_NAME_BYTES 64                 /* room for any name */
 

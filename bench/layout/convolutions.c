@@ -2,7 +2,7 @@
 /*
  * Convolutions beside oneDNN's, and matrix products beside OpenBLAS's, on one core:
  *
- *     taskset -c 1 bench/layout/conv_bench [--rounds N] [--only TEXT]
+ *     taskset -c 1 bench/layout/convolutions [--rounds N] [--only TEXT]
  *
  * Both sides alternate in one run; of each the fastest round counts, in GFLOP/s with the operations
  * of direct convolution (2 for a multiply-add), whatever the algorithm does. Each has bias and
@@ -258,7 +258,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--only") == 0)
             only = argv[i + 1];
     if (argc % 2 == 0) {
-        fprintf(stderr, "usage: conv_bench [--rounds N] [--only TEXT]\n");
+        fprintf(stderr, "usage: convolutions [--rounds N] [--only TEXT]\n");
         return 2;
     }
     printf("%-10s %-22s %-16s GFLOP/s, oneDNN's, ratio\n\n", "", "", "Quire");
