@@ -128,40 +128,35 @@ static void convert(struct run *run)
 
 #ifdef HAS_DNNL
 /* oneDNN's descriptor is the same but for its names. */
-static void describe(const struct quire_layout *layout, dnnl_memory_desc_t *memory)
+static dnnl_memory_desc_t describe(const struct quire_layout *layout)
 {
     static const dnnl_data_type_t types[] = {dnnl_f32, dnnl_f16, dnnl_bf16, dnnl_s8};
-    dnnl_dims_t dims = {0}, strides = {0};
+    dnnl_memory_desc_t memory = {.ndims = (int)layout->n_dims,
+                                 .data_type = types[layout->type],
+                                 .format_kind = dnnl_blocked};
+    dnnl_blocking_desc_t *blocking = &memory.format_desc.blocking;
     for (uint32_t d = 0; d < layout->n_dims; d++) {
         int64_t block = quire_layout_block_size(layout, d);
-        dims[d] = layout->dims[d];
-        memory->padded_dims[d] = (layout->dims[d] + block - 1) / block * block;
-        strides[d] = layout->strides[d];
+        memory.dims[d] = layout->dims[d];
+        memory.padded_dims[d] = (layout->dims[d] + block - 1) / block * block;
+        blocking->strides[d] = layout->strides[d];
     }
-    check(dnnl_memory_desc_init_by_strides(memory, (int)layout->n_dims, dims, types[layout->type],
-                                           strides),
-          "a descriptor of oneDNN");
-    for (uint32_t d = 0; d < layout->n_dims; d++) {
-        int64_t block = quire_layout_block_size(layout, d);
-        memory->padded_dims[d] = (layout->dims[d] + block - 1) / block * block;
-    }
-    memory->format_desc.blocking.inner_nblks = (int)layout->n_blocks;
+    blocking->inner_nblks = (int)layout->n_blocks;
     for (uint32_t i = 0; i < layout->n_blocks; i++) {
-        memory->format_desc.blocking.inner_blks[i] = layout->blocks[i].size;
-        memory->format_desc.blocking.inner_idxs[i] = layout->blocks[i].dim;
+        blocking->inner_blks[i] = layout->blocks[i].size;
+        blocking->inner_idxs[i] = layout->blocks[i].dim;
     }
+    return memory;
 }
 
 static void make_peer(struct run *run)
 {
     static dnnl_engine_t engine;
-    dnnl_memory_desc_t memories[2];
+    dnnl_memory_desc_t memories[2] = {describe(&run->from), describe(&run->to)};
     dnnl_primitive_attr_t attributes;
     dnnl_primitive_desc_t descriptor;
     if (engine == NULL)
         check(dnnl_engine_create(&engine, dnnl_cpu, 0), "oneDNN's engine");
-    describe(&run->from, &memories[0]);
-    describe(&run->to, &memories[1]);
     check(dnnl_stream_create(&run->stream, engine, dnnl_stream_default_flags), "a stream");
     check(dnnl_memory_create(&run->memories[0], &memories[0], engine, run->source), "a memory");
     check(dnnl_memory_create(&run->memories[1], &memories[1], engine, run->target), "a memory");

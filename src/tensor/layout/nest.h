@@ -5,10 +5,10 @@
 
 #include "tensor/layout/box.h"
 
-#define NEST_TILE_BYTES \
-    ((int64_t)16 << 10)         /* half of a first-level cache, so that both sides fit */
-#define NEST_MAX_LINES 512      /* rows or columns of a tile */
-#define NEST_MAX_ROW_BYTES 4096 /* of a tile */
+/* Of a tile: half of a first-level cache, so that both sides fit. */
+#define NEST_TILE_BYTES ((int64_t)16 << 10)
+#define NEST_MAX_LINES 512      /* rows or columns */
+#define NEST_MAX_ROW_BYTES 4096 /* in the source */
 
 /* Rows or columns: one or more axes, the first is the fastest. */
 struct nest_side {
