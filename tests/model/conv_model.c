@@ -21,6 +21,7 @@ struct tensor {
     size_t n_bytes;
     unsigned char *memory;
     float *data;
+    float *dense; /* the same, all four dimensions one after the other */
 };
 
 struct trial {
@@ -67,18 +68,28 @@ static void make(struct tensor *tensor, const char *name, const int64_t *dims, u
     tensor->data = guarded(tensor->n_bytes, &tensor->memory);
     for (size_t i = 0; i < tensor->n_bytes / sizeof(float); i++)
         tensor->data[i] = NAN; /* tails, too */
+    float *dense = malloc((size_t)(dims[0] * dims[1] * dims[2] * dims[3]) * sizeof *dense);
+    REQUIRE(dense != NULL);
+    tensor->dense = dense;
     int64_t at[4];
     for (at[0] = 0; at[0] < dims[0]; at[0]++)
         for (at[1] = 0; at[1] < dims[1]; at[1]++)
             for (at[2] = 0; at[2] < dims[2]; at[2]++)
                 for (at[3] = 0; at[3] < dims[3]; at[3]++)
-                    tensor->data[quire_layout_place(&tensor->layout, at)] = value(kind);
+                    tensor->data[quire_layout_place(&tensor->layout, at)] = *dense++ = value(kind);
 }
 
-static float get(const struct tensor *tensor, int64_t a, int64_t b, int64_t c, int64_t d)
+static void drop(struct tensor *tensor)
 {
-    int64_t at[] = {a, b, c, d};
-    return tensor->data[quire_layout_place(&tensor->layout, at)];
+    free(tensor->memory);
+    free(tensor->dense);
+}
+
+/* As it was made. */
+static double get(const struct tensor *tensor, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    const int64_t *dims = tensor->layout.dims;
+    return (double)tensor->dense[((a * dims[1] + b) * dims[2] + c) * dims[3] + d];
 }
 
 static bool is_depthwise(const struct quire_conv_shape *shape)
@@ -149,7 +160,7 @@ static double squares(const struct trial *trial, int64_t n, int64_t group, int64
         for (int64_t y = top; y < top + h * dy; y += dy)
             for (int64_t x = left; x < left + w * dx; x += dx)
                 if (y >= 0 && y < s->in_height && x >= 0 && x < s->in_width) {
-                    double v = (double)get(&trial->source, n, group * n_in + i, y, x);
+                    double v = get(&trial->source, n, group * n_in + i, y, x);
                     sum += v * v;
                 }
     return sum;
@@ -190,10 +201,10 @@ static double exact(const struct trial *trial, int64_t n, int64_t o, int64_t y, 
             for (int64_t kx = 0; kx < s->kernel_width; kx++) {
                 int64_t iy = y * s->stride_y - s->pad_top + ky * s->dilation_y;
                 int64_t ix = x * s->stride_x - s->pad_left + kx * s->dilation_x;
-                double w = (double)get(&trial->weights, o, i, ky, kx);
+                double w = get(&trial->weights, o, i, ky, kx);
                 *weights += w * w;
                 if (iy >= 0 && iy < s->in_height && ix >= 0 && ix < s->in_width)
-                    result += w * (double)get(&trial->source, n, group * n_in + i, iy, ix);
+                    result += w * get(&trial->source, n, group * n_in + i, iy, ix);
             }
     return result;
 }
@@ -237,12 +248,13 @@ static void check_pixel(struct trial *trial, const float *before, int64_t n, int
         result = 0;
     if (trial->options.activation == QUIRE_CONV_RELU6 && result > 6)
         result = 6;
-    double error = fabs((double)get(&trial->destination, n, o, y, x) - result) / limit;
+    double found = (double)
+                       trial->destination.data[quire_layout_place(&trial->destination.layout, at)];
+    double error = fabs(found - result) / limit;
     if (!(error <= 1)) {
         tell(trial);
-        fprintf(stderr, "%g where %g is exact, %g allowed, at %lld %lld %lld %lld\n",
-                (double)get(&trial->destination, n, o, y, x), result, limit, (long long)n,
-                (long long)o, (long long)y, (long long)x);
+        fprintf(stderr, "%g where %g is exact, %g allowed, at %lld %lld %lld %lld\n", found, result,
+                limit, (long long)n, (long long)o, (long long)y, (long long)x);
     }
     REQUIRE(error <= 1);
     if (error > trial->worst)
@@ -355,11 +367,11 @@ int main(void)
             if (trial.worst > worst_of[trial.plan.algorithm])
                 worst_of[trial.plan.algorithm] = trial.worst;
         }
-        free(trial.source.memory);
-        free(trial.destination.memory);
-        free(trial.sum.memory);
-        free(trial.weights.memory);
-        free(trial.bias.memory);
+        drop(&trial.source);
+        drop(&trial.destination);
+        drop(&trial.sum);
+        drop(&trial.weights);
+        drop(&trial.bias);
     }
     printf("%u convolutions; the largest error, as a part of the bound:", n_done);
     for (enum quire_conv_algorithm a = QUIRE_CONV_DIRECT; a < QUIRE_CONV_N_ALGORITHMS; a++)

@@ -20,6 +20,14 @@ INLINE void store_at(const struct conv_depthwise *d, int64_t y, int64_t x, int64
                                 finish->sum == NULL ? NULL : finish->sum + at));
 }
 
+/* The lines of `n` pixels, before they are read: the hardware does not see far enough. */
+INLINE void fetch(const float *from, int64_t n)
+{
+    UNROLL
+    for (int64_t i = 0; i < n; i++)
+        __builtin_prefetch(from + i * BLOCK);
+}
+
 /* A tile of 3x3, stride 1: output rows y.., columns x... */
 INLINE void three(const struct conv_depthwise *d, int64_t y, int64_t x, int64_t part, const vec *w,
                   int64_t n_rows, int64_t n_columns)
@@ -35,6 +43,8 @@ INLINE void three(const struct conv_depthwise *d, int64_t y, int64_t x, int64_t 
         if (top + r < 0 || top + r >= d->in_height)
             continue;
         const float *in = d->in + ((top + r) * d->in_width + left) * BLOCK + part;
+        if (r >= TAPS - 1) /* what the next tile down reads first */
+            fetch(in + n_rows * d->in_width * BLOCK, n_columns);
         UNROLL
         for (int64_t c = 0; c < n_columns + TAPS - 1; c++) {
             bool is_out = (c == 0 && is_left_out) || (c == n_columns + TAPS - 2 && is_right_out);
@@ -119,6 +129,9 @@ INLINE void long_tile(const struct conv_depthwise *d, int64_t y, int64_t x, int6
             continue;
         const float *in = d->in + (row * d->in_width + left) * BLOCK + part;
         const float *weights = d->weights + ky * d->kernel_width * BLOCK + part;
+        if (ky + d->stride_y >= d->kernel_height)
+            for (int64_t i = 0; i < d->stride_x; i++)
+                fetch(in + d->stride_y * d->in_width * BLOCK + i * n_columns * BLOCK, n_columns);
         for (int64_t kx = first; kx < last; kx++) {
             const float *at = in + kx * d->dilation_x * BLOCK;
             vec w = load(weights + kx * BLOCK);

@@ -22,6 +22,9 @@ void conv_multiply_rows(const struct quire_conv_plan *plan, const struct conv_ti
             tile.in = first->in + y * first->in_row_stride + x * block;
             tile.out = first->out + out;
             tile.finish.sum = first->finish.sum == NULL ? NULL : first->finish.sum + out;
+            tile.next = end < n_columns     ? first->in + y * first->in_row_stride + end * block
+                        : y + rows < n_rows ? first->in + (y + rows) * first->in_row_stride
+                                            : first->in;
             kernels->multiply[n_blocks - 1][rows - 1][end - x - 1](&tile);
         }
     }

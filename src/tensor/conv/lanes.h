@@ -9,6 +9,10 @@
  */
 #include "tensor/conv/kernels.h"
 
+#if LANES > 4
+#include <immintrin.h>
+#endif
+
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -37,17 +41,25 @@ INLINE vec all(float value)
     return value - (vec){0};
 }
 
+/* NaNs stay: of two that can't be compared, the instructions return the second. */
+#if LANES == 16
+#define MOST_OF(a, b) (vec) _mm512_max_ps((__m512)(a), (__m512)(b))
+#define LEAST_OF(a, b) (vec) _mm512_min_ps((__m512)(a), (__m512)(b))
+#elif LANES == 8
+#define MOST_OF(a, b) (vec) _mm256_max_ps((__m256)(a), (__m256)(b))
+#define LEAST_OF(a, b) (vec) _mm256_min_ps((__m256)(a), (__m256)(b))
+#else
 INLINE vec choose(vec_bits which, vec yes, vec no)
 {
     return (vec)((which & (vec_bits)yes) | (~which & (vec_bits)no));
 }
+#define MOST_OF(a, b) choose((a) > (b), a, b)
+#define LEAST_OF(a, b) choose((a) < (b), a, b)
+#endif
 
-/* NaNs stay. */
 INLINE vec clamp(vec value, float low, float high)
 {
-    vec lowest = all(low), highest = all(high);
-    value = choose(value < lowest, lowest, value);
-    return choose(value > highest, highest, value);
+    return LEAST_OF(all(high), MOST_OF(all(low), value));
 }
 
 /* `bias` and `sum` are where they are for this vector. */

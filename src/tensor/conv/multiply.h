@@ -48,6 +48,15 @@ INLINE void finish_tile(const struct conv_tile *tile, const vec *sums, int64_t n
     }
 }
 
+/* Lines that are wanted soon, while the multipliers are busy: they may have to come from the third
+ * level, from places where no hardware looks for them. */
+INLINE void fetch_pixels(const float *ahead, int64_t row, int64_t n_rows, int64_t n_columns)
+{
+    UNROLL
+    for (int64_t p = 0; p < n_rows * n_columns; p++)
+        __builtin_prefetch(ahead + p / n_columns * row + p % n_columns * BLOCK);
+}
+
 INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_rows,
                      int64_t n_columns)
 {
@@ -60,7 +69,9 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
         sums[s] = (vec){0};
     for (int64_t b = 0; b < tile->in_blocks; b++, in += tile->in_block_stride) {
         int64_t n_channels = b + 1 == tile->in_blocks ? tile->last_channels : BLOCK;
+        const float *ahead = b + 1 == tile->in_blocks ? tile->next : in + tile->in_block_stride;
         for (int64_t t = 0; t < tile->n_taps; t++) {
+            fetch_pixels(ahead + tile->taps[t], row, n_rows, n_columns);
             const float *x = in + tile->taps[t], *end = x + n_channels;
             for (; x != end; x++, weights += n_vectors * LANES) {
                 vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
