@@ -34,6 +34,7 @@ struct conv_finish {
 
 struct conv_tile {
     const float *in;                        /* the first pixel */
+    const float *next;                      /* the next tile's, to be fetched early */
     int64_t in_block_stride, in_row_stride; /* floats */
     int64_t in_blocks;
     int64_t last_channels; /* of the last input block, the others have all */
