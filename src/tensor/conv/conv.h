@@ -33,6 +33,14 @@ struct conv_column {
     const float *weights;
 };
 
+/* Source that the next strip reads, brought into the second-level cache little by little: runs of
+ * lines, equally far apart. */
+struct conv_ahead {
+    const float *from;
+    int64_t run_floats, run_stride, n_runs; /* a multiple of a line each */
+    int64_t at;                             /* how far it is, in floats */
+};
+
 /* One part of a run. */
 struct conv_run {
     const struct quire_conv_plan *plan;
@@ -41,6 +49,7 @@ struct conv_run {
     /* Its part of the workspace */
     int64_t *taps;
     float *strip, *gather, *out, *out_sum;
+    struct conv_ahead *ahead;
 };
 
 /* One unit, and where its output goes: the first row, of the first output block of all. */
@@ -90,8 +99,8 @@ void conv_winograd_strip(const struct conv_run *run, const struct conv_strip *st
 void conv_depthwise_strip(const struct conv_run *run, const struct conv_strip *strip);
 
 /* direct.c: tiles over rows of pixels, all of one column; `tile` has the first pixels. */
-void conv_multiply_rows(const struct quire_conv_plan *plan, const struct conv_tile *tile,
-                        int64_t n_blocks, int64_t n_rows, int64_t n_columns);
+void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *tile, int64_t n_blocks,
+                        int64_t n_rows, int64_t n_columns);
 
 /* What is done to the results of some blocks from `first_block` on, whose first pixel's sum lies at
  * `sum` (NULL: none). */

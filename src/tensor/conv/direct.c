@@ -2,11 +2,27 @@
 /* direct: convolution as products of tiles, column by column of output blocks. */
 #include "tensor/conv/conv.h"
 
-/* Two rows share a tile where one would leave half of it empty. */
-void conv_multiply_rows(const struct quire_conv_plan *plan, const struct conv_tile *first,
-                        int64_t n_blocks, int64_t n_rows, int64_t n_columns)
+#define LINE_FLOATS 16
+#define LINES_AHEAD 48 /* for a tile: as many as can be on their way, and enough for all shapes */
+
+static void fetch_ahead(struct conv_ahead *ahead)
 {
-    const struct conv_kernels *kernels = plan->kernels;
+    for (int i = 0; i < LINES_AHEAD && ahead->n_runs > 0; i++) {
+        __builtin_prefetch(ahead->from + ahead->at, 0, 2);
+        ahead->at += LINE_FLOATS;
+        if (ahead->at >= ahead->run_floats) {
+            ahead->at = 0;
+            ahead->from += ahead->run_stride;
+            ahead->n_runs--;
+        }
+    }
+}
+
+/* Two rows share a tile where one would leave half of it empty. */
+void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *first, int64_t n_blocks,
+                        int64_t n_rows, int64_t n_columns)
+{
+    const struct conv_kernels *kernels = run->plan->kernels;
     const int64_t block = kernels->block, most = (*kernels->most_pixels)[n_blocks];
     const int64_t widest = most < CONV_MOST_COLUMNS ? most : CONV_MOST_COLUMNS;
     const bool is_narrow = 2 * n_columns <= most || 2 * widest <= most;
@@ -25,6 +41,7 @@ void conv_multiply_rows(const struct quire_conv_plan *plan, const struct conv_ti
             tile.next = end < n_columns     ? first->in + y * first->in_row_stride + end * block
                         : y + rows < n_rows ? first->in + (y + rows) * first->in_row_stride
                                             : first->in;
+            fetch_ahead(run->ahead);
             kernels->multiply[n_blocks - 1][rows - 1][end - x - 1](&tile);
         }
     }
@@ -59,8 +76,8 @@ void conv_direct_strip(const struct conv_run *run, const struct conv_strip *stri
             .finish = conv_finish(run, column.first_block, sum),
         };
         if (plan->is_flat)
-            conv_multiply_rows(plan, &tile, column.n_blocks, 1, strip->n_rows * plan->out_width);
+            conv_multiply_rows(run, &tile, column.n_blocks, 1, strip->n_rows * plan->out_width);
         else
-            conv_multiply_rows(plan, &tile, column.n_blocks, strip->n_rows, plan->out_width);
+            conv_multiply_rows(run, &tile, column.n_blocks, strip->n_rows, plan->out_width);
     }
 }

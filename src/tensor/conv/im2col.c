@@ -61,6 +61,6 @@ void conv_im2col_strip(const struct conv_run *run, const struct conv_strip *stri
             .out_block_stride = strip->out_block_stride,
             .finish = conv_finish(run, column.first_block, sum),
         };
-        conv_multiply_rows(plan, &tile, column.n_blocks, 1, n_pixels);
+        conv_multiply_rows(run, &tile, column.n_blocks, 1, n_pixels);
     }
 }

@@ -102,7 +102,9 @@ int quire_conv_run_part(const struct quire_conv_plan *plan, const float *source,
 {
     if (part >= plan->n_parts || !are_sound(plan, source, packed, sum, destination, workspace))
         return -EINVAL;
+    struct conv_ahead ahead = {.n_runs = 0};
     struct conv_run run = {
+        .ahead = &ahead,
         .plan = plan,
         .source = source,
         .weights = packed,

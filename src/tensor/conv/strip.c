@@ -202,6 +202,28 @@ static void pack_any(const struct conv_run *run, const struct conv_strip *strip,
     }
 }
 
+/* What the strip after this one reads. */
+static void look_ahead(const struct conv_run *run, const struct conv_strip *strip)
+{
+    const struct quire_conv_plan *plan = run->plan;
+    const struct quire_conv_shape *shape = &plan->shape;
+    const int64_t block = plan->kernels->block;
+    const int64_t first = (strip->first_row + strip->n_rows) * shape->stride_y - shape->pad_top;
+    int64_t end = first + conv_strip_in_rows(plan, strip->n_rows) * plan->row_step;
+    if (end > shape->in_height)
+        end = shape->in_height;
+    run->ahead->n_runs = 0;
+    if (first < 0 || first >= end || !conv_is_blocked(&plan->source, block))
+        return;
+    *run->ahead = (struct conv_ahead){
+        .from = run->source + plan->source.offset + strip->image * plan->source.strides[0] +
+                first * shape->in_width * block,
+        .run_floats = (end - first) * shape->in_width * block,
+        .run_stride = plan->source.strides[1],
+        .n_runs = plan->in_blocks,
+    };
+}
+
 void conv_strip_pack(const struct conv_run *run, const struct conv_strip *strip)
 {
     int64_t in_rows = conv_strip_in_rows(run->plan, strip->n_rows);
@@ -209,6 +231,7 @@ void conv_strip_pack(const struct conv_run *run, const struct conv_strip *strip)
         pack_blocked(run, strip, in_rows);
     else
         pack_any(run, strip, in_rows);
+    look_ahead(run, strip);
 }
 
 /* The channels of a unit's columns. */

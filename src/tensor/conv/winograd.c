@@ -58,7 +58,7 @@ static void multiply(const struct conv_run *run, const struct conv_column *colum
                   column->first_in_block * tiles.n * block;
         tile.weights = column->weights + k * in_channels * column->n_blocks * block;
         tile.out = products + k * plan->product_floats;
-        conv_multiply_rows(plan, &tile, column->n_blocks, 1, tiles.n);
+        conv_multiply_rows(run, &tile, column->n_blocks, 1, tiles.n);
     }
 }
 
