@@ -12,7 +12,8 @@
  *     winograd    the same: our fastest of three sizes beside oneDNN when told to use Winograd
  *     auto        the same: both by their own choice, ours within an error of 1e-3
  *     plain       the same from nchw to nchw, conversions included
- *     1x1, depthwise, matrix product
+ *     1x1, depthwise, first (of a network: nchw in and out), product (of matrices)
+ *     residual    ResNet's block, whole, in blocked layout and converted at each operator
  */
 #include "peer.h"
 
@@ -249,6 +250,100 @@ static void others(const char *blocked)
     }
 }
 
+#define N 1024
+
+struct product {
+    float *a, *b, *c, *workspace;
+    size_t workspace_bytes;
+};
+
+static void our_product(void *context)
+{
+    struct product *p = context;
+    if (quire_matrix_multiply(N, N, N, p->a, N, p->b, N, p->c, N, p->workspace,
+                              p->workspace_bytes) != 0)
+        exit(1);
+}
+
+static void their_product(void *context)
+{
+    struct product *p = context;
+    peer_multiply(N, p->a, p->b, p->c);
+}
+
+/* Both pack on the way. */
+static void products(void)
+{
+    const size_t n_bytes = sizeof(float) * N * N;
+    struct product p = {.workspace_bytes = quire_matrix_workspace_bytes(N, N, N)};
+    if (!wanted("product"))
+        return;
+    p.a = room(n_bytes);
+    p.b = room(n_bytes);
+    p.c = room(n_bytes);
+    p.workspace = room(p.workspace_bytes);
+    struct side sides[] = {{.run = their_product, .context = &p},
+                           {.run = our_product, .context = &p}};
+    alternate(sides, 2);
+    printf("%-10s %-22s %-9s %6.1f   %-24s %6.1f   %.3f\n\n", "product", "1024 x 1024 x 1024",
+           "direct", 2e-9 * N * N * N / sides[1].seconds, "OpenBLAS",
+           2e-9 * N * N * N / sides[0].seconds, sides[0].seconds / sides[1].seconds);
+    free(p.a);
+    free(p.b);
+    free(p.c);
+    free(p.workspace);
+}
+
+/* ResNet's bottleneck: 1x1, 3x3, 1x1, sum, ReLU. */
+struct residual {
+    struct ours *layers[3];
+};
+
+static struct residual residual_new(const char *layout)
+{
+    static const int64_t sizes[][3] = {{256, 64, 1}, {64, 64, 3}, {64, 256, 1}};
+    struct residual block;
+    for (unsigned i = 0; i < 3; i++) {
+        struct quire_conv_shape shape;
+        quire_conv_shape_init(&shape, 1, sizes[i][0], 56, 56, sizes[i][1], sizes[i][2]);
+        block.layers[i] = ours_new(&shape, layout, QUIRE_CONV_AUTO);
+    }
+    return block;
+}
+
+static void residual_run(void *context)
+{
+    struct residual *block = context;
+    const float *in = block->layers[0]->source;
+    for (unsigned i = 0; i < 3; i++) {
+        struct ours *o = block->layers[i];
+        if (quire_conv_run(&o->plan, in, o->packed, i == 2 ? block->layers[0]->source : NULL,
+                           o->destination, o->workspace) != 0)
+            exit(1);
+        in = o->destination;
+    }
+}
+
+static void residuals(const char *blocked)
+{
+    struct side sides[3];
+    struct residual blocks[3];
+    const char *const layouts[] = {blocked, "nchw", "nhwc"};
+    if (!wanted("residual"))
+        return;
+    for (unsigned i = 0; i < 3; i++) {
+        blocks[i] = residual_new(layouts[i]);
+        sides[i] = (struct side){.run = residual_run, .context = &blocks[i]};
+    }
+    alternate(sides, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        printf("%-10s 256-64-64-256 @ 56      %-9s %6.3f ms  %.3f of %s\n", "residual", layouts[i],
+               1e3 * sides[i].seconds, sides[i].seconds / sides[0].seconds, layouts[0]);
+        for (unsigned k = 0; k < 3; k++)
+            ours_free(blocks[i].layers[k]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const char *blocked = quire_conv_block(QUIRE_LAYOUT_BEST) == 16 ? "nchw16c" : "nchw8c";
@@ -267,5 +362,7 @@ int main(int argc, char **argv)
     of_three("auto", blocked, QUIRE_CONV_AUTO, QUIRE_CONV_AUTO, PEER_AUTO);
     of_three("plain", "nchw", QUIRE_CONV_AUTO, QUIRE_CONV_AUTO, PEER_PLAIN);
     others(blocked);
+    products();
+    residuals(blocked);
     return 0;
 }

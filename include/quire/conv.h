@@ -197,6 +197,64 @@ int quire_conv_run_part(const struct quire_conv_plan *plan, const float *source,
                         const float *sum, float *destination, void *workspace, uint32_t part)
     __attribute__((warn_unused_result));
 
+/*
+ * Products of matrices, by the same tiles: C = A B, row by row; A is m x k, B k x n, and lda, ldb,
+ * ldc are the floats from one row to the next. B is packed each time; where it stays the same, a
+ * 1x1 convolution over nhwc is the same without that.
+ */
+
+/* Bytes of the workspace; 0: a size is below 1, or a matrix is larger than a tensor may be. */
+size_t quire_matrix_workspace_bytes(int64_t m, int64_t n, int64_t k);
+
+/* In the calling thread. Returns 0; -EINVAL: a size is below 1, a row longer than its distance, a
+ * matrix NULL or not aligned to 4 bytes, the workspace not aligned to QUIRE_CONV_ALIGNMENT, or what
+ * is written overlaps anything else; -EOVERFLOW: too large; -ENOSPC: the workspace is too small.
+ * Nothing was written then. */
+int quire_matrix_multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                          const float *b, int64_t ldb, float *c, int64_t ldc, void *workspace,
+                          size_t workspace_bytes) __attribute__((warn_unused_result));
+
+/*
+ * What stands between convolutions. Tensors are f32 of four dimensions, blocked by 8 or 16 channels
+ * (for quire_combine(): in any layout without gaps); source and destination have the same layout
+ * but for heights and widths. In place is fine where the sizes are the same; otherwise what is
+ * written may not overlap what is read. Blocked ones are aligned to QUIRE_CONV_ALIGNMENT, others to
+ * 4 bytes. All return 0; -EINVAL: one of these does not hold, or a layout, shape or number is not
+ * valid; -ENOTSUP: a layout is not one of these. Nothing was written then.
+ */
+
+enum quire_pool {
+    QUIRE_POOL_MAX,
+    QUIRE_POOL_AVERAGE,        /* of the pixels that are there */
+    QUIRE_POOL_AVERAGE_PADDED, /* padding counts as zeros */
+    QUIRE_POOL_N
+};
+
+/* The shape's numbers of channels are the same, its groups are not looked at. A window that meets
+ * no pixel gives zeros. Of what a maximum makes of NaNs nothing is promised. */
+int quire_pool_run(enum quire_pool kind, const struct quire_conv_shape *shape,
+                   const struct quire_layout *source_layout, const float *source,
+                   const struct quire_layout *destination_layout, float *destination)
+    __attribute__((warn_unused_result));
+
+enum quire_combine {
+    QUIRE_COMBINE_ADD,
+    QUIRE_COMBINE_MULTIPLY,
+    QUIRE_COMBINE_MAX,
+    QUIRE_COMBINE_N
+};
+
+/* destination = activation(a op b), element by element. */
+int quire_combine_run(enum quire_combine kind, enum quire_conv_activation activation,
+                      const struct quire_layout *layout, const float *a, const float *b,
+                      float *destination) __attribute__((warn_unused_result));
+
+/* destination = activation(source * scale[c] + shift[c]): batch normalisation, where it was not
+ * folded into weights. `scale`, `shift`: as many floats as channels; NULL: ones, zeros. */
+int quire_scale_run(const float *scale, const float *shift, enum quire_conv_activation activation,
+                    const struct quire_layout *layout, const float *source, float *destination)
+    __attribute__((warn_unused_result));
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -79,6 +79,9 @@ static inline int64_t conv_ceil(int64_t n, int64_t by)
 /* run.c: whether a buffer is there and aligned; whether two overlap. */
 bool conv_is_usable(const void *buffer, size_t alignment);
 bool conv_overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes);
+/* Whether a plan may be run with these: see quire_conv_run(). */
+bool conv_are_sound(const struct quire_conv_plan *plan, const float *source, const void *packed,
+                    const float *sum, const float *destination, const void *workspace);
 
 /* choose.c: error bounds and expected times. */
 double conv_error(const struct quire_conv_shape *shape, enum quire_conv_algorithm algorithm);

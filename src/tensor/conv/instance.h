@@ -5,6 +5,7 @@
 
 #include "tensor/conv/depthwise.h"
 #include "tensor/conv/multiply.h"
+#include "tensor/conv/pointwise.h"
 #include "tensor/conv/winograd_tiles.h"
 
 const struct conv_kernels KERNELS = {
@@ -14,4 +15,7 @@ const struct conv_kernels KERNELS = {
     .winograd_in = winograd_in,
     .winograd_out = winograd_out,
     .depthwise = depthwise,
+    .pool = pool,
+    .combine = combine,
+    .scale = scale,
 };

@@ -13,7 +13,7 @@
 #ifndef QUIRE_TENSOR_CONV_KERNELS_H
 #define QUIRE_TENSOR_CONV_KERNELS_H
 
-#include <quire/layout.h>
+#include <quire/conv.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -80,6 +80,32 @@ struct conv_winograd_out {
 
 enum conv_winograd { CONV_F2, CONV_F4, CONV_F6, CONV_N_WINOGRAD };
 
+struct conv_pool {
+    const float *in; /* a block's first pixel */
+    int64_t in_height, in_width;
+    int64_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x;
+    int64_t pad_top, pad_left;
+    float *out;
+    int64_t out_height, out_width;
+    enum quire_pool kind;
+};
+
+struct conv_combine {
+    enum quire_combine kind;
+    const float *a, *b; /* aligned to a float only */
+    float *out;
+    int64_t n;
+    float low, high;
+};
+
+/* A block of channels: out = in * scale + shift. */
+struct conv_scale {
+    const float *in, *scale, *shift;
+    float *out;
+    int64_t n_pixels;
+    float low, high;
+};
+
 /* The tables are other files' of the same instance. */
 struct conv_kernels {
     int64_t block;
@@ -90,6 +116,9 @@ struct conv_kernels {
     void (*const *winograd_in)(const struct conv_winograd_in *);
     void (*const *winograd_out)(const struct conv_winograd_out *);
     void (*depthwise)(const struct conv_depthwise *);
+    void (*pool)(const struct conv_pool *);
+    void (*combine)(const struct conv_combine *);
+    void (*scale)(const struct conv_scale *);
 };
 
 extern const struct conv_kernels conv_kernels_avx512_16;

@@ -44,8 +44,8 @@ static void pack_depthwise(const struct source *source, float *packed)
                 *packed++ = weight(source, c, c, t / width, t % width);
 }
 
-static void pack_direct(const struct source *source, const struct conv_column *column,
-                        float *packed)
+static void pack_elements(const struct source *source, const struct conv_column *column,
+                          float *packed)
 {
     const struct quire_conv_plan *plan = source->plan;
     const int64_t width = plan->shape.kernel_width, block = plan->kernels->block;
@@ -59,6 +59,60 @@ static void pack_direct(const struct source *source, const struct conv_column *c
                                        (column->first_in_block + b) * block + i, t / width,
                                        t % width);
     }
+}
+
+/*
+ * Input channels from `first` on, `n` in a block, as a conversion. False: the layout's blocks
+ * don't allow to take a column and these out of it.
+ */
+static bool pack_blocks(const struct source *source, const struct conv_column *column,
+                        int64_t first, int64_t n_in, int64_t n, float *packed)
+{
+    const struct quire_conv_plan *plan = source->plan;
+    const int64_t n_out = column->n_blocks * plan->kernels->block;
+    const int64_t out = column->first_block * plan->kernels->block;
+    const int64_t left = plan->shape.out_channels - out, n_taps = conv_taps(&plan->shape);
+    struct quire_layout from = *source->layout,
+                        to = {
+                            .type = QUIRE_LAYOUT_F32,
+                            .n_dims = 4,
+                            .n_blocks = 2,
+                            .blocks = {{1, (uint32_t)n}, {0, (uint32_t)n_out}},
+                        };
+    if (from.n_blocks > 0)
+        return false;
+    from.offset = quire_layout_place(&from, (int64_t[]){out, first, 0, 0});
+    from.dims[0] = left < n_out ? left : n_out;
+    from.dims[1] = n_in;
+    for (unsigned d = 0; d < 4; d++)
+        to.dims[d] = from.dims[d];
+    to.strides[3] = n * n_out;
+    to.strides[2] = plan->shape.kernel_width * to.strides[3];
+    to.strides[1] = n_taps * to.strides[3];
+    to.strides[0] = conv_ceil(n_in, n) * to.strides[1];
+    struct quire_layout_conversion conversion;
+    return quire_layout_conversion_init(&conversion, &from, &to, NULL) == 0 &&
+           quire_layout_convert(&conversion, source->weights, quire_layout_bytes(&from), packed,
+                                quire_layout_bytes(&to)) == 0;
+}
+
+/* Whole blocks, and the last, which may have fewer channels. */
+static void pack_direct(const struct source *source, const struct conv_column *column,
+                        float *packed)
+{
+    const struct quire_conv_plan *plan = source->plan;
+    const int64_t block = plan->kernels->block, n_out = column->n_blocks * block;
+    const int64_t whole = plan->shape.in_channels / block * block;
+    const int64_t rest = plan->shape.in_channels - whole;
+    const int64_t last = plan->algorithm == QUIRE_CONV_IM2COL ? block : rest;
+    bool is_done = plan->shape.groups == 1;
+    if (is_done && whole > 0)
+        is_done = pack_blocks(source, column, 0, whole, block, packed);
+    if (is_done && rest > 0)
+        is_done = pack_blocks(source, column, whole, rest, last,
+                              packed + whole * n_out * conv_taps(&plan->shape));
+    if (!is_done)
+        pack_elements(source, column, packed);
 }
 
 /* G, (m + 2) x 3: the powers of each point over the product of its distances from the others. */

@@ -20,8 +20,8 @@ static size_t alignment_of(const struct quire_conv_plan *plan, const struct quir
     return conv_is_blocked(layout, plan->kernels->block) ? QUIRE_CONV_ALIGNMENT : sizeof(float);
 }
 
-static bool are_sound(const struct quire_conv_plan *plan, const float *source, const void *packed,
-                      const float *sum, const float *destination, const void *workspace)
+bool conv_are_sound(const struct quire_conv_plan *plan, const float *source, const void *packed,
+                    const float *sum, const float *destination, const void *workspace)
 {
     const size_t out_bytes = plan->destination_bytes, work_bytes = plan->workspace_bytes;
     const size_t out_alignment = alignment_of(plan, &plan->destination);
@@ -100,7 +100,7 @@ static void run_part(const struct quire_conv_plan *plan, struct conv_run *run, c
 int quire_conv_run_part(const struct quire_conv_plan *plan, const float *source, const void *packed,
                         const float *sum, float *destination, void *workspace, uint32_t part)
 {
-    if (part >= plan->n_parts || !are_sound(plan, source, packed, sum, destination, workspace))
+    if (part >= plan->n_parts || !conv_are_sound(plan, source, packed, sum, destination, workspace))
         return -EINVAL;
     struct conv_ahead ahead = {.n_runs = 0};
     struct conv_run run = {
