@@ -30,7 +30,7 @@ test_packages=(
 )
 
 bench_packages=(
-    libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools
+    libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools libdnnl-dev libopenblas-dev
 )
 
 die() {
