@@ -14,6 +14,7 @@
 #include "cli/json_text.h"
 #include "cli/layout_bench.h"
 #include "cli/layout_model.h"
+#include "cli/layout_network.h"
 #include "cli/table.h"
 
 #include <argp.h>
@@ -26,11 +27,15 @@
 #include <unistd.h>
 
 #define BENCH_SECONDS 0.3
+#define MAX_SHAPES 16
 
-enum option_key { KEY_SHAPE = 256, KEY_FROM, KEY_TO, KEY_TYPE, KEY_BENCH, KEY_ISA };
+enum option_key { KEY_SHAPE = 256, KEY_FROM, KEY_TO, KEY_TYPE, KEY_BENCH, KEY_ISA, KEY_NETWORK };
 
 struct arguments {
-    const char *from_name, *to_name, *shape_text;
+    const char *from_name, *to_name, *shape_text, *network_path;
+    struct quire_model_shape shapes[MAX_SHAPES]; /* of a network's inputs */
+    int64_t input_dims[MAX_SHAPES][QUIRE_LAYOUT_MAX_DIMS];
+    size_t n_shapes;
     int64_t dims[QUIRE_LAYOUT_MAX_DIMS];
     uint32_t n_dims;
     enum quire_layout_type type;
@@ -56,6 +61,10 @@ static const struct argp_option option_list[] = {
     {"bench", KEY_BENCH, NULL, 0, "Convert it here and now, beside memcpy()", 0},
     {"isa", KEY_ISA, "NAME", 0,
      "Instructions to use: portable, sse2, neon, avx2 or avx512 (default: the best here)", 0},
+    {"network", KEY_NETWORK, "FILE", 0,
+     "Find the best layout for each operator of a model (.onnx, .tflite) instead. --shape "
+     "NAME=1x3x224x224 is of an input then",
+     0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
@@ -72,6 +81,7 @@ static const char documentation[] =
     "Examples:\n"
     "  quire layout --shape 1x64x56x56 --from nchw --to nchw16c --bench\n"
     "  quire layout --shape 256x256x3x3 --from oihw --to oihw16i16o\n"
+    "  quire layout --network pose.tflite\n"
     "\n"
     "Exit status:\n"
     "  0    it is told\n"
@@ -79,27 +89,45 @@ static const char documentation[] =
 
 /* The command line */
 
-static void parse_shape(struct argp_state *state, struct arguments *arguments, const char *text)
+/* "1x64x56x56"; returns the number of dimensions. */
+static uint32_t parse_dims(struct argp_state *state, const char *text, int64_t *dims)
 {
     const char *at = text;
+    uint32_t n = 0;
 
-    arguments->shape_text = text;
-    arguments->n_dims = 0;
     do {
         char *end;
         errno = 0;
         int64_t dim = strtoll(at, &end, 10);
-        if (end == at || *at < '0' || *at > '9' || dim < 1 || (*end != 'x' && *end != '\0'))
+        bool is_last = *end == '\0';
+        if (end == at || *at < '0' || *at > '9' || dim < 1 || (*end != 'x' && !is_last))
             argp_error(state, "--shape: '%s' is no shape such as 1x64x56x56, each 1 or more", text);
         if (errno != 0 || (uint64_t)dim > QUIRE_LAYOUT_MAX_BYTES)
             argp_error(state, "--shape: %s: a dimension is too large", text);
-        if (arguments->n_dims == QUIRE_LAYOUT_MAX_DIMS)
+        if (n == QUIRE_LAYOUT_MAX_DIMS)
             argp_error(state, "--shape: %s: more than %d dimensions", text, QUIRE_LAYOUT_MAX_DIMS);
-        arguments->dims[arguments->n_dims++] = dim;
-        at = *end == 'x' ? end + 1 : end;
-        if (*end == 'x' && *at == '\0')
-            argp_error(state, "--shape: '%s' is no shape such as 1x64x56x56", text);
-    } while (*at != '\0');
+        dims[n++] = dim;
+        if (is_last)
+            return n;
+        at = end + 1;
+    } while (true);
+}
+
+static void parse_shape(struct argp_state *state, struct arguments *arguments, char *text)
+{
+    char *sign = strrchr(text, '=');
+
+    if (sign == NULL) {
+        arguments->shape_text = text;
+        arguments->n_dims = parse_dims(state, text, arguments->dims);
+        return;
+    }
+    if (arguments->n_shapes == MAX_SHAPES)
+        argp_error(state, "more than %d shapes", MAX_SHAPES);
+    *sign = '\0';
+    int64_t *dims = arguments->input_dims[arguments->n_shapes];
+    arguments->shapes[arguments->n_shapes++] = (struct quire_model_shape){
+        text, parse_dims(state, sign + 1, dims), dims};
 }
 
 static enum quire_layout_type parse_type(struct argp_state *state, const char *text)
@@ -127,6 +155,15 @@ static enum quire_layout_isa parse_isa(struct argp_state *state, const char *tex
 
 static void check_arguments(struct argp_state *state, const struct arguments *arguments)
 {
+    if (arguments->network_path != NULL) {
+        if (arguments->shape_text != NULL || arguments->from_name != NULL ||
+            arguments->to_name != NULL)
+            argp_error(state, "--network finds the layouts: without --from and --to, and --shape "
+                              "names an input, NAME=1x3x224x224");
+        return;
+    }
+    if (arguments->n_shapes > 0)
+        argp_error(state, "--shape NAME=... is an input's, of --network");
     if (arguments->shape_text == NULL)
         argp_error(state, "which tensor? give its shape: --shape 1x64x56x56");
     if (arguments->from_name == NULL || arguments->to_name == NULL)
@@ -149,6 +186,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_TYPE:
         arguments->type = parse_type(state, argument);
+        return 0;
+    case KEY_NETWORK:
+        arguments->network_path = argument;
         return 0;
     case KEY_BENCH:
         arguments->benches = true;
@@ -425,8 +465,15 @@ int cli_layout(int argc, char **argv)
     struct answer answer = {0};
 
     argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &arguments) != 0 ||
-        !find_answer(&arguments, &answer))
+    if (argp_parse(&parser, argc, argv, 0, NULL, &arguments) != 0)
+        return CLI_EXIT_FAILED;
+    if (arguments.network_path != NULL) {
+        const struct quire_model_options options = {arguments.shapes, arguments.n_shapes, 0};
+        return layout_network(arguments.network_path, &options, arguments.as_json)
+                   ? EXIT_SUCCESS
+                   : CLI_EXIT_FAILED;
+    }
+    if (!find_answer(&arguments, &answer))
         return CLI_EXIT_FAILED;
     bool is_good = arguments.as_json ? print_json(&arguments, &answer)
                                      : print_answer(&arguments, &answer);
