@@ -433,7 +433,7 @@ static bool print_json(const struct arguments *arguments, const struct answer *a
     const struct quire_layout_conversion *conversion = &answer->conversion;
     const struct layout_speed *speed = &answer->speed;
     json_t *root = json_pack(
-        "{s:o, s:s, s:o, s:o, s:I, s:s, s:o}", "shape",
+        "{s:s, s:o, s:s, s:o, s:o, s:I, s:s, s:o}", "schema", "quire.layout/1", "shape",
         dims_json(arguments->dims, arguments->n_dims), "type",
         quire_layout_type_name(arguments->type), "from",
         side_json(arguments->from_name, &conversion->from, answer->is_data), "to",

@@ -208,11 +208,12 @@ static json_t *moves_json(const struct network *network)
 static bool print_json(const struct network *network)
 {
     json_t *root = json_pack(
-        "{s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:o, s:o}", "format", network->graph.format,
-        "plain_layout", network->graph.names[LAYOUT_PLAIN], "measured_kernels",
-        (json_int_t)network->n_kernels, "measured_conversions", (json_int_t)network->n_conversions,
-        "plain", path_json(&network->plain), "best", path_json(&network->best), "shortest",
-        (int)network->best.is_shortest, "steps", steps_json(network), "moves", moves_json(network));
+        "{s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:o, s:o}", "schema", "quire.layout-network/1",
+        "format", network->graph.format, "plain_layout", network->graph.names[LAYOUT_PLAIN],
+        "measured_kernels", (json_int_t)network->n_kernels, "measured_conversions",
+        (json_int_t)network->n_conversions, "plain", path_json(&network->plain), "best",
+        path_json(&network->best), "shortest", (int)network->best.is_shortest, "steps",
+        steps_json(network), "moves", moves_json(network));
     bool is_good = root != NULL && json_dumpf(root, stdout, JSON_INDENT(1)) == 0;
 
     putchar('\n');
