@@ -9,7 +9,7 @@
  * and not an array; the tables are indexed by them.
  */
 #if LANES == 16 /* 32 registers */
-#define MOST_1 28
+#define MOST_1 14
 #define MOST_2 14
 #elif LANES == 8 && BLOCK == 8 /* 16 registers */
 #define MOST_1 12
@@ -31,22 +31,36 @@
 #define MOST_SUMS 28
 #define WEIGHTS_AHEAD 16 /* channels: some 450 cycles, what the third level takes */
 
-INLINE void finish_tile(const struct conv_tile *tile, const vec *sums, int64_t n_blocks,
-                        int64_t n_rows, int64_t n_columns)
+/* Where the sum of pixel p and vector v goes. */
+INLINE int64_t place_of(const struct conv_tile *tile, int64_t p, int64_t v, int64_t n_columns)
 {
-    const int64_t n_vectors = n_blocks * BLOCK_VECTORS;
+    return v / BLOCK_VECTORS * tile->out_block_stride + v % BLOCK_VECTORS * LANES +
+           p / n_columns * tile->out_row_stride + p % n_columns * BLOCK;
+}
+
+/* As finished() does it, but each step for all sums, so that there is one branch a step. */
+INLINE void finish_tile(const struct conv_tile *tile, vec *sums, int64_t n_vectors,
+                        int64_t n_pixels, int64_t n_columns)
+{
     const struct conv_finish *finish = &tile->finish;
-    UNROLL
-    for (int64_t v = 0; v < n_vectors; v++) {
-        const float *bias = finish->bias == NULL ? NULL : finish->bias + v * LANES;
+    if (finish->bias != NULL) {
         UNROLL
-        for (int64_t p = 0; p < n_rows * n_columns; p++) {
-            int64_t at = v / BLOCK_VECTORS * tile->out_block_stride + v % BLOCK_VECTORS * LANES +
-                         p / n_columns * tile->out_row_stride + p % n_columns * BLOCK;
-            const float *sum = finish->sum == NULL ? NULL : finish->sum + at;
-            store(tile->out + at, finished(finish, sums[p * n_vectors + v], bias, sum));
-        }
+        for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+            sums[s] += load(finish->bias + s % n_vectors * LANES);
     }
+    if (finish->sum != NULL) {
+        UNROLL
+        for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+            sums[s] += load(finish->sum + place_of(tile, s / n_vectors, s % n_vectors, n_columns));
+    }
+    if (finish->clamps) {
+        UNROLL
+        for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+            sums[s] = clamp(sums[s], finish->low, finish->high);
+    }
+    UNROLL
+    for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+        store(tile->out + place_of(tile, s / n_vectors, s % n_vectors, n_columns), sums[s]);
 }
 
 /* Lines that are wanted soon, while the multipliers are busy: they may have to come from the third
@@ -91,7 +105,7 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
             }
         }
     }
-    finish_tile(tile, sums, n_blocks, n_rows, n_columns);
+    finish_tile(tile, sums, n_vectors, n_pixels, n_columns);
 }
 
 #define EACH_COLUMN(DO, blocks, rows) \
