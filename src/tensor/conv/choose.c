@@ -20,31 +20,36 @@ double conv_error(const struct quire_conv_shape *shape, enum quire_conv_algorith
 }
 
 /*
- * Cycles of a processor that does one multiply-add of a block in each, which is what they are all
- * designed for; the others take the same multiple of it everywhere. The constants were
- * measured (bench/layout): what a tile's transforms cost, and how many floats of weights
- * come from beyond the second-level cache in a cycle.
+ * Cycles of a processor that does one multiply-add of a block in each, which is what the tiles are
+ * designed for; others take the same multiple of it everywhere. The constants were measured
+ * (bench/layout/convolutions): what a tile's transforms and the packing of a pixel cost, and how
+ * fast weights come from beyond the second-level cache, while products are computed.
  */
 double conv_cycles(const struct quire_conv_plan *plan)
 {
     static const double tile_in[] = {60, 170, 420}, tile_out[] = {50, 150, 330};
-    const double l2_floats = 128 << 10, floats_a_cycle = 2, pack = 4;
+    const double pack = 4;
+    const double near_floats = 128 << 10,
+                 far_floats = 3 << 20;            /* second level, a part of the third */
+    const double near_rate = 2.5, far_rate = 1.2; /* floats in a cycle */
     const struct quire_conv_shape *shape = &plan->shape;
-    const double block = (double)plan->kernels->block;
+    const int64_t m = conv_winograd_size(plan->algorithm);
     const double in_pixels = (double)(shape->n_images * plan->in_blocks) *
                              (double)(shape->in_height * shape->in_width);
-    const int64_t m = conv_winograd_size(plan->algorithm);
-    double cycles = plan->multiplications / block + (plan->packs ? pack * in_pixels : 0);
+    double products = plan->multiplications / (double)plan->kernels->block;
+    double packing = plan->packs ? pack * in_pixels : 0;
     if (plan->algorithm == QUIRE_CONV_IM2COL)
-        cycles += in_pixels * pack * (double)conv_taps(shape);
-    double weights = (double)plan->column_floats * (double)plan->n_columns;
+        packing += pack * in_pixels * (double)conv_taps(shape);
     if (m == 0)
-        return cycles;
+        return products + packing;
     const double tiles = (double)shape->n_images *
                          (double)(conv_ceil(plan->out_height, m) * plan->tiles_x);
-    cycles += tiles * ((double)plan->in_blocks * tile_in[m / 2 - 1] +
-                       (double)plan->out_blocks * tile_out[m / 2 - 1]);
-    if (weights > l2_floats)
-        cycles += weights / floats_a_cycle * ceil(tiles / (double)plan->chunk_tiles) * 0.5;
-    return cycles;
+    const double weights = (double)plan->column_floats * (double)plan->n_columns;
+    const double streamed = weights * ceil(tiles / (double)plan->chunk_tiles) /
+                            (weights > far_floats ? far_rate : near_rate);
+    if (weights > near_floats && streamed > products)
+        products = streamed;
+    return products + packing +
+           tiles * ((double)plan->in_blocks * tile_in[m / 2 - 1] +
+                    (double)plan->out_blocks * tile_out[m / 2 - 1]);
 }

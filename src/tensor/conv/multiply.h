@@ -72,6 +72,17 @@ INLINE void fetch_pixels(const float *ahead, int64_t row, int64_t n_rows, int64_
         __builtin_prefetch(ahead + p / n_columns * row + p % n_columns * BLOCK);
 }
 
+/* The output's lines, for writing; products on the way (without a bias) are in the cache. */
+INLINE void fetch_output(const struct conv_tile *tile, int64_t n_vectors, int64_t n_pixels,
+                         int64_t n_columns)
+{
+    if (tile->finish.bias == NULL)
+        return;
+    UNROLL
+    for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+        __builtin_prefetch(tile->out + place_of(tile, s / n_vectors, s % n_vectors, n_columns), 1);
+}
+
 INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_rows,
                      int64_t n_columns)
 {
@@ -79,6 +90,7 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
     const int64_t row = tile->in_row_stride;
     const float *weights = tile->weights, *in = tile->in;
     vec sums[MOST_SUMS];
+    fetch_output(tile, n_vectors, n_pixels, n_columns);
     UNROLL
     for (int64_t s = 0; s < n_pixels * n_vectors; s++)
         sums[s] = (vec){0};
