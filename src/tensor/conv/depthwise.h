@@ -48,7 +48,9 @@ INLINE void three(const struct conv_depthwise *d, int64_t y, int64_t x, int64_t 
         UNROLL
         for (int64_t c = 0; c < n_columns + TAPS - 1; c++) {
             bool is_out = (c == 0 && is_left_out) || (c == n_columns + TAPS - 2 && is_right_out);
-            vec pixel = is_out ? (vec){0} : load(in + c * BLOCK);
+            vec pixel = {0};
+            if (!is_out)
+                pixel = load(in + c * BLOCK);
             UNROLL
             for (int64_t t = 0; t < TAPS * TAPS; t++) {
                 int64_t row = r - t / TAPS, column = c - t % TAPS;

@@ -80,16 +80,26 @@ static void run_unit(const struct conv_run *run, int64_t unit)
         conv_strip_unpack(run, &strip);
 }
 
-static void run_part(const struct quire_conv_plan *plan, struct conv_run *run, char *workspace,
+/* All sizes are multiples of QUIRE_CONV_ALIGNMENT. */
+static float *take(float **from, size_t n_bytes)
+{
+    float *taken = *from;
+    *from += n_bytes / sizeof **from;
+    return taken;
+}
+
+static void run_part(const struct quire_conv_plan *plan, struct conv_run *run, float *workspace,
                      uint32_t part)
 {
     const int64_t n_units = plan->shape.n_images * plan->n_strips * plan->n_splits;
-    char *at = workspace == NULL ? NULL : workspace + part * plan->part_bytes;
-    run->taps = (int64_t *)at;
-    run->strip = (float *)(at + plan->taps_bytes);
-    run->gather = (float *)(at + plan->taps_bytes + plan->strip_bytes);
-    run->out = (float *)(at + plan->taps_bytes + plan->strip_bytes + plan->gather_bytes);
-    run->out_sum = (float *)(at + plan->part_bytes - plan->out_bytes);
+    if (plan->workspace_bytes > 0) {
+        float *at = workspace + part * (plan->part_bytes / sizeof *at);
+        run->taps = (void *)take(&at, plan->taps_bytes);
+        run->strip = take(&at, plan->strip_bytes);
+        run->gather = take(&at, plan->gather_bytes);
+        run->out = take(&at, plan->out_bytes);
+        run->out_sum = take(&at, plan->out_bytes);
+    }
     if (plan->taps_bytes > 0)
         conv_strip_taps(plan, run->taps);
     for (int64_t unit = n_units * part / plan->n_parts; unit < n_units * (part + 1) / plan->n_parts;

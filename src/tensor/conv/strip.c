@@ -243,9 +243,9 @@ static int64_t channel_of(const struct quire_conv_plan *plan, int64_t column)
     return block * (plan->is_depthwise ? column : conv_column_at(plan, NULL, column).first_block);
 }
 
-/* Between a unit's part of a tensor like the destination and blocked scratch. */
-static void move(const struct conv_run *run, const struct conv_strip *strip, const float *tensor,
-                 float *scratch, bool is_out)
+/* Blocked scratch to a unit's part of the destination, or the same part of the sum to scratch. */
+static void move(const struct conv_run *run, const struct conv_strip *strip, float *scratch,
+                 bool is_out)
 {
     const struct quire_conv_plan *plan = run->plan;
     const int64_t block = plan->kernels->block;
@@ -260,7 +260,7 @@ static void move(const struct conv_run *run, const struct conv_strip *strip, con
     if (is_cut && is_out)
         convert(plan, &rows, scratch, &part, run->destination);
     else if (is_cut)
-        convert(plan, &part, tensor, &rows, scratch);
+        convert(plan, &part, run->sum, &rows, scratch);
     for (int64_t i = 0; !is_cut && i < dims[1] * dims[2] * dims[3]; i++) {
         int64_t c = i / (dims[2] * dims[3]), y = i / dims[3] % dims[2], x = i % dims[3];
         int64_t place = quire_layout_place(
@@ -269,17 +269,17 @@ static void move(const struct conv_run *run, const struct conv_strip *strip, con
         if (is_out)
             run->destination[place] = scratch[at];
         else
-            scratch[at] = tensor[place];
+            scratch[at] = run->sum[place];
     }
 }
 
 void conv_strip_pack_sum(const struct conv_run *run, struct conv_strip *strip)
 {
-    move(run, strip, run->sum, run->out_sum, false);
+    move(run, strip, run->out_sum, false);
     strip->sum = run->out_sum;
 }
 
 void conv_strip_unpack(const struct conv_run *run, const struct conv_strip *strip)
 {
-    move(run, strip, NULL, strip->out, true);
+    move(run, strip, strip->out, true);
 }
