@@ -17,11 +17,14 @@
 #elif LANES == 8
 #define MOST_1 6
 #define MOST_2 0
-#elif BLOCK == 8 && defined __aarch64__ /* 32 registers */
-#define MOST_1 12
-#define MOST_2 6
+#elif BLOCK == 8 && defined __aarch64__ /* 32 registers, and compilers load pixels far ahead */
+#define MOST_1 10
+#define MOST_2 5
 #elif BLOCK == 8
 #define MOST_1 6
+#define MOST_2 0
+#elif defined __aarch64__
+#define MOST_1 5
 #define MOST_2 0
 #else
 #define MOST_1 3

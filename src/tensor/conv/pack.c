@@ -187,7 +187,8 @@ int quire_conv_pack(const struct quire_conv_plan *plan, const struct quire_layou
     const struct source source = {.plan = plan, .layout = layout, .weights = weights};
     const int64_t m = conv_winograd_size(plan->algorithm);
     float *out = packed;
-    memset(packed, 0, plan->weights_bytes);
+    const size_t columns_bytes = (size_t)(plan->n_columns * plan->column_floats) * sizeof *out;
+    memset((char *)packed + columns_bytes, 0, plan->weights_bytes - columns_bytes);
     if (plan->is_depthwise)
         pack_depthwise(&source, out);
     else

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define FLOATS_AHEAD 1024 /* a page: longer than memory takes */
+
 void conv_strip_taps(const struct quire_conv_plan *plan, int64_t *taps)
 {
     const struct quire_conv_shape *shape = &plan->shape;
@@ -72,6 +74,16 @@ static void pack_row(const struct quire_conv_plan *plan, const float *in, int64_
     memset(out + end * block, 0, (size_t)(plan->packed_columns - end) * pixel_bytes);
 }
 
+/* What the copy will reach soon: the weights of the last layer have swept the caches. */
+static void fetch_ahead(const float *in, const float *out, int64_t n_floats)
+{
+    const int64_t line = QUIRE_CONV_ALIGNMENT / sizeof *in;
+    for (int64_t i = FLOATS_AHEAD; i < FLOATS_AHEAD + n_floats; i += line) {
+        __builtin_prefetch(in + i);
+        __builtin_prefetch(out + i, 1);
+    }
+}
+
 static void pack_blocked(const struct conv_run *run, const struct conv_strip *strip,
                          int64_t in_rows)
 {
@@ -89,11 +101,21 @@ static void pack_blocked(const struct conv_run *run, const struct conv_strip *st
                 memset(out, 0, (size_t)plan->pitch_floats * sizeof *out);
                 continue;
             }
+            fetch_ahead(in + y * shape->in_width * block, out, plan->pitch_floats);
             for (int64_t phase = 0; phase < phases_kept(plan); phase++)
                 pack_row(plan, in + y * shape->in_width * block, phase,
                          out + phase * plan->packed_columns * block);
         }
     }
+}
+
+/* Whether each packed column is one of the source, but for padding at the left. */
+static bool ends_within(const struct quire_conv_plan *plan)
+{
+    for (int64_t phase = 0; phase < phases_kept(plan); phase++)
+        if (columns_there(plan, phase).end < plan->packed_columns)
+            return false;
+    return true;
 }
 
 /* A part of a tensor: one image, channels, rows and columns from `first` on, some steps apart.
@@ -177,11 +199,13 @@ static void pack_any(const struct conv_run *run, const struct conv_strip *strip,
     const struct quire_conv_shape *shape = &plan->shape;
     const int64_t block = plan->kernels->block;
     const int64_t top = strip->first_row * shape->stride_y - shape->pad_top;
-    memset(run->strip, 0, (size_t)(plan->in_blocks * plan->in_block_floats) * sizeof *run->strip);
     int64_t first_row = top >= 0 ? 0 : conv_ceil(-top, plan->row_step);
     int64_t end_row = conv_ceil(shape->in_height - top, plan->row_step);
     if (end_row > in_rows)
         end_row = in_rows;
+    if (first_row > 0 || end_row < in_rows || shape->pad_left > 0 || !ends_within(plan))
+        memset(run->strip, 0,
+               (size_t)(plan->in_blocks * plan->in_block_floats) * sizeof *run->strip);
     for (int64_t phase = 0; phase < phases_kept(plan); phase++) {
         struct range columns = columns_there(plan, phase);
         int64_t first[] = {strip->image, 0, top + first_row * plan->row_step,
