@@ -13,7 +13,13 @@
 #include <immintrin.h>
 #endif
 
-#ifdef __clang__
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer) || \
+    __has_feature(thread_sanitizer)
+#define UNROLL /* each access is checked: unrolled, that is minutes of compiling */
+#elif defined __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 64")

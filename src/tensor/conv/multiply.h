@@ -32,7 +32,6 @@
 #endif
 #define MOST(blocks) ((blocks) == 1 ? MOST_1 : MOST_2)
 #define MOST_SUMS 28
-#define CYCLES_AHEAD 900 /* what memory takes, and more: weights are fetched so early */
 
 /* Where the sum of pixel p and vector v goes. */
 INLINE int64_t place_of(const struct conv_tile *tile, int64_t p, int64_t v, int64_t n_columns)
@@ -91,7 +90,6 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
 {
     const int64_t n_vectors = n_blocks * BLOCK_VECTORS, n_pixels = n_rows * n_columns;
     const int64_t row = tile->in_row_stride;
-    const int64_t ahead_floats = CYCLES_AHEAD / n_pixels / n_vectors * n_vectors * LANES;
     const float *weights = tile->weights, *in = tile->in;
     vec sums[MOST_SUMS];
     fetch_output(tile, n_vectors, n_pixels, n_columns);
@@ -106,8 +104,6 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
             const float *x = in + tile->taps[t], *end = x + n_channels;
             for (; x != end; x++, weights += n_vectors * LANES) {
                 vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
-                for (int64_t v = 0; v < n_vectors; v += 16 / LANES)
-                    __builtin_prefetch(weights + ahead_floats + v * LANES);
                 UNROLL
                 for (int64_t v = 0; v < n_vectors; v++)
                     w[v] = load(weights + v * LANES);
