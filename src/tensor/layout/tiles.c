@@ -392,16 +392,15 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
     struct nest nest;
     struct tile tile;
 
-    nest_make(box, (int64_t)job->n_bytes, &nest);
+    nest_make(box, (int64_t)job->n_bytes, job->stores, &nest);
     int64_t first = (int64_t)((__int128)nest.n_tiles * job->part / job->n_parts);
     int64_t end = (int64_t)((__int128)nest.n_tiles * (job->part + 1) / job->n_parts);
-    bool is_staged = job->is_streamed && nest.row_step == nest.unit;
     start_at(&nest, box, first, &tile);
     for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
         find_lines(&nest, &tile);
         if (job->touch != NULL)
             touch_tile(job, &nest, &tile);
-        else if (is_staged)
+        else if (nest.is_staged)
             stream_tile(job, &nest, &tile);
         else
             store_tile(job, &nest, &tile);
