@@ -28,10 +28,11 @@ IN __m128i load_lane(const char *from)
     return _mm_loadu_si128((const __m128i *)from);
 }
 
-IN V load(const struct layout_matrix *matrix, bool has_tables, size_t row, size_t step, size_t at)
+IN V load(const struct layout_matrix *matrix, struct layout_tables tables, size_t row, size_t step,
+          size_t at)
 {
-    V v = _mm256_castsi128_si256(load_lane(layout_row(matrix, has_tables, row) + at));
-    return _mm256_inserti128_si256(v, load_lane(layout_row(matrix, has_tables, row + step) + at),
+    V v = _mm256_castsi128_si256(load_lane(layout_row(matrix, tables.rows, row) + at));
+    return _mm256_inserti128_si256(v, load_lane(layout_row(matrix, tables.rows, row + step) + at),
                                    1);
 }
 
@@ -45,7 +46,7 @@ LANES_KERNEL(64)
 /* 16 rows, so that a column of theirs is a line; 8 columns, so that half a line of each row is used
  * up at once. */
 IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
-                     bool has_tables)
+                     struct layout_tables tables)
 {
     size_t end_row = part->first_row + part->n_rows;
     size_t end_column = part->first_column + part->n_columns;
@@ -56,13 +57,13 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
                 size_t row = r + 8 * (quarter / 2), column = c + 4 * (quarter % 2);
                 V v[4];
                 for (unsigned i = 0; i < 4; i++)
-                    v[i] = load(matrix, has_tables, row + i, 4, column * 4);
+                    v[i] = load(matrix, tables, row + i, 4, column * 4);
                 transpose_32(v);
                 for (unsigned i = 0; i < 4; i++)
-                    store(layout_column(matrix, has_tables, column + i) + row * 4, v[i]);
+                    store(layout_column(matrix, tables.columns, column + i) + row * 4, v[i]);
             }
 }
-BOTH_WAYS(lines_32)
+ALL_TABLES(lines_32)
 
 MOVE_KERNEL(32)
 MOVE_KERNEL(64)

@@ -171,7 +171,7 @@ static void set_tiles(struct nest *nest)
     bool has_short_rows = columns->n * unit <= LONG_BYTES;
     bool has_short_columns = n_rows * unit <= LONG_BYTES || nest->pad_rows > 0;
     /* a line that is used up at once needs no tile to be kept in the cache for */
-    bool needs_none = nest->is_linear && !nest->is_staged && !nest->has_tables;
+    bool needs_none = nest->is_linear && !nest->is_staged && !nest->has_row_table;
 
     if (needs_none && (has_short_rows || has_short_columns)) {
         set_whole(columns);
@@ -226,7 +226,8 @@ void nest_make(const struct layout_box *box, int64_t n_bytes, enum quire_layout_
         if (nest->pad_rows == 0)
             extend(nest, &nest->rows, true);
     }
-    nest->has_tables = nest->columns.n_axes > 1 || nest->rows.n_axes > 1 || nest->pad_rows > 0;
+    nest->has_column_table = nest->columns.n_axes > 1;
+    nest->has_row_table = nest->rows.n_axes > 1 || nest->pad_rows > 0 || nest->has_column_table;
     nest->is_staged = nest->row_step == nest->unit &&
                       (stores == QUIRE_LAYOUT_STORES_STREAMED ||
                        (stores == QUIRE_LAYOUT_STORES_AUTO && is_sequential(nest)));
