@@ -216,9 +216,11 @@ static void transpose(const struct layout_kernels *kernels, unsigned unit,
     const struct layout_kernel *kernel = find_kernel(kernels, unit, 0, n_rows, n_columns);
     struct layout_part part = {0};
 
-    if (kernel == NULL)
+    if (kernel == NULL) {
         move(kernels, unit, matrix, n_rows, n_columns);
-    while (kernel != NULL && part.first_row < n_rows) {
+        return;
+    }
+    while (part.first_row < n_rows) {
         size_t left = n_rows - part.first_row;
         if (kernel->n_rows > left) {
             const struct layout_kernel *next = find_kernel(kernels, unit, 0, left, n_columns);
