@@ -148,9 +148,10 @@ enum quire_layout_isa quire_layout_isa_best(void);
 
 /* Whether what is written goes through the caches. */
 enum quire_layout_stores {
-    QUIRE_LAYOUT_STORES_AUTO, /* past them from QUIRE_LAYOUT_STREAMED_BYTES on */
-    QUIRE_LAYOUT_STORES_CACHED,
-    QUIRE_LAYOUT_STORES_STREAMED
+    QUIRE_LAYOUT_STORES_AUTO, /* past them from QUIRE_LAYOUT_STREAMED_BYTES on, where the target is
+                                 written from front to back */
+    QUIRE_LAYOUT_STORES_CACHED,  /* always */
+    QUIRE_LAYOUT_STORES_STREAMED /* past them wherever a line can be gathered */
 };
 #define QUIRE_LAYOUT_STREAMED_BYTES ((size_t)16 << 20) /* of the target */
 
@@ -163,8 +164,7 @@ struct quire_layout_options {
 struct quire_layout_conversion {
     struct quire_layout from, to;
     size_t from_bytes, to_bytes;
-    uint8_t isa;
-    bool is_streamed;
+    uint8_t isa, stores;
 };
 
 /*

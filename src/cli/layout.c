@@ -363,10 +363,9 @@ static void print_speed(const struct answer *answer)
     double copy = speed_of(speed->copied_bytes, speed->copy_seconds);
     char text[24];
 
-    printf("\nmoved      %s read and written in %.4g us: %.1f GB/s (%s%s)\n",
+    printf("\nmoved      %s read and written in %.4g us: %.1f GB/s (%s)\n",
            size_format(speed->n_bytes, text, sizeof text), speed->seconds * 1e6, ours,
-           quire_layout_isa_name((enum quire_layout_isa)answer->conversion.isa),
-           answer->conversion.is_streamed ? ", past the caches" : "");
+           quire_layout_isa_name((enum quire_layout_isa)answer->conversion.isa));
     printf("memcpy     %.1f GB/s: the conversion has %.0f%% of it\n", copy,
            copy > 0 ? 100 * ours / copy : 0);
 }
@@ -446,11 +445,10 @@ static bool print_json(const struct arguments *arguments, const struct answer *a
     if (arguments->benches)
         json_object_set_new(
             root, "bench",
-            json_pack("{s:I, s:f, s:f, s:f, s:b}", "moved_bytes", (json_int_t)speed->n_bytes,
-                      "seconds", speed->seconds, "gigabytes_per_second",
+            json_pack("{s:I, s:f, s:f, s:f}", "moved_bytes", (json_int_t)speed->n_bytes, "seconds",
+                      speed->seconds, "gigabytes_per_second",
                       speed_of(speed->n_bytes, speed->seconds), "memcpy_gigabytes_per_second",
-                      speed_of(speed->copied_bytes, speed->copy_seconds), "streamed",
-                      (int)conversion->is_streamed));
+                      speed_of(speed->copied_bytes, speed->copy_seconds)));
     bool is_good = root != NULL && json_dumpf(root, stdout, JSON_INDENT(1)) == 0;
     putchar('\n');
     json_decref(root);

@@ -204,7 +204,7 @@ static void draw_blocks(struct quire_layout *layout)
 static void draw_layout(struct quire_layout *layout, enum quire_layout_type type, uint32_t n_dims,
                         const int64_t *dims)
 {
-    uint32_t order[QUIRE_LAYOUT_MAX_DIMS];
+    uint32_t order[QUIRE_LAYOUT_MAX_DIMS] = {0};
     int64_t stride = 1, gap = (int64_t)draw(3);
     *layout = (struct quire_layout){.type = type, .n_dims = n_dims};
     for (uint32_t d = 0; d < n_dims; d++) {

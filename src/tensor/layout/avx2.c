@@ -28,10 +28,11 @@ IN __m128i load_lane(const char *from)
     return _mm_loadu_si128((const __m128i *)from);
 }
 
-IN V load(const struct layout_matrix *matrix, bool has_tables, size_t row, size_t step, size_t at)
+IN V load(const struct layout_matrix *matrix, struct layout_tables tables, size_t row, size_t step,
+          size_t at)
 {
-    V v = _mm256_castsi128_si256(load_lane(layout_row(matrix, has_tables, row) + at));
-    return _mm256_inserti128_si256(v, load_lane(layout_row(matrix, has_tables, row + step) + at),
+    V v = _mm256_castsi128_si256(load_lane(layout_row(matrix, tables.rows, row) + at));
+    return _mm256_inserti128_si256(v, load_lane(layout_row(matrix, tables.rows, row + step) + at),
                                    1);
 }
 
@@ -42,31 +43,27 @@ LANES_KERNEL(16)
 LANES_KERNEL(32)
 LANES_KERNEL(64)
 
-/* 16 rows, so that a column of theirs is a line; two vectors at a time, a line of each row. */
+/* 16 rows, so that a column of theirs is a line; 8 columns, so that half a line of each row is used
+ * up at once. */
 IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
-                     bool has_tables)
+                     struct layout_tables tables)
 {
     size_t end_row = part->first_row + part->n_rows;
     size_t end_column = part->first_column + part->n_columns;
 
-    for (size_t r = part->first_row; r < end_row; r += 16) {
-        for (size_t c = part->first_column; c < end_column; c += 4) {
-            V v[4], w[4];
-            for (unsigned i = 0; i < 4; i++) {
-                v[i] = load(matrix, has_tables, r + i, 4, c * 4);
-                w[i] = load(matrix, has_tables, r + 8 + i, 4, c * 4);
+    for (size_t r = part->first_row; r < end_row; r += 16)
+        for (size_t c = part->first_column; c < end_column; c += 8)
+            for (unsigned quarter = 0; quarter < 4; quarter++) {
+                size_t row = r + 8 * (quarter / 2), column = c + 4 * (quarter % 2);
+                V v[4];
+                for (unsigned i = 0; i < 4; i++)
+                    v[i] = load(matrix, tables, row + i, 4, column * 4);
+                transpose_32(v);
+                for (unsigned i = 0; i < 4; i++)
+                    store(layout_column(matrix, tables.columns, column + i) + row * 4, v[i]);
             }
-            transpose_32(v);
-            transpose_32(w);
-            for (unsigned i = 0; i < 4; i++) {
-                char *to = layout_column(matrix, has_tables, c + i) + r * 4;
-                store(to, v[i]);
-                store(to + 32, w[i]);
-            }
-        }
-    }
 }
-BOTH_WAYS(lines_32)
+ALL_TABLES(lines_32)
 
 MOVE_KERNEL(32)
 MOVE_KERNEL(64)
@@ -92,7 +89,7 @@ static void fence(void)
 
 static const struct layout_kernel of_1[] = {{32, 16, lanes_8}, {0}};
 static const struct layout_kernel of_2[] = {{16, 8, lanes_16}, {0}};
-static const struct layout_kernel of_4[] = {{16, 4, lines_32}, {8, 4, lanes_32}, {0}};
+static const struct layout_kernel of_4[] = {{16, 8, lines_32}, {8, 4, lanes_32}, {0}};
 static const struct layout_kernel of_8[] = {{4, 2, lanes_64}, {0}};
 
 const struct layout_kernels layout_kernels_avx2 = {

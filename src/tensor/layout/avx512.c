@@ -33,12 +33,14 @@ IN __m128i load_lane(const char *from)
     return _mm_loadu_si128((const __m128i *)from);
 }
 
-IN V load(const struct layout_matrix *matrix, bool has_tables, size_t row, size_t step, size_t at)
+IN V load(const struct layout_matrix *matrix, struct layout_tables tables, size_t row, size_t step,
+          size_t at)
 {
-    V v = _mm512_castsi128_si512(load_lane(layout_row(matrix, has_tables, row) + at));
-    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, has_tables, row + step) + at), 1);
-    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, has_tables, row + 2 * step) + at), 2);
-    return _mm512_inserti32x4(v, load_lane(layout_row(matrix, has_tables, row + 3 * step) + at), 3);
+    V v = _mm512_castsi128_si512(load_lane(layout_row(matrix, tables.rows, row) + at));
+    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + step) + at), 1);
+    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + 2 * step) + at), 2);
+    return _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + 3 * step) + at),
+                              3);
 }
 
 #include "tensor/layout/lanes.h"
@@ -61,7 +63,7 @@ IN void transpose_lanes(const V v[4], V result[4])
 }
 
 IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
-                     bool has_tables)
+                     struct layout_tables tables)
 {
     size_t end_row = part->first_row + part->n_rows;
     size_t end_column = part->first_column + part->n_columns;
@@ -71,19 +73,19 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
             V v[4][4];
             for (unsigned i = 0; i < 4; i++) {
                 for (unsigned j = 0; j < 4; j++)
-                    v[i][j] = load_whole(layout_row(matrix, has_tables, r + 4 * i + j) + c * 4);
+                    v[i][j] = load_whole(layout_row(matrix, tables.rows, r + 4 * i + j) + c * 4);
                 transpose_32(v[i]);
             }
             for (unsigned j = 0; j < 4; j++) {
                 V result[4];
                 transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, result);
                 for (unsigned i = 0; i < 4; i++)
-                    store(layout_column(matrix, has_tables, c + 4 * i + j) + r * 4, result[i]);
+                    store(layout_column(matrix, tables.columns, c + 4 * i + j) + r * 4, result[i]);
             }
         }
     }
 }
-BOTH_WAYS(lines_32)
+ALL_TABLES(lines_32)
 
 MOVE_KERNEL(64)
 

@@ -159,6 +159,14 @@ static void cut(const struct cutting *cutting, uint32_t d, const struct layout_b
     }
 }
 
+/* With the tail. */
+static int64_t whole_size(const struct quire_layout *layout, uint32_t d)
+{
+    int64_t block = quire_layout_block_size(layout, d);
+
+    return (layout->dims[d] + block - 1) / block * block;
+}
+
 /* Where the tail of a dimension begins that zeros are written to by boxes of their own. */
 static int64_t tail_of(const struct cutting *cutting, uint32_t d)
 {
@@ -188,16 +196,16 @@ void layout_each_box(const struct quire_layout_conversion *conversion,
     box.is_zero = true;
     for (uint32_t d = 0; d < to->n_dims; d++) {
         struct dim *dim = &cutting.dims[d];
-        int64_t block = quire_layout_block_size(to, d);
-        int64_t whole = (to->dims[d] + block - 1) / block * block;
-        for (uint32_t e = 0; e < to->n_dims; e++) {
-            int64_t size = (to->dims[e] + quire_layout_block_size(to, e) - 1) /
-                           quire_layout_block_size(to, e) * quire_layout_block_size(to, e);
-            cutting.dims[e].first = 0;
-            cutting.dims[e].end = e < d ? tail_of(&cutting, e) : size;
-        }
         dim->first = tail_of(&cutting, d);
-        dim->end = whole;
+        dim->end = whole_size(to, d);
+        if (dim->first == dim->end)
+            continue;
+        for (uint32_t e = 0; e < to->n_dims; e++) {
+            if (e == d)
+                continue;
+            cutting.dims[e].first = 0;
+            cutting.dims[e].end = e < d ? tail_of(&cutting, e) : whole_size(to, e);
+        }
         cut(&cutting, 0, &box);
     }
 }

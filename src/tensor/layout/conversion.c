@@ -38,9 +38,10 @@ int quire_layout_conversion_init(struct quire_layout_conversion *conversion,
         .to_bytes = to_bytes,
         .isa = (uint8_t)(options->isa == QUIRE_LAYOUT_BEST ? quire_layout_isa_best()
                                                            : options->isa),
-        .is_streamed = options->stores == QUIRE_LAYOUT_STORES_STREAMED ||
-                       (options->stores == QUIRE_LAYOUT_STORES_AUTO &&
-                        to_bytes >= QUIRE_LAYOUT_STREAMED_BYTES),
+        .stores = (uint8_t)(options->stores == QUIRE_LAYOUT_STORES_AUTO &&
+                                    to_bytes < QUIRE_LAYOUT_STREAMED_BYTES
+                                ? QUIRE_LAYOUT_STORES_CACHED
+                                : options->stores),
     };
     return 0;
 }
@@ -55,10 +56,10 @@ static void visit_box(void *context, const struct layout_box *box)
 static void run(const struct quire_layout_conversion *conversion, struct layout_job *job)
 {
     job->kernels = layout_kernels_of((enum quire_layout_isa)conversion->isa);
-    job->is_streamed = conversion->is_streamed;
+    job->stores = (enum quire_layout_stores)conversion->stores;
     job->n_bytes = quire_layout_type_bytes(conversion->from.type);
     layout_each_box(conversion, visit_box, job);
-    if (job->is_streamed)
+    if (job->stores != QUIRE_LAYOUT_STORES_CACHED)
         job->kernels->fence();
 }
 

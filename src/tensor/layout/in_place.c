@@ -139,6 +139,7 @@ static void convert_piece(const struct quire_layout_conversion *whole, const str
                              .source = workspace,
                              .target = buffer,
                              .n_parts = 1,
+                             .stores = QUIRE_LAYOUT_STORES_CACHED,
                              .n_bytes = (size_t)element};
     layout_each_box(&piece, visit_box, &job);
 }

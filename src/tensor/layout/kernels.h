@@ -32,7 +32,7 @@ struct layout_columns {
 struct layout_matrix {
     struct layout_rows rows;
     struct layout_columns columns;
-    bool has_tables; /* both, or none */
+    bool has_row_table, has_column_table; /* the latter only along with the former */
 };
 
 /* A rectangle of it: the numbers of rows and columns are multiples of the kernel's. */
@@ -45,20 +45,24 @@ typedef void layout_transpose(const struct layout_matrix *matrix, const struct l
 /* All of it; the units are copied as they are. */
 typedef void layout_move(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
 
+/* Which tables there are, as constants that the compiler knows: kernels have code for each. */
+struct layout_tables {
+    bool rows, columns;
+};
+
 #define LAYOUT_INLINE static inline __attribute__((always_inline))
 
-LAYOUT_INLINE const char *layout_row(const struct layout_matrix *matrix, bool has_tables,
+LAYOUT_INLINE const char *layout_row(const struct layout_matrix *matrix, bool has_table,
                                      size_t number)
 {
-    return has_tables ? matrix->rows.table[number]
-                      : matrix->rows.first + (int64_t)number * matrix->rows.step;
+    return has_table ? matrix->rows.table[number]
+                     : matrix->rows.first + (int64_t)number * matrix->rows.step;
 }
 
-LAYOUT_INLINE char *layout_column(const struct layout_matrix *matrix, bool has_tables,
-                                  size_t number)
+LAYOUT_INLINE char *layout_column(const struct layout_matrix *matrix, bool has_table, size_t number)
 {
-    return has_tables ? matrix->columns.table[number]
-                      : matrix->columns.first + (int64_t)number * matrix->columns.step;
+    return has_table ? matrix->columns.table[number]
+                     : matrix->columns.first + (int64_t)number * matrix->columns.step;
 }
 
 struct layout_kernel {

@@ -3,7 +3,7 @@
  * lanes: transposing in registers, for any width of vectors. The file that includes it says how:
  *
  *     V, LANES                      a vector of LANES lanes of 16 bytes
- *     V load(matrix, has_tables, row, step, at)   lane i is the 16 bytes at `at` in
+ *     V load(matrix, tables, row, step, at)   lane i is the 16 bytes at `at` in
  *                                                 row + i * step
  *     V load_whole(from)            all lanes, one behind the other
  *     void store(char *, V)         all of it
@@ -68,19 +68,21 @@ IN void transpose_8(V v[16])
 }
 
 /* Matrices with tables and without have code of their own. */
-#define BOTH_WAYS(name)                                                                         \
+#define ALL_TABLES(name)                                                                        \
     TARGET static void name(const struct layout_matrix *matrix, const struct layout_part *part) \
     {                                                                                           \
-        if (matrix->has_tables)                                                                 \
-            name##_any(matrix, part, true);                                                     \
+        if (matrix->has_column_table)                                                           \
+            name##_any(matrix, part, (struct layout_tables){true, true});                       \
+        else if (matrix->has_row_table)                                                         \
+            name##_any(matrix, part, (struct layout_tables){true, false});                      \
         else                                                                                    \
-            name##_any(matrix, part, false);                                                    \
+            name##_any(matrix, part, (struct layout_tables){false, false});                     \
     }
 
 /* A kernel for elements of BITS, whose columns have all rows of the vector. */
 #define LANES_KERNEL(bits)                                                                         \
     IN void lanes_##bits##_any(const struct layout_matrix *matrix, const struct layout_part *part, \
-                               bool has_tables)                                                    \
+                               struct layout_tables tables)                                        \
     {                                                                                              \
         enum { J = 128 / (bits), N_ROWS = sizeof(V) / ((bits) / 8) };                              \
         size_t end_row = part->first_row + part->n_rows;                                           \
@@ -89,56 +91,59 @@ IN void transpose_8(V v[16])
             for (size_t c = part->first_column; c < end_column; c += J) {                          \
                 V v[J];                                                                            \
                 for (unsigned i = 0; i < J; i++)                                                   \
-                    v[i] = load(matrix, has_tables, r + i, J, c * ((bits) / 8));                   \
+                    v[i] = load(matrix, tables, r + i, J, c * ((bits) / 8));                       \
                 transpose_##bits(v);                                                               \
                 for (unsigned i = 0; i < J; i++)                                                   \
-                    store(layout_column(matrix, has_tables, c + i) + r * ((bits) / 8), v[i]);      \
+                    store(layout_column(matrix, tables.columns, c + i) + r * ((bits) / 8), v[i]);  \
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
-    BOTH_WAYS(lanes_##bits)
+    ALL_TABLES(lanes_##bits)
 
 /* Of only the first N_ROWS of a single lane: columns of N_ROWS * BITS / 8 bytes, 8 or fewer. */
-#define FIRST_KERNEL(bits, N_ROWS)                                                                 \
-    IN void first_##bits##_##N_ROWS##_any(const struct layout_matrix *matrix,                      \
-                                          const struct layout_part *part, bool has_tables)         \
-    {                                                                                              \
-        enum { J = 128 / (bits) };                                                                 \
-        size_t end_row = part->first_row + part->n_rows;                                           \
-        size_t end_column = part->first_column + part->n_columns;                                  \
-        for (size_t r = part->first_row; r < end_row; r += N_ROWS) {                               \
-            for (size_t c = part->first_column; c < end_column; c += J) {                          \
-                V v[J];                                                                            \
-                for (unsigned i = 0; i < J; i++)                                                   \
-                    v[i] = i < (N_ROWS) ? load(matrix, has_tables, r + i, J, c * ((bits) / 8))     \
-                                        : zero();                                                  \
-                transpose_##bits(v);                                                               \
-                for (unsigned i = 0; i < J; i++)                                                   \
-                    store_first(layout_column(matrix, has_tables, c + i) + r * ((bits) / 8), v[i], \
-                                (N_ROWS) * ((bits) / 8));                                          \
-            }                                                                                      \
-        }                                                                                          \
-    }                                                                                              \
-    BOTH_WAYS(first_##bits##_##N_ROWS)
+#define FIRST_KERNEL(bits, N_ROWS)                                                               \
+    IN void first_##bits##_##N_ROWS##_any(const struct layout_matrix *matrix,                    \
+                                          const struct layout_part *part,                        \
+                                          struct layout_tables tables)                           \
+    {                                                                                            \
+        enum { J = 128 / (bits) };                                                               \
+        size_t end_row = part->first_row + part->n_rows;                                         \
+        size_t end_column = part->first_column + part->n_columns;                                \
+        for (size_t r = part->first_row; r < end_row; r += N_ROWS) {                             \
+            for (size_t c = part->first_column; c < end_column; c += J) {                        \
+                V v[J];                                                                          \
+                for (unsigned i = 0; i < J; i++)                                                 \
+                    v[i] = i < (N_ROWS) ? load(matrix, tables, r + i, J, c * ((bits) / 8))       \
+                                        : zero();                                                \
+                transpose_##bits(v);                                                             \
+                for (unsigned i = 0; i < J; i++)                                                 \
+                    store_first(layout_column(matrix, tables.columns, c + i) + r * ((bits) / 8), \
+                                v[i], (N_ROWS) * ((bits) / 8));                                  \
+            }                                                                                    \
+        }                                                                                        \
+    }                                                                                            \
+    ALL_TABLES(first_##bits##_##N_ROWS)
 
 /* Units of whole vectors; the compiler knows how many. */
-IN void move_units(const struct layout_matrix *matrix, bool has_tables, size_t n_rows,
+IN void move_units(const struct layout_matrix *matrix, struct layout_tables tables, size_t n_rows,
                    size_t n_columns, size_t unit)
 {
     for (size_t c = 0; c < n_columns; c++) {
-        char *to = layout_column(matrix, has_tables, c);
+        char *to = layout_column(matrix, tables.columns, c);
         for (size_t r = 0; r < n_rows; r++, to += unit)
             for (size_t i = 0; i < unit; i += sizeof(V))
-                store(to + i, load_whole(layout_row(matrix, has_tables, r) + c * unit + i));
+                store(to + i, load_whole(layout_row(matrix, tables.rows, r) + c * unit + i));
     }
 }
 
-#define MOVE_KERNEL(unit)                                                             \
-    TARGET static void move_##unit(const struct layout_matrix *matrix, size_t n_rows, \
-                                   size_t n_columns)                                  \
-    {                                                                                 \
-        if (matrix->has_tables)                                                       \
-            move_units(matrix, true, n_rows, n_columns, unit);                        \
-        else                                                                          \
-            move_units(matrix, false, n_rows, n_columns, unit);                       \
+#define MOVE_KERNEL(unit)                                                                      \
+    TARGET static void move_##unit(const struct layout_matrix *matrix, size_t n_rows,          \
+                                   size_t n_columns)                                           \
+    {                                                                                          \
+        if (matrix->has_column_table)                                                          \
+            move_units(matrix, (struct layout_tables){true, true}, n_rows, n_columns, unit);   \
+        else if (matrix->has_row_table)                                                        \
+            move_units(matrix, (struct layout_tables){true, false}, n_rows, n_columns, unit);  \
+        else                                                                                   \
+            move_units(matrix, (struct layout_tables){false, false}, n_rows, n_columns, unit); \
     }

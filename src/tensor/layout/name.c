@@ -129,9 +129,11 @@ int quire_layout_name(const struct quire_layout *layout, bool is_weights, char *
     if (letters == NULL || quire_layout_check(layout) != 0 || layout->offset != 0)
         return -EINVAL;
     for (uint32_t i = 0; i < layout->n_dims; i++) { /* by falling strides */
-        uint32_t most = NONE;
-        for (uint32_t d = 0; d < layout->n_dims; d++)
-            if (!is_done[d] && (most == NONE || layout->strides[d] > layout->strides[most]))
+        uint32_t most = 0;
+        while (is_done[most])
+            most++;
+        for (uint32_t d = most + 1; d < layout->n_dims; d++)
+            if (!is_done[d] && layout->strides[d] > layout->strides[most])
                 most = d;
         is_done[most] = true;
         text[n++] = letters[most];

@@ -13,8 +13,7 @@
 #define TARGET
 #define IN static inline __attribute__((always_inline))
 #define load_whole(from) vld1q_u8((const uint8_t *)(from))
-#define load(matrix, has_tables, row, step, at) \
-    load_whole(layout_row(matrix, has_tables, row) + (at))
+#define load(matrix, tables, row, step, at) load_whole(layout_row(matrix, tables.rows, row) + (at))
 #define store(to, v) vst1q_u8((uint8_t *)(to), v)
 #define zero() vdupq_n_u8(0)
 #define ZIP(a, b, bits, half) \

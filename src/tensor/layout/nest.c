@@ -158,18 +158,29 @@ static void set_tile(struct nest_side *side, int64_t unit, int64_t bytes)
     side->n_tiles = (side->n + side->tile - 1) / side->tile;
 }
 
+static void set_whole(struct nest_side *side)
+{
+    side->tile = side->n;
+    side->n_tiles = 1;
+}
+
 static void set_tiles(struct nest *nest)
 {
     struct nest_side *columns = &nest->columns, *rows = &nest->rows;
     int64_t unit = nest->unit + nest->pad, n_rows = rows->n + nest->pad_rows, side = LINE_BYTES;
+    bool has_short_rows = columns->n * unit <= LONG_BYTES;
+    bool has_short_columns = n_rows * unit <= LONG_BYTES || nest->pad_rows > 0;
+    /* a line that is used up at once needs no tile to be kept in the cache for */
+    bool needs_none = nest->is_linear && !nest->is_staged && !nest->has_row_table;
 
-    if (n_rows * unit <= LONG_BYTES || nest->pad_rows > 0) {
-        rows->tile = rows->n;
-        rows->n_tiles = 1;
+    if (needs_none && (has_short_rows || has_short_columns)) {
+        set_whole(columns);
+        set_whole(rows);
+    } else if (has_short_columns) {
+        set_whole(rows);
         set_tile(columns, unit, smaller(NEST_TILE_BYTES / n_rows, NEST_MAX_ROW_BYTES));
-    } else if (columns->n * unit <= LONG_BYTES) {
-        columns->tile = columns->n;
-        columns->n_tiles = 1;
+    } else if (has_short_rows) {
+        set_whole(columns);
         set_tile(rows, unit, NEST_TILE_BYTES / columns->n);
     } else { /* a square */
         while (side * side * 4 / unit <= NEST_TILE_BYTES)
@@ -191,7 +202,16 @@ static int by_target(const void *a, const void *b)
     return (left < right) - (left > right);
 }
 
-void nest_make(const struct layout_box *box, int64_t n_bytes, struct nest *nest)
+/* Whether tiles lie one behind the other in the target: columns without anything between. */
+static bool is_sequential(const struct nest *nest)
+{
+    int64_t column = (nest->rows.n + nest->pad_rows) * (nest->unit + nest->pad);
+
+    return nest->columns.n_axes == 1 && nest->columns.axes[0].to == column;
+}
+
+void nest_make(const struct layout_box *box, int64_t n_bytes, enum quire_layout_stores stores,
+               struct nest *nest)
 {
     *nest = (struct nest){.columns.n = 1, .rows.n = 1, .n_outer = box->n_axes};
     for (uint32_t i = 0; i < box->n_axes; i++)
@@ -206,7 +226,11 @@ void nest_make(const struct layout_box *box, int64_t n_bytes, struct nest *nest)
         if (nest->pad_rows == 0)
             extend(nest, &nest->rows, true);
     }
-    nest->has_tables = nest->columns.n_axes > 1 || nest->rows.n_axes > 1 || nest->pad_rows > 0;
+    nest->has_column_table = nest->columns.n_axes > 1;
+    nest->has_row_table = nest->rows.n_axes > 1 || nest->pad_rows > 0 || nest->has_column_table;
+    nest->is_staged = nest->row_step == nest->unit &&
+                      (stores == QUIRE_LAYOUT_STORES_STREAMED ||
+                       (stores == QUIRE_LAYOUT_STORES_AUTO && is_sequential(nest)));
     qsort(nest->outer, nest->n_outer, sizeof nest->outer[0], by_target);
     set_tiles(nest);
 }

@@ -28,8 +28,9 @@ struct nest {
     int64_t column_step;      /* bytes, in the source */
     int64_t row_step;         /* bytes, in the target */
     bool is_linear;           /* both steps are the unit, and it is 1, 2, 4, ... 64 bytes */
-    bool has_tables;          /* lines are not at equal distances */
-    bool has_rows_outside;    /* tiles go along the columns first */
+    bool has_row_table, has_column_table; /* lines are not at equal distances */
+    bool is_staged;                       /* tiles are gathered, then streamed */
+    bool has_rows_outside;                /* tiles go along the columns first */
     uint32_t n_outer;
     struct layout_axis outer[LAYOUT_MAX_AXES]; /* the last is the fastest */
     int64_t n_tiles;
@@ -37,7 +38,8 @@ struct nest {
 
 /* Of a box of elements of n_bytes. A run that is longer than a tile should have become an axis of
  * shorter ones before. */
-void nest_make(const struct layout_box *box, int64_t n_bytes, struct nest *nest);
+void nest_make(const struct layout_box *box, int64_t n_bytes, enum quire_layout_stores stores,
+               struct nest *nest);
 
 /* Joins axes that are one in both; n_bytes: of the unit inside. */
 void nest_merge(struct layout_box *box);

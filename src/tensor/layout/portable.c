@@ -11,9 +11,9 @@ LAYOUT_INLINE void move_units(const struct layout_matrix *matrix, size_t n_rows,
                               size_t unit)
 {
     for (size_t c = 0; c < n_columns; c++) {
-        char *to = layout_column(matrix, matrix->has_tables, c);
+        char *to = layout_column(matrix, matrix->has_column_table, c);
         for (size_t r = 0; r < n_rows; r++, to += unit)
-            memcpy(to, layout_row(matrix, matrix->has_tables, r) + c * unit, unit);
+            memcpy(to, layout_row(matrix, matrix->has_row_table, r) + c * unit, unit);
     }
 }
 

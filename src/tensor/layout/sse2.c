@@ -13,8 +13,7 @@
 #define TARGET
 #define IN static inline __attribute__((always_inline))
 #define load_whole(from) _mm_loadu_si128((const __m128i *)(from))
-#define load(matrix, has_tables, row, step, at) \
-    load_whole(layout_row(matrix, has_tables, row) + (at))
+#define load(matrix, tables, row, step, at) load_whole(layout_row(matrix, tables.rows, row) + (at))
 #define store(to, v) _mm_storeu_si128((__m128i *)(to), v)
 #define zero() _mm_setzero_si128()
 #define low8 _mm_unpacklo_epi8

@@ -14,12 +14,15 @@
 #include "base/checked.h"
 #include "tensor/layout/nest.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define LINE_BYTES 64
 #define RUN_BYTES 4096 /* longer runs are several */
+#define SHORT_BYTES 128
 
 static const char zeros[NEST_MAX_ROW_BYTES];
+static_assert(NEST_MAX_ROW_BYTES >= 4 * QUIRE_LAYOUT_MAX_BLOCK, "the longest tail of a unit");
 
 /* Where the loop stands, and what of it this tile is. */
 struct tile {
@@ -29,7 +32,7 @@ struct tile {
     size_t n_rows, n_columns;        /* without rows of zeros */
     int64_t first_row;               /* in the source */
     int64_t first_column;            /* in the target */
-    int64_t row_at[NEST_MAX_LINES];  /* if has_tables */
+    int64_t row_at[NEST_MAX_LINES];  /* with tables */
     int64_t column_at[NEST_MAX_LINES];
 };
 
@@ -132,10 +135,10 @@ static void find_lines(const struct nest *nest, struct tile *tile)
     tile->n_columns = tile_length(columns, column);
     tile->first_row = from + place_of(rows, false, row);
     tile->first_column = to + place_of(columns, true, column);
-    if (!nest->has_tables)
-        return;
-    list_offsets(rows, false, from, row, tile->n_rows, tile->row_at);
-    list_offsets(columns, true, to, column, tile->n_columns, tile->column_at);
+    if (nest->has_row_table)
+        list_offsets(rows, false, from, row, tile->n_rows, tile->row_at);
+    if (nest->has_column_table)
+        list_offsets(columns, true, to, column, tile->n_columns, tile->column_at);
 }
 
 static int64_t first_step(const struct nest_side *side, bool in_target)
@@ -145,13 +148,13 @@ static int64_t first_step(const struct nest_side *side, bool in_target)
 
 static int64_t row_at(const struct nest *nest, const struct tile *tile, size_t number)
 {
-    return nest->has_tables ? tile->row_at[number]
-                            : tile->first_row + (int64_t)number * first_step(&nest->rows, false);
+    return nest->has_row_table ? tile->row_at[number]
+                               : tile->first_row + (int64_t)number * first_step(&nest->rows, false);
 }
 
 static int64_t column_at(const struct nest *nest, const struct tile *tile, size_t number)
 {
-    return nest->has_tables
+    return nest->has_column_table
                ? tile->column_at[number]
                : tile->first_column + (int64_t)number * first_step(&nest->columns, true);
 }
@@ -213,9 +216,11 @@ static void transpose(const struct layout_kernels *kernels, unsigned unit,
     const struct layout_kernel *kernel = find_kernel(kernels, unit, 0, n_rows, n_columns);
     struct layout_part part = {0};
 
-    if (kernel == NULL)
+    if (kernel == NULL) {
         move(kernels, unit, matrix, n_rows, n_columns);
-    while (kernel != NULL && part.first_row < n_rows) {
+        return;
+    }
+    while (part.first_row < n_rows) {
         size_t left = n_rows - part.first_row;
         if (kernel->n_rows > left) {
             const struct layout_kernel *next = find_kernel(kernels, unit, 0, left, n_columns);
@@ -231,15 +236,25 @@ static void transpose(const struct layout_kernels *kernels, unsigned unit,
     }
 }
 
-/* A few bytes, the compiler can't know how many. */
-static inline void copy(char *to, const char *from, size_t n)
+/* Short runs, by moves that overlap: a call of memcpy() takes longer than they do. */
+LAYOUT_INLINE void copy(char *to, const char *from, size_t n)
 {
-    if (n == 16)
-        memcpy(to, from, 16);
-    else if (n == 4)
-        memcpy(to, from, 4);
-    else
+    if (n > SHORT_BYTES) {
         memcpy(to, from, n);
+    } else if (n >= 16) {
+        for (size_t i = 0; i + 16 <= n; i += 16)
+            memcpy(to + i, from + i, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
 }
 
 /* Units of any size and steps. */
@@ -249,14 +264,14 @@ static void move_strided(const struct nest *nest, const struct layout_matrix *ma
     size_t unit = (size_t)nest->unit, pad = (size_t)nest->pad;
 
     for (size_t c = 0; c < n_columns; c++) {
-        char *to = layout_column(matrix, matrix->has_tables, c);
+        char *to = layout_column(matrix, matrix->has_column_table, c);
         for (size_t r = 0; r < n_rows; r++, to += nest->row_step) {
-            const char *from = layout_row(matrix, matrix->has_tables, r);
+            const char *from = layout_row(matrix, matrix->has_row_table, r);
             if (from != zeros)
                 from += (int64_t)c * nest->column_step;
             copy(to, from, unit);
             if (pad > 0)
-                memset(to + unit, 0, pad);
+                copy(to + unit, zeros, pad);
         }
     }
 }
@@ -270,8 +285,9 @@ static void move_tile(const struct layout_job *job, const struct nest *nest,
 
     matrix->rows = (struct layout_rows){job->source + tile->first_row,
                                         first_step(&nest->rows, false), table};
-    matrix->has_tables = nest->has_tables;
-    for (size_t i = 0; nest->has_tables && i < n_rows; i++)
+    matrix->has_row_table = nest->has_row_table;
+    matrix->has_column_table = nest->has_column_table;
+    for (size_t i = 0; nest->has_row_table && i < n_rows; i++)
         table[i] = i < tile->n_rows ? job->source + tile->row_at[i] : zeros;
     if (!nest->is_linear)
         move_strided(nest, matrix, n_rows, tile->n_columns);
@@ -288,7 +304,7 @@ static void store_tile(const struct layout_job *job, const struct nest *nest,
     struct layout_matrix matrix = {
         .columns = {job->target + tile->first_column, first_step(&nest->columns, true), table}};
 
-    for (size_t i = 0; nest->has_tables && i < tile->n_columns; i++)
+    for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
         table[i] = job->target + tile->column_at[i];
     move_tile(job, nest, tile, &matrix);
 }
@@ -301,7 +317,7 @@ static void stream_tile(const struct layout_job *job, const struct nest *nest,
     size_t n_bytes = (tile->n_rows + (size_t)nest->pad_rows) * (size_t)(nest->unit + nest->pad);
     struct layout_matrix matrix = {.columns = {stage, (int64_t)n_bytes, table}};
 
-    for (size_t i = 0; nest->has_tables && i < tile->n_columns; i++)
+    for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
         table[i] = stage + i * n_bytes;
     move_tile(job, nest, tile, &matrix);
     for (size_t first = 0, end; first < tile->n_columns; first = end) {
@@ -392,16 +408,15 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
     struct nest nest;
     struct tile tile;
 
-    nest_make(box, (int64_t)job->n_bytes, &nest);
+    nest_make(box, (int64_t)job->n_bytes, job->stores, &nest);
     int64_t first = (int64_t)((__int128)nest.n_tiles * job->part / job->n_parts);
     int64_t end = (int64_t)((__int128)nest.n_tiles * (job->part + 1) / job->n_parts);
-    bool is_staged = job->is_streamed && nest.row_step == nest.unit;
     start_at(&nest, box, first, &tile);
     for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
         find_lines(&nest, &tile);
         if (job->touch != NULL)
             touch_tile(job, &nest, &tile);
-        else if (is_staged)
+        else if (nest.is_staged)
             stream_tile(job, &nest, &tile);
         else
             store_tile(job, &nest, &tile);

@@ -11,7 +11,7 @@ struct layout_job {
     const char *source;
     char *target;
     uint32_t part, n_parts;
-    bool is_streamed;
+    enum quire_layout_stores stores;
     size_t n_bytes; /* of an element */
     /* Not NULL: nothing is moved; called instead for each run of bytes, in the order of the work */
     void (*touch)(void *context, bool is_target, int64_t at, size_t n_bytes);
