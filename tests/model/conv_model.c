@@ -144,7 +144,7 @@ static enum quire_layout_isa draw_isa(void)
 {
     enum quire_layout_isa isa;
     do
-        isa = draw(QUIRE_LAYOUT_N_ISAS);
+        isa = (enum quire_layout_isa)draw(QUIRE_LAYOUT_N_ISAS);
     while (!quire_layout_isa_is_here(isa));
     return isa;
 }
@@ -321,10 +321,11 @@ static void draw_trial(struct trial *trial)
     do
         draw_shape(s);
     while (quire_conv_out_size(s, &h, &w) != 0);
-    trial->options = (struct quire_conv_options){.algorithm = draw(QUIRE_CONV_N_ALGORITHMS),
-                                                 .activation = draw(QUIRE_CONV_N_ACTIVATIONS),
-                                                 .isa = draw_isa(),
-                                                 .n_parts = (uint32_t)draw(5)};
+    trial->options = (struct quire_conv_options){
+        .algorithm = (enum quire_conv_algorithm)draw(QUIRE_CONV_N_ALGORITHMS),
+        .activation = (enum quire_conv_activation)draw(QUIRE_CONV_N_ACTIVATIONS),
+        .isa = draw_isa(),
+        .n_parts = (uint32_t)draw(5)};
     trial->has_sum = draw(2) == 0;
     trial->has_bias = draw(2) == 0;
     trial->is_in_place = draw(2) == 0;
