@@ -168,6 +168,23 @@ _quire_segment()
     esac
 }
 
+_quire_layout()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --from | --to) mapfile -t COMPREPLY < <(compgen -W "nchw nhwc nchw4c nchw8c nchw16c oihw hwio ohwi
+        oihw16i16o" -- "$cur") ;;
+    --type) mapfile -t COMPREPLY < <(compgen -W "f32 f16 bf16 i8" -- "$cur") ;;
+    --isa) mapfile -t COMPREPLY < <(compgen -W "portable sse2 neon avx2 avx512" -- "$cur") ;;
+    --network) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --shape) ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "--shape --from --to --type --bench --isa --network --json --help
+        --usage" -- "$cur") ;;
+    esac
+}
+
 _quire_plan()
 {
     local option=$prev
@@ -298,6 +315,7 @@ _quire()
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan layout translate segment free vmstat top ps maps time zones
             tune export log ring help --help --version" -- "$cur")
         return
     fi
@@ -322,6 +340,7 @@ _quire()
     translate) _quire_translate ;;
     segment) _quire_segment ;;
     plan) _quire_plan ;;
+    layout) _quire_layout ;;
     free) _quire_figures "--explain" ;;
     vmstat) _quire_figures "--replay --from --to --reverse" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
@@ -343,6 +362,7 @@ _quire()
     ring) _quire_ring ;;
     log) _quire_log ;;
     help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan layout translate segment free vmstat top ps
         maps time zones tune export log ring" -- "$cur") ;;
     esac
 }

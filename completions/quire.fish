@@ -16,6 +16,7 @@ complete -c quire -n __fish_use_subcommand -a mrc -d 'Tell the miss ratio of LRU
 complete -c quire -n __fish_use_subcommand -a translate -d 'Translate addresses by the page tables of a memory image'
 complete -c quire -n __fish_use_subcommand -a segment -d 'Tell the linear address behind an x86 segment'
 complete -c quire -n __fish_use_subcommand -a plan -d 'Place buffers in the least memory'
+complete -c quire -n __fish_use_subcommand -a layout -d 'Convert tensors between layouts'
 complete -c quire -n __fish_use_subcommand -a free -d 'Show the memory of the system, and explain it'
 complete -c quire -n __fish_use_subcommand -a vmstat -d 'Show faults, swapping, reclaim and pressure'
 complete -c quire -n __fish_use_subcommand -a top -d 'Watch memory on the whole screen'
@@ -76,6 +77,19 @@ set -l doctor '__fish_seen_subcommand_from doctor'
 complete -c quire -n $doctor -s j -l json -d 'Print the checks as JSON'
 complete -c quire -n $doctor -s h -l help -d 'Show the options'
 complete -c quire -n $doctor -l usage -d 'Show the options on one line'
+
+set -l layout '__fish_seen_subcommand_from layout'
+complete -c quire -n $layout -f
+complete -c quire -n $layout -l shape -x -a '1x64x56x56 1x3x224x224' -d 'The dimensions'
+complete -c quire -n $layout -l from -x -a 'nchw nhwc nchw4c nchw8c nchw16c oihw hwio ohwi oihw16i16o' -d 'How it lies'
+complete -c quire -n $layout -l to -x -a 'nchw nhwc nchw4c nchw8c nchw16c oihw hwio ohwi oihw16i16o' -d 'How it shall lie'
+complete -c quire -n $layout -l type -x -a 'f32 f16 bf16 i8' -d 'Of its elements'
+complete -c quire -n $layout -l bench -d 'Convert it here and now'
+complete -c quire -n $layout -l isa -x -a 'portable sse2 neon avx2 avx512' -d 'Instructions to use'
+complete -c quire -n $layout -l network -r -F -d 'Find the best layouts of a model'
+complete -c quire -n $layout -s j -l json -d 'Print JSON'
+complete -c quire -n $layout -s h -l help -d 'Show the options'
+complete -c quire -n $layout -l usage -d 'Show the options on a few lines'
 
 set -l plan '__fish_seen_subcommand_from plan'
 complete -c quire -n $plan -F
@@ -294,6 +308,7 @@ complete -c quire -n $ps -l full -d 'Do not cut lines'
 complete -c quire -n $ps -l list -d 'List the columns'
 
 complete -c quire -n '__fish_seen_subcommand_from help' -a 'run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps maps time zones tune export log ring'
+complete -c quire -n '__fish_seen_subcommand_from help' -a 'run limit park resume dump report slabs doctor partition plan layout translate segment free vmstat top ps maps time zones tune export log ring'
 
 set -l ring '__fish_seen_subcommand_from ring'
 complete -c quire -n "$ring; and not __fish_seen_subcommand_from create put get stat ls rm bench" -a 'create put get stat ls rm bench'

@@ -40,6 +40,7 @@ bench_packages=(
 record_packages=(
     qemu-system-x86 qemu-system-misc qemu-system-arm qemu-system-ppc seabios
     bochs bochsbios bochs-term vgabios clang lld
+    libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools libdnnl-dev libopenblas-dev
 )
 
 die() {

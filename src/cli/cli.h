@@ -22,6 +22,7 @@ int cli_dump(int argc, char **argv);
 int cli_slabs(int argc, char **argv);
 int cli_partition(int argc, char **argv);
 int cli_plan(int argc, char **argv);
+int cli_layout(int argc, char **argv);
 int cli_free(int argc, char **argv);
 int cli_vmstat(int argc, char **argv);
 int cli_ps(int argc, char **argv);

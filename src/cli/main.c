@@ -37,6 +37,8 @@ static const struct command {
     {"partition", "quire partition", cli_partition,
      "Replay a trace of requests against placement policies"},
     {"plan", "quire plan", cli_plan, "Place buffers with known lifetimes in the least memory"},
+    {"layout", "quire layout", cli_layout,
+     "Convert tensors between layouts, and tell what it costs"},
     {"free", "quire free", cli_free, "Show the system's memory, and explain it"},
     {"vmstat", "quire vmstat", cli_vmstat, "Show faults, swapping, reclaim and pressure over time"},
     {"time", "quire time", cli_time, "Tell what a command costs of time and memory"},

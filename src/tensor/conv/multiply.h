@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * multiply: the product of a tile, in registers.
+ *
+ * For each input channel and tap: the weights of BLOCKS output blocks are loaded once, one float of
+ * each pixel is broadcast, and each pair is a multiply-add. With 14 pixels and 2 blocks of 16
+ * channels that is 28 multiply-adds for 16 loads, and 28 of 32 registers that hold sums: AVX-512's
+ * multipliers never wait. Rows and columns are compile-time constants, so that sums are registers
+ * and not an array; the tables are indexed by them.
+ */
+#if LANES == 16 /* 32 registers */
+#define MOST_1 14
+#define MOST_2 14
+#elif LANES == 8 && BLOCK == 8 /* 16 registers */
+#define MOST_1 12
+#define MOST_2 6
+#elif LANES == 8
+#define MOST_1 6
+#define MOST_2 0
+#elif BLOCK == 8 && defined __aarch64__ /* 32 registers, and compilers load pixels far ahead */
+#define MOST_1 10
+#define MOST_2 5
+#elif BLOCK == 8
+#define MOST_1 6
+#define MOST_2 0
+#elif defined __aarch64__
+#define MOST_1 5
+#define MOST_2 0
+#else
+#define MOST_1 3
+#define MOST_2 0
+#endif
+#define MOST(blocks) ((blocks) == 1 ? MOST_1 : MOST_2)
+#define MOST_SUMS 28
+
+/* Where the sum of pixel p and vector v goes. */
+INLINE int64_t place_of(const struct conv_tile *tile, int64_t p, int64_t v, int64_t n_columns)
+{
+    return v / BLOCK_VECTORS * tile->out_block_stride + v % BLOCK_VECTORS * LANES +
+           p / n_columns * tile->out_row_stride + p % n_columns * BLOCK;
+}
+
+/* As finished() does it, but each step for all sums, so that there is one branch a step. */
+INLINE void finish_tile(const struct conv_tile *tile, vec *sums, int64_t n_vectors,
+                        int64_t n_pixels, int64_t n_columns)
+{
+    const struct conv_finish *finish = &tile->finish;
+    if (finish->bias != NULL) {
+        UNROLL
+        for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+            sums[s] += load(finish->bias + s % n_vectors * LANES);
+    }
+    if (finish->sum != NULL) {
+        UNROLL
+        for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+            sums[s] += load(finish->sum + place_of(tile, s / n_vectors, s % n_vectors, n_columns));
+    }
+    if (finish->clamps) {
+        UNROLL
+        for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+            sums[s] = clamp(sums[s], finish->low, finish->high);
+    }
+    UNROLL
+    for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+        store(tile->out + place_of(tile, s / n_vectors, s % n_vectors, n_columns), sums[s]);
+}
+
+/* Lines that are wanted soon, while the multipliers are busy: they may have to come from the third
+ * level, from places where no hardware looks for them. */
+INLINE void fetch_pixels(const float *ahead, int64_t row, int64_t n_rows, int64_t n_columns)
+{
+    UNROLL
+    for (int64_t p = 0; p < n_rows * n_columns; p++)
+        __builtin_prefetch(ahead + p / n_columns * row + p % n_columns * BLOCK);
+}
+
+/* The output's lines, for writing; products on the way (without a bias) are in the cache. */
+INLINE void fetch_output(const struct conv_tile *tile, int64_t n_vectors, int64_t n_pixels,
+                         int64_t n_columns)
+{
+    if (tile->finish.bias == NULL)
+        return;
+    UNROLL
+    for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+        __builtin_prefetch(tile->out + place_of(tile, s / n_vectors, s % n_vectors, n_columns), 1);
+}
+
+INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_rows,
+                     int64_t n_columns)
+{
+    const int64_t n_vectors = n_blocks * BLOCK_VECTORS, n_pixels = n_rows * n_columns;
+    const int64_t row = tile->in_row_stride;
+    const float *weights = tile->weights, *in = tile->in;
+    vec sums[MOST_SUMS];
+    fetch_output(tile, n_vectors, n_pixels, n_columns);
+    UNROLL
+    for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+        sums[s] = (vec){0};
+    for (int64_t b = 0; b < tile->in_blocks; b++, in += tile->in_block_stride) {
+        int64_t n_channels = b + 1 == tile->in_blocks ? tile->last_channels : BLOCK;
+        const float *ahead = b + 1 == tile->in_blocks ? tile->next : in + tile->in_block_stride;
+        for (int64_t t = 0; t < tile->n_taps; t++) {
+            fetch_pixels(ahead + tile->taps[t], row, n_rows, n_columns);
+            const float *x = in + tile->taps[t], *end = x + n_channels;
+            for (; x != end; x++, weights += n_vectors * LANES) {
+                vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
+                UNROLL
+                for (int64_t v = 0; v < n_vectors; v++)
+                    w[v] = load(weights + v * LANES);
+                UNROLL
+                for (int64_t p = 0; p < n_pixels; p++) {
+                    vec pixel = all(x[p / n_columns * row + p % n_columns * BLOCK]);
+                    UNROLL
+                    for (int64_t v = 0; v < n_vectors; v++)
+                        sums[p * n_vectors + v] += w[v] * pixel;
+                }
+            }
+        }
+    }
+    finish_tile(tile, sums, n_vectors, n_pixels, n_columns);
+}
+
+#define EACH_COLUMN(DO, blocks, rows) \
+    DO(blocks, rows, 1)               \
+    DO(blocks, rows, 2)               \
+    DO(blocks, rows, 3)               \
+    DO(blocks, rows, 4)               \
+    DO(blocks, rows, 5)               \
+    DO(blocks, rows, 6)               \
+    DO(blocks, rows, 7)               \
+    DO(blocks, rows, 8)               \
+    DO(blocks, rows, 9)               \
+    DO(blocks, rows, 10)              \
+    DO(blocks, rows, 11)              \
+    DO(blocks, rows, 12)              \
+    DO(blocks, rows, 13)              \
+    DO(blocks, rows, 14)
+
+#define DEFINE(blocks, rows, columns)                                                       \
+    TARGET static void multiply_##blocks##_##rows##_##columns(const struct conv_tile *tile) \
+    {                                                                                       \
+        if ((rows) * (columns) <= MOST(blocks))                                             \
+            multiply(tile, blocks, rows, columns);                                          \
+    }
+EACH_COLUMN(DEFINE, 1, 1)
+EACH_COLUMN(DEFINE, 1, 2)
+EACH_COLUMN(DEFINE, 2, 1)
+EACH_COLUMN(DEFINE, 2, 2)
+
+#define ENTRY(blocks, rows, columns) \
+    (rows) * (columns) <= MOST(blocks) ? multiply_##blocks##_##rows##_##columns : NULL,
+static conv_multiply *const multiply_tiles[][CONV_MOST_ROWS][CONV_MOST_COLUMNS] = {
+    {{EACH_COLUMN(ENTRY, 1, 1)}, {EACH_COLUMN(ENTRY, 1, 2)}},
+    {{EACH_COLUMN(ENTRY, 2, 1)}, {EACH_COLUMN(ENTRY, 2, 2)}},
+};
+static const int64_t most_pixels[CONV_MOST_BLOCKS + 1] = {0, MOST_1, MOST_2};

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * avx512: the kernels with vectors of 64 bytes, four lanes; with fewer rows, those of AVX2.
+ *
+ * 16 x 16 elements of 4 bytes are what nchw16c is made of. They are loaded a line of each row at a
+ * time, not a lane: rows whose distance is a power of two share a set of the first-level cache,
+ * which has fewer ways than there are rows, so a line would be gone before its next lane is wanted.
+ */
+#include "tensor/layout/kernels.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <string.h>
+
+#define FEATURES "avx512f,avx512bw,avx512dq,avx512vl"
+#define V __m512i
+#define TARGET __attribute__((target(FEATURES)))
+#define IN static inline __attribute__((always_inline, target(FEATURES)))
+#define load_whole(from) _mm512_loadu_si512(from)
+#define store(to, v) _mm512_storeu_si512(to, v)
+#define low8 _mm512_unpacklo_epi8
+#define high8 _mm512_unpackhi_epi8
+#define low16 _mm512_unpacklo_epi16
+#define high16 _mm512_unpackhi_epi16
+#define low32 _mm512_unpacklo_epi32
+#define high32 _mm512_unpackhi_epi32
+#define low64 _mm512_unpacklo_epi64
+#define high64 _mm512_unpackhi_epi64
+
+IN __m128i load_lane(const char *from)
+{
+    return _mm_loadu_si128((const __m128i *)from);
+}
+
+IN V load(const struct layout_matrix *matrix, struct layout_tables tables, size_t row, size_t step,
+          size_t at)
+{
+    V v = _mm512_castsi128_si512(load_lane(layout_row(matrix, tables.rows, row) + at));
+    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + step) + at), 1);
+    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + 2 * step) + at), 2);
+    return _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + 3 * step) + at),
+                              3);
+}
+
+#include "tensor/layout/lanes.h"
+
+LANES_KERNEL(8)
+LANES_KERNEL(16)
+LANES_KERNEL(32)
+LANES_KERNEL(64)
+
+/* Lane i of result j is lane j of v[i]. */
+IN void transpose_lanes(const V v[4], V result[4])
+{
+    V a = _mm512_shuffle_i32x4(v[0], v[1], 0x44), b = _mm512_shuffle_i32x4(v[0], v[1], 0xee);
+    V c = _mm512_shuffle_i32x4(v[2], v[3], 0x44), d = _mm512_shuffle_i32x4(v[2], v[3], 0xee);
+
+    result[0] = _mm512_shuffle_i32x4(a, c, 0x88);
+    result[1] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    result[2] = _mm512_shuffle_i32x4(b, d, 0x88);
+    result[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
+}
+
+IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                     struct layout_tables tables)
+{
+    size_t end_row = part->first_row + part->n_rows;
+    size_t end_column = part->first_column + part->n_columns;
+
+    for (size_t r = part->first_row; r < end_row; r += 16) {
+        for (size_t c = part->first_column; c < end_column; c += 16) {
+            V v[4][4];
+            for (unsigned i = 0; i < 4; i++) {
+                for (unsigned j = 0; j < 4; j++)
+                    v[i][j] = load_whole(layout_row(matrix, tables.rows, r + 4 * i + j) + c * 4);
+                transpose_32(v[i]);
+            }
+            for (unsigned j = 0; j < 4; j++) {
+                V result[4];
+                transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, result);
+                for (unsigned i = 0; i < 4; i++)
+                    store(layout_column(matrix, tables.columns, c + 4 * i + j) + r * 4, result[i]);
+            }
+        }
+    }
+}
+ALL_TABLES(lines_32)
+
+MOVE_KERNEL(64)
+
+TARGET static void stream(char *to, const char *from, size_t n_bytes)
+{
+    size_t head = -(uintptr_t)to & 63;
+
+    if (head >= n_bytes)
+        head = n_bytes;
+    memcpy(to, from, head);
+    for (; head + 64 <= n_bytes; head += 64)
+        _mm512_stream_si512((V *)(to + head), _mm512_loadu_si512(from + head));
+    memcpy(to + head, from + head, n_bytes - head);
+}
+
+static void fence(void)
+{
+    _mm_sfence();
+}
+
+static const struct layout_kernel of_1[] = {{64, 16, lanes_8}, {0}};
+static const struct layout_kernel of_2[] = {{32, 8, lanes_16}, {0}};
+static const struct layout_kernel of_4[] = {{16, 16, lines_32}, {16, 4, lanes_32}, {0}};
+static const struct layout_kernel of_8[] = {{8, 2, lanes_64}, {0}};
+
+const struct layout_kernels layout_kernels_avx512 = {
+    .transpose = {of_1, of_2, of_4, of_8},
+    .move = {NULL, NULL, NULL, NULL, NULL, NULL, move_64},
+    .stream = stream,
+    .fence = fence,
+    .smaller = &layout_kernels_avx2,
+};
+
+#endif

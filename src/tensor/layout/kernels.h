@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kernels: what an instruction set has for conversions: transposing a few rows at a time, moving
+ * units, storing past the caches.
+ *
+ * A kernel takes n_rows rows of elements and a number of columns, and writes column by column:
+ *
+ *     row 0   a b c d ...            column 0   a e ...
+ *     row 1   e f g h ...    -->     column 1   b f ...
+ *     ...                            ...
+ *
+ * Rows begin at equal distances in the source, and columns in the target; or anywhere, and a table
+ * tells. So any strides, and rows of zeros, are the same to it.
+ */
+#ifndef QUIRE_TENSOR_LAYOUT_KERNELS_H
+#define QUIRE_TENSOR_LAYOUT_KERNELS_H
+
+#include <quire/layout.h>
+
+struct layout_rows {
+    const char *first;
+    int64_t step;             /* bytes */
+    const char *const *table; /* where each begins; the two above don't count then */
+};
+
+struct layout_columns {
+    char *first;
+    int64_t step;
+    char *const *table;
+};
+
+struct layout_matrix {
+    struct layout_rows rows;
+    struct layout_columns columns;
+    bool has_row_table, has_column_table; /* the latter only along with the former */
+};
+
+/* A rectangle of it: the numbers of rows and columns are multiples of the kernel's. */
+struct layout_part {
+    size_t first_row, n_rows, first_column, n_columns;
+};
+
+typedef void layout_transpose(const struct layout_matrix *matrix, const struct layout_part *part);
+
+/* All of it; the units are copied as they are. */
+typedef void layout_move(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
+
+/* Which tables there are, as constants that the compiler knows: kernels have code for each. */
+struct layout_tables {
+    bool rows, columns;
+};
+
+#define LAYOUT_INLINE static inline __attribute__((always_inline))
+
+LAYOUT_INLINE const char *layout_row(const struct layout_matrix *matrix, bool has_table,
+                                     size_t number)
+{
+    return has_table ? matrix->rows.table[number]
+                     : matrix->rows.first + (int64_t)number * matrix->rows.step;
+}
+
+LAYOUT_INLINE char *layout_column(const struct layout_matrix *matrix, bool has_table, size_t number)
+{
+    return has_table ? matrix->columns.table[number]
+                     : matrix->columns.first + (int64_t)number * matrix->columns.step;
+}
+
+struct layout_kernel {
+    uint32_t n_rows, n_columns; /* a multiple of */
+    layout_transpose *run;
+};
+
+#define LAYOUT_N_UNITS 7 /* of 1, 2, 4, ... 64 bytes */
+#define LAYOUT_N_TRANSPOSED 4
+
+struct layout_kernels {
+    /* For units of 1, 2, 4 and 8 bytes, by falling rows, then columns; n_rows 0 ends it */
+    const struct layout_kernel *transpose[LAYOUT_N_TRANSPOSED];
+    layout_move *move[LAYOUT_N_UNITS]; /* of any shape; NULL: as in `smaller` */
+    /* Copies past the caches where the instruction set can; to be followed by fence() */
+    void (*stream)(char *to, const char *from, size_t n_bytes);
+    void (*fence)(void);
+    const struct layout_kernels *smaller; /* what to use where these don't fit; the last: NULL */
+};
+
+/* NULL: it is not for this architecture. BEST is not asked for. */
+const struct layout_kernels *layout_kernels_of(enum quire_layout_isa isa);
+
+extern const struct layout_kernels layout_kernels_portable;
+extern const struct layout_kernels layout_kernels_sse2, layout_kernels_avx2, layout_kernels_avx512;
+extern const struct layout_kernels layout_kernels_neon;
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * neon: the kernels with vectors of 16 bytes, one lane.
+ */
+#include "tensor/layout/kernels.h"
+
+#if defined(__aarch64__)
+
+#include <arm_neon.h>
+#include <string.h>
+
+#define V uint8x16_t
+#define TARGET
+#define IN static inline __attribute__((always_inline))
+#define load_whole(from) vld1q_u8((const uint8_t *)(from))
+#define load(matrix, tables, row, step, at) load_whole(layout_row(matrix, tables.rows, row) + (at))
+#define store(to, v) vst1q_u8((uint8_t *)(to), v)
+#define zero() vdupq_n_u8(0)
+#define ZIP(a, b, bits, half) \
+    vreinterpretq_u8_u##bits( \
+        vzip##half##q_u##bits(vreinterpretq_u##bits##_u8(a), vreinterpretq_u##bits##_u8(b)))
+#define low8(a, b) vzip1q_u8(a, b)
+#define high8(a, b) vzip2q_u8(a, b)
+#define low16(a, b) ZIP(a, b, 16, 1)
+#define high16(a, b) ZIP(a, b, 16, 2)
+#define low32(a, b) ZIP(a, b, 32, 1)
+#define high32(a, b) ZIP(a, b, 32, 2)
+#define low64(a, b) ZIP(a, b, 64, 1)
+#define high64(a, b) ZIP(a, b, 64, 2)
+
+IN void store_first(char *to, V v, size_t n_bytes)
+{
+    uint64_t bits = vgetq_lane_u64(vreinterpretq_u64_u8(v), 0);
+    memcpy(to, &bits, n_bytes);
+}
+
+#include "tensor/layout/lanes.h"
+
+LANES_KERNEL(8)
+LANES_KERNEL(16)
+LANES_KERNEL(32)
+LANES_KERNEL(64)
+FIRST_KERNEL(8, 8)
+FIRST_KERNEL(8, 4)
+FIRST_KERNEL(8, 2)
+FIRST_KERNEL(16, 4)
+FIRST_KERNEL(16, 2)
+FIRST_KERNEL(32, 2)
+
+MOVE_KERNEL(16)
+MOVE_KERNEL(32)
+MOVE_KERNEL(64)
+
+/* There is no store past the caches but a hint (STNP), which the cores in use don't follow. */
+static void stream(char *to, const char *from, size_t n_bytes)
+{
+    memcpy(to, from, n_bytes);
+}
+
+static void fence(void)
+{
+}
+
+static const struct layout_kernel of_1[] = {
+    {16, 16, lanes_8}, {8, 16, first_8_8}, {4, 16, first_8_4}, {2, 16, first_8_2}, {0}};
+static const struct layout_kernel of_2[] = {
+    {8, 8, lanes_16}, {4, 8, first_16_4}, {2, 8, first_16_2}, {0}};
+static const struct layout_kernel of_4[] = {{4, 4, lanes_32}, {2, 4, first_32_2}, {0}};
+static const struct layout_kernel of_8[] = {{2, 2, lanes_64}, {0}};
+
+const struct layout_kernels layout_kernels_neon = {
+    .transpose = {of_1, of_2, of_4, of_8},
+    .move = {NULL, NULL, NULL, NULL, move_16, move_32, move_64},
+    .stream = stream,
+    .fence = fence,
+    .smaller = &layout_kernels_portable,
+};
+
+#endif

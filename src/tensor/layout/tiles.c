@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tiles: runs a box. A tile is read row by row, transposed in registers, and written column by
+ * column; it fits the first-level cache, so that no line is fetched twice.
+ *
+ *     source --kernels--> target                                     stores through the caches
+ *     source --kernels--> stage (on the stack) --stream--> target    stores past them
+ *
+ * A store past the caches has to fill its line at once: the stage gathers what becomes contiguous
+ * in the target. Rows of zeros (a tail) are rows like others that lie in `zeros`.
+ */
+#include "tensor/layout/tiles.h"
+
+#include "base/checked.h"
+#include "tensor/layout/nest.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define LINE_BYTES 64
+#define RUN_BYTES 4096 /* longer runs are several */
+#define SHORT_BYTES 128
+
+static const char zeros[NEST_MAX_ROW_BYTES];
+static_assert(NEST_MAX_ROW_BYTES >= 4 * QUIRE_LAYOUT_MAX_BLOCK, "the longest tail of a unit");
+
+/* Where the loop stands, and what of it this tile is. */
+struct tile {
+    int64_t row, column;             /* counted in tiles */
+    int64_t digits[LAYOUT_MAX_AXES]; /* of the outer axes */
+    int64_t from, to;                /* bytes, of the loops outside alone */
+    size_t n_rows, n_columns;        /* without rows of zeros */
+    int64_t first_row;               /* in the source */
+    int64_t first_column;            /* in the target */
+    int64_t row_at[NEST_MAX_LINES];  /* with tables */
+    int64_t column_at[NEST_MAX_LINES];
+};
+
+/* Finding a tile */
+
+static int64_t step_of(const struct layout_axis *axis, bool in_target)
+{
+    return in_target ? axis->to : axis->from;
+}
+
+/* Where a line of a side lies. */
+static int64_t place_of(const struct nest_side *side, bool in_target, int64_t line)
+{
+    int64_t at = 0;
+
+    for (uint32_t k = 0; k < side->n_axes; k++) {
+        int64_t n = side->axes[k].n, left = line / n;
+        at += (line - left * n) * step_of(&side->axes[k], in_target);
+        line = left;
+    }
+    return at;
+}
+
+/* The offsets of lines `first` up to first + n. */
+static void list_offsets(const struct nest_side *side, bool in_target, int64_t base, int64_t first,
+                         size_t n, int64_t *offsets)
+{
+    int64_t step = side->n_axes == 0 ? 0 : step_of(&side->axes[0], in_target);
+    int64_t length = side->n_axes == 0 ? 1 : side->axes[0].n;
+
+    for (size_t i = 0; i < n;) {
+        int64_t at = base + place_of(side, in_target, first + (int64_t)i);
+        int64_t in_axis = length - (first + (int64_t)i) % length;
+        for (; i < n && in_axis > 0; in_axis--, i++, at += step)
+            offsets[i] = at;
+    }
+}
+
+static size_t tile_length(const struct nest_side *side, int64_t first)
+{
+    int64_t left = side->n - first;
+
+    return (size_t)(left < side->tile ? left : side->tile);
+}
+
+static void start_at(const struct nest *nest, const struct layout_box *box, int64_t number,
+                     struct tile *tile)
+{
+    int64_t *inner = nest->has_rows_outside ? &tile->column : &tile->row;
+    int64_t *outer = nest->has_rows_outside ? &tile->row : &tile->column;
+    int64_t n_inner = nest->has_rows_outside ? nest->columns.n_tiles : nest->rows.n_tiles;
+    int64_t n_outer = nest->has_rows_outside ? nest->rows.n_tiles : nest->columns.n_tiles;
+
+    *inner = number % n_inner;
+    number /= n_inner;
+    *outer = number % n_outer;
+    number /= n_outer;
+    tile->from = box->from;
+    tile->to = box->to;
+    for (uint32_t i = nest->n_outer; i-- > 0;) {
+        tile->digits[i] = number % nest->outer[i].n;
+        number /= nest->outer[i].n;
+        tile->from += tile->digits[i] * nest->outer[i].from;
+        tile->to += tile->digits[i] * nest->outer[i].to;
+    }
+}
+
+static void go_on(const struct nest *nest, struct tile *tile)
+{
+    int64_t *inner = nest->has_rows_outside ? &tile->column : &tile->row;
+    int64_t *outer = nest->has_rows_outside ? &tile->row : &tile->column;
+    int64_t n_inner = nest->has_rows_outside ? nest->columns.n_tiles : nest->rows.n_tiles;
+    int64_t n_outer = nest->has_rows_outside ? nest->rows.n_tiles : nest->columns.n_tiles;
+
+    if (++*inner < n_inner)
+        return;
+    *inner = 0;
+    if (++*outer < n_outer)
+        return;
+    *outer = 0;
+    for (uint32_t i = nest->n_outer; i-- > 0;) {
+        tile->from += nest->outer[i].from;
+        tile->to += nest->outer[i].to;
+        if (++tile->digits[i] < nest->outer[i].n)
+            return;
+        tile->digits[i] = 0;
+        tile->from -= nest->outer[i].n * nest->outer[i].from;
+        tile->to -= nest->outer[i].n * nest->outer[i].to;
+    }
+}
+
+static void find_lines(const struct nest *nest, struct tile *tile)
+{
+    const struct nest_side *columns = &nest->columns, *rows = &nest->rows;
+    int64_t row = tile->row * rows->tile, column = tile->column * columns->tile;
+    int64_t from = tile->from + place_of(columns, false, column);
+    int64_t to = tile->to + place_of(rows, true, row);
+
+    tile->n_rows = tile_length(rows, row);
+    tile->n_columns = tile_length(columns, column);
+    tile->first_row = from + place_of(rows, false, row);
+    tile->first_column = to + place_of(columns, true, column);
+    if (nest->has_row_table)
+        list_offsets(rows, false, from, row, tile->n_rows, tile->row_at);
+    if (nest->has_column_table)
+        list_offsets(columns, true, to, column, tile->n_columns, tile->column_at);
+}
+
+static int64_t first_step(const struct nest_side *side, bool in_target)
+{
+    return side->n_axes == 0 ? 0 : step_of(&side->axes[0], in_target);
+}
+
+static int64_t row_at(const struct nest *nest, const struct tile *tile, size_t number)
+{
+    return nest->has_row_table ? tile->row_at[number]
+                               : tile->first_row + (int64_t)number * first_step(&nest->rows, false);
+}
+
+static int64_t column_at(const struct nest *nest, const struct tile *tile, size_t number)
+{
+    return nest->has_column_table
+               ? tile->column_at[number]
+               : tile->first_column + (int64_t)number * first_step(&nest->columns, true);
+}
+
+/* Moving a tile */
+
+static unsigned log2_of(int64_t unit)
+{
+    return log2_floor((size_t)unit);
+}
+
+static void move(const struct layout_kernels *kernels, unsigned unit,
+                 const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
+{
+    while (kernels->move[unit] == NULL)
+        kernels = kernels->smaller;
+    kernels->move[unit](matrix, n_rows, n_columns);
+}
+
+/* The kernel with the most rows and columns of those that are there; with n_rows given, of exactly
+ * so many. NULL: there is none. */
+static const struct layout_kernel *find_kernel(const struct layout_kernels *kernels, unsigned unit,
+                                               size_t n_rows, size_t most_rows, size_t most_columns)
+{
+    for (; kernels != NULL; kernels = kernels->smaller)
+        for (const struct layout_kernel *k = kernels->transpose[unit]; k->n_rows != 0; k++)
+            if (k->n_rows <= most_rows && k->n_columns <= most_columns &&
+                (n_rows == 0 || k->n_rows == n_rows))
+                return k;
+    return NULL;
+}
+
+/* All columns of rows that are a kernel's. What is left over is done with columns that were done
+ * before. */
+static void transpose_rows(const struct layout_kernels *kernels, const struct layout_kernel *kernel,
+                           unsigned unit, const struct layout_matrix *matrix,
+                           struct layout_part part, size_t n_columns)
+{
+    for (;;) {
+        part.n_columns = n_columns - part.first_column;
+        part.n_columns -= part.n_columns % kernel->n_columns;
+        kernel->run(matrix, &part);
+        part.first_column += part.n_columns;
+        if (part.first_column == n_columns)
+            return;
+        const struct layout_kernel *next = find_kernel(
+            kernels, unit, kernel->n_rows, kernel->n_rows, n_columns - part.first_column);
+        if (next == NULL) /* this one has the fewest columns */
+            part.first_column = n_columns - kernel->n_columns;
+        else
+            kernel = next;
+    }
+}
+
+/* The same with rows. */
+static void transpose(const struct layout_kernels *kernels, unsigned unit,
+                      const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
+{
+    const struct layout_kernel *kernel = find_kernel(kernels, unit, 0, n_rows, n_columns);
+    struct layout_part part = {0};
+
+    if (kernel == NULL) {
+        move(kernels, unit, matrix, n_rows, n_columns);
+        return;
+    }
+    while (part.first_row < n_rows) {
+        size_t left = n_rows - part.first_row;
+        if (kernel->n_rows > left) {
+            const struct layout_kernel *next = find_kernel(kernels, unit, 0, left, n_columns);
+            if (next == NULL)
+                part.first_row = n_rows - kernel->n_rows;
+            else
+                kernel = next;
+            left = n_rows - part.first_row;
+        }
+        part.n_rows = left - left % kernel->n_rows;
+        transpose_rows(kernels, kernel, unit, matrix, part, n_columns);
+        part.first_row += part.n_rows;
+    }
+}
+
+/* Short runs, by moves that overlap: a call of memcpy() takes longer than they do. */
+LAYOUT_INLINE void copy(char *to, const char *from, size_t n)
+{
+    if (n > SHORT_BYTES) {
+        memcpy(to, from, n);
+    } else if (n >= 16) {
+        for (size_t i = 0; i + 16 <= n; i += 16)
+            memcpy(to + i, from + i, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+}
+
+/* Units of any size and steps. */
+static void move_strided(const struct nest *nest, const struct layout_matrix *matrix, size_t n_rows,
+                         size_t n_columns)
+{
+    size_t unit = (size_t)nest->unit, pad = (size_t)nest->pad;
+
+    for (size_t c = 0; c < n_columns; c++) {
+        char *to = layout_column(matrix, matrix->has_column_table, c);
+        for (size_t r = 0; r < n_rows; r++, to += nest->row_step) {
+            const char *from = layout_row(matrix, matrix->has_row_table, r);
+            if (from != zeros)
+                from += (int64_t)c * nest->column_step;
+            copy(to, from, unit);
+            if (pad > 0)
+                copy(to + unit, zeros, pad);
+        }
+    }
+}
+
+/* The target's side of the matrix is set already. */
+static void move_tile(const struct layout_job *job, const struct nest *nest,
+                      const struct tile *tile, struct layout_matrix *matrix)
+{
+    const char *table[2 * NEST_MAX_LINES];
+    size_t n_rows = tile->n_rows + (size_t)nest->pad_rows;
+
+    matrix->rows = (struct layout_rows){job->source + tile->first_row,
+                                        first_step(&nest->rows, false), table};
+    matrix->has_row_table = nest->has_row_table;
+    matrix->has_column_table = nest->has_column_table;
+    for (size_t i = 0; nest->has_row_table && i < n_rows; i++)
+        table[i] = i < tile->n_rows ? job->source + tile->row_at[i] : zeros;
+    if (!nest->is_linear)
+        move_strided(nest, matrix, n_rows, tile->n_columns);
+    else if (log2_of(nest->unit) < LAYOUT_N_TRANSPOSED)
+        transpose(job->kernels, log2_of(nest->unit), matrix, n_rows, tile->n_columns);
+    else
+        move(job->kernels, log2_of(nest->unit), matrix, n_rows, tile->n_columns);
+}
+
+static void store_tile(const struct layout_job *job, const struct nest *nest,
+                       const struct tile *tile)
+{
+    char *table[NEST_MAX_LINES];
+    struct layout_matrix matrix = {
+        .columns = {job->target + tile->first_column, first_step(&nest->columns, true), table}};
+
+    for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
+        table[i] = job->target + tile->column_at[i];
+    move_tile(job, nest, tile, &matrix);
+}
+
+static void stream_tile(const struct layout_job *job, const struct nest *nest,
+                        const struct tile *tile)
+{
+    char stage[2 * NEST_TILE_BYTES] __attribute__((aligned(LINE_BYTES)));
+    char *table[NEST_MAX_LINES];
+    size_t n_bytes = (tile->n_rows + (size_t)nest->pad_rows) * (size_t)(nest->unit + nest->pad);
+    struct layout_matrix matrix = {.columns = {stage, (int64_t)n_bytes, table}};
+
+    for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
+        table[i] = stage + i * n_bytes;
+    move_tile(job, nest, tile, &matrix);
+    for (size_t first = 0, end; first < tile->n_columns; first = end) {
+        for (end = first + 1; end < tile->n_columns; end++)
+            if (column_at(nest, tile, end) != column_at(nest, tile, end - 1) + (int64_t)n_bytes)
+                break;
+        job->kernels->stream(job->target + column_at(nest, tile, first), stage + first * n_bytes,
+                             (end - first) * n_bytes);
+    }
+}
+
+/* Zeros */
+
+static void zero_axes(const struct layout_job *job, const struct layout_box *box, uint32_t depth,
+                      char *to, size_t run)
+{
+    if (depth == box->n_axes) {
+        memset(to, 0, run);
+        return;
+    }
+    const struct layout_axis *axis = &box->axes[depth];
+    for (int64_t i = 0; i < axis->n; i++)
+        zero_axes(job, box, depth + 1, to + i * axis->to, run);
+}
+
+/* Parts share the longest axis. */
+static void zero_box(const struct layout_job *job, const struct layout_box *box)
+{
+    struct layout_box left = *box;
+    size_t run = job->n_bytes;
+    uint32_t longest = 0;
+
+    for (uint32_t i = 0; i < left.n_axes; i++)
+        left.axes[i].from = left.axes[i].to;
+    nest_merge(&left);
+    for (uint32_t i = 0; i < left.n_axes; i++) {
+        if (left.axes[i].to != (int64_t)job->n_bytes)
+            continue;
+        run *= (size_t)left.axes[i].n;
+        left.axes[i] = left.axes[--left.n_axes];
+        break;
+    }
+    for (uint32_t i = 1; i < left.n_axes; i++)
+        if (left.axes[i].n > left.axes[longest].n)
+            longest = i;
+    if (left.n_axes == 0) {
+        if (job->part == 0)
+            zero_axes(job, &left, 0, job->target + left.to, run);
+        return;
+    }
+    struct layout_axis *axis = &left.axes[longest];
+    int64_t first = (int64_t)((__int128)axis->n * job->part / job->n_parts);
+    int64_t end = (int64_t)((__int128)axis->n * (job->part + 1) / job->n_parts);
+    left.to += first * axis->to;
+    axis->n = end - first;
+    zero_axes(job, &left, 0, job->target + left.to, run);
+}
+
+/* All tiles */
+
+/* Tells of a tile what it reads and writes. */
+static void touch_tile(const struct layout_job *job, const struct nest *nest,
+                       const struct tile *tile)
+{
+    size_t unit = (size_t)(nest->unit + nest->pad);
+    size_t n_rows = tile->n_rows + (size_t)nest->pad_rows;
+
+    for (size_t r = 0; r < tile->n_rows; r++)
+        if (nest->column_step == nest->unit)
+            job->touch(job->context, false, row_at(nest, tile, r),
+                       tile->n_columns * (size_t)nest->unit);
+        else
+            for (size_t c = 0; c < tile->n_columns; c++)
+                job->touch(job->context, false,
+                           row_at(nest, tile, r) + (int64_t)c * nest->column_step,
+                           (size_t)nest->unit);
+    for (size_t c = 0; c < tile->n_columns; c++)
+        if (nest->row_step == nest->unit)
+            job->touch(job->context, true, column_at(nest, tile, c), n_rows * unit);
+        else
+            for (size_t r = 0; r < n_rows; r++)
+                job->touch(job->context, true,
+                           column_at(nest, tile, c) + (int64_t)r * nest->row_step, unit);
+}
+
+static void run_nest(const struct layout_job *job, const struct layout_box *box)
+{
+    struct nest nest;
+    struct tile tile;
+
+    nest_make(box, (int64_t)job->n_bytes, job->stores, &nest);
+    int64_t first = (int64_t)((__int128)nest.n_tiles * job->part / job->n_parts);
+    int64_t end = (int64_t)((__int128)nest.n_tiles * (job->part + 1) / job->n_parts);
+    start_at(&nest, box, first, &tile);
+    for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
+        find_lines(&nest, &tile);
+        if (job->touch != NULL)
+            touch_tile(job, &nest, &tile);
+        else if (nest.is_staged)
+            stream_tile(job, &nest, &tile);
+        else
+            store_tile(job, &nest, &tile);
+    }
+}
+
+void layout_run_box(const struct layout_job *job, const struct layout_box *box)
+{
+    struct layout_box left = *box;
+    int64_t n_bytes = (int64_t)job->n_bytes, n_in_run = RUN_BYTES / n_bytes;
+
+    if (box->is_zero) {
+        if (job->touch == NULL)
+            zero_box(job, box);
+        return;
+    }
+    nest_merge(&left);
+    for (uint32_t i = 0; i < left.n_axes; i++) {
+        struct layout_axis *axis = &left.axes[i];
+        if (axis->from != n_bytes || axis->to != n_bytes || axis->n <= n_in_run)
+            continue;
+        int64_t n_runs = axis->n / n_in_run, rest = axis->n % n_in_run;
+        struct layout_box last = left; /* what is too short for a run */
+        last.axes[i].n = rest;
+        last.from += n_runs * RUN_BYTES;
+        last.to += n_runs * RUN_BYTES;
+        *axis = (struct layout_axis){.n = n_in_run, .from = n_bytes, .to = n_bytes};
+        left.axes[left.n_axes++] = (struct layout_axis){
+            .n = n_runs, .from = RUN_BYTES, .to = RUN_BYTES};
+        if (rest > 0)
+            run_nest(job, &last);
+        break;
+    }
+    run_nest(job, &left);
+}
