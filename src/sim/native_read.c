@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * native_read: reads Quire's own traces, block by block; see quire/trace.h.
+ *
+ *     header --block--> unpacked bytes --records--> ... --end mark--> whole
+ *
+ * Every number is checked before it is used: the file may be anything.
+ */
+#include "sim/native.h"
+#include "sim/reader.h"
+#include "sim/varint.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+struct native {
+    ZSTD_DCtx *unpacker;
+    unsigned char *block; /* unpacked */
+    const unsigned char *at, *end;
+    struct native_state state;
+    uint64_t n_records; /* decoded so far; runs ahead of the trace's within a call */
+    bool has_ended;
+};
+
+static bool looks_like(const unsigned char *bytes, size_t n)
+{
+    return n >= sizeof NATIVE_MAGIC - 1 &&
+           memcmp(bytes, NATIVE_MAGIC, sizeof NATIVE_MAGIC - 1) == 0;
+}
+
+static int read_command(struct quire_trace *trace, size_t n_bytes)
+{
+    ssize_t got = source_need(&trace->source, n_bytes);
+    if (got < 0)
+        return trace_fail_source(trace, (int)got);
+    if ((size_t)got < n_bytes)
+        return trace_fail(trace, "it ends within its header");
+    trace->command = strndup((const char *)source_at(&trace->source), n_bytes);
+    if (trace->command == NULL)
+        return -ENOMEM;
+    source_pass(&trace->source, n_bytes);
+    trace->info.command = trace->command;
+    return 0;
+}
+
+static int read_header(struct quire_trace *trace)
+{
+    struct native_header header;
+    ssize_t got = source_need(&trace->source, sizeof header);
+    if (got < 0)
+        return trace_fail_source(trace, (int)got);
+    if ((size_t)got < sizeof header || !looks_like(source_at(&trace->source), (size_t)got))
+        return trace_fail(trace, "this is no trace of Quire's");
+    memcpy(&header, source_at(&trace->source), sizeof header);
+    source_pass(&trace->source, sizeof header);
+    if (header.version != NATIVE_VERSION)
+        return trace_fail(trace, "version %u of the format; this Quire knows version %u",
+                          header.version, NATIVE_VERSION);
+    if (header.granule > NATIVE_MOST_GRANULE || header.every >= QUIRE_TRACE_N_EVERY ||
+        header.n_command_bytes > QUIRE_TRACE_MAX_COMMAND || header.zero != 0)
+        return trace_fail(trace, "its header is damaged");
+    trace->info.every = (enum quire_trace_every)header.every;
+    trace->info.period = header.period;
+    trace->info.granule = header.granule;
+    trace->info.began_ns = header.began_ns;
+    trace->info.has_times = trace->info.has_processes = trace->info.has_writes = true;
+    return read_command(trace, header.n_command_bytes);
+}
+
+static int open_native(struct quire_trace *trace, const struct quire_trace_options *options)
+{
+    struct native *native = calloc(1, sizeof *native);
+    (void)options;
+    trace->state = native;
+    if (native == NULL)
+        return -ENOMEM;
+    native->unpacker = ZSTD_createDCtx();
+    native->block = malloc(QUIRE_TRACE_BLOCK_BYTES);
+    if (native->unpacker == NULL || native->block == NULL)
+        return -ENOMEM;
+    native->at = native->end = native->block;
+    return read_header(trace);
+}
+
+static void close_native(struct quire_trace *trace)
+{
+    struct native *native = trace->state;
+    if (native == NULL)
+        return;
+    ZSTD_freeDCtx(native->unpacker);
+    free(native->block);
+    free(native);
+}
+
+static int fail_at(struct quire_trace *trace, const char *why)
+{
+    const struct native *native = trace->state;
+    return trace_fail(trace, "record %llu: %s", (unsigned long long)native->n_records + 1, why);
+}
+
+static int check_end(struct quire_trace *trace, const struct native_block *head)
+{
+    struct native *native = trace->state;
+    if (head->n_packed != 0)
+        return fail_at(trace, "the block's header is damaged");
+    native->has_ended = true;
+    return 0;
+}
+
+static int unpack(struct quire_trace *trace, const struct native_block *head)
+{
+    struct native *native = trace->state;
+    ssize_t got = source_need(&trace->source, head->n_packed);
+    if (got < 0)
+        return trace_fail_source(trace, (int)got);
+    if ((size_t)got < head->n_packed)
+        return fail_at(trace, "the trace ends within a block: its recording was cut off");
+    size_t n = ZSTD_decompressDCtx(native->unpacker, native->block, QUIRE_TRACE_BLOCK_BYTES,
+                                   source_at(&trace->source), head->n_packed);
+    if (ZSTD_isError(n) || n != head->n_unpacked)
+        return fail_at(trace, "its block is damaged");
+    source_pass(&trace->source, head->n_packed);
+    native->at = native->block;
+    native->end = native->block + n;
+    native->state = (struct native_state){0};
+    return 0;
+}
+
+/* The next block; none is left: has_ended. */
+static int next_block(struct quire_trace *trace)
+{
+    struct native *native = trace->state;
+    struct native_block head;
+    ssize_t got = source_need(&trace->source, sizeof head);
+    if (got < 0)
+        return trace_fail_source(trace, (int)got);
+    if (got == 0) {
+        native->has_ended = true;
+        trace->is_whole = false;
+        return 0;
+    }
+    if ((size_t)got < sizeof head)
+        return fail_at(trace, "the trace ends within a block's header: its recording was cut off");
+    memcpy(&head, source_at(&trace->source), sizeof head);
+    source_pass(&trace->source, sizeof head);
+    if (head.first != native->n_records)
+        return fail_at(trace, "the block begins with another record: some are missing");
+    if (head.n_unpacked == 0)
+        return check_end(trace, &head);
+    if (head.n_unpacked > QUIRE_TRACE_BLOCK_BYTES || head.n_packed > NATIVE_MOST_PACKED)
+        return fail_at(trace, "the block's header is damaged");
+    return unpack(trace, &head);
+}
+
+static int read_mapping(struct quire_trace *trace, struct quire_trace_record *record)
+{
+    struct native *native = trace->state;
+    struct quire_trace_mapping mapping = {.process = record->process, .time_ns = record->time_ns};
+    uint64_t protection, length;
+    if (!varint_get(&native->at, native->end, &mapping.start) ||
+        !varint_get(&native->at, native->end, &mapping.n_bytes) ||
+        !varint_get(&native->at, native->end, &mapping.offset) ||
+        !varint_get(&native->at, native->end, &protection) || protection > UINT32_MAX ||
+        !varint_get(&native->at, native->end, &length) || length > QUIRE_TRACE_MAX_NAME ||
+        length > (size_t)(native->end - native->at) ||
+        mapping.start + mapping.n_bytes < mapping.start)
+        return fail_at(trace, "the mapping is damaged");
+    mapping.protection = (uint32_t)protection;
+    int error = trace_add_mapping(trace, &mapping, (const char *)native->at, (size_t)length);
+    if (error)
+        return error;
+    native->at += length;
+    record->address = mapping.start;
+    record->mapping = trace->n_mappings - 1;
+    return 0;
+}
+
+/* The fields that the tag says are there. */
+static bool read_fields(struct native *native, unsigned tag, struct quire_trace_record *record)
+{
+    struct native_state *state = &native->state;
+    uint64_t value;
+    if (tag & NATIVE_HAS_TIME) {
+        if (!varint_get(&native->at, native->end, &value))
+            return false;
+        state->time_ns += value;
+    }
+    if (tag & NATIVE_HAS_PROCESS) {
+        if (!varint_get(&native->at, native->end, &value) || value > UINT32_MAX)
+            return false;
+        state->process = (uint32_t)value;
+    }
+    record->time_ns = state->time_ns;
+    record->process = state->process;
+    if (record->kind >= QUIRE_TRACE_MAP)
+        return !(tag & NATIVE_HAS_SIZE);
+    if (tag & NATIVE_HAS_SIZE) {
+        if (!varint_get(&native->at, native->end, &value) || value > UINT32_MAX)
+            return false;
+        state->last[record->kind].n_bytes = (uint32_t)value;
+    }
+    record->n_bytes = state->last[record->kind].n_bytes;
+    return true;
+}
+
+static int read_record(struct quire_trace *trace, struct quire_trace_record *record)
+{
+    struct native *native = trace->state;
+    const unsigned tag = *native->at++;
+    *record = (struct quire_trace_record){.kind = (uint8_t)(tag & NATIVE_KIND)};
+    if (record->kind >= QUIRE_TRACE_N_KINDS || tag > NATIVE_KNOWN)
+        return fail_at(trace, "there is no such kind of record");
+    if (!read_fields(native, tag, record))
+        return fail_at(trace, "the record is damaged");
+    if (record->kind >= QUIRE_TRACE_MAP)
+        return read_mapping(trace, record);
+    uint64_t folded, *granules = &native->state.last[record->kind].granules;
+    if (!varint_get(&native->at, native->end, &folded))
+        return fail_at(trace, "the record is damaged");
+    *granules += varint_unfold(folded);
+    record->address = *granules << trace->info.granule;
+    return 0;
+}
+
+static long read_native(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+{
+    struct native *native = trace->state;
+    size_t n = 0;
+    int error = 0;
+    while (n < most && !error) {
+        if (native->at == native->end) {
+            if (n > 0 || native->has_ended) /* mappings stay valid within a call */
+                break;
+            error = next_block(trace);
+            continue;
+        }
+        error = read_record(trace, &records[n]);
+        if (!error) {
+            n++;
+            native->n_records++;
+        }
+    }
+    if (error && n > 0) { /* what came before it first; the next call meets it again */
+        trace->error = error;
+        return (long)n;
+    }
+    return error ? error : (long)n;
+}
+
+const struct trace_format trace_native = {.name = "quire",
+                                          .looks_like = looks_like,
+                                          .open = open_native,
+                                          .read = read_native,
+                                          .close = close_native};

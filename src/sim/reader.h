@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * reader: what the readers of all formats have in common. Private to src/sim.
+ *
+ * A format is a file of its own that fills in struct trace_format. It reads from trace->source and
+ * explains what is wrong by trace_fail(), which returns the error.
+ */
+#ifndef QUIRE_SIM_READER_H
+#define QUIRE_SIM_READER_H
+
+#include "sim/source.h"
+
+#include <quire/trace.h>
+
+#define READER_MOST_LINE ((size_t)64 << 10)
+
+struct trace_format {
+    const char *name;
+    /* Whether these first bytes, of perhaps more, look like it. */
+    bool (*looks_like)(const unsigned char *bytes, size_t n);
+    /* Sets trace->info and trace->state; 0 or an error. NULL: nothing to do. */
+    int (*open)(struct quire_trace *trace, const struct quire_trace_options *options);
+    long (*read)(struct quire_trace *trace, struct quire_trace_record *records, size_t most);
+    void (*close)(struct quire_trace *trace); /* NULL: nothing to do; state may be NULL */
+};
+
+struct quire_trace {
+    const struct trace_format *format;
+    struct source source;
+    struct quire_trace_info info;
+    char *command; /* allocated, or NULL */
+    void *state;   /* the format's */
+    char *name;
+    int own_fd;         /* -1: the descriptor is the caller's */
+    uint64_t n_records; /* that were returned */
+    uint64_t n_lines;   /* of text, passed */
+    bool is_whole;
+    int error; /* it failed before, and will again */
+    struct quire_trace_mapping *mappings;
+    uint32_t n_mappings, mappings_room;
+    char message[QUIRE_TRACE_MESSAGE_BYTES];
+};
+
+/* The name, what is wrong, into trace->message; returns -EBADMSG. */
+int trace_fail(struct quire_trace *trace, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* An error of the source, at the record or line where it is. Returns it. */
+int trace_fail_source(struct quire_trace *trace, int error);
+/* The same for line n_lines, whose text is shown. */
+int trace_fail_line(struct quire_trace *trace, const char *line, size_t length, const char *why);
+/* Keeps a copy. 0; -ENOMEM. */
+int trace_add_mapping(struct quire_trace *trace, const struct quire_trace_mapping *mapping,
+                      const char *name, size_t length);
+
+extern const struct trace_format trace_native;
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* varint: numbers of 1 to 10 bytes (unsigned LEB128), signed ones with the sign lowest. */
+#ifndef QUIRE_SIM_VARINT_H
+#define QUIRE_SIM_VARINT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VARINT_MOST_BYTES 10
+
+/* There is room for VARINT_MOST_BYTES. Returns what is behind them. */
+static inline unsigned char *varint_put(unsigned char *at, uint64_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        *at++ = (unsigned char)(value | 0x80);
+    *at++ = (unsigned char)value;
+    return at;
+}
+
+/* False: it does not end before `end`, or is over 64 bits. */
+static inline bool varint_get(const unsigned char **at, const unsigned char *end, uint64_t *value)
+{
+    uint64_t sum = 0;
+    for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
+        unsigned char byte = *(*at)++;
+        if (shift == 63 && byte > 1)
+            return false;
+        sum |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) {
+            *value = sum;
+            return true;
+        }
+    }
+    return false;
+}
+
+static inline uint64_t varint_fold(uint64_t difference)
+{
+    return difference << 1 ^ (uint64_t)((int64_t)difference >> 63);
+}
+
+static inline uint64_t varint_unfold(uint64_t folded)
+{
+    return folded >> 1 ^ (0 - (folded & 1));
+}
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Traces: what is written is read, and what is broken is told, with its record. */
+#include <quire/trace.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static char message[QUIRE_TRACE_MESSAGE_BYTES];
+
+static int new_file(void)
+{
+    int fd = memfd_create("trace", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static int text_file(const void *bytes, size_t n)
+{
+    int fd = new_file();
+    assert_int_equal(write(fd, bytes, n), n);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    return fd;
+}
+
+static struct quire_trace_record random_record(unsigned *seed, uint64_t i)
+{
+    uint64_t far = (uint64_t)rand_r(seed) << 33 ^ (uint64_t)rand_r(seed) << 12;
+    return (struct quire_trace_record){
+        .address = i % 7 != 0 ? (0x7f0000000000 + 64 * (i % 5000)) & ~(uint64_t)15 : far,
+        .time_ns = i / 3 * 1000,
+        .n_bytes = i % 11 == 0 ? (uint32_t)rand_r(seed) : 8,
+        .process = i % 1000 < 900 ? 41 : 42,
+        .kind = (uint8_t)(i % 3)};
+}
+
+#define N 200000u
+
+static int write_random(unsigned seed)
+{
+    const struct quire_trace_info info = {.every = QUIRE_TRACE_EVERY_SAMPLE,
+                                          .period = 17,
+                                          .granule = 4,
+                                          .began_ns = 99,
+                                          .command = "sort big.txt"};
+    struct quire_trace_writer *writer;
+    int fd = new_file();
+    uint64_t n_bytes;
+    assert_int_equal(quire_trace_create(fd, &info, &writer), 0);
+    for (uint64_t i = 0; i < N; i++) {
+        struct quire_trace_record record = random_record(&seed, i);
+        assert_int_equal(quire_trace_write(writer, &record, 1), 0);
+        struct quire_trace_mapping mapping = {0x1000 * i,     0x10000, i,          record.time_ns,
+                                              record.process, 3,       "/lib/c.so"};
+        if (i % 5000 == 0)
+            assert_int_equal(quire_trace_write_mapping(writer, &mapping, i % 10000 == 5000), 0);
+    }
+    assert_int_equal(quire_trace_written(writer, &n_bytes), N + N / 5000);
+    assert_int_equal(quire_trace_finish(writer), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    return fd;
+}
+
+static void check_mapping(const struct quire_trace *trace, const struct quire_trace_record *record,
+                          uint64_t i)
+{
+    const struct quire_trace_mapping *mapping = quire_trace_mapping(trace, record->mapping);
+    assert_non_null(mapping);
+    assert_int_equal(record->kind, i % 10000 == 5000 ? QUIRE_TRACE_UNMAP : QUIRE_TRACE_MAP);
+    assert_int_equal(mapping->start, 0x1000 * i);
+    assert_int_equal(mapping->offset, i);
+    assert_int_equal(mapping->n_bytes, 0x10000);
+    assert_int_equal(mapping->protection, 3);
+    assert_string_equal(mapping->name, "/lib/c.so");
+}
+
+static void what_is_written_is_read(void **state)
+{
+    (void)state;
+    static struct quire_trace_record records[777];
+    unsigned seed = 5;
+    int fd = write_random(seed);
+    struct quire_trace *trace;
+    assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace), 0);
+    assert_string_equal(quire_trace_info(trace)->format, "quire");
+    assert_string_equal(quire_trace_info(trace)->command, "sort big.txt");
+    assert_int_equal(quire_trace_info(trace)->period, 17);
+    uint64_t i = 0;
+    long got;
+    while ((got = quire_trace_read(trace, records, 777)) > 0) {
+        for (long k = 0; k < got; k++) {
+            if (records[k].kind >= QUIRE_TRACE_MAP) {
+                check_mapping(trace, &records[k], i - 1);
+                continue;
+            }
+            struct quire_trace_record wanted = random_record(&seed, i++);
+            assert_memory_equal(&records[k], &wanted, sizeof wanted);
+        }
+    }
+    assert_int_equal(got, 0);
+    assert_int_equal(i, N);
+    assert_int_equal(quire_trace_mappings(trace), N / 5000);
+    assert_true(quire_trace_is_whole(trace));
+    quire_trace_close(trace);
+    close(fd);
+}
+
+/* Reads to the end; returns the last answer, and how many came before it. */
+static long read_all(int fd, uint64_t *n, bool *is_whole)
+{
+    struct quire_trace_record records[100];
+    struct quire_trace *trace;
+    long got = quire_trace_open_fd(fd, "it", NULL, message, &trace);
+    *n = 0;
+    *is_whole = false;
+    if (got != 0)
+        return got;
+    while ((got = quire_trace_read(trace, records, 100)) > 0)
+        *n += (uint64_t)got;
+    *is_whole = quire_trace_is_whole(trace);
+    snprintf(message, sizeof message, "%s", quire_trace_message(trace));
+    quire_trace_close(trace);
+    return got;
+}
+
+/* At whatever byte it was cut: what was whole is read, and that it was cut is told. */
+static void a_cut_is_told(void **state)
+{
+    (void)state;
+    int fd = write_random(7);
+    off_t size = lseek(fd, 0, SEEK_END);
+    uint64_t n, last = UINT64_MAX;
+    bool is_whole;
+    for (off_t end = size - 1; end >= 0; end -= 1 + size / 50) {
+        assert_int_equal(ftruncate(fd, end), 0);
+        assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+        long got = read_all(fd, &n, &is_whole);
+        assert_true(got == -EBADMSG || (got == 0 && !is_whole));
+        assert_true(got == 0 || message[0] != '\0');
+        assert_true(n <= last);
+        last = n;
+    }
+    close(fd);
+}
+
+static void damage_is_told_with_its_record(void **state)
+{
+    (void)state;
+    int fd = write_random(7);
+    off_t size = lseek(fd, 0, SEEK_END);
+    unsigned char byte;
+    uint64_t n;
+    bool is_whole;
+    assert_int_equal(pread(fd, &byte, 1, size / 2), 1);
+    byte ^= 0x40;
+    assert_int_equal(pwrite(fd, &byte, 1, size / 2), 1);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_int_equal(read_all(fd, &n, &is_whole), -EBADMSG);
+    char wanted[80];
+    snprintf(wanted, sizeof wanted, "it: record %llu: its block is damaged",
+             (unsigned long long)n + 1);
+    assert_string_equal(message, wanted);
+    close(fd);
+}
+
+static void a_writer_refuses(void **state)
+{
+    (void)state;
+    struct quire_trace_writer *writer;
+    struct quire_trace_info info = {.granule = 12};
+    struct quire_trace_record odd = {.address = 4097}, map = {.kind = QUIRE_TRACE_MAP};
+    int fd = new_file();
+    assert_int_equal(quire_trace_create(fd, &info, &writer), 0);
+    assert_int_equal(quire_trace_write(writer, &odd, 1), -EINVAL);
+    assert_int_equal(quire_trace_write(writer, &map, 1), -EINVAL);
+    assert_int_equal(quire_trace_finish(writer), 0);
+    info.granule = 31;
+    assert_int_equal(quire_trace_create(fd, &info, &writer), -EINVAL);
+    close(fd);
+    info.granule = 0;
+    int full = 0;
+    FILE *null = fopen("/dev/full", "we");
+    assert_non_null(null);
+    full = quire_trace_create(fileno(null), &info, &writer);
+    assert_int_equal(full, -ENOSPC);
+    fclose(null);
+}
+
+static void what_is_no_trace_is_told(void **state)
+{
+    (void)state;
+    uint64_t n;
+    bool is_whole;
+    int fd = text_file("", 0);
+    assert_int_equal(read_all(fd, &n, &is_whole), -EBADMSG);
+    assert_string_equal(message, "it: it is empty");
+    close(fd);
+    assert_int_equal(quire_trace_open("/nowhere/at/all", NULL, message, &(struct quire_trace *){0}),
+                     -ENOENT);
+    assert_string_equal(message,
+                        "cannot open the trace /nowhere/at/all: No such file or directory");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_is_read),        cmocka_unit_test(a_cut_is_told),
+        cmocka_unit_test(damage_is_told_with_its_record), cmocka_unit_test(a_writer_refuses),
+        cmocka_unit_test(what_is_no_trace_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
