@@ -35,6 +35,7 @@ int cli_log(int argc, char **argv);
 int cli_top(int argc, char **argv);
 int cli_translate(int argc, char **argv);
 int cli_segment(int argc, char **argv);
+int cli_tlb(int argc, char **argv);
 
 /* "quire: MESSAGE" on standard error. A second line in the message is indented below the first. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -68,12 +68,12 @@ void derivation_answer_text(struct derivation *derivation, const char *key, cons
 }
 
 /* Bytes of the longest `what`, to stand below each other. */
-static int widest(const json_t *steps)
+static int widest(json_t *steps)
 {
     size_t i, n = strlen("given");
     json_t *step;
 
-    json_array_foreach((json_t *)(uintptr_t)steps, i, step)
+    json_array_foreach(steps, i, step)
     {
         size_t length = strlen(json_string_value(json_object_get(step, "what")));
         n = length > n ? length : n;
@@ -98,10 +98,9 @@ static void print_text(const struct derivation *derivation)
     json_array_foreach(steps, i, step)
     {
         const char *why = json_string_value(json_object_get(step, "why"));
-        printf("%-*s  %s\n", width, json_string_value(json_object_get(step, "what")),
+        printf("%-*s  %s", width, json_string_value(json_object_get(step, "what")),
                json_string_value(json_object_get(step, "how")));
-        if (why != NULL)
-            printf("%-*s    (%s)\n", width, "", why);
+        printf(why != NULL ? "   (%s)\n" : "\n", why);
     }
 }
 

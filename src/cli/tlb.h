@@ -85,7 +85,7 @@ struct tlb_text {
 #define TLB_TEXT (&(struct tlb_text){""})
 const char *tlb_bytes(double bytes, struct tlb_text *text);      /* "4 KiB", "1.5 GiB" */
 const char *tlb_nanoseconds(double ns, struct tlb_text *text);   /* "122 ns", "8.2 µs" */
-const char *tlb_count(double count, struct tlb_text *text);      /* "512 = 2^9", "1000" */
+const char *tlb_count(double count, struct tlb_text *text);      /* "512 (2^9)", "1000" */
 const char *tlb_ratio_text(double ratio, struct tlb_text *text); /* "98 %" */
 
 /* Answers options->question; an exit status. */

@@ -17,8 +17,8 @@
 #define CPU BIT(TLB_N_AMOUNTS + 3)
 #define N_OPTIONS (TLB_N_AMOUNTS + 4)
 
-#define TIMES                                                                                      \
-    (BIT(TLB_TIME) | BIT(TLB_LEVELS) | BIT(TLB_WALK) | BIT(TLB_CACHE) | BIT(TLB_CACHE_HIT) |       \
+#define TIMES                                                                                \
+    (BIT(TLB_TIME) | BIT(TLB_LEVELS) | BIT(TLB_WALK) | BIT(TLB_CACHE) | BIT(TLB_CACHE_HIT) | \
      BIT(TLB_WALK_SAVED) | BIT(TLB_HIT2) | BIT(TLB_TIME2))
 #define FAULTS (BIT(TLB_FAULT) | BIT(TLB_DIRTY) | BIT(TLB_WRITE_BACK))
 
@@ -47,15 +47,13 @@ static const struct question {
      "--used 1M --pte 8", tlb_ask_page_size, BIT(TLB_USED) | BIT(TLB_PTE), PAGE},
     {"reach", "How much memory does a TLB cover?", "--entries 64 --page 4K --used 1M",
      tlb_ask_reach, 0, BIT(TLB_ENTRIES) | PAGE | BIT(TLB_USED) | CPU},
-    {"eat", "What is the effective access time?",
-     "--hit 0.98 --tlb 10ns --mem 100ns --levels 1", tlb_ask_eat, BIT(TLB_MEMORY),
-     TIMES | FAULTS | BIT(TLB_HIT) | BIT(TLB_FAULT_RATE)},
+    {"eat", "What is the effective access time?", "--hit 0.98 --tlb 10ns --mem 100ns --levels 1",
+     tlb_ask_eat, BIT(TLB_MEMORY), TIMES | FAULTS | BIT(TLB_HIT) | BIT(TLB_FAULT_RATE)},
     {"hit", "Which hit ratio does a wanted effective access time take?",
      "--eat 120ns --tlb 10ns --mem 100ns --levels 1", tlb_ask_hit, BIT(TLB_EAT) | BIT(TLB_MEMORY),
      TIMES},
     {"fault-rate", "How many page faults does a wanted time or slowdown allow?",
-     "--mem 200ns --fault 8ms --slowdown 10%", tlb_ask_fault_rate,
-     BIT(TLB_MEMORY) | BIT(TLB_FAULT),
+     "--mem 200ns --fault 8ms --slowdown 10%", tlb_ask_fault_rate, BIT(TLB_MEMORY) | BIT(TLB_FAULT),
      BIT(TLB_DIRTY) | BIT(TLB_WRITE_BACK) | BIT(TLB_EAT) | BIT(TLB_SLOWDOWN)},
 };
 #define N_QUESTIONS (sizeof questions / sizeof questions[0])
@@ -133,8 +131,14 @@ static void note_given(const struct tlb_options *options, struct derivation *der
         else
             derivation_given(derivation, name, "%.10g", value);
     }
-    for (unsigned i = 0; i < options->n_pages; i++)
-        derivation_given(derivation, "page", "%s", tlb_bytes(options->pages[i], TLB_TEXT));
+    char pages[256] = "";
+    for (unsigned i = 0; i < options->n_pages; i++) {
+        size_t n = strlen(pages);
+        snprintf(pages + n, sizeof pages - n, "%s%s", i > 0 ? " and " : "",
+                 tlb_bytes(options->pages[i], TLB_TEXT));
+    }
+    if (options->n_pages > 0)
+        derivation_given(derivation, "page", "%s", pages);
     if (options->has_address)
         derivation_given(derivation, "address", "0x%llx", (unsigned long long)options->address);
 }

@@ -2,9 +2,9 @@
 /*
  * tlb_ask_tables: what an address and the tables for it look like.
  *
- * Sources: A. Silberschatz, P. Galvin, G. Gagne, "Operating System Concepts", chapter "Main memory";
- * A. Tanenbaum, H. Bos, "Modern Operating Systems", 3.3 and 3.5.3 (page size); D. Knuth, "The Art of
- * Computer Programming", volume 3, 6.4 (chaining).
+ * Sources: A. Silberschatz, P. Galvin, G. Gagne, "Operating System Concepts", chapter "Main
+ * memory"; A. Tanenbaum, H. Bos, "Modern Operating Systems", 3.3 and 3.5.3 (page size); D. Knuth,
+ * "The Art of Computer Programming", volume 3, 6.4 (chaining).
  */
 #include "cli/cli.h"
 #include "cli/tlb.h"
@@ -121,8 +121,9 @@ static bool find_split(const struct tlb_options *options, struct split *split)
         return true;
     }
     if (!tlb_has(options, TLB_VA_BITS) || options->n_pages == 0) {
-        cli_error("--ask %s needs --split 10,10,12, or --va-bits 32 --page 4K and --levels or --pte",
-                  options->question);
+        cli_error(
+            "--ask %s needs --split 10,10,12, or --va-bits 32 --page 4K and --levels or --pte",
+            options->question);
         return false;
     }
     if (!page_number_bits(options, &number_bits))
@@ -179,6 +180,12 @@ bool tlb_ask_levels(const struct tlb_options *options, struct derivation *deriva
     return true;
 }
 
+static const char *table_count(double n, struct tlb_text *text)
+{
+    snprintf(text->buffer, sizeof text->buffer, "%.10g table%s", n, n == 1 ? "" : "s");
+    return text->buffer;
+}
+
 bool tlb_ask_size(const struct tlb_options *options, struct derivation *derivation)
 {
     double pte = options->amount[TLB_PTE], processes = tlb_or(options, TLB_PROCESSES, 1);
@@ -208,8 +215,8 @@ bool tlb_ask_size(const struct tlb_options *options, struct derivation *derivati
         double entries = power(split.bits[i]), tables = ceil(n / entries);
         snprintf(what, sizeof what, "level %u", split.n_levels - i);
         derivation_step(derivation, what, i + 1 == split.n_levels ? "maps pages" : NULL,
-                        "%s / %s entries = %s tables x %s = %s", tlb_count(n, TLB_TEXT),
-                        tlb_count(entries, TLB_TEXT), tlb_count(tables, TLB_TEXT),
+                        "%s / %s entries = %s x %s = %s", tlb_count(n, TLB_TEXT),
+                        tlb_count(entries, TLB_TEXT), table_count(tables, TLB_TEXT),
                         tlb_bytes(entries * pte, TLB_TEXT),
                         tlb_bytes(tables * entries * pte, TLB_TEXT));
         bytes += tables * entries * pte;
@@ -394,8 +401,8 @@ bool tlb_ask_page_size(const struct tlb_options *options, struct derivation *der
            best = sqrt(2 * used * pte), below = power(floor(log2(best))), above = 2 * below,
            nearest = overhead(used, pte, below) <= overhead(used, pte, above) ? below : above;
 
-    derivation_step(derivation, "overhead", "s used, e an entry, p a page; half of the last is lost",
-                    "s e / p + p / 2");
+    derivation_step(derivation, "overhead",
+                    "s used, e an entry, p a page; half of the last is lost", "s e / p + p / 2");
     derivation_step(derivation, "least", "where its derivative -s e / p^2 + 1/2 is 0",
                     "p = sqrt(2 s e) = sqrt(2 x %s x %s) = %s", tlb_bytes(used, TLB_TEXT),
                     tlb_bytes(pte, TLB_TEXT), tlb_bytes(best, TLB_TEXT));

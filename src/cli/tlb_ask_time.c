@@ -13,8 +13,10 @@
  */
 #include "cli/cli.h"
 #include "cli/tlb.h"
+#include "cli/tlb_model.h"
+#include "cli/translation_tlb.h"
 
-#include <string.h>
+#include <stdio.h>
 
 struct times {
     double tlb, tlb2, memory, walk; /* walk: all of it, n w */
@@ -25,7 +27,7 @@ struct times {
 static bool check_pairs(const struct tlb_options *options)
 {
     static const enum tlb_amount pairs[][2] = {
-        {TLB_HIT2, TLB_TIME2}, {TLB_TIME2, TLB_HIT2}, {TLB_CACHE, TLB_CACHE_HIT},
+        {TLB_HIT2, TLB_TIME2},      {TLB_TIME2, TLB_HIT2},       {TLB_CACHE, TLB_CACHE_HIT},
         {TLB_CACHE_HIT, TLB_CACHE}, {TLB_DIRTY, TLB_WRITE_BACK}, {TLB_WRITE_BACK, TLB_DIRTY},
     };
 
@@ -83,8 +85,7 @@ static void find_times(const struct tlb_options *options, struct derivation *der
     times->hit2 = times->hit + times->tlb2;
     times->miss = times->hit2 + times->walk;
     derivation_step(derivation, "hit", "TLB, then memory", "%s + %s = %s",
-                    tlb_nanoseconds(times->tlb, TLB_TEXT),
-                    tlb_nanoseconds(times->memory, TLB_TEXT),
+                    tlb_nanoseconds(times->tlb, TLB_TEXT), tlb_nanoseconds(times->memory, TLB_TEXT),
                     tlb_nanoseconds(times->hit, TLB_TEXT));
     if (times->has_second)
         derivation_step(derivation, "hit in level 2", NULL, "%s + %s = %s",
@@ -97,11 +98,13 @@ static void find_times(const struct tlb_options *options, struct derivation *der
 }
 
 /* Without --hit there is no TLB: every access walks, if there are tables at all. */
-static double without_tlb(const struct tlb_options *options, struct derivation *derivation)
+static double without_tlb(const struct tlb_options *options, struct derivation *derivation,
+                          double *plain)
 {
     double memory = find_memory(options, derivation);
     struct times times = {.tlb = 0};
 
+    *plain = memory;
     if (!tlb_has(options, TLB_LEVELS))
         return memory;
     find_walk(options, derivation, &times);
@@ -111,12 +114,14 @@ static double without_tlb(const struct tlb_options *options, struct derivation *
     return times.walk + memory;
 }
 
-static double with_tlb(const struct tlb_options *options, struct derivation *derivation)
+static double with_tlb(const struct tlb_options *options, struct derivation *derivation,
+                       double *memory)
 {
     double h = options->amount[TLB_HIT], h2 = tlb_or(options, TLB_HIT2, 0);
     struct times times;
 
     find_times(options, derivation, &times);
+    *memory = times.memory;
     double second = (1 - h) * h2, walks = (1 - h) * (1 - h2),
            eat = h * times.hit + second * times.hit2 + walks * times.miss;
     if (times.has_second)
@@ -148,7 +153,7 @@ static double find_fault(const struct tlb_options *options, struct derivation *d
 
 bool tlb_ask_eat(const struct tlb_options *options, struct derivation *derivation)
 {
-    double memory = options->amount[TLB_MEMORY];
+    double memory;
     bool has_tlb = tlb_has(options, TLB_HIT);
 
     if (!check_pairs(options))
@@ -161,7 +166,8 @@ bool tlb_ask_eat(const struct tlb_options *options, struct derivation *derivatio
         cli_error("--ask eat: page faults take both --fault and --fault-rate");
         return false;
     }
-    double eat = has_tlb ? with_tlb(options, derivation) : without_tlb(options, derivation);
+    double eat = has_tlb ? with_tlb(options, derivation, &memory)
+                         : without_tlb(options, derivation, &memory);
     if (tlb_has(options, TLB_FAULT)) {
         double p = options->amount[TLB_FAULT_RATE], fault = find_fault(options, derivation);
         double whole = (1 - p) * eat + p * fault;
@@ -195,8 +201,8 @@ bool tlb_ask_hit(const struct tlb_options *options, struct derivation *derivatio
                         h2, tlb_nanoseconds(times.hit2, TLB_TEXT), 1 - h2,
                         tlb_nanoseconds(times.miss, TLB_TEXT), tlb_nanoseconds(missed, TLB_TEXT));
     if (eat < times.hit) {
-        cli_error("--eat %s: an access takes %s even if all hit",
-                  tlb_nanoseconds(eat, TLB_TEXT), tlb_nanoseconds(times.hit, TLB_TEXT));
+        cli_error("--eat %s: an access takes %s even if all hit", tlb_nanoseconds(eat, TLB_TEXT),
+                  tlb_nanoseconds(times.hit, TLB_TEXT));
         return false;
     }
     double hit = missed > times.hit && eat < missed ? (missed - eat) / (missed - times.hit) : 0;
@@ -241,6 +247,76 @@ bool tlb_ask_fault_rate(const struct tlb_options *options, struct derivation *de
     if (p > 0) {
         derivation_step(derivation, "that is", NULL, "one fault in %.0f accesses at most", 1 / p);
         derivation_answer(derivation, "accesses_per_fault", 1 / p);
+    }
+    return true;
+}
+
+/* Bytes that the arrays of a level cover with pages of this size. */
+static double level_reach(const struct quire_tlb_config *config, unsigned level, double page)
+{
+    double entries = 0;
+
+    for (unsigned i = 0; i < config->n_arrays; i++) {
+        const struct quire_tlb_array *array = &config->arrays[i];
+        if (array->level == level &&
+            (array->page_sizes == 0 || (array->page_sizes & (uint64_t)page) != 0))
+            entries += (double)array->n_sets * array->n_ways;
+    }
+    return entries * page;
+}
+
+static double cpu_reach(const struct tlb_options *options, struct derivation *derivation)
+{
+    const struct tlb_cpu *cpu = tlb_cpu_find(options->cpus[0]);
+    struct quire_tlb_config config = {.n_arrays = 0};
+    double page = options->pages[0], most = -1;
+    char what[32];
+
+    if (cpu == NULL || options->n_cpus > 1) {
+        cli_error("--cpu: give one processor that `quire tlb --list-cpus' lists");
+        return -1;
+    }
+    if (!translation_tlb_parse("--cpu", cpu->arrays, &config))
+        return -1;
+    for (unsigned level = 1; level <= 2; level++) {
+        double reach = level_reach(&config, level, page);
+        if (reach == 0)
+            continue;
+        snprintf(what, sizeof what, "level %u", level);
+        derivation_step(derivation, what, level == 1 ? cpu->title : NULL, "%.0f x %s = %s",
+                        reach / page, tlb_bytes(page, TLB_TEXT), tlb_bytes(reach, TLB_TEXT));
+        most = fmax(most, reach);
+    }
+    if (most < 0)
+        cli_error("--page: %s has no entries for pages of %s", cpu->title,
+                  tlb_bytes(page, TLB_TEXT));
+    return most;
+}
+
+bool tlb_ask_reach(const struct tlb_options *options, struct derivation *derivation)
+{
+    if (options->n_pages == 0 || (options->n_cpus > 0) == tlb_has(options, TLB_ENTRIES)) {
+        cli_error("--ask reach needs --page, and one of --entries and --cpu");
+        return false;
+    }
+    double page = options->pages[0], reach = tlb_or(options, TLB_ENTRIES, 0) * page;
+    if (options->n_cpus > 0) {
+        reach = cpu_reach(options, derivation);
+        if (reach < 0)
+            return false;
+    } else {
+        derivation_step(derivation, "reach", NULL, "%s x %s = %s",
+                        tlb_count(options->amount[TLB_ENTRIES], TLB_TEXT),
+                        tlb_bytes(page, TLB_TEXT), tlb_bytes(reach, TLB_TEXT));
+    }
+    derivation_answer(derivation, "reach_bytes", reach);
+    if (tlb_has(options, TLB_USED)) {
+        double hit = fmin(reach / options->amount[TLB_USED], 1);
+        derivation_step(derivation, "hit ratio", "of accesses all over what is used",
+                        "%s / %s = %s", tlb_bytes(reach, TLB_TEXT),
+                        tlb_bytes(options->amount[TLB_USED], TLB_TEXT),
+                        tlb_ratio_text(hit, TLB_TEXT));
+        derivation_answer(derivation, "hit", hit);
     }
     return true;
 }

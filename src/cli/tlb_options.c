@@ -58,8 +58,10 @@ static const struct {
 static const struct argp_option option_list[] = {
     {"ask", 'a', "QUESTION", 0, "Answer a question, with the derivation; the questions are below",
      1},
-    {"trace", 't', "FILE", 0, "Send the references of a trace through the hardware; - is standard "
-                              "input", 1},
+    {"trace", 't', "FILE", 0,
+     "Send the references of a trace through the hardware; - is standard "
+     "input",
+     1},
     {"json", 'j', NULL, 0, "Print JSON", 1},
     {"list-cpus", KEY_LIST, NULL, 0, "List the processors that --cpu knows, and where that is from",
      1},
@@ -69,7 +71,8 @@ static const struct argp_option option_list[] = {
      "A TLB of your own: l1:ENTRIESxWAYS[:SIZE+SIZE], l2:..., walk:ENTRIES, lru, fifo, random", 0},
     {"tables", KEY_TABLES, "NAME", 0,
      "Page tables: x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, sv57, arm64, ppc32 (hashed), "
-     "inverted (default: the processor's)", 0},
+     "inverted (default: the processor's)",
+     0},
     {"page", 'p', "LIST", 0, "Page sizes (default: 4K)", 0},
     {"no-tags", KEY_NO_TAGS, NULL, 0, "No address-space tags: a switch empties the TLB", 0},
     {"switch", AMOUNT(TLB_SWITCH), "N", 0,
@@ -387,8 +390,8 @@ const char *tlb_bytes(double bytes, struct tlb_text *text)
 
 const char *tlb_nanoseconds(double ns, struct tlb_text *text)
 {
-    const char *unit = ns < 1e4 ? "ns" : ns < 1e7 ? "µs" : ns < 1e10 ? "ms" : "s";
-    double divisor = ns < 1e4 ? 1 : ns < 1e7 ? 1e3 : ns < 1e10 ? 1e6 : 1e9;
+    const char *unit = ns < 1e4 ? "ns" : ns < 1e6 ? "µs" : ns < 1e9 ? "ms" : "s";
+    double divisor = ns < 1e4 ? 1 : ns < 1e6 ? 1e3 : ns < 1e9 ? 1e6 : 1e9;
 
     snprintf(text->buffer, sizeof text->buffer, "%.7g %s", ns / divisor, unit);
     return text->buffer;
@@ -400,7 +403,7 @@ const char *tlb_count(double count, struct tlb_text *text)
 
     if (count > 1 && frexp(count, &exponent) == 0.5) {
         if (count < 1e7)
-            snprintf(text->buffer, sizeof text->buffer, "%.0f = 2^%d", count, exponent - 1);
+            snprintf(text->buffer, sizeof text->buffer, "%.0f (2^%d)", count, exponent - 1);
         else
             snprintf(text->buffer, sizeof text->buffer, "2^%d", exponent - 1);
     } else {
