@@ -19,7 +19,7 @@
 #define LOOK_BYTES ((size_t)64 << 10)
 #define SHOWN_BYTES 40 /* of a line, in messages */
 
-static const struct trace_format *const formats[] = {&trace_native};
+static const struct trace_format *const formats[] = {&trace_native, &trace_plain, &trace_oracle};
 #define N_FORMATS (sizeof formats / sizeof formats[0])
 
 int trace_fail(struct quire_trace *trace, const char *format, ...)

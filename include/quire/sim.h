@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * quire/sim.h: what a program's references would cost in how much memory, under which policy.
+ *
+ *   records (quire/trace.h) --quire_sim_feed()--> pages of each size --> a memory for each case
+ *                                                                         policy, RAM, page size
+ *   quire_sim_finish(), quire_sim_result()  <-- faults, write-backs, bytes
+ *   quire_mrc_feed(), quire_mrc_finish()    <-- LRU's faults at every size, in one pass
+ *
+ * Cases are independent and all are served in one pass over the trace. A reference that spans
+ * several pages is one to each of them. Pages of different processes are different pages. A page
+ * that is unmapped is forgotten: it is not written back, and its next touch is a cold fault.
+ *
+ * Adding a policy takes one file: fill in a struct quire_sim_policy; quire_sim_policies() lists
+ * Quire's own. Names that begin with "pager:" are the policies of `quire run`, the very code, as
+ * user space has to run them: no accessed bits, only faults, and a second chance for what was just
+ * evicted. All others see each reference, as hardware with accessed bits or a simulator does.
+ *
+ * Memory, bytes a page that the trace touches: 4.6 to 9.2 for the hash table and 8 for its number,
+ * once a page size; 1 and the policy's page_bytes for each case: LRU 8, so 22 to 26 in sum. OPT
+ * takes 4 a reference in place of the policy's, once a page size. Sampled curves: 1/rate of that.
+ *
+ * Errors: 0 or a negative errno. Functions allocate. A simulation is used by one thread at a time.
+ */
+#ifndef QUIRE_SIM_H
+#define QUIRE_SIM_H
+
+#include <quire/trace.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+#define QUIRE_SIM_MAX_CASES 4096
+#define QUIRE_SIM_MIN_PAGE_SHIFT 6 /* pages of 64 bytes ... */
+#define QUIRE_SIM_MAX_PAGE_SHIFT 40
+#define QUIRE_SIM_MAX_PAGES ((1u << 31) - 16) /* different ones of a size */
+
+/* ---- policies ---- */
+
+struct quire_sim_counts {
+    uint64_t references;    /* to pages */
+    uint64_t faults;        /* references to pages that were absent; of which */
+    uint64_t cold_faults;   /* to pages that had not been touched before, or were new */
+    uint64_t soft_faults;   /* no faults: touches that a second chance made cheap */
+    uint64_t evictions;     /* of which */
+    uint64_t writebacks;    /* of pages that had been written to; or before, if the policy cleans */
+    uint64_t bytes;         /* that the references were to, where their sizes are known */
+    uint64_t fault_bytes;   /* the same of those that faulted */
+    uint64_t prefetched;    /* pages that were brought in along with others; of which */
+    uint64_t prefetch_hits; /* were touched before they went */
+    uint64_t resident_sum;  /* of pages that were resident, over all references */
+    uint64_t resident_max;  /* pages */
+};
+
+#define QUIRE_SIM_RESIDENT 1u
+#define QUIRE_SIM_DIRTY 2u
+#define QUIRE_SIM_AHEAD 4u /* came along and was not touched yet */
+#define QUIRE_SIM_FLAGS 8u /* this and all above are the policy's, also while a page is absent */
+
+#define QUIRE_SIM_FIRST_PAGE 16u /* pages have numbers from here on; below, the policy's own */
+
+struct quire_sim_memory { /* what a policy sees of the memory that it rules */
+    uint64_t n_frames;    /* pages that may be resident; 1 or more */
+    uint64_t n_resident;
+    uint64_t now;      /* references before this one */
+    uint64_t argument; /* as in NAME:ARGUMENT; 0: none */
+    uint8_t *flags;    /* of each page */
+    void *pages;       /* page_bytes of each, zeroed; stays what it is while a page is absent */
+    void *state;       /* state_bytes, zeroed */
+    const uint64_t *numbers; /* of each page, in its address space; NULL: they mean nothing */
+    const uint32_t *sizes;   /* of references, while they are replayed; NULL: not known */
+    struct quire_sim_counts counts;
+    const struct quire_sim_policy *policy;
+};
+
+struct quire_sim_policy {
+    const char *name;
+    const char *about; /* in a line */
+    size_t page_bytes; /* of each page that the trace touches */
+    size_t state_bytes;
+    /* 0; -EINVAL: the argument makes no sense; -ENOMEM. NULL: nothing to do. */
+    int (*open)(struct quire_sim_memory *memory);
+    void (*close)(struct quire_sim_memory *memory); /* NULL: nothing to do */
+    /* A resident page was touched. Its flags are up to date, as below. NULL: no difference. */
+    void (*hit)(struct quire_sim_memory *memory, uint32_t page);
+    /* n_frames are resident, and `incoming` was touched: which page goes? It is taken out of all
+     * that the policy keeps of resident pages; the caller evicts it. */
+    uint32_t (*victim)(struct quire_sim_memory *memory, uint32_t incoming);
+    /* The page is resident from now on. There is room for it. */
+    void (*admit)(struct quire_sim_memory *memory, uint32_t page);
+    /* A resident page is unmapped: forgotten. NULL: it stays until it is a victim. */
+    void (*forget)(struct quire_sim_memory *memory, uint32_t page);
+    /* An absent page is unmapped. NULL: nothing to do. */
+    void (*forget_absent)(struct quire_sim_memory *memory, uint32_t page);
+    /* All of the above for many references, faster; NULL: one by one. The highest bit of a
+     * reference is a write. See src/sim/rules.h. */
+    void (*replay)(struct quire_sim_memory *memory, const uint32_t *references, size_t n);
+    /* Its faults are never more with more RAM: no anomaly is looked for. */
+    bool is_stack;
+};
+
+/* For policies: evicts a resident page now, beside victim(); it has taken it out itself. */
+void quire_sim_evict(struct quire_sim_memory *memory, uint32_t page);
+/* For policies: a dirty page is written back and stays. */
+void quire_sim_clean(struct quire_sim_memory *memory, uint32_t page);
+
+/* Quire's own, in the order of their names' list; NULL behind the last. */
+const struct quire_sim_policy *quire_sim_policies(unsigned i);
+
+/* By "NAME" or "NAME:ARGUMENT", a number. 0; -ENOENT: there is none; -EINVAL: no number. */
+int quire_sim_find_policy(const char *text, const struct quire_sim_policy **policy,
+                          uint64_t *argument);
+
+/* ---- simulations ---- */
+
+enum quire_sim_prefetch { /* see `quire run --prefetch`; what was never touched can't come along */
+                          QUIRE_SIM_PREFETCH_NONE,
+                          QUIRE_SIM_PREFETCH_CLUSTER,
+                          QUIRE_SIM_PREFETCH_STRIDE,
+                          QUIRE_SIM_PREFETCH_ADAPTIVE,
+                          QUIRE_SIM_N_PREFETCH
+};
+
+const char *quire_sim_prefetch_name(enum quire_sim_prefetch prefetch);
+
+struct quire_sim_case {
+    const struct quire_sim_policy *policy;
+    uint64_t argument;   /* of the policy; 0: its default */
+    uint64_t ram_bytes;  /* a page at least; what is left over a multiple of pages is unused */
+    unsigned page_shift; /* pages of 2^this bytes */
+    enum quire_sim_prefetch prefetch; /* not with OPT */
+    bool is_local; /* by process: each has a part of the RAM; see quire_sim_options */
+};
+
+struct quire_sim_share {
+    uint32_t process;
+    uint64_t parts; /* of the sum of all parts */
+};
+
+struct quire_sim_options {
+    bool without_fetches;                 /* of instructions */
+    const struct quire_sim_share *shares; /* for local cases: of all processes; others get a part */
+    size_t n_shares;
+};
+
+struct quire_sim;
+
+/*
+ * Prepares n cases, 1 to QUIRE_SIM_MAX_CASES. `info` is the trace's. 0; -EINVAL: a case makes no
+ * sense, and quire_sim_bad_case() of what is returned... is told in *bad; -ENOMEM.
+ */
+int quire_sim_open(const struct quire_sim_case *cases, size_t n,
+                   const struct quire_trace_info *info, const struct quire_sim_options *options,
+                   struct quire_sim **sim, size_t *bad) __attribute__((warn_unused_result));
+void quire_sim_close(struct quire_sim *sim);
+
+/* The next records; `trace` tells mappings, and may be NULL if there are none. 0; -ENOMEM;
+ * -E2BIG: more than QUIRE_SIM_MAX_PAGES different pages, or, with OPT, 2^31 references. */
+int quire_sim_feed(struct quire_sim *sim, const struct quire_trace_record *records, size_t n,
+                   const struct quire_trace *trace) __attribute__((warn_unused_result));
+
+/* The trace has ended. 0; -ENOMEM. */
+int quire_sim_finish(struct quire_sim *sim) __attribute__((warn_unused_result));
+
+/* Of a case, by its index; after quire_sim_finish(). */
+const struct quire_sim_counts *quire_sim_result(const struct quire_sim *sim, size_t i);
+
+/* Bytes of memory that are held for it all. */
+size_t quire_sim_held(const struct quire_sim *sim);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pager: the policies of `quire run`, by the code of src/policy, with what they get to know there:
+ * faults, and that a page was written to for the first time since it came in.
+ *
+ *   absent --fault--> resident --policy_next()--> dirty? staging --oldest--> absent
+ *              ^          ^                         |  '--touched: soft fault--> resident
+ *              '----------'-------------------------'---> absent, if it is clean
+ *
+ * Resident and staged pages together take the frames; staging has its share as in
+ * src/pager/budget.c. The argument is what a page that is stored takes of the RAM, in hundredths of
+ * its size; without one it takes nothing, as in a swap file.
+ *
+ * The policies look at which pages lie side by side, in blocks of BLOCK; so pages get numbers here
+ * that keep that, unless they are numbers of objects. Not modelled: the watermarks, and pages that
+ * cannot be moved.
+ */
+#include "policy/policy.h"
+
+#include "sim/pages.h"
+#include "sim/rules.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define BLOCK_SHIFT 5
+#define BLOCK (1u << BLOCK_SHIFT)
+#define STAGING_SHARE 64 /* as in src/pager/budget.c */
+#define STAGING_LEAST_SHARE 16
+#define STAGING_FLOOR 8
+#define STAGING_LEAST 64
+#define STAGING_MOST 16384
+#define STORE_SHARE 8 /* so much stays for resident pages, however much is stored */
+
+#define STAGED QUIRE_SIM_FLAGS
+#define WRITTEN (2 * QUIRE_SIM_FLAGS) /* the policy knows */
+#define SEEN (4 * QUIRE_SIM_FLAGS)
+#define STORED (8 * QUIRE_SIM_FLAGS)
+
+#define STAGING 0u /* the list */
+
+struct entry { /* of a page, by its number here */
+    policy_place place;
+    uint32_t page; /* 0: none */
+    policy_mark mark;
+};
+
+struct state {
+    struct policy policy;
+    struct pages blocks;
+    struct table entries;
+    uint64_t end; /* of numbers that are given out one by one */
+    uint64_t n_frames, n_staged, most_staged, n_stored;
+};
+
+static struct entry *entry_of(const struct quire_sim_memory *memory, uint32_t number)
+{
+    return (struct entry *)((struct state *)memory->state)->entries.base + number;
+}
+
+/* Each page has two nodes: 2 * page for staging, and behind it its number here and nothing. */
+static uint32_t *number_of(const struct quire_sim_memory *memory, uint32_t page)
+{
+    return &((struct link *)memory->pages)[2 * (size_t)page + 1].newer;
+}
+
+/* ---- what the policies ask ---- */
+
+static policy_mark mark(void *context, uint32_t number)
+{
+    return entry_of(context, number)->mark;
+}
+
+static void set_mark(void *context, uint32_t number, policy_mark to)
+{
+    entry_of(context, number)->mark = to;
+}
+
+static void set_place(void *context, uint32_t number, policy_place to)
+{
+    entry_of(context, number)->place = to;
+}
+
+static uint64_t clamp(uint64_t value, uint64_t least, uint64_t most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+static int open_pager(struct quire_sim_memory *memory)
+{
+    struct state *state = memory->state;
+    const struct policy_owner owner = {mark, set_mark, set_place, memory};
+    const uint64_t n = memory->n_frames;
+    uint64_t least = clamp(n / STAGING_LEAST_SHARE, STAGING_FLOOR, STAGING_LEAST);
+    if (memory->argument > 100)
+        return -EINVAL;
+    state->n_frames = n;
+    state->most_staged = clamp(n / STAGING_SHARE, least, STAGING_MOST);
+    if (state->most_staged > n / 2)
+        state->most_staged = n / 2;
+    list_init(memory->pages, STAGING);
+    int error = pages_init(&state->blocks);
+    if (error)
+        return error;
+    int kind = policy_find(strchr(memory->policy->name, ':') + 1);
+    error = policy_open(&state->policy, (enum policy_kind)kind, n, &owner);
+    if (error)
+        pages_deinit(&state->blocks);
+    return error;
+}
+
+static void close_pager(struct quire_sim_memory *memory)
+{
+    struct state *state = memory->state;
+    policy_close(&state->policy);
+    pages_deinit(&state->blocks);
+    table_free(&state->entries);
+}
+
+/* A block for itself, where its own place is another page's: of another process, or unmapped. */
+static uint32_t spare_number(struct state *state)
+{
+    const uint64_t key = UINT64_MAX - state->end++;
+    uint32_t block;
+    return pages_find(&state->blocks, &key, NULL, 1, &block) == 0 ? block << BLOCK_SHIFT : 0;
+}
+
+/* 0: no memory. */
+static uint32_t give_number(struct quire_sim_memory *memory, uint32_t page)
+{
+    struct state *state = memory->state;
+    uint32_t number = page;
+    if (memory->numbers != NULL) {
+        const uint64_t key = memory->numbers[page] >> BLOCK_SHIFT;
+        uint32_t block;
+        if (pages_find(&state->blocks, &key, NULL, 1, &block) != 0)
+            return 0;
+        number = block << BLOCK_SHIFT | (uint32_t)(memory->numbers[page] & (BLOCK - 1));
+        if (number * sizeof(struct entry) < state->entries.n_bytes &&
+            entry_of(memory, number)->page != 0)
+            number = spare_number(state);
+    }
+    if (number == 0 || table_grow(&state->entries, (number + (size_t)1) * sizeof(struct entry)))
+        return 0;
+    entry_of(memory, number)->page = page;
+    *number_of(memory, page) = number;
+    return number;
+}
+
+/* ---- what happens ---- */
+
+static void leave_staging(struct quire_sim_memory *memory, uint32_t page)
+{
+    struct state *state = memory->state;
+    list_remove(memory->pages, 2 * page);
+    memory->flags[page] &= (uint8_t)~STAGED;
+    state->n_staged--;
+}
+
+/* The policy's next victim: into staging, or, if it is clean, returned. 0: there is no other. */
+static uint32_t evict_one(struct quire_sim_memory *memory)
+{
+    struct state *state = memory->state;
+    uint32_t number;
+    policy_place place;
+    if (!policy_next(&state->policy, &number, &place))
+        return 0;
+    policy_evicted(&state->policy, number, place);
+    const uint32_t page = entry_of(memory, number)->page;
+    memory->flags[page] &= (uint8_t)~WRITTEN;
+    if (!(memory->flags[page] & QUIRE_SIM_DIRTY) || state->most_staged == 0)
+        return page;
+    list_push(memory->pages, STAGING, 2 * page);
+    memory->flags[page] |= STAGED;
+    state->n_staged++;
+    return 0;
+}
+
+/* What is stored takes room from what is resident. */
+static void set_frames(struct quire_sim_memory *memory)
+{
+    const struct state *state = memory->state;
+    const uint64_t least = state->n_frames / STORE_SHARE + 1,
+                   taken = state->n_stored * memory->argument / 100;
+    memory->n_frames = taken + least < state->n_frames ? state->n_frames - taken : least;
+    if (memory->n_frames > state->n_frames)
+        memory->n_frames = state->n_frames;
+}
+
+static uint32_t find_victim(struct quire_sim_memory *memory)
+{
+    struct state *state = memory->state;
+    uint32_t page = 0;
+    while (page == 0) {
+        if (state->n_staged > state->most_staged || state->policy.n_held == 0) {
+            page = list_oldest(memory->pages, STAGING) / 2;
+            leave_staging(memory, page);
+        } else {
+            page = evict_one(memory);
+        }
+    }
+    memory->flags[page] |= STORED;
+    state->n_stored++;
+    set_frames(memory);
+    return page;
+}
+
+static uint32_t victim(struct quire_sim_memory *memory, uint32_t incoming)
+{
+    return find_victim(memory);
+}
+
+static void insert(struct quire_sim_memory *memory, uint32_t page, enum policy_arrival arrival)
+{
+    struct state *state = memory->state;
+    policy_insert(&state->policy, *number_of(memory, page), arrival);
+    if (memory->flags[page] & QUIRE_SIM_DIRTY)
+        memory->flags[page] |= WRITTEN;
+}
+
+static void admit(struct quire_sim_memory *memory, uint32_t page)
+{
+    struct state *state = memory->state;
+    enum policy_arrival arrival = POLICY_FIRST;
+    if (memory->flags[page] & SEEN)
+        arrival = memory->flags[page] & QUIRE_SIM_AHEAD ? POLICY_BESIDE : POLICY_FETCHED;
+    else if (give_number(memory, page) == 0)
+        return; /* no memory; the next table that has to grow says so */
+    if (memory->flags[page] & STORED) {
+        memory->flags[page] &= (uint8_t)~STORED;
+        state->n_stored--;
+    }
+    memory->flags[page] |= SEEN;
+    insert(memory, page, arrival);
+    set_frames(memory);
+    while (memory->n_resident > memory->n_frames && memory->n_resident > 1)
+        quire_sim_evict(memory, find_victim(memory));
+}
+
+static void hit(struct quire_sim_memory *memory, uint32_t page)
+{
+    struct state *state = memory->state;
+    if (memory->flags[page] & STAGED) {
+        memory->counts.soft_faults++;
+        leave_staging(memory, page);
+        insert(memory, page, POLICY_TAKEN_BACK);
+    } else if ((memory->flags[page] & (QUIRE_SIM_DIRTY | WRITTEN)) == QUIRE_SIM_DIRTY) {
+        const uint32_t number = *number_of(memory, page);
+        memory->flags[page] |= WRITTEN;
+        policy_touch(&state->policy, number, entry_of(memory, number)->place);
+    }
+}
+
+static void forget(struct quire_sim_memory *memory, uint32_t page)
+{
+    struct state *state = memory->state;
+    const uint32_t number = *number_of(memory, page);
+    if (memory->flags[page] & STAGED)
+        leave_staging(memory, page);
+    else
+        policy_remove(&state->policy, number, entry_of(memory, number)->place);
+    *entry_of(memory, number) = (struct entry){0};
+}
+
+static void forget_absent(struct quire_sim_memory *memory, uint32_t page)
+{
+    struct state *state = memory->state;
+    if (!(memory->flags[page] & STORED))
+        return;
+    memory->flags[page] &= (uint8_t)~STORED;
+    state->n_stored--;
+    *entry_of(memory, *number_of(memory, page)) = (struct entry){0};
+    set_frames(memory);
+}
+
+SIM_REPLAY(0, hit, victim, admit)
+
+#define PAGER(policy, text)                                                                        \
+    {                                                                                              \
+        .name = "pager:" policy, .about = text, .page_bytes = 2 * sizeof(struct link),             \
+        .state_bytes = sizeof(struct state), .open = open_pager, .close = close_pager, .hit = hit, \
+        .victim = victim, .admit = admit, .forget = forget, .forget_absent = forget_absent,        \
+        .replay = replay                                                                           \
+    }
+
+const struct quire_sim_policy sim_pager[] = {
+    PAGER("adaptive", "quire run's default (pager:NAME:PERCENT, the RAM that a stored page takes)"),
+    PAGER("fifo", "quire run --policy fifo: segmented FIFO"),
+    PAGER("clock", "quire run --policy clock"),
+    PAGER("gclock", "quire run --policy gclock"),
+    PAGER("2q", "quire run --policy 2q"),
+    PAGER("s3-fifo", "quire run --policy s3-fifo"),
+    PAGER("sieve", "quire run --policy sieve"),
+    PAGER("working-set", "quire run --policy working-set"),
+    {0}};

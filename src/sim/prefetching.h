@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * prefetching: simulation with src/policy/prefetch, the code that the pager runs: on a fault other
+ * pages come in as well, if they were there before. Private to src/sim.
+ */
+#ifndef QUIRE_SIM_PREFETCHING_H
+#define QUIRE_SIM_PREFETCHING_H
+
+#include "policy/prefetch.h"
+#include "sim/pages.h"
+
+struct prefetching {
+    struct prefetch *prefetch; /* allocated; NULL: none */
+};
+
+/* 0; -ENOMEM. */
+int prefetching_open(struct prefetching *prefetching, enum quire_sim_prefetch kind);
+void prefetching_close(struct prefetching *prefetching);
+
+void prefetching_replay(struct prefetching *prefetching, struct quire_sim_memory *memory,
+                        const struct pages *pages, const uint32_t *references, size_t n);
+
+#endif

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sim: see quire/sim.h. Records become references to pages of each size, in batches; each batch is
+ * replayed by every case.
+ *
+ *   records --split()--> page numbers --pages_find()--> references --replay()--> memories
+ *           (a level for each page size)                       '--> future, if a case wants OPT
+ *
+ * A case by process has a memory for each process, and gets the batch's references sorted out.
+ */
+#include "sim/sim.h"
+
+#include "sim/rules.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_case_good(const struct quire_sim_case *c, const struct quire_trace_info *info)
+{
+    const bool is_opt = c->policy == &sim_opt;
+    return c->policy != NULL && c->page_shift >= QUIRE_SIM_MIN_PAGE_SHIFT &&
+           c->page_shift <= QUIRE_SIM_MAX_PAGE_SHIFT && c->page_shift >= info->unit_shift &&
+           c->page_shift >= info->granule && c->ram_bytes >> c->page_shift >= 1 &&
+           c->ram_bytes >> c->page_shift <= QUIRE_SIM_MAX_PAGES &&
+           (unsigned)c->prefetch < QUIRE_SIM_N_PREFETCH &&
+           !(is_opt && (c->is_local || c->prefetch != QUIRE_SIM_PREFETCH_NONE));
+}
+
+static int open_memory(struct sim_run *run, struct quire_sim_memory *memory, uint64_t n_frames)
+{
+    const struct quire_sim_policy *policy = run->config.policy;
+    struct sim_tables *tables = (struct sim_tables *)memory;
+    memory->policy = policy;
+    memory->n_frames = n_frames;
+    memory->argument = run->config.argument;
+    int error = table_grow(&tables->flags, QUIRE_SIM_FIRST_PAGE);
+    if (!error)
+        error = table_grow(&tables->pages, QUIRE_SIM_FIRST_PAGE * (policy->page_bytes + 1));
+    memory->state = calloc(1, policy->state_bytes + 1);
+    if (error || memory->state == NULL)
+        return -ENOMEM;
+    memory->flags = tables->flags.base;
+    memory->pages = tables->pages.base;
+    error = policy->open != NULL ? policy->open(memory) : 0;
+    tables->is_open = error == 0;
+    return error;
+}
+
+/* Frames of the i-th process: its part, at least one. The last memory is all others'. */
+static uint64_t share_of(const struct quire_sim *sim, uint64_t n_frames, size_t i)
+{
+    uint64_t sum = 1;
+    for (size_t k = 0; k < sim->n_shares; k++)
+        sum += sim->shares[k].parts;
+    uint64_t parts = i < sim->n_shares ? sim->shares[i].parts : 1;
+    uint64_t mine = (uint64_t)((unsigned __int128)n_frames * parts / (sum - (sum > 1)));
+    return mine > 0 ? mine : 1;
+}
+
+static int open_run(struct quire_sim *sim, struct sim_run *run)
+{
+    const uint64_t n_frames = run->config.ram_bytes >> run->config.page_shift;
+    run->n_memories = run->config.is_local ? sim->n_shares + 1 : 1;
+    run->tables = calloc(run->n_memories, sizeof *run->tables);
+    if (run->tables == NULL)
+        return -ENOMEM;
+    if (run->config.policy == &sim_opt)
+        return 0;
+    int error = prefetching_open(&run->prefetching, run->config.prefetch);
+    for (size_t i = 0; i < run->n_memories && !error; i++)
+        error = open_memory(run, &run->tables[i].memory,
+                            run->config.is_local ? share_of(sim, n_frames, i) : n_frames);
+    return error;
+}
+
+static struct sim_level *find_level(struct quire_sim *sim, unsigned shift)
+{
+    for (size_t i = 0; i < sim->n_levels; i++)
+        if (sim->levels[i].shift == shift)
+            return &sim->levels[i];
+    struct sim_level *level = &sim->levels[sim->n_levels];
+    *level = (struct sim_level){.shift = shift};
+    return pages_init(&level->pages) == 0 ? &sim->levels[sim->n_levels++] : NULL;
+}
+
+static int open_all(struct quire_sim *sim, const struct quire_sim_case *cases, size_t *bad)
+{
+    for (*bad = 0; *bad < sim->n_runs; ++*bad) {
+        struct sim_run *run = &sim->runs[*bad];
+        run->config = cases[*bad];
+        if (!is_case_good(&cases[*bad], &sim->info))
+            return -EINVAL;
+        struct sim_level *level = find_level(sim, run->config.page_shift);
+        if (level == NULL)
+            return -ENOMEM;
+        run->level = (size_t)(level - sim->levels);
+        level->wants_future |= run->config.policy == &sim_opt;
+        int error = open_run(sim, run);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+int quire_sim_open(const struct quire_sim_case *cases, size_t n,
+                   const struct quire_trace_info *info, const struct quire_sim_options *options,
+                   struct quire_sim **result, size_t *bad)
+{
+    static const struct quire_sim_options none;
+    *bad = 0;
+    if (n == 0 || n > QUIRE_SIM_MAX_CASES)
+        return -EINVAL;
+    struct quire_sim *sim = calloc(1, sizeof *sim);
+    if (sim == NULL)
+        return -ENOMEM;
+    sim->info = *info;
+    sim->options = options != NULL ? *options : none;
+    sim->n_shares = sim->options.n_shares;
+    sim->runs = calloc(n, sizeof *sim->runs);
+    sim->levels = calloc(n, sizeof *sim->levels);
+    sim->shares = calloc(sim->n_shares + 1, sizeof *sim->shares);
+    sim->n_runs = n;
+    int error = -ENOMEM;
+    if (sim->runs != NULL && sim->levels != NULL && sim->shares != NULL) {
+        if (sim->n_shares > 0)
+            memcpy(sim->shares, sim->options.shares, sim->n_shares * sizeof *sim->shares);
+        error = open_all(sim, cases, bad);
+    }
+    if (error) {
+        quire_sim_close(sim);
+        return error;
+    }
+    *result = sim;
+    return 0;
+}
+
+static void close_run(struct sim_run *run)
+{
+    for (size_t i = 0; run->tables != NULL && i < run->n_memories; i++) {
+        struct sim_tables *tables = &run->tables[i];
+        if (tables->is_open && run->config.policy->close != NULL)
+            run->config.policy->close(&tables->memory);
+        free(tables->memory.state);
+        table_free(&tables->flags);
+        table_free(&tables->pages);
+    }
+    prefetching_close(&run->prefetching);
+    free(run->tables);
+}
+
+void quire_sim_close(struct quire_sim *sim)
+{
+    if (sim == NULL)
+        return;
+    for (size_t i = 0; sim->runs != NULL && i < sim->n_runs; i++)
+        close_run(&sim->runs[i]);
+    for (size_t i = 0; i < sim->n_levels; i++) {
+        pages_deinit(&sim->levels[i].pages);
+        future_free(&sim->levels[i].future);
+    }
+    free(sim->owners.ids);
+    free(sim->runs);
+    free(sim->levels);
+    free(sim->shares);
+    free(sim);
+}
+
+/* ---- policies' own evictions ---- */
+
+void quire_sim_evict(struct quire_sim_memory *memory, uint32_t page)
+{
+    replay_evict(memory, page);
+}
+
+void quire_sim_clean(struct quire_sim_memory *memory, uint32_t page)
+{
+    if (memory->flags[page] & QUIRE_SIM_DIRTY)
+        memory->counts.writebacks++;
+    memory->flags[page] &= (uint8_t)~QUIRE_SIM_DIRTY;
+}
+
+/* ---- a batch ---- */
+
+static void replay_slowly(struct quire_sim_memory *memory, const uint32_t *references, size_t n)
+{
+    const struct quire_sim_policy *policy = memory->policy;
+    replay_with(memory, references, n, policy->page_bytes, policy->hit, policy->victim,
+                policy->admit);
+}
+
+static void replay_memory(struct sim_run *run, struct sim_level *level, struct sim_tables *tables,
+                          const uint32_t *references, const uint32_t *sizes, size_t n)
+{
+    struct quire_sim_memory *memory = &tables->memory;
+    memory->sizes = sizes;
+    if (run->config.prefetch != QUIRE_SIM_PREFETCH_NONE)
+        prefetching_replay(&run->prefetching, memory, &level->pages, references, n);
+    else if (memory->policy->replay != NULL)
+        memory->policy->replay(memory, references, n);
+    else
+        replay_slowly(memory, references, n);
+    memory->counts.references += n;
+    for (size_t i = 0; sizes != NULL && i < n; i++)
+        memory->counts.bytes += sizes[i];
+}
+
+static int grow(struct sim_run *run, struct sim_tables *tables, const uint64_t *numbers,
+                uint32_t end)
+{
+    int error = table_grow(&tables->flags, end);
+    if (!error)
+        error = table_grow(&tables->pages, end * run->config.policy->page_bytes);
+    tables->memory.flags = tables->flags.base;
+    tables->memory.pages = tables->pages.base;
+    tables->memory.numbers = numbers;
+    return error;
+}
+
+/* The index of a process among the shares; the last one of a memory of its own for all others. */
+static size_t memory_of(const struct quire_sim *sim, uint32_t owner)
+{
+    const uint32_t process = sim->owners.ids[owner];
+    for (size_t i = 0; i < sim->n_shares; i++)
+        if (sim->shares[i].process == process)
+            return i;
+    return sim->n_shares;
+}
+
+static void replay_locally(struct quire_sim *sim, struct sim_run *run, struct sim_level *level,
+                           const struct sim_batch *batch)
+{
+    uint32_t references[PAGES_BATCH], sizes[PAGES_BATCH];
+    for (size_t k = 0; k < run->n_memories; k++) {
+        size_t n = 0;
+        for (size_t i = 0; i < batch->n; i++) {
+            if (memory_of(sim, pages_owner(&level->pages, reference_page(batch->references[i]))) !=
+                k)
+                continue;
+            sizes[n] = batch->sizes[i];
+            references[n++] = batch->references[i];
+        }
+        replay_memory(run, level, &run->tables[k], references, batch->has_sizes ? sizes : NULL, n);
+    }
+}
+
+static int replay_batch(struct quire_sim *sim, struct sim_level *level)
+{
+    struct sim_batch *batch = &sim->batch;
+    const uint32_t *sizes = batch->has_sizes ? batch->sizes : NULL, before = level->pages.end;
+    int error = pages_find(&level->pages, batch->keys, batch->owners, batch->n, batch->references);
+    if (error)
+        return error;
+    level->n_cold += level->pages.end - before;
+    for (size_t i = 0; i < batch->n; i++)
+        batch->references[i] |= batch->is_write[i] ? REFERENCE_WRITE : 0;
+    for (size_t i = 0; sizes != NULL && i < batch->n; i++)
+        level->n_bytes += sizes[i];
+    level->n_references += batch->n;
+    if (level->wants_future)
+        error = future_add(&level->future, batch->references, sizes, batch->n, level->pages.end);
+    for (size_t i = 0; i < sim->n_runs && !error; i++) {
+        struct sim_run *run = &sim->runs[i];
+        if (&sim->levels[run->level] != level || run->config.policy == &sim_opt)
+            continue;
+        for (size_t k = 0; k < run->n_memories && !error; k++)
+            error = grow(run, &run->tables[k], sim->info.is_spatial ? level->pages.keys.base : NULL,
+                         level->pages.end);
+        if (error)
+            break;
+        if (run->config.is_local)
+            replay_locally(sim, run, level, batch);
+        else
+            replay_memory(run, level, &run->tables[0], batch->references, sizes, batch->n);
+    }
+    batch->n = 0;
+    return error;
+}
+
+/* ---- records ---- */
+
+/* A small number for a process. 0; -ENOMEM. */
+static int find_owner(struct quire_sim *sim, uint32_t process, uint32_t *owner)
+{
+    struct sim_owners *owners = &sim->owners;
+    if (owners->n > 0 && owners->ids[owners->last] == process) {
+        *owner = owners->last;
+        return 0;
+    }
+    for (uint32_t i = 0; i < owners->n; i++)
+        if (owners->ids[i] == process) {
+            *owner = owners->last = i;
+            return 0;
+        }
+    uint32_t *ids = realloc(owners->ids, (owners->n + 1) * sizeof *ids);
+    if (ids == NULL)
+        return -ENOMEM;
+    owners->ids = ids;
+    ids[owners->n] = process;
+    *owner = owners->last = owners->n++;
+    return 0;
+}
+
+static inline void put(struct sim_batch *batch, uint64_t key, uint32_t owner, uint32_t size,
+                       bool is_write)
+{
+    batch->keys[batch->n] = key;
+    batch->owners[batch->n] = owner;
+    batch->sizes[batch->n] = size;
+    batch->is_write[batch->n++] = is_write;
+}
+
+/* All pages of a reference, but for numbers of objects, which are one whatever their size. */
+static int split(struct quire_sim *sim, struct sim_level *level,
+                 const struct quire_trace_record *record, uint32_t owner)
+{
+    struct sim_batch *batch = &sim->batch;
+    const unsigned shift = level->shift - sim->info.unit_shift;
+    const bool is_write = record->kind == QUIRE_TRACE_WRITE;
+    uint64_t first = record->address >> shift, last = first, left = record->n_bytes;
+    if (record->n_bytes > 1 && sim->info.unit_shift == 0 && sim->info.is_spatial &&
+        record->address + record->n_bytes - 1 > record->address)
+        last = (record->address + record->n_bytes - 1) >> shift;
+    for (uint64_t key = first;; key++) {
+        uint64_t here = left;
+        if (key != last) {
+            here = ((key + 1) << shift) - (key == first ? record->address : key << shift);
+            left -= here;
+        }
+        put(batch, key, owner, (uint32_t)here, is_write);
+        if (batch->n == PAGES_BATCH) {
+            int error = replay_batch(sim, level);
+            if (error)
+                return error;
+        }
+        if (key == last)
+            return 0;
+    }
+}
+
+static void forget_in(struct quire_sim_memory *memory, uint32_t page)
+{
+    const struct quire_sim_policy *policy = memory->policy;
+    if (!(memory->flags[page] & QUIRE_SIM_RESIDENT)) {
+        if (policy->forget_absent != NULL)
+            policy->forget_absent(memory, page);
+        return;
+    }
+    memory->flags[page] &= (uint8_t)~QUIRE_SIM_DIRTY;
+    if (policy->forget == NULL)
+        return; /* it goes unwritten when its turn comes */
+    policy->forget(memory, page);
+    memory->flags[page] = 0;
+    memory->n_resident--;
+}
+
+static void forget_page(struct quire_sim *sim, struct sim_level *level, uint32_t page)
+{
+    for (size_t i = 0; i < sim->n_runs; i++) {
+        struct sim_run *run = &sim->runs[i];
+        if (&sim->levels[run->level] != level || run->config.policy == &sim_opt)
+            continue;
+        for (size_t k = 0; k < run->n_memories; k++)
+            forget_in(&run->tables[k].memory, page);
+    }
+    future_forget(&level->future, page);
+    pages_forget(&level->pages, page);
+}
+
+/* Whole pages only: of one that is cut the rest is still there. */
+static void forget_range(struct quire_sim *sim, struct sim_level *level, uint32_t owner,
+                         const struct quire_trace_mapping *mapping)
+{
+    const uint64_t size = (uint64_t)1 << level->shift;
+    uint64_t first = (mapping->start + size - 1) >> level->shift,
+             end = (mapping->start + mapping->n_bytes) >> level->shift;
+    if (first >= end)
+        return;
+    if (end - first <= level->pages.end) {
+        for (uint64_t key = first; key < end; key++) {
+            uint32_t page = pages_look(&level->pages, key, owner);
+            if (page != 0)
+                forget_page(sim, level, page);
+        }
+        return;
+    }
+    for (uint32_t page = QUIRE_SIM_FIRST_PAGE; page < level->pages.end; page++) {
+        uint64_t key = pages_key(&level->pages, page);
+        if (key >= first && key < end && pages_owner(&level->pages, page) == owner &&
+            pages_look(&level->pages, key, owner) == page)
+            forget_page(sim, level, page);
+    }
+}
+
+static int feed_level(struct quire_sim *sim, struct sim_level *level,
+                      const struct quire_trace_record *records, size_t n,
+                      const struct quire_trace *trace)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct quire_trace_record *record = &records[i];
+        uint32_t owner;
+        if (record->kind == QUIRE_TRACE_MAP ||
+            (record->kind == QUIRE_TRACE_FETCH && sim->options.without_fetches))
+            continue;
+        int error = find_owner(sim, record->process, &owner);
+        if (!error && record->kind != QUIRE_TRACE_UNMAP)
+            error = split(sim, level, record, owner);
+        if (error)
+            return error;
+        if (record->kind != QUIRE_TRACE_UNMAP || trace == NULL || sim->info.unit_shift != 0)
+            continue;
+        const struct quire_trace_mapping *mapping = quire_trace_mapping(trace, record->mapping);
+        error = replay_batch(sim, level);
+        if (error)
+            return error;
+        if (mapping != NULL)
+            forget_range(sim, level, owner, mapping);
+    }
+    return replay_batch(sim, level);
+}
+
+int quire_sim_feed(struct quire_sim *sim, const struct quire_trace_record *records, size_t n,
+                   const struct quire_trace *trace)
+{
+    if (n > 0 && records[0].n_bytes > 0)
+        sim->batch.has_sizes = true;
+    int error = 0;
+    for (size_t i = 0; i < sim->n_levels && !error; i++)
+        error = feed_level(sim, &sim->levels[i], records, n, trace);
+    return error;
+}
+
+/* ---- results ---- */
+
+static void add_counts(struct quire_sim_counts *sum, const struct quire_sim_counts *counts)
+{
+    const uint64_t *from = (const uint64_t *)counts;
+    uint64_t *to = (uint64_t *)sum;
+    for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
+        to[i] += from[i];
+}
+
+int quire_sim_finish(struct quire_sim *sim)
+{
+    for (size_t i = 0; i < sim->n_runs; i++) {
+        struct sim_run *run = &sim->runs[i];
+        const struct sim_level *level = &sim->levels[run->level];
+        memset(&run->sum, 0, sizeof run->sum);
+        if (run->config.policy == &sim_opt) {
+            int error = future_replay(&level->future,
+                                      run->config.ram_bytes >> run->config.page_shift, &run->sum);
+            if (error)
+                return error;
+            run->sum.references = level->n_references;
+            run->sum.bytes = level->n_bytes;
+        }
+        for (size_t k = 0; k < run->n_memories; k++)
+            add_counts(&run->sum, &run->tables[k].memory.counts);
+        run->sum.cold_faults = level->n_cold;
+    }
+    return 0;
+}
+
+const struct quire_sim_counts *quire_sim_result(const struct quire_sim *sim, size_t i)
+{
+    return i < sim->n_runs ? &sim->runs[i].sum : NULL;
+}
+
+size_t quire_sim_held(const struct quire_sim *sim)
+{
+    size_t sum = sizeof *sim;
+    for (size_t i = 0; i < sim->n_levels; i++) {
+        const struct sim_level *level = &sim->levels[i];
+        const size_t n = level->pages.end;
+        sum += (level->pages.mask + 1) * 4 + n * (level->pages.has_owners ? 12 : 8);
+        if (level->wants_future)
+            sum += level->future.n * (level->future.has_sizes ? 8 : 4) + n * 4;
+    }
+    for (size_t i = 0; i < sim->n_runs; i++) {
+        const struct sim_run *run = &sim->runs[i];
+        if (run->config.policy != &sim_opt)
+            sum += run->n_memories * sim->levels[run->level].pages.end *
+                   (1 + run->config.policy->page_bytes);
+    }
+    return sum;
+}
