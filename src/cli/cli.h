@@ -34,6 +34,7 @@ int cli_export(int argc, char **argv);
 int cli_log(int argc, char **argv);
 int cli_top(int argc, char **argv);
 int cli_translate(int argc, char **argv);
+int cli_advise(int argc, char **argv);
 int cli_record(int argc, char **argv);
 int cli_segment(int argc, char **argv);
 int cli_tlb(int argc, char **argv);

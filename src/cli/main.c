@@ -46,6 +46,7 @@ static const struct command {
     {"translate", "quire translate", cli_translate,
      "Translate addresses by the page tables of a memory image"},
     {"segment", "quire segment", cli_segment, "Tell the linear address behind an x86 segment"},
+    {"advise", "quire advise", cli_advise, "Tell how much RAM a program needs, and what less costs"},
     {"record", "quire record", cli_record, "Record which memory a program touches"},
     {"tlb", "quire tlb", cli_tlb, "Model the hardware that translates, by formula or by a trace"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},

@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #define DEFAULT_PATH "quire.trace"
-#define DEFAULT_WINDOW ((uint64_t)16 << 20)
 
 enum { KEY_EVERY = 256, KEY_WINDOW, KEY_PERIOD };
 
@@ -97,7 +96,7 @@ static void check(struct argp_state *state, struct record_options *options)
     if (options->period != 0 && options->every != QUIRE_TRACE_EVERY_SAMPLE)
         argp_error(state, "--period has a meaning with --every sample only");
     if (options->window_bytes == 0)
-        options->window_bytes = DEFAULT_WINDOW;
+        options->window_bytes = RECORD_DEFAULT_WINDOW;
 }
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)

@@ -12,6 +12,8 @@
 
 #include <quire/trace.h>
 
+#define RECORD_DEFAULT_WINDOW ((uint64_t)16 << 20)
+
 struct record_options {
     const char *path; /* of the trace */
     enum quire_trace_every every;

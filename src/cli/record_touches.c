@@ -5,8 +5,10 @@
  *
  *   pagers of all processes --ring, base/touches.h--> tick, 50 times a second --> the trace
  *
- * A first touch of memory that was touched before is memory that was given back in between: its
- * page is unmapped first in the trace, so that nobody takes it for a fault on old contents.
+ * A first touch of memory that was touched before is memory that was given back in between. Of a
+ * mapping, its page is unmapped first in the trace, so that nobody takes it for a fault on old
+ * contents. The heap's free pages stay where they are until their turn comes: with more RAM than
+ * the window that touch would have found its page.
  */
 #include "base/control.h"
 #include "base/sys.h"
@@ -16,6 +18,7 @@
 #include "cli/launch.h"
 #include "cli/preload.h"
 #include "cli/record.h"
+#include "cli/record_note.h"
 #include "cli/resolve.h"
 #include "cli/rights.h"
 #include "observe/machine.h"
@@ -135,7 +138,7 @@ static void note(struct watching *watching, const struct touch *touch)
         .time_ns = time_ns,
         .process = touch->pid,
         .kind = touch->flags & TOUCHES_WRITE ? QUIRE_TRACE_WRITE : QUIRE_TRACE_READ};
-    if (*byte & bit && touch->flags & TOUCHES_FIRST)
+    if (*byte & bit && touch->flags & TOUCHES_FIRST && touch->page >= ARENA_PAGES / 2)
         tell_mapping(watching, process, record.address, SYS_PAGE_SIZE, "", time_ns, true);
     watching->summary->n_pages += (*byte & bit) == 0;
     *byte |= bit;
@@ -155,16 +158,19 @@ static uint64_t drain(void *context)
     return sys_now_ns() + TICK_NS;
 }
 
-/* How well the contents compressed: `quire advise` needs it. docs/sim.md has the name. */
-static void tell_compression(struct watching *watching)
+/* What `quire advise` has to know of the run, as the name of a mapping of nothing. */
+static void tell_run(struct watching *watching, const struct launch_result *result,
+                     uint64_t window_bytes)
 {
+    const struct record_note note = {.wall_ns = result->wall_ns,
+                                     .window_bytes = window_bytes,
+                                     .n_touches = watching->summary->n_records};
     struct control_stats totals;
-    char name[160];
+    char name[RECORD_NOTE_BYTES];
 
     control_totals(watching->control, &totals);
-    snprintf(name, sizeof name, "[quire stored_pages=%llu stored_bytes=%llu same_filled=%llu]",
-             (unsigned long long)totals.stored_pages, (unsigned long long)totals.stored_bytes,
-             (unsigned long long)totals.same_filled);
+    record_note_write(&note, &totals, atomic_load(&watching->control->peak[CONTROL_METADATA]),
+                      name);
     record_file_map(watching->file, &(struct quire_trace_mapping){.name = name}, false);
 }
 
@@ -252,7 +258,7 @@ int record_touches(const struct record_options *options, struct record_file *fil
     status = launch(options, path, library, &watching, &result);
     if (status == 0) {
         drain(&watching);
-        tell_compression(&watching);
+        tell_run(&watching, &result, options->window_bytes);
         summary->n_lost = watching.touches->n_lost;
         summary->exit_status = launch_exit_status(&result);
         if (atomic_load(&watching.control->verdict) != CONTROL_RUNNING) {
