@@ -171,6 +171,67 @@ const struct quire_sim_counts *quire_sim_result(const struct quire_sim *sim, siz
 /* Bytes of memory that are held for it all. */
 size_t quire_sim_held(const struct quire_sim *sim);
 
+/* ---- LRU at every size at once ---- */
+
+struct quire_mrc_options {
+    unsigned page_shift; /* pages of 2^this bytes; 0: 12 */
+    double rate;         /* of the pages, those that are looked at: above 0, below 1; 0 or 1: all */
+    bool without_fetches;
+};
+
+struct quire_mrc;
+
+/*
+ * Miss-ratio curves of LRU. With all pages they are exact: faults are those of a simulation, at
+ * each size. With a sample (SHARDS, fixed rate, with count correction) they are estimates, and
+ * quire_mrc_bound() says how good. 0; -EINVAL; -ENOMEM.
+ *
+ * Sources: R. Mattson et al., "Evaluation techniques for storage hierarchies", IBM Systems Journal
+ * 9(2), 1970; C. Waldspurger et al., "Efficient MRC Construction with SHARDS", FAST 2015.
+ */
+int quire_mrc_open(const struct quire_mrc_options *options, const struct quire_trace_info *info,
+                   struct quire_mrc **mrc) __attribute__((warn_unused_result));
+void quire_mrc_close(struct quire_mrc *mrc);
+
+/* As quire_sim_feed(). */
+int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *records, size_t n,
+                   const struct quire_trace *trace) __attribute__((warn_unused_result));
+/* The same for page numbers, all of one process: for who has no trace. Not mixed with the above. */
+int quire_mrc_feed_pages(struct quire_mrc *mrc, const uint64_t *pages, size_t n)
+    __attribute__((warn_unused_result));
+/* The trace has ended; then there are results. 0; -ENOMEM. */
+int quire_mrc_finish(struct quire_mrc *mrc) __attribute__((warn_unused_result));
+
+uint64_t quire_mrc_references(const struct quire_mrc *mrc);
+/* Different pages; of a sample, as it is scaled up. */
+uint64_t quire_mrc_pages(const struct quire_mrc *mrc);
+/* Those that were looked at. */
+uint64_t quire_mrc_sampled(const struct quire_mrc *mrc);
+
+/* Faults with n_pages of RAM, cold ones included; the share of all references. */
+uint64_t quire_mrc_faults(const struct quire_mrc *mrc, uint64_t n_pages);
+double quire_mrc_ratio(const struct quire_mrc *mrc, uint64_t n_pages);
+
+/*
+ * How far quire_mrc_ratio() may be off, either way, with a confidence of 95 %: what 32 parts of the
+ * sample differ among themselves, and how much the curve changes as far to either side as distances
+ * in a sample are uncertain. 0 if it is exact.
+ */
+double quire_mrc_bound(const struct quire_mrc *mrc, uint64_t n_pages);
+
+/* References whose reuse distance is from..to-1 different pages. */
+uint64_t quire_mrc_distances(const struct quire_mrc *mrc, uint64_t from, uint64_t to);
+
+struct quire_mrc_interval {
+    uint64_t first, n_references; /* of the trace */
+    uint64_t time_ns;             /* when it began */
+    uint64_t n_pages;             /* that were touched in it: its working set */
+};
+
+/* The trace in equal intervals, but for the last one: their number, up to 256; the i-th. */
+uint32_t quire_mrc_intervals(const struct quire_mrc *mrc);
+struct quire_mrc_interval quire_mrc_interval(const struct quire_mrc *mrc, uint32_t i);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

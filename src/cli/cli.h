@@ -38,6 +38,7 @@ int cli_advise(int argc, char **argv);
 int cli_record(int argc, char **argv);
 int cli_segment(int argc, char **argv);
 int cli_tlb(int argc, char **argv);
+int cli_sim(int argc, char **argv);
 
 /* "quire: MESSAGE" on standard error. A second line in the message is indented below the first. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

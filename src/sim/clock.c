@@ -14,7 +14,7 @@ static int open_clock(struct quire_sim_memory *memory)
 
 static void close_clock(struct quire_sim_memory *memory)
 {
-    table_free(&((struct ring *)memory->state)->frames);
+    array_free(&((struct ring *)memory->state)->frames);
 }
 
 static void hit(struct quire_sim_memory *memory, uint32_t page)

@@ -27,7 +27,7 @@ static int open_enhanced(struct quire_sim_memory *memory)
 
 static void close_enhanced(struct quire_sim_memory *memory)
 {
-    table_free(&((struct state *)memory->state)->ring.frames);
+    array_free(&((struct state *)memory->state)->ring.frames);
 }
 
 /* A write to an idle page has set its dirty bit already: which count it is in, DIRTY_BEFORE says.

@@ -15,16 +15,16 @@
 #ifndef QUIRE_SIM_FUTURE_H
 #define QUIRE_SIM_FUTURE_H
 
-#include "sim/table.h"
+#include "sim/array.h"
 
 #include <quire/sim.h>
 
 #define FUTURE_MOST (((uint64_t)1 << 31) - 1) /* references */
 
 struct future {
-    struct table next;  /* uint32_t, by time; the highest bit: a write */
-    struct table last;  /* uint32_t, by page: 1 + the time of its last use; 0: none */
-    struct table sizes; /* uint32_t, by time; as long as they are known */
+    struct array next;  /* uint32_t, by time; the highest bit: a write */
+    struct array last;  /* uint32_t, by page: 1 + the time of its last use; 0: none */
+    struct array sizes; /* uint32_t, by time; as long as they are known */
     uint64_t n;         /* references */
     bool has_sizes;
 };

@@ -9,8 +9,8 @@
  * Everything is O(1). Source: K. Shah, A. Mitra, D. Matani, "An O(1) algorithm for implementing the
  * LFU cache eviction scheme", 2010.
  */
+#include "sim/array.h"
 #include "sim/rules.h"
-#include "sim/table.h"
 
 struct node {
     uint32_t newer, older; /* 0: none */
@@ -24,7 +24,7 @@ struct group {
 };
 
 struct state {
-    struct table groups;
+    struct array groups;
     uint32_t n_groups, free; /* a list by `more` */
 };
 
@@ -37,12 +37,12 @@ static int open_lfu(struct quire_sim_memory *memory)
 {
     struct state *state = memory->state;
     state->n_groups = 1;
-    return table_grow(&state->groups, sizeof(struct group));
+    return array_grow(&state->groups, sizeof(struct group));
 }
 
 static void close_lfu(struct quire_sim_memory *memory)
 {
-    table_free(&((struct state *)memory->state)->groups);
+    array_free(&((struct state *)memory->state)->groups);
 }
 
 /* A group behind another one. 0: no memory. */
@@ -52,7 +52,7 @@ static uint32_t new_group(struct quire_sim_memory *memory, uint32_t fewer, uint6
     uint32_t group = state->free;
     if (group != 0)
         state->free = groups(memory)[group].more;
-    else if (table_grow(&state->groups, (state->n_groups + 1) * sizeof(struct group)) == 0)
+    else if (array_grow(&state->groups, (state->n_groups + 1) * sizeof(struct group)) == 0)
         group = state->n_groups++;
     else
         return 0;

@@ -7,8 +7,8 @@
  * Source: E. O'Neil, P. O'Neil, G. Weikum, "The LRU-K Page Replacement Algorithm for Database Disk
  * Buffering", SIGMOD 1993.
  */
+#include "sim/array.h"
 #include "sim/rules.h"
-#include "sim/table.h"
 
 #include <errno.h>
 
@@ -22,7 +22,7 @@ struct node {
 };
 
 struct state {         /* a binary heap of the resident pages, the next victim first */
-    struct table heap; /* uint32_t */
+    struct array heap; /* uint32_t */
     uint32_t n, k;
 };
 
@@ -42,12 +42,12 @@ static int open_lru_k(struct quire_sim_memory *memory)
     if (memory->argument > MOST_K)
         return -EINVAL;
     state->k = memory->argument != 0 ? (uint32_t)memory->argument : 2;
-    return table_grow(&state->heap, sizeof(uint32_t));
+    return array_grow(&state->heap, sizeof(uint32_t));
 }
 
 static void close_lru_k(struct quire_sim_memory *memory)
 {
-    table_free(&((struct state *)memory->state)->heap);
+    array_free(&((struct state *)memory->state)->heap);
 }
 
 static uint64_t key(const struct quire_sim_memory *memory, uint32_t page)
@@ -128,7 +128,7 @@ static uint32_t victim(struct quire_sim_memory *memory, uint32_t incoming)
 static void admit(struct quire_sim_memory *memory, uint32_t page)
 {
     struct state *state = memory->state;
-    if (table_grow(&state->heap, (state->n + 1) * sizeof(uint32_t)) != 0)
+    if (array_grow(&state->heap, (state->n + 1) * sizeof(uint32_t)) != 0)
         return;
     use(memory, page);
     rise(memory, state->n++, page);

@@ -32,15 +32,15 @@ static bool looks_like(const unsigned char *bytes, size_t n)
 
 static int read_command(struct quire_trace *trace, size_t n_bytes)
 {
-    ssize_t got = source_need(&trace->source, n_bytes);
+    ssize_t got = input_need(&trace->input, n_bytes);
     if (got < 0)
-        return trace_fail_source(trace, (int)got);
+        return trace_fail_input(trace, (int)got);
     if ((size_t)got < n_bytes)
         return trace_fail(trace, "it ends within its header");
-    trace->command = strndup((const char *)source_at(&trace->source), n_bytes);
+    trace->command = strndup((const char *)input_at(&trace->input), n_bytes);
     if (trace->command == NULL)
         return -ENOMEM;
-    source_pass(&trace->source, n_bytes);
+    input_pass(&trace->input, n_bytes);
     trace->info.command = trace->command;
     return 0;
 }
@@ -48,13 +48,13 @@ static int read_command(struct quire_trace *trace, size_t n_bytes)
 static int read_header(struct quire_trace *trace)
 {
     struct native_header header;
-    ssize_t got = source_need(&trace->source, sizeof header);
+    ssize_t got = input_need(&trace->input, sizeof header);
     if (got < 0)
-        return trace_fail_source(trace, (int)got);
-    if ((size_t)got < sizeof header || !looks_like(source_at(&trace->source), (size_t)got))
+        return trace_fail_input(trace, (int)got);
+    if ((size_t)got < sizeof header || !looks_like(input_at(&trace->input), (size_t)got))
         return trace_fail(trace, "this is no trace of Quire's");
-    memcpy(&header, source_at(&trace->source), sizeof header);
-    source_pass(&trace->source, sizeof header);
+    memcpy(&header, input_at(&trace->input), sizeof header);
+    input_pass(&trace->input, sizeof header);
     if (header.version != NATIVE_VERSION)
         return trace_fail(trace, "version %u of the format; this Quire knows version %u",
                           header.version, NATIVE_VERSION);
@@ -112,16 +112,16 @@ static int check_end(struct quire_trace *trace, const struct native_block *head)
 static int unpack(struct quire_trace *trace, const struct native_block *head)
 {
     struct native *native = trace->state;
-    ssize_t got = source_need(&trace->source, head->n_packed);
+    ssize_t got = input_need(&trace->input, head->n_packed);
     if (got < 0)
-        return trace_fail_source(trace, (int)got);
+        return trace_fail_input(trace, (int)got);
     if ((size_t)got < head->n_packed)
         return fail_at(trace, "the trace ends within a block: its recording was cut off");
     size_t n = ZSTD_decompressDCtx(native->unpacker, native->block, QUIRE_TRACE_BLOCK_BYTES,
-                                   source_at(&trace->source), head->n_packed);
+                                   input_at(&trace->input), head->n_packed);
     if (ZSTD_isError(n) || n != head->n_unpacked)
         return fail_at(trace, "its block is damaged");
-    source_pass(&trace->source, head->n_packed);
+    input_pass(&trace->input, head->n_packed);
     native->at = native->block;
     native->end = native->block + n;
     native->state = (struct native_state){0};
@@ -133,9 +133,9 @@ static int next_block(struct quire_trace *trace)
 {
     struct native *native = trace->state;
     struct native_block head;
-    ssize_t got = source_need(&trace->source, sizeof head);
+    ssize_t got = input_need(&trace->input, sizeof head);
     if (got < 0)
-        return trace_fail_source(trace, (int)got);
+        return trace_fail_input(trace, (int)got);
     if (got == 0) {
         native->has_ended = true;
         trace->is_whole = false;
@@ -143,8 +143,8 @@ static int next_block(struct quire_trace *trace)
     }
     if ((size_t)got < sizeof head)
         return fail_at(trace, "the trace ends within a block's header: its recording was cut off");
-    memcpy(&head, source_at(&trace->source), sizeof head);
-    source_pass(&trace->source, sizeof head);
+    memcpy(&head, input_at(&trace->input), sizeof head);
+    input_pass(&trace->input, sizeof head);
     if (head.first != native->n_records)
         return fail_at(trace, "the block begins with another record: some are missing");
     if (head.n_unpacked == 0)

@@ -15,11 +15,11 @@ int future_add(struct future *future, const uint32_t *references, const uint32_t
 {
     if (n > FUTURE_MOST - 1 - future->n)
         return -E2BIG;
-    int error = table_grow(&future->next, (future->n + n) * sizeof(uint32_t));
+    int error = array_grow(&future->next, (future->n + n) * sizeof(uint32_t));
     if (!error)
-        error = table_grow(&future->last, end_page * sizeof(uint32_t));
+        error = array_grow(&future->last, end_page * sizeof(uint32_t));
     if (!error && sizes != NULL)
-        error = table_grow(&future->sizes, (future->n + n) * sizeof(uint32_t));
+        error = array_grow(&future->sizes, (future->n + n) * sizeof(uint32_t));
     if (error)
         return error;
     uint32_t *next = future->next.base, *last = future->last.base;
@@ -50,15 +50,15 @@ void future_forget(struct future *future, uint32_t page)
 
 void future_free(struct future *future)
 {
-    table_free(&future->next);
-    table_free(&future->last);
-    table_free(&future->sizes);
+    array_free(&future->next);
+    array_free(&future->last);
+    array_free(&future->sizes);
 }
 
 /* ---- a set of times ---- */
 
 struct set {
-    struct table table;
+    struct array table;
     uint64_t *level[MOST_LEVELS]; /* bits; bit i of a level: word i of the one below is not 0 */
     unsigned n_levels;
 };
@@ -72,7 +72,7 @@ static int set_open(struct set *set, uint64_t n)
         at[set->n_levels++] = n_words;
         n_words += n;
     } while (n > 1);
-    int error = table_grow(&set->table, n_words * sizeof(uint64_t));
+    int error = array_grow(&set->table, n_words * sizeof(uint64_t));
     for (unsigned i = 0; !error && i < set->n_levels; i++)
         set->level[i] = (uint64_t *)set->table.base + at[i];
     return error;
@@ -177,15 +177,15 @@ static void replay(const struct future *future, struct opt *opt, uint64_t n_fram
 int future_replay(const struct future *future, uint64_t n_frames, struct quire_sim_counts *counts)
 {
     struct opt opt = {0};
-    struct table dirty = {0};
+    struct array dirty = {0};
     int error = set_open(&opt.resident, future->n + 1);
     if (!error)
-        error = table_grow(&dirty, (future->n / 64 + 1) * sizeof(uint64_t));
+        error = array_grow(&dirty, (future->n / 64 + 1) * sizeof(uint64_t));
     opt.dirty = dirty.base;
     if (!error)
         replay(future, &opt, n_frames, counts);
-    table_free(&dirty);
-    table_free(&opt.resident.table);
+    array_free(&dirty);
+    array_free(&opt.resident.table);
     return error;
 }
 

@@ -48,7 +48,7 @@ struct entry { /* of a page, by its number here */
 struct state {
     struct policy policy;
     struct pages blocks;
-    struct table entries;
+    struct array entries;
     uint64_t end; /* of numbers that are given out one by one */
     uint64_t n_frames, n_staged, most_staged, n_stored;
 };
@@ -114,7 +114,7 @@ static void close_pager(struct quire_sim_memory *memory)
     struct state *state = memory->state;
     policy_close(&state->policy);
     pages_deinit(&state->blocks);
-    table_free(&state->entries);
+    array_free(&state->entries);
 }
 
 /* A block for itself, where its own place is another page's: of another process, or unmapped. */
@@ -140,7 +140,7 @@ static uint32_t give_number(struct quire_sim_memory *memory, uint32_t page)
             entry_of(memory, number)->page != 0)
             number = spare_number(state);
     }
-    if (number == 0 || table_grow(&state->entries, (number + (size_t)1) * sizeof(struct entry)))
+    if (number == 0 || array_grow(&state->entries, (number + (size_t)1) * sizeof(struct entry)))
         return 0;
     entry_of(memory, number)->page = page;
     *number_of(memory, page) = number;

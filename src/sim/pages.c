@@ -13,15 +13,15 @@
 int pages_init(struct pages *pages)
 {
     *pages = (struct pages){.mask = LEAST_SLOTS - 1, .end = QUIRE_SIM_FIRST_PAGE};
-    int error = table_grow(&pages->slots, LEAST_SLOTS * sizeof(uint32_t));
-    return error ? error : table_grow(&pages->keys, LEAST_SLOTS * sizeof(uint64_t));
+    int error = array_grow(&pages->slots, LEAST_SLOTS * sizeof(uint32_t));
+    return error ? error : array_grow(&pages->keys, LEAST_SLOTS * sizeof(uint64_t));
 }
 
 void pages_deinit(struct pages *pages)
 {
-    table_free(&pages->slots);
-    table_free(&pages->keys);
-    table_free(&pages->owners);
+    array_free(&pages->slots);
+    array_free(&pages->keys);
+    array_free(&pages->owners);
 }
 
 static uint32_t *slots_of(const struct pages *pages)
@@ -76,12 +76,12 @@ static int make_room(struct pages *pages, size_t n)
     uint64_t n_alive = count_alive(pages), n_slots = pages->mask + 1;
     while (n_alive + n > n_slots / 2)
         n_slots *= 2;
-    struct table larger = {0};
-    int error = table_grow(&larger, n_slots * sizeof(uint32_t));
+    struct array larger = {0};
+    int error = array_grow(&larger, n_slots * sizeof(uint32_t));
     if (error)
         return error;
     fill(pages, larger.base, n_slots - 1);
-    table_free(&pages->slots);
+    array_free(&pages->slots);
     pages->slots = larger;
     pages->mask = n_slots - 1;
     pages->n_used = n_alive;
@@ -96,9 +96,9 @@ static int prepare(struct pages *pages, const uint32_t *owners, size_t n)
         pages->has_owners = owners[i] != 0;
     int error = make_room(pages, n);
     if (!error)
-        error = table_grow(&pages->keys, ((size_t)pages->end + n) * sizeof(uint64_t));
+        error = array_grow(&pages->keys, ((size_t)pages->end + n) * sizeof(uint64_t));
     if (!error && pages->has_owners)
-        error = table_grow(&pages->owners, ((size_t)pages->end + n) * sizeof(uint32_t));
+        error = array_grow(&pages->owners, ((size_t)pages->end + n) * sizeof(uint32_t));
     return error;
 }
 
@@ -157,4 +157,28 @@ void pages_forget(struct pages *pages, uint32_t number)
             slots[at] = GONE;
             return;
         }
+}
+
+bool pages_next(const struct pages *pages, struct pages_range *range)
+{
+    if (range->first >= range->end)
+        return false;
+    if (range->end - range->first < pages->end) {
+        while (range->first < range->end) {
+            range->number = pages_look(pages, range->first++, range->owner);
+            if (range->number != 0)
+                return true;
+        }
+        return false;
+    }
+    uint32_t number = range->number != 0 ? range->number + 1 : QUIRE_SIM_FIRST_PAGE;
+    for (; number < pages->end; number++) {
+        const uint64_t key = pages_key(pages, number);
+        if (key < range->first || key >= range->end || pages_owner(pages, number) != range->owner ||
+            pages_look(pages, key, range->owner) != number)
+            continue;
+        range->number = number;
+        return true;
+    }
+    return false;
 }

@@ -18,16 +18,16 @@
 #ifndef QUIRE_SIM_PAGES_H
 #define QUIRE_SIM_PAGES_H
 
-#include "sim/table.h"
+#include "sim/array.h"
 
 #include <quire/sim.h>
 
 #define PAGES_BATCH 1024u
 
 struct pages {
-    struct table slots;  /* uint32_t: a number, FREE or GONE */
-    struct table keys;   /* uint64_t: page numbers; by number */
-    struct table owners; /* uint32_t: processes' indices; none as long as there is one */
+    struct array slots;  /* uint32_t: a number, FREE or GONE */
+    struct array keys;   /* uint64_t: page numbers; by number */
+    struct array owners; /* uint32_t: processes' indices; none as long as there is one */
     uint64_t mask;       /* slots - 1 */
     uint64_t n_used;
     uint32_t end; /* the next number */
@@ -47,6 +47,17 @@ int pages_find(struct pages *pages, const uint64_t *keys, const uint32_t *owners
 
 /* The number of a page, or 0. */
 uint32_t pages_look(const struct pages *pages, uint64_t key, uint32_t owner);
+
+/*
+ * Goes through the pages of a range that are known: by the range, or by all that are known, if
+ * those are fewer. False: there is no other. The one that was found may be forgotten.
+ */
+struct pages_range {
+    uint64_t first, end; /* page numbers */
+    uint32_t owner;
+    uint32_t number; /* that was found; 0 at the start */
+};
+bool pages_next(const struct pages *pages, struct pages_range *range);
 
 /* The page with this number is no more. */
 void pages_forget(struct pages *pages, uint32_t number);

@@ -2,13 +2,13 @@
 /*
  * reader: what the readers of all formats have in common. Private to src/sim.
  *
- * A format is a file of its own that fills in struct trace_format. It reads from trace->source and
+ * A format is a file of its own that fills in struct trace_format. It reads from trace->input and
  * explains what is wrong by trace_fail(), which returns the error.
  */
 #ifndef QUIRE_SIM_READER_H
 #define QUIRE_SIM_READER_H
 
-#include "sim/source.h"
+#include "sim/input.h"
 
 #include <quire/trace.h>
 
@@ -26,7 +26,7 @@ struct trace_format {
 
 struct quire_trace {
     const struct trace_format *format;
-    struct source source;
+    struct input input;
     struct quire_trace_info info;
     char *command; /* allocated, or NULL */
     void *state;   /* the format's */
@@ -44,8 +44,8 @@ struct quire_trace {
 /* The name, what is wrong, into trace->message; returns -EBADMSG. */
 int trace_fail(struct quire_trace *trace, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* An error of the source, at the record or line where it is. Returns it. */
-int trace_fail_source(struct quire_trace *trace, int error);
+/* An error of the input, at the record or line where it is. Returns it. */
+int trace_fail_input(struct quire_trace *trace, int error);
 /* The same for line n_lines, whose text is shown. */
 int trace_fail_line(struct quire_trace *trace, const char *line, size_t length, const char *why);
 /* Keeps a copy. 0; -ENOMEM. */

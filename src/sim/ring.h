@@ -12,14 +12,14 @@
 #ifndef QUIRE_SIM_RING_H
 #define QUIRE_SIM_RING_H
 
+#include "sim/array.h"
 #include "sim/rules.h"
-#include "sim/table.h"
 
 #define RING_FREE ((uint32_t)1 << 31)
 #define RING_NONE UINT32_MAX
 
 struct ring {
-    struct table frames; /* uint32_t: a page, or RING_FREE and the next free one */
+    struct array frames; /* uint32_t: a page, or RING_FREE and the next free one */
     uint64_t hand, n_used;
     uint32_t free; /* a list; RING_NONE: it is empty */
 };
@@ -27,7 +27,7 @@ struct ring {
 static inline int ring_open(struct ring *ring)
 {
     ring->free = RING_NONE;
-    return table_grow(&ring->frames, sizeof(uint32_t));
+    return array_grow(&ring->frames, sizeof(uint32_t));
 }
 
 static inline uint32_t *ring_frames(const struct ring *ring)
@@ -73,7 +73,7 @@ static inline bool ring_put(struct ring *ring, uint32_t page, uint32_t *frame)
         ring->free = next == RING_NONE ? RING_NONE : next & ~RING_FREE;
     } else {
         *frame = (uint32_t)ring->n_used;
-        if (table_grow(&ring->frames, (ring->n_used + 1) * sizeof(uint32_t)) != 0)
+        if (array_grow(&ring->frames, (ring->n_used + 1) * sizeof(uint32_t)) != 0)
             return false;
         ring->n_used++;
     }

@@ -34,9 +34,9 @@ static int open_memory(struct sim_run *run, struct quire_sim_memory *memory, uin
     memory->policy = policy;
     memory->n_frames = n_frames;
     memory->argument = run->config.argument;
-    int error = table_grow(&tables->flags, QUIRE_SIM_FIRST_PAGE);
+    int error = array_grow(&tables->flags, QUIRE_SIM_FIRST_PAGE);
     if (!error)
-        error = table_grow(&tables->pages, QUIRE_SIM_FIRST_PAGE * (policy->page_bytes + 1));
+        error = array_grow(&tables->pages, QUIRE_SIM_FIRST_PAGE * (policy->page_bytes + 1));
     memory->state = calloc(1, policy->state_bytes + 1);
     if (error || memory->state == NULL)
         return -ENOMEM;
@@ -142,8 +142,8 @@ static void close_run(struct sim_run *run)
         if (tables->is_open && run->config.policy->close != NULL)
             run->config.policy->close(&tables->memory);
         free(tables->memory.state);
-        table_free(&tables->flags);
-        table_free(&tables->pages);
+        array_free(&tables->flags);
+        array_free(&tables->pages);
     }
     prefetching_close(&run->prefetching);
     free(run->tables);
@@ -159,7 +159,7 @@ void quire_sim_close(struct quire_sim *sim)
         pages_deinit(&sim->levels[i].pages);
         future_free(&sim->levels[i].future);
     }
-    free(sim->owners.ids);
+    processes_free(&sim->processes);
     free(sim->runs);
     free(sim->levels);
     free(sim->shares);
@@ -208,9 +208,9 @@ static void replay_memory(struct sim_run *run, struct sim_level *level, struct s
 static int grow(struct sim_run *run, struct sim_tables *tables, const uint64_t *numbers,
                 uint32_t end)
 {
-    int error = table_grow(&tables->flags, end);
+    int error = array_grow(&tables->flags, end);
     if (!error)
-        error = table_grow(&tables->pages, end * run->config.policy->page_bytes);
+        error = array_grow(&tables->pages, end * run->config.policy->page_bytes);
     tables->memory.flags = tables->flags.base;
     tables->memory.pages = tables->pages.base;
     tables->memory.numbers = numbers;
@@ -220,7 +220,7 @@ static int grow(struct sim_run *run, struct sim_tables *tables, const uint64_t *
 /* The index of a process among the shares; the last one of a memory of its own for all others. */
 static size_t memory_of(const struct quire_sim *sim, uint32_t owner)
 {
-    const uint32_t process = sim->owners.ids[owner];
+    const uint32_t process = sim->processes.ids[owner];
     for (size_t i = 0; i < sim->n_shares; i++)
         if (sim->shares[i].process == process)
             return i;
@@ -278,28 +278,6 @@ static int replay_batch(struct quire_sim *sim, struct sim_level *level)
 }
 
 /* ---- records ---- */
-
-/* A small number for a process. 0; -ENOMEM. */
-static int find_owner(struct quire_sim *sim, uint32_t process, uint32_t *owner)
-{
-    struct sim_owners *owners = &sim->owners;
-    if (owners->n > 0 && owners->ids[owners->last] == process) {
-        *owner = owners->last;
-        return 0;
-    }
-    for (uint32_t i = 0; i < owners->n; i++)
-        if (owners->ids[i] == process) {
-            *owner = owners->last = i;
-            return 0;
-        }
-    uint32_t *ids = realloc(owners->ids, (owners->n + 1) * sizeof *ids);
-    if (ids == NULL)
-        return -ENOMEM;
-    owners->ids = ids;
-    ids[owners->n] = process;
-    *owner = owners->last = owners->n++;
-    return 0;
-}
 
 static inline void put(struct sim_batch *batch, uint64_t key, uint32_t owner, uint32_t size,
                        bool is_write)
@@ -372,24 +350,10 @@ static void forget_range(struct quire_sim *sim, struct sim_level *level, uint32_
                          const struct quire_trace_mapping *mapping)
 {
     const uint64_t size = (uint64_t)1 << level->shift;
-    uint64_t first = (mapping->start + size - 1) >> level->shift,
-             end = (mapping->start + mapping->n_bytes) >> level->shift;
-    if (first >= end)
-        return;
-    if (end - first <= level->pages.end) {
-        for (uint64_t key = first; key < end; key++) {
-            uint32_t page = pages_look(&level->pages, key, owner);
-            if (page != 0)
-                forget_page(sim, level, page);
-        }
-        return;
-    }
-    for (uint32_t page = QUIRE_SIM_FIRST_PAGE; page < level->pages.end; page++) {
-        uint64_t key = pages_key(&level->pages, page);
-        if (key >= first && key < end && pages_owner(&level->pages, page) == owner &&
-            pages_look(&level->pages, key, owner) == page)
-            forget_page(sim, level, page);
-    }
+    const uint64_t first = (mapping->start + size - 1) >> level->shift,
+                   end = (mapping->start + mapping->n_bytes) >> level->shift;
+    for (struct pages_range range = {first, end, owner, 0}; pages_next(&level->pages, &range);)
+        forget_page(sim, level, range.number);
 }
 
 static int feed_level(struct quire_sim *sim, struct sim_level *level,
@@ -402,7 +366,9 @@ static int feed_level(struct quire_sim *sim, struct sim_level *level,
         if (record->kind == QUIRE_TRACE_MAP ||
             (record->kind == QUIRE_TRACE_FETCH && sim->options.without_fetches))
             continue;
-        int error = find_owner(sim, record->process, &owner);
+        int error = 0;
+        if (!processes_is(&sim->processes, record->process, &owner))
+            error = processes_find(&sim->processes, record->process, &owner);
         if (!error && record->kind != QUIRE_TRACE_UNMAP)
             error = split(sim, level, record, owner);
         if (error)

@@ -6,12 +6,13 @@
 #include "sim/future.h"
 #include "sim/pages.h"
 #include "sim/prefetching.h"
+#include "sim/process.h"
 
 #include <quire/sim.h>
 
 struct sim_tables { /* what stands behind a memory, which comes first */
     struct quire_sim_memory memory;
-    struct table flags, pages;
+    struct array flags, pages;
     bool is_open;
 };
 
@@ -41,11 +42,6 @@ struct sim_batch { /* references of one level that are not replayed yet */
     uint32_t references[PAGES_BATCH];
 };
 
-struct sim_owners {
-    uint32_t *ids; /* processes, in the order in which they came; allocated */
-    uint32_t n, last;
-};
-
 struct quire_sim {
     struct quire_trace_info info;
     struct quire_sim_options options;
@@ -55,7 +51,7 @@ struct quire_sim {
     size_t n_runs;
     struct sim_level *levels;
     size_t n_levels;
-    struct sim_owners owners;
+    struct processes processes;
     struct sim_batch batch;
 };
 

@@ -2,7 +2,7 @@
 /*
  * trace: see quire/trace.h. Opens a trace, finds out its format, and keeps what all formats share.
  *
- *     source --looks_like()--> format --read()--> records
+ *     input --looks_like()--> format --read()--> records
  */
 #include "base/sys.h"
 #include "sim/reader.h"
@@ -36,7 +36,7 @@ int trace_fail(struct quire_trace *trace, const char *format, ...)
     return -EBADMSG;
 }
 
-int trace_fail_source(struct quire_trace *trace, int error)
+int trace_fail_input(struct quire_trace *trace, int error)
 {
     unsigned long long number = trace->n_records + 1;
     const char *what = "record";
@@ -102,13 +102,13 @@ static int find_format(struct quire_trace *trace, const struct quire_trace_optio
                    options->format);
         return -EINVAL;
     }
-    ssize_t got = source_need(&trace->source, LOOK_BYTES);
+    ssize_t got = input_need(&trace->input, LOOK_BYTES);
     if (got < 0)
-        return trace_fail_source(trace, (int)got);
+        return trace_fail_input(trace, (int)got);
     if (got == 0)
         return trace_fail(trace, "it is empty");
     for (size_t i = 0; i < N_FORMATS && trace->format == NULL; i++)
-        if (formats[i]->looks_like(source_at(&trace->source), (size_t)got))
+        if (formats[i]->looks_like(input_at(&trace->input), (size_t)got))
             trace->format = formats[i];
     if (trace->format == NULL)
         return trace_fail(trace, "this looks like no trace; --format says what it is");
@@ -117,9 +117,9 @@ static int find_format(struct quire_trace *trace, const struct quire_trace_optio
 
 static int open_all(struct quire_trace *trace, int fd, const struct quire_trace_options *options)
 {
-    int error = source_open(&trace->source, fd);
+    int error = input_open(&trace->input, fd);
     if (error)
-        return error == -ENOMEM ? error : trace_fail_source(trace, error);
+        return error == -ENOMEM ? error : trace_fail_input(trace, error);
     error = find_format(trace, options);
     if (error)
         return error;
@@ -178,7 +178,7 @@ void quire_trace_close(struct quire_trace *trace)
         return;
     if (trace->format != NULL && trace->format->close != NULL)
         trace->format->close(trace);
-    source_close(&trace->source);
+    input_close(&trace->input);
     for (uint32_t i = 0; i < trace->n_mappings; i++)
         free((char *)(uintptr_t)trace->mappings[i].name);
     free(trace->mappings);

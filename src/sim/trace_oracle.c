@@ -41,14 +41,14 @@ static int open_oracle(struct quire_trace *trace, const struct quire_trace_optio
 
 static long read_oracle(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
 {
-    ssize_t got = source_need(&trace->source, REQUEST_BYTES);
+    ssize_t got = input_need(&trace->input, REQUEST_BYTES);
     if (got < 0)
-        return trace_fail_source(trace, (int)got);
+        return trace_fail_input(trace, (int)got);
     if (got > 0 && (size_t)got < REQUEST_BYTES)
         return trace_fail(trace, "record %llu: %zd of its %u bytes: the trace was cut off",
                           (unsigned long long)trace->n_records + 1, got, REQUEST_BYTES);
     size_t n = (size_t)got / REQUEST_BYTES < most ? (size_t)got / REQUEST_BYTES : most;
-    const unsigned char *at = source_at(&trace->source);
+    const unsigned char *at = input_at(&trace->input);
     for (size_t i = 0; i < n; i++, at += REQUEST_BYTES) {
         uint32_t seconds;
         records[i] = (struct quire_trace_record){.kind = QUIRE_TRACE_READ};
@@ -57,7 +57,7 @@ static long read_oracle(struct quire_trace *trace, struct quire_trace_record *re
         memcpy(&records[i].n_bytes, at + 12, sizeof records[i].n_bytes);
         records[i].time_ns = seconds * (uint64_t)1000000000;
     }
-    source_pass(&trace->source, n * REQUEST_BYTES);
+    input_pass(&trace->input, n * REQUEST_BYTES);
     return (long)n;
 }
 

@@ -68,11 +68,11 @@ static long read_plain(struct quire_trace *trace, struct quire_trace_record *rec
     while (n < most) {
         const char *line;
         size_t length;
-        int got = source_line(&trace->source, READER_MOST_LINE, &line, &length);
+        int got = input_line(&trace->input, READER_MOST_LINE, &line, &length);
         if (got == 0)
             break;
         if (got < 0) {
-            trace->error = trace_fail_source(trace, got);
+            trace->error = trace_fail_input(trace, got);
             break;
         }
         trace->n_lines++;

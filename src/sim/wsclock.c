@@ -40,7 +40,7 @@ static int open_wsclock(struct quire_sim_memory *memory)
 
 static void close_wsclock(struct quire_sim_memory *memory)
 {
-    table_free(&((struct state *)memory->state)->ring.frames);
+    array_free(&((struct state *)memory->state)->ring.frames);
 }
 
 static void hit(struct quire_sim_memory *memory, uint32_t page)
