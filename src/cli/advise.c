@@ -248,8 +248,8 @@ static void add_point(struct table *table, const struct advise *advise,
 
 static bool print_curve(const struct advise *advise)
 {
-    static const char *const heads[] = {"  RAM",    "faults",      "waiting", "faults/s",
-                                        "slowdown", "in the file", ""};
+    static const char *const heads[] = {"  RAM",    "faults",  "waiting", "faults/s",
+                                        "slowdown", "in file", ""};
     struct table table = {.n_columns = sizeof heads / sizeof heads[0], .left = 64};
     uint64_t budget = advise->choices[advise->chosen].ram_bytes;
 

@@ -8,6 +8,7 @@
 #ifndef QUIRE_CLI_ADVISE_H
 #define QUIRE_CLI_ADVISE_H
 
+#include "base/control.h"
 #include "cli/record_note.h"
 
 #include <quire/sim.h>

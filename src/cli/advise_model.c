@@ -99,14 +99,13 @@ static void find_base(struct advise *advise, const struct advise_question *quest
 static void find_compression(struct advise *advise, const struct advise_question *question)
 {
     const struct record_note *note = &advise->trace->note;
-    double pages = (double)(note->stored_pages + note->same_filled);
+    double pages = (double)note->stored_pages;
 
     advise->is_compression_known = question->compression > 0 || pages > 0;
     if (question->compression > 0)
         advise->compression = question->compression;
     else if (pages > 0)
-        advise->compression = fmin(pages * SYS_PAGE_SIZE / fmax((double)note->stored_bytes, 1),
-                                   100);
+        advise->compression = fmin(pages * SYS_PAGE_SIZE / fmax((double)note->pool_bytes, 1), 100);
     else
         advise->compression = ASSUMED_COMPRESSION;
     if (advise->compression < 1)

@@ -20,7 +20,8 @@
 #define BATCH 4096
 #define TOUCH_WINDOW 32u /* as in src/pager/fault.c */
 #define HUGE_SHIFT 21
-#define MAP_SHIFT 12 /* of `covered`: a bit a page, 4096 pages a piece */
+#define AMPLE_BYTES ((uint64_t)1 << 42) /* more than any trace touches */
+#define MAP_SHIFT 12                    /* of `covered`: a bit a page, 4096 pages a piece */
 
 /* A set of pages of all processes: pieces of a bitmap, hashed by process and upper bits. */
 struct page_set {
@@ -249,8 +250,8 @@ bool advise_read(const char *path, struct advise_trace *result)
         return false;
     const struct quire_trace_info *info = quire_trace_info(trace);
     const struct quire_sim_case cases[] = {
-        {.policy = lru, .ram_bytes = (uint64_t)1 << 42, .page_shift = SYS_PAGE_SHIFT},
-        {.policy = lru, .ram_bytes = (uint64_t)1 << 42, .page_shift = HUGE_SHIFT}};
+        {.policy = lru, .ram_bytes = AMPLE_BYTES, .page_shift = SYS_PAGE_SHIFT},
+        {.policy = lru, .ram_bytes = AMPLE_BYTES, .page_shift = HUGE_SHIFT}};
     result->every = info->every;
     result->command = strdup(info->command);
     struct quire_sim *sim = check(result, info) ? open_sim(cases, 2, info) : NULL;
@@ -285,9 +286,18 @@ static uint64_t first_faults(const struct advise_trace *trace, uint64_t ram_byte
     return n;
 }
 
+static uint64_t less(uint64_t from, uint64_t what)
+{
+    return from > what ? from - what : 0;
+}
+
+/*
+ * The last case has RAM for all, so it has the faults on new memory alone. In the simulation such
+ * pages may come along with others as well; what is left is the faults on what was evicted.
+ */
 bool advise_simulate(const struct advise_trace *trace, struct advise_point *points, size_t n)
 {
-    struct quire_sim_case *cases = calloc(n, sizeof *cases);
+    struct quire_sim_case *cases = calloc(n + 1, sizeof *cases);
     struct quire_trace *file = open_trace(trace->path);
     struct quire_sim *sim = NULL;
 
@@ -297,14 +307,19 @@ bool advise_simulate(const struct advise_trace *trace, struct advise_point *poin
                                            .ram_bytes = points[i].frame_bytes,
                                            .page_shift = SYS_PAGE_SHIFT,
                                            .prefetch = QUIRE_SIM_PREFETCH_ADAPTIVE};
+    if (cases != NULL) {
+        cases[n] = cases[0];
+        cases[n].ram_bytes = AMPLE_BYTES;
+    }
     if (cases != NULL && file != NULL)
-        sim = open_sim(cases, n, quire_trace_info(file));
+        sim = open_sim(cases, n + 1, quire_trace_info(file));
     bool good = sim != NULL && feed(file, sim, NULL);
+    const struct quire_sim_counts *ample = good ? quire_sim_result(sim, n) : NULL;
     for (size_t i = 0; good && i < n; i++) {
         const struct quire_sim_counts *counts = quire_sim_result(sim, i);
         points[i].first = first_faults(trace, points[i].ram_bytes);
-        points[i].again = counts->faults - counts->cold_faults + counts->soft_faults;
-        points[i].ahead = counts->prefetched;
+        points[i].again = less(counts->faults, ample->faults) + counts->soft_faults;
+        points[i].ahead = less(counts->prefetched, ample->prefetched);
     }
     if (sim != NULL)
         quire_sim_close(sim);

@@ -8,16 +8,14 @@
 
 #define PREFIX "[quire "
 
-void record_note_write(const struct record_note *note, const struct control_stats *totals,
-                       int64_t metadata_pages, char *name)
+void record_note_write(const struct record_note *note, char *name)
 {
     snprintf(name, RECORD_NOTE_BYTES,
-             PREFIX "wall_ns=%llu window_bytes=%llu touches=%llu stored_pages=%llu "
-                    "stored_bytes=%llu same_filled=%llu metadata_bytes=%llu]",
+             PREFIX "wall_ns=%llu window_bytes=%llu touches=%llu stored_pages=%llu pool_bytes=%llu "
+                    "metadata_bytes=%llu]",
              (unsigned long long)note->wall_ns, (unsigned long long)note->window_bytes,
-             (unsigned long long)note->n_touches, (unsigned long long)totals->stored_pages,
-             (unsigned long long)totals->stored_bytes, (unsigned long long)totals->same_filled,
-             (unsigned long long)metadata_pages << 12);
+             (unsigned long long)note->n_touches, (unsigned long long)note->stored_pages,
+             (unsigned long long)note->pool_bytes, (unsigned long long)note->metadata_bytes);
 }
 
 static uint64_t number_of(const char *name, const char *key)
@@ -39,8 +37,7 @@ bool record_note_read(const char *name, struct record_note *note)
         .window_bytes = number_of(name, "window_bytes"),
         .n_touches = number_of(name, "touches"),
         .stored_pages = number_of(name, "stored_pages"),
-        .stored_bytes = number_of(name, "stored_bytes"),
-        .same_filled = number_of(name, "same_filled"),
+        .pool_bytes = number_of(name, "pool_bytes"),
         .metadata_bytes = number_of(name, "metadata_bytes"),
     };
     return true;

@@ -6,19 +6,19 @@
 #ifndef QUIRE_CLI_RECORD_NOTE_H
 #define QUIRE_CLI_RECORD_NOTE_H
 
-#include "base/control.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 #define RECORD_NOTE_BYTES 320
 
 struct record_note {
     uint64_t wall_ns, window_bytes, n_touches;
-    uint64_t stored_pages, stored_bytes, same_filled; /* by the codec, all together */
-    uint64_t metadata_bytes;                          /* Quire's own tables, at most */
+    uint64_t stored_pages, pool_bytes; /* in the store when most were, and the RAM they took */
+    uint64_t metadata_bytes;           /* Quire's own tables, at most */
 };
 
-/* `totals` and the tables' pages complete it; `name`: RECORD_NOTE_BYTES. */
-void record_note_write(const struct record_note *note, const struct control_stats *totals,
-                       int64_t metadata_pages, char *name);
+/* `name`: RECORD_NOTE_BYTES. */
+void record_note_write(const struct record_note *note, char *name);
 
 /* False: the name is no such note. What it does not say is 0. */
 bool record_note_read(const char *name, struct record_note *note);

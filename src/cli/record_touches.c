@@ -55,6 +55,7 @@ struct watching {
     size_t n_processes, room;
     uint64_t began_ns;
     bool failed; /* no memory */
+    struct record_note most_stored;
 };
 
 static struct process *find_process(struct watching *watching, uint32_t pid)
@@ -146,6 +147,21 @@ static void note(struct watching *watching, const struct touch *touch)
     record_file_write(watching->file, &record, 1);
 }
 
+/* How much RAM contents take when they are compressed: when most of them are, that is clearest. */
+static void look_at_store(struct watching *watching)
+{
+    const struct control *control = watching->control;
+    uint64_t n_stored = 0;
+    int64_t n_pool = atomic_load(&control->held[CONTROL_POOL]);
+
+    for (unsigned i = 0; i < control->slots_end; i++)
+        n_stored += atomic_load_explicit(&control->slot[i].stored_pages, memory_order_relaxed);
+    if (n_stored <= watching->most_stored.stored_pages || n_pool <= 0)
+        return;
+    watching->most_stored.stored_pages = n_stored;
+    watching->most_stored.pool_bytes = (uint64_t)n_pool << SYS_PAGE_SHIFT;
+}
+
 static uint64_t drain(void *context)
 {
     static struct touch touches[BATCH];
@@ -155,6 +171,7 @@ static uint64_t drain(void *context)
     while ((n = touches_take(watching->touches, touches, BATCH)) > 0)
         for (size_t i = 0; i < n; i++)
             note(watching, &touches[i]);
+    look_at_store(watching);
     return sys_now_ns() + TICK_NS;
 }
 
@@ -162,15 +179,15 @@ static uint64_t drain(void *context)
 static void tell_run(struct watching *watching, const struct launch_result *result,
                      uint64_t window_bytes)
 {
-    const struct record_note note = {.wall_ns = result->wall_ns,
-                                     .window_bytes = window_bytes,
-                                     .n_touches = watching->summary->n_records};
-    struct control_stats totals;
+    struct record_note note = watching->most_stored;
     char name[RECORD_NOTE_BYTES];
 
-    control_totals(watching->control, &totals);
-    record_note_write(&note, &totals, atomic_load(&watching->control->peak[CONTROL_METADATA]),
-                      name);
+    note.wall_ns = result->wall_ns;
+    note.window_bytes = window_bytes;
+    note.n_touches = watching->summary->n_records;
+    note.metadata_bytes = (uint64_t)atomic_load(&watching->control->peak[CONTROL_METADATA])
+                          << SYS_PAGE_SHIFT;
+    record_note_write(&note, name);
     record_file_map(watching->file, &(struct quire_trace_mapping){.name = name}, false);
 }
 
