@@ -49,7 +49,7 @@ static const struct argp_option option_list[] = {
      "What the program takes with RAM to spare (default: estimated from the recording)", 0},
     {"swap", KEY_SWAP, "DIR|none", 0, "Where the swap file of the run will go", 0},
     {"output", 'o', "FILE", 0, "Keep the trace of COMMAND", 0},
-    {"window", KEY_WINDOW, "SIZE", 0, "As that of `quire record' (default: 16M)", 0},
+    {"window", KEY_WINDOW, "SIZE", 0, "As that of `quire record' (default: 8M)", 0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
     {"probe", KEY_PROBE, "WHAT", OPTION_HIDDEN, NULL, 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
@@ -307,11 +307,13 @@ static void print_choice(const struct advise *advise, const struct options *opti
            (unsigned long long)choice->first, choice->stall_ns / 1e9);
     if (slowdown > 0)
         printf(", %.2f times the time", slowdown);
-    if (!advise->is_met && !options->question.ram_bytes)
-        printf("; %.2f is not to be had", options->question.slowdown);
+    if (!advise_is_told(advise, choice))
+        printf("\n           or more: less is resident than the recording's window of %s, within "
+               "which nothing was seen",
+               size_format(trace->note.window_bytes, size, sizeof size));
     printf("\npolicy     %s", policy_of(choice));
-    if (advise->chosen != 0)
-        printf(": %.0f %% less waiting than with %s",
+    if (advise->chosen != 0 && choice->stall_ns < usual->stall_ns)
+        printf(", %.0f %% less waiting than with %s",
                100 * (1 - choice->stall_ns / usual->stall_ns), policy_of(usual));
     double huge = (double)trace->peak_huge_bytes / (double)trace->peak_bytes;
     printf("\npage size  4 KiB, which `quire run' pages by; with RAM to spare huge pages would "

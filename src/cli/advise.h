@@ -22,6 +22,7 @@
 /* What faults of `quire run` take here, nanoseconds of the program's time. */
 struct advise_costs {
     double ram, first, stream, file; /* stream: a page that comes along with a fault */
+    double cpu;                      /* of one from RAM, of all processors */
 };
 
 /* Measures them, by `quire run` on this very command's probe. False, with a message. */
@@ -85,6 +86,9 @@ bool advise_find(const struct advise_trace *trace, const struct advise_question 
                  struct advise *advise);
 /* How many times the time with RAM to spare; 0: it is not known. */
 double advise_slowdown(const struct advise *advise, const struct advise_point *point);
+
+/* Whether the recording says anything about it: more is resident than its window. */
+bool advise_is_told(const struct advise *advise, const struct advise_point *point);
 
 bool advise_read(const char *path, struct advise_trace *trace);
 void advise_trace_free(struct advise_trace *trace);

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,6 +80,15 @@ static double best_pass(char *pages, uint32_t n_pages, uint32_t step)
     return first < second ? first : second;
 }
 
+static double cpu_ns(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return ((double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec) * 1e9 +
+           ((double)usage.ru_utime.tv_usec + (double)usage.ru_stime.tv_usec) * 1e3;
+}
+
 int advise_probe(const char *what)
 {
     bool is_file = strcmp(what, "file") == 0, is_stream = strcmp(what, "stream") == 0;
@@ -89,8 +99,10 @@ int advise_probe(const char *what)
         return CLI_EXIT_FAILED;
     fill(pages, n_pages, is_file ? SYS_PAGE_SIZE : SYS_PAGE_SIZE / 2);
     pass(pages, n_pages, STEP); /* so that what is where is as it will be from now on */
-    double again = best_pass(pages, n_pages, is_stream ? 1 : STEP);
-    printf("%.1f %.1f\n", again, is_stream || is_file ? 0 : pass(fresh, FRESH_PAGES, STEP));
+    double before = cpu_ns(), again = best_pass(pages, n_pages, is_stream ? 1 : STEP);
+    double cpu = (cpu_ns() - before) / (2.0 * n_pages);
+    printf("%.1f %.1f %.1f\n", again, is_stream || is_file ? 0 : pass(fresh, FRESH_PAGES, STEP),
+           cpu);
     return EXIT_SUCCESS;
 }
 
@@ -117,8 +129,8 @@ static pid_t start(char *const *words, int *from)
     return child;
 }
 
-/* The two numbers that it prints; false: there are none. It has told why, on standard error. */
-static bool run_probe(char *const *words, double *again, double *first)
+/* The numbers that it prints; false: there are none. It has told why, on standard error. */
+static bool run_probe(char *const *words, double *again, double *first, double *cpu)
 {
     char text[64];
     size_t n = 0;
@@ -136,11 +148,11 @@ static bool run_probe(char *const *words, double *again, double *first)
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         continue;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
-           sscanf(text, "%lf %lf", again, first) == 2 && *again > 0;
+           sscanf(text, "%lf %lf %lf", again, first, cpu) == 3 && *again > 0;
 }
 
 static bool probe(const char *what, const char *ram, const char *prefetch, const char *swap,
-                  double *again, double *first)
+                  double *again, double *first, double *cpu)
 {
     char self[PATH_MAX], option[32], ram_option[32], prefetch_option[32], swap_option[PATH_MAX + 8];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -164,18 +176,18 @@ static bool probe(const char *what, const char *ram, const char *prefetch, const
                      (char[]){"advise"},
                      option,
                      NULL};
-    return run_probe(words, again, first);
+    return run_probe(words, again, first, cpu);
 }
 
 bool advise_measure(const char *swap_directory, struct advise_costs *costs)
 {
     double none;
-    bool good = probe("ram", "22M", "none", "none", &costs->ram, &costs->first) &&
-                probe("stream", "22M", "adaptive", "none", &costs->stream, &none);
+    bool good = probe("ram", "22M", "none", "none", &costs->ram, &costs->first, &costs->cpu) &&
+                probe("stream", "22M", "adaptive", "none", &costs->stream, &none, &none);
 
     costs->file = 0;
     if (good && swap_directory != NULL)
-        good = probe("file", "9M", "none", swap_directory, &costs->file, &none);
+        good = probe("file", "9M", "none", swap_directory, &costs->file, &none, &none);
     if (!good)
         cli_error("cannot measure what faults take here, which takes `quire run'\n"
                   "`quire doctor' tells what this machine allows");

@@ -9,7 +9,8 @@
  * free room, and what a stored page takes of it.
  *
  * Waiting: faults of each kind by what they take here, and pages that come along. Slowdown: that
- * beside the time with RAM to spare, which is the recording's less its own faults.
+ * beside the time with RAM to spare, which is the recording's less its own faults: by the clock, or
+ * by the processors' time where others kept the machine busy.
  *
  * The knee is the point of the curve of waiting that lies furthest below the line from its first to
  * its last one: V. Satopaa et al., "Finding a 'Kneedle' in a Haystack", 2011.
@@ -21,6 +22,7 @@
 #include <math.h>
 #include <string.h>
 
+#define CURVE_POLICY "pager:gclock"
 #define ASSUMED_COMPRESSION 2.5
 #define TABLE_BYTES 20 /* a page: its entry, its place in a queue, its object in the store */
 #define TABLES_LEAST ((uint64_t)512 << 10)
@@ -29,8 +31,10 @@
 #define FREE_SHARE 256       /* one part in so many is kept free: the watermark `low` */
 #define FREE_LEAST ((uint64_t)256 << 10)
 #define FREE_MOST ((uint64_t)16 << 20)
-#define BASE_LEAST 0.02   /* of the recording's time: less can't be told from its noise */
-#define WORTH_NAMING 0.95 /* another policy, if it waits less than this part */
+#define BASE_LEAST 0.05    /* of the recording's time: less can't be told from its noise */
+#define WAKE_SHARE 0.4     /* of a fault's time: until a handler notices, and the program runs */
+#define ADAPTIVE_WORTH 0.8 /* it is the choice where it waits for less than this part, see below \
+                            */
 
 static uint64_t free_bytes(uint64_t ram_bytes)
 {
@@ -92,8 +96,11 @@ static void find_base(struct advise *advise, const struct advise_question *quest
     advise->base_ns = (double)question->base_ns;
     if (advise->base_ns > 0 || !trace->has_note)
         return;
-    double own = (double)trace->note.n_touches * advise->costs.ram;
-    advise->base_ns = fmax(wall - own, BASE_LEAST * wall);
+    double n = (double)trace->note.n_touches, cpu = (double)trace->note.cpu_ns,
+           waited = (double)trace->note.fault_ns + WAKE_SHARE * advise->costs.ram * n;
+    advise->base_ns = fmax(cpu - n * advise->costs.cpu, BASE_LEAST * cpu);
+    if (advise->base_ns < wall - waited)
+        advise->base_ns = wall - waited;
 }
 
 static void find_compression(struct advise *advise, const struct advise_question *question)
@@ -112,18 +119,35 @@ static void find_compression(struct advise *advise, const struct advise_question
         advise->compression = 1;
 }
 
-/* Below the window nothing was seen, and a budget has a least size. */
-static uint64_t least_budget(const struct advise_trace *trace)
+/* What of a budget is resident when the program is at its largest. */
+static double resident_bytes(const struct advise *advise, const struct advise_point *point)
 {
-    uint64_t least = CONTROL_MIN_BUDGET_BYTES, window = trace->note.window_bytes;
+    double left = (double)point->frame_bytes, peak = (double)advise->trace->peak_bytes,
+           part = point->stored_percent / 100.0;
 
-    return window > least ? window : least;
+    if (left >= peak)
+        return peak;
+    return part < 1 ? fmax((left - part * peak) / (1 - part), 0) : left;
 }
 
-static uint64_t whole_budget(const struct advise *advise)
+bool advise_is_told(const struct advise *advise, const struct advise_point *point)
+{
+    return resident_bytes(advise, point) >= (double)advise->trace->note.window_bytes;
+}
+
+/* A budget has a least size; and what stays within the window was not seen. */
+static uint64_t least_budget(const struct advise *advise, const struct advise_question *question)
+{
+    for (uint64_t least = CONTROL_MIN_BUDGET_BYTES;; least += (uint64_t)1 << 20) {
+        struct advise_point point = make_point(advise, question, least, NULL);
+        if (advise_is_told(advise, &point) || least >= advise->trace->peak_bytes)
+            return least;
+    }
+}
+
+static uint64_t whole_budget(const struct advise *advise, uint64_t least)
 {
     uint64_t peak = advise->trace->peak_bytes, whole = peak + peak / 32 + advise->metadata_bytes;
-    uint64_t least = least_budget(advise->trace);
 
     return whole > least ? whole : least;
 }
@@ -142,8 +166,8 @@ static uint64_t round_budget(double bytes)
 static void find_sizes(struct advise *advise, const struct advise_question *question,
                        const struct quire_sim_policy *policy)
 {
-    double least = (double)least_budget(advise->trace), whole = (double)whole_budget(advise);
-    uint64_t last = 0;
+    uint64_t smallest = least_budget(advise, question), last = 0;
+    double least = (double)smallest, whole = (double)whole_budget(advise, smallest);
 
     for (unsigned i = 0; i < ADVISE_SIZES; i++) {
         uint64_t size = round_budget(least * pow(whole / least, (double)i / (ADVISE_SIZES - 1)));
@@ -185,6 +209,22 @@ static uint64_t find_budget(struct advise *advise, const struct advise_question 
     return advise->points[i].ram_bytes;
 }
 
+/*
+ * The one with the least waiting. But `adaptive`, which comes first, lets two rules compete, and
+ * which one wins depends on more than a recording shows: it has to be clearly better.
+ */
+static unsigned choose(const struct advise *advise)
+{
+    const struct advise_point *choices = advise->choices;
+    unsigned best = advise->n_choices > 1;
+
+    for (unsigned i = 1; i < advise->n_choices; i++)
+        if (choices[i].stall_ns < choices[best].stall_ns)
+            best = i;
+    bool is_adaptive = choices[0].stall_ns < ADAPTIVE_WORTH * choices[best].stall_ns;
+    return is_adaptive || choices[0].again == 0 ? 0 : best;
+}
+
 static bool compare_policies(struct advise *advise, const struct advise_question *question,
                              uint64_t budget)
 {
@@ -197,10 +237,7 @@ static bool compare_policies(struct advise *advise, const struct advise_question
         return false;
     for (unsigned i = 0; i < advise->n_choices; i++)
         find_stall(advise, &advise->choices[i]);
-    for (unsigned i = 1; i < advise->n_choices; i++)
-        if (advise->choices[i].stall_ns < advise->choices[advise->chosen].stall_ns &&
-            advise->choices[i].stall_ns < WORTH_NAMING * advise->choices[0].stall_ns)
-            advise->chosen = i;
+    advise->chosen = choose(advise);
     return true;
 }
 
@@ -211,7 +248,7 @@ bool advise_find(const struct advise_trace *trace, const struct advise_question 
     uint64_t none;
 
     advise->trace = trace;
-    if (quire_sim_find_policy("pager:adaptive", &policy, &none) != 0)
+    if (quire_sim_find_policy(CURVE_POLICY, &policy, &none) != 0)
         return false;
     if (trace->peak_bytes == 0) {
         cli_error("%s has no touches of memory: there is nothing to advise on\n"

@@ -30,7 +30,7 @@ static const struct argp_option option_list[] = {
      0},
     {"window", KEY_WINDOW, "SIZE", 0,
      "With page: what was touched last and is not seen again at once; a larger one costs the "
-     "program less, and says nothing about less RAM (default: 16M)",
+     "program less, and says nothing about less RAM (default: 8M, the least)",
      0},
     {"period", KEY_PERIOD, "N", 0, "With sample: one in N (default: perf's)", 0},
     {"quiet", 'q', NULL, 0, "Print no summary", 0},

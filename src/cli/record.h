@@ -12,7 +12,7 @@
 
 #include <quire/trace.h>
 
-#define RECORD_DEFAULT_WINDOW ((uint64_t)16 << 20)
+#define RECORD_DEFAULT_WINDOW ((uint64_t)8 << 20)
 
 struct record_options {
     const char *path; /* of the trace */

@@ -10,12 +10,16 @@
 
 void record_note_write(const struct record_note *note, char *name)
 {
-    snprintf(name, RECORD_NOTE_BYTES,
-             PREFIX "wall_ns=%llu window_bytes=%llu touches=%llu stored_pages=%llu pool_bytes=%llu "
-                    "metadata_bytes=%llu]",
-             (unsigned long long)note->wall_ns, (unsigned long long)note->window_bytes,
-             (unsigned long long)note->n_touches, (unsigned long long)note->stored_pages,
-             (unsigned long long)note->pool_bytes, (unsigned long long)note->metadata_bytes);
+    snprintf(
+        name, RECORD_NOTE_BYTES,
+        PREFIX
+        "wall_ns=%llu window_bytes=%llu touches=%llu fault_ns=%llu cpu_ns=%llu stored_pages=%llu "
+        "pool_bytes=%llu "
+        "metadata_bytes=%llu]",
+        (unsigned long long)note->wall_ns, (unsigned long long)note->window_bytes,
+        (unsigned long long)note->n_touches, (unsigned long long)note->fault_ns,
+        (unsigned long long)note->cpu_ns, (unsigned long long)note->stored_pages,
+        (unsigned long long)note->pool_bytes, (unsigned long long)note->metadata_bytes);
 }
 
 static uint64_t number_of(const char *name, const char *key)
@@ -36,6 +40,8 @@ bool record_note_read(const char *name, struct record_note *note)
         .wall_ns = number_of(name, "wall_ns"),
         .window_bytes = number_of(name, "window_bytes"),
         .n_touches = number_of(name, "touches"),
+        .fault_ns = number_of(name, "fault_ns"),
+        .cpu_ns = number_of(name, "cpu_ns"),
         .stored_pages = number_of(name, "stored_pages"),
         .pool_bytes = number_of(name, "pool_bytes"),
         .metadata_bytes = number_of(name, "metadata_bytes"),

@@ -13,6 +13,8 @@
 
 struct record_note {
     uint64_t wall_ns, window_bytes, n_touches;
+    uint64_t fault_ns; /* that handlers took for all of these */
+    uint64_t cpu_ns;   /* of all processors: the program, its children, the handlers */
     uint64_t stored_pages, pool_bytes; /* in the store when most were, and the RAM they took */
     uint64_t metadata_bytes;           /* Quire's own tables, at most */
 };

@@ -175,14 +175,23 @@ static uint64_t drain(void *context)
     return sys_now_ns() + TICK_NS;
 }
 
+static uint64_t nanoseconds(struct timeval time)
+{
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_usec * 1000u;
+}
+
 /* What `quire advise` has to know of the run, as the name of a mapping of nothing. */
 static void tell_run(struct watching *watching, const struct launch_result *result,
                      uint64_t window_bytes)
 {
     struct record_note note = watching->most_stored;
+    struct control_stats totals;
     char name[RECORD_NOTE_BYTES];
 
+    control_totals(watching->control, &totals);
+    note.fault_ns = totals.fault_ns;
     note.wall_ns = result->wall_ns;
+    note.cpu_ns = nanoseconds(result->usage.ru_utime) + nanoseconds(result->usage.ru_stime);
     note.window_bytes = window_bytes;
     note.n_touches = watching->summary->n_records;
     note.metadata_bytes = (uint64_t)atomic_load(&watching->control->peak[CONTROL_METADATA])
