@@ -25,6 +25,9 @@ int cli_plan(int argc, char **argv);
 int cli_free(int argc, char **argv);
 int cli_vmstat(int argc, char **argv);
 int cli_ps(int argc, char **argv);
+int cli_record(int argc, char **argv);
+int cli_advise(int argc, char **argv);
+int cli_tlb(int argc, char **argv);
 int cli_ring(int argc, char **argv);
 int cli_maps(int argc, char **argv);
 int cli_zones(int argc, char **argv);
@@ -34,10 +37,8 @@ int cli_export(int argc, char **argv);
 int cli_log(int argc, char **argv);
 int cli_top(int argc, char **argv);
 int cli_translate(int argc, char **argv);
-int cli_advise(int argc, char **argv);
-int cli_record(int argc, char **argv);
 int cli_segment(int argc, char **argv);
-int cli_tlb(int argc, char **argv);
+int cli_mrc(int argc, char **argv);
 int cli_sim(int argc, char **argv);
 
 /* "quire: MESSAGE" on standard error. A second line in the message is indented below the first. */

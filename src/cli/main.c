@@ -50,6 +50,7 @@ static const struct command {
     {"record", "quire record", cli_record, "Record which memory a program touches"},
     {"tlb", "quire tlb", cli_tlb, "Model the hardware that translates, by formula or by a trace"},
     {"sim", "quire sim", cli_sim, "Replay a trace of references against replacement policies"},
+    {"mrc", "quire mrc", cli_mrc, "Tell LRU's miss ratio at every size from a trace"},
     {"ps", "quire ps", cli_ps, "Show the memory of processes"},
     {"ring", "quire ring", cli_ring, "Pass bytes or frames between processes by shared memory"},
     {"log", "quire log", cli_log, "Record all of it, to be replayed"},

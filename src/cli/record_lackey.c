@@ -42,14 +42,10 @@ static void *read_lines(void *context)
 /* valgrind's own options, then the command. */
 static char **build_command(char **command, int log)
 {
+    static char name[] = "valgrind", tool[] = "--tool=lackey", memory[] = "--trace-mem=yes",
+                counts[] = "--basic-counts=no", children[] = "--trace-children=no", end[] = "--";
     static char log_option[32];
-    char *const own[] = {(char[]){"valgrind"},
-                         (char[]){"--tool=lackey"},
-                         (char[]){"--trace-mem=yes"},
-                         (char[]){"--basic-counts=no"},
-                         (char[]){"--trace-children=no"},
-                         log_option,
-                         (char[]){"--"}};
+    static char *const own[] = {name, tool, memory, counts, children, log_option, end};
     size_t n = 0;
 
     snprintf(log_option, sizeof log_option, "--log-fd=%d", log);

@@ -87,17 +87,17 @@ static bool can_sample(const char *perf, char *file, char *reason, size_t n_byte
 static int run_sampled(const struct record_options *options, const char *perf, char *file,
                        struct launch_result *result)
 {
-    char period[24];
+    char period[24], option[] = "-c", end[] = "--";
     char *before[WORDS_BEFORE] = {(char[]){"perf"}, (char[]){"mem"}, (char[]){"record"},
                                   (char[]){"-o"}, file};
     size_t n_before = 5, n = 0;
 
     if (options->period > 0) {
         snprintf(period, sizeof period, "%u", options->period);
-        before[n_before++] = (char[]){"-c"};
+        before[n_before++] = option;
         before[n_before++] = period;
     }
-    before[n_before++] = (char[]){"--"};
+    before[n_before++] = end;
     while (options->command[n] != NULL)
         n++;
     char **words = calloc(n_before + n + 1, sizeof *words);

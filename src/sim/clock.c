@@ -27,7 +27,8 @@ static uint32_t victim(struct quire_sim_memory *memory, uint32_t incoming)
     struct ring *ring = memory->state;
     for (;;) {
         uint32_t page = ring_look(ring);
-        __builtin_prefetch(&memory->flags[ring_frames(ring)[ring->hand + 4] & ~RING_FREE]);
+        __builtin_prefetch(
+            &memory->flags[ring_frames(ring)[ring->hand + RING_BEHIND] & ~RING_FREE]);
         if (!(memory->flags[page] & USED))
             return ring_take(ring);
         memory->flags[page] &= (uint8_t)~USED;

@@ -10,6 +10,9 @@
 #define MOST_BITS ((uint64_t)1 << 31)
 #define NEAR 1024u /* bits: counted one by one */
 
+/* Into touch_popcnt(), which has the instruction for counting bits. */
+#define INLINE inline __attribute__((always_inline))
+
 static uint64_t *bits_of(const struct distances *distances)
 {
     return distances->bits.base;
@@ -31,6 +34,9 @@ static int resize(struct distances *distances, uint64_t n_bits)
 int distances_init(struct distances *distances)
 {
     *distances = (struct distances){0};
+#ifdef __x86_64__
+    distances->has_popcnt = __builtin_cpu_supports("popcnt");
+#endif
     return resize(distances, LEAST_BITS);
 }
 
@@ -41,7 +47,7 @@ void distances_deinit(struct distances *distances)
 }
 
 /* Bits that are set in blocks before this one; they are all closed. */
-static uint64_t sum_before(const struct distances *distances, uint64_t block)
+static INLINE uint64_t sum_before(const struct distances *distances, uint64_t block)
 {
     const uint32_t *tree = tree_of(distances);
     uint64_t sum = 0;
@@ -50,7 +56,7 @@ static uint64_t sum_before(const struct distances *distances, uint64_t block)
     return sum;
 }
 
-static void add(struct distances *distances, uint64_t block, uint32_t n)
+static INLINE void add(struct distances *distances, uint64_t block, uint32_t n)
 {
     uint32_t *tree = tree_of(distances);
     const uint64_t n_blocks = distances->n_bits / DISTANCES_BLOCK;
@@ -58,7 +64,7 @@ static void add(struct distances *distances, uint64_t block, uint32_t n)
         tree[block] += n;
 }
 
-static uint64_t count_words(const uint64_t *words, uint64_t n)
+static INLINE uint64_t count_words(const uint64_t *words, uint64_t n)
 {
     uint64_t sum = 0;
     for (uint64_t i = 0; i < n; i++)
@@ -67,7 +73,7 @@ static uint64_t count_words(const uint64_t *words, uint64_t n)
 }
 
 /* Bits that are set before this one. */
-static uint64_t rank(const struct distances *distances, uint64_t bit)
+static INLINE uint64_t rank(const struct distances *distances, uint64_t bit)
 {
     const uint64_t *words = bits_of(distances), block = bit / DISTANCES_BLOCK, word = bit / 64;
     uint64_t below = words[word] & (((uint64_t)1 << (bit & 63)) - 1);
@@ -76,7 +82,7 @@ static uint64_t rank(const struct distances *distances, uint64_t bit)
 }
 
 /* Bits that are set behind this one, not far from the end. */
-static uint64_t count_behind(const struct distances *distances, uint64_t bit)
+static INLINE uint64_t count_behind(const struct distances *distances, uint64_t bit)
 {
     const uint64_t *words = bits_of(distances), first = bit / 64, end = distances->now / 64 + 1;
     uint64_t above = words[first] & ~(((uint64_t)2 << (bit & 63)) - 1);
@@ -84,7 +90,7 @@ static uint64_t count_behind(const struct distances *distances, uint64_t bit)
 }
 
 /* The block before `now` is full: it joins the tree. */
-static void close_block(struct distances *distances)
+static INLINE void close_block(struct distances *distances)
 {
     const uint64_t block = distances->now / DISTANCES_BLOCK - 1;
     add(distances, block, (uint32_t)count_words(bits_of(distances) + block * WORDS, WORDS));
@@ -121,10 +127,8 @@ int distances_make_room(struct distances *distances, size_t n, struct distances_
     return error;
 }
 
-void distances_forget(struct distances *distances, struct distances_page *page)
+static INLINE void take_out(struct distances *distances, struct distances_page *page)
 {
-    if (page->last == 0)
-        return;
     const uint64_t bit = page->last - 1, block = bit / DISTANCES_BLOCK;
     bits_of(distances)[bit / 64] &= ~((uint64_t)1 << (bit & 63));
     if (block < distances->now / DISTANCES_BLOCK)
@@ -133,14 +137,20 @@ void distances_forget(struct distances *distances, struct distances_page *page)
     page->last = 0;
 }
 
-uint64_t distances_touch(struct distances *distances, struct distances_page *page)
+void distances_forget(struct distances *distances, struct distances_page *page)
+{
+    if (page->last != 0)
+        take_out(distances, page);
+}
+
+static INLINE uint64_t touch(struct distances *distances, struct distances_page *page)
 {
     uint64_t distance = DISTANCES_NONE;
     if (page->last != 0) {
         const uint64_t bit = page->last - 1;
         distance = distances->now - bit <= NEAR ? count_behind(distances, bit)
                                                 : distances->n_live - rank(distances, bit) - 1;
-        distances_forget(distances, page);
+        take_out(distances, page);
     }
     bits_of(distances)[distances->now / 64] |= (uint64_t)1 << (distances->now & 63);
     page->last = (uint32_t)++distances->now;
@@ -148,4 +158,19 @@ uint64_t distances_touch(struct distances *distances, struct distances_page *pag
     if (distances->now % DISTANCES_BLOCK == 0)
         close_block(distances);
     return distance;
+}
+
+#ifdef __x86_64__
+__attribute__((target("popcnt"))) static uint64_t touch_popcnt(struct distances *distances,
+                                                               struct distances_page *page)
+{
+    return touch(distances, page);
+}
+#else
+#define touch_popcnt touch
+#endif
+
+uint64_t distances_touch(struct distances *distances, struct distances_page *page)
+{
+    return distances->has_popcnt ? touch_popcnt(distances, page) : touch(distances, page);
 }

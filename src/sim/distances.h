@@ -30,6 +30,7 @@ struct distances {
     uint64_t n_bits;   /* a power of two, DISTANCES_BLOCK at least */
     uint64_t now;      /* the next bit */
     uint64_t n_live;   /* bits that are set */
+    bool has_popcnt;   /* the processor counts bits */
 };
 
 struct distances_page { /* the caller's, of each page */

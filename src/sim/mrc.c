@@ -49,7 +49,7 @@ struct quire_mrc {
     struct intervals intervals;
     struct { /* what is in the sample and not yet looked at */
         size_t n;
-        uint64_t keys[PAGES_BATCH], now[PAGES_BATCH], time_ns[PAGES_BATCH];
+        uint64_t keys[PAGES_BATCH], now[PAGES_BATCH], time_ns[PAGES_BATCH], distances[PAGES_BATCH];
         uint32_t owners[PAGES_BATCH], numbers[PAGES_BATCH];
     } batch;
 };
@@ -154,8 +154,12 @@ static int flush(struct quire_mrc *mrc)
             __builtin_prefetch((uint64_t *)mrc->distances.bits.base +
                                pages[mrc->batch.numbers[i + AHEAD / 2]].last / 64);
         intervals_touch(&mrc->intervals, page, mrc->batch.now[i], mrc->batch.time_ns[i]);
-        note(mrc, i, distances_touch(&mrc->distances, page));
+        mrc->batch.distances[i] = distances_touch(&mrc->distances, page);
+        if (mrc->batch.distances[i] != DISTANCES_NONE)
+            __builtin_prefetch((uint64_t *)mrc->n_at.base + mrc->batch.distances[i]);
     }
+    for (size_t i = 0; i < n; i++)
+        note(mrc, i, mrc->batch.distances[i]);
     mrc->n_sampled += n;
     mrc->batch.n = 0;
     return 0;

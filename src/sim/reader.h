@@ -52,6 +52,7 @@ int trace_fail_line(struct quire_trace *trace, const char *line, size_t length, 
 int trace_add_mapping(struct quire_trace *trace, const struct quire_trace_mapping *mapping,
                       const char *name, size_t length);
 
-extern const struct trace_format trace_native, trace_oracle, trace_plain;
+extern const struct trace_format trace_native, trace_lackey, trace_plain, trace_perf, trace_csv,
+    trace_oracle;
 
 #endif

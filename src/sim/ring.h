@@ -17,6 +17,7 @@
 
 #define RING_FREE ((uint32_t)1 << 31)
 #define RING_NONE UINT32_MAX
+#define RING_BEHIND 4u /* frames that may be read behind the last one */
 
 struct ring {
     struct array frames; /* uint32_t: a page, or RING_FREE and the next free one */
@@ -27,7 +28,7 @@ struct ring {
 static inline int ring_open(struct ring *ring)
 {
     ring->free = RING_NONE;
-    return array_grow(&ring->frames, sizeof(uint32_t));
+    return array_grow(&ring->frames, RING_BEHIND * sizeof(uint32_t));
 }
 
 static inline uint32_t *ring_frames(const struct ring *ring)
@@ -73,7 +74,7 @@ static inline bool ring_put(struct ring *ring, uint32_t page, uint32_t *frame)
         ring->free = next == RING_NONE ? RING_NONE : next & ~RING_FREE;
     } else {
         *frame = (uint32_t)ring->n_used;
-        if (array_grow(&ring->frames, (ring->n_used + 1) * sizeof(uint32_t)) != 0)
+        if (array_grow(&ring->frames, (ring->n_used + 1 + RING_BEHIND) * sizeof(uint32_t)) != 0)
             return false;
         ring->n_used++;
     }

@@ -19,7 +19,8 @@
 #define LOOK_BYTES ((size_t)64 << 10)
 #define SHOWN_BYTES 40 /* of a line, in messages */
 
-static const struct trace_format *const formats[] = {&trace_native, &trace_plain, &trace_oracle};
+static const struct trace_format *const formats[] = {&trace_native, &trace_lackey, &trace_plain,
+                                                     &trace_perf,   &trace_csv,    &trace_oracle};
 #define N_FORMATS (sizeof formats / sizeof formats[0])
 
 int trace_fail(struct quire_trace *trace, const char *format, ...)

@@ -4,54 +4,34 @@
  *
  * With in_pages addresses are page numbers.
  */
-#include "sim/reader.h"
-#include "sim/text.h"
+#include "sim/lines.h"
 
-#include <errno.h>
-
-#define LOOKED_AT 20u /* lines */
-
-enum line_kind { BAD, EMPTY, REFERENCE };
-
-static enum line_kind parse(struct text line, struct quire_trace_record *record)
+static enum line_kind parse(struct quire_trace *trace, struct text line,
+                            struct quire_trace_record *record)
 {
     const char *comment = memchr(line.at, '#', text_length(&line));
+    (void)trace;
     if (comment != NULL)
         line.end = comment;
     struct text word = text_word(&line);
-    *record = (struct quire_trace_record){.kind = QUIRE_TRACE_READ};
     if (text_length(&word) == 0)
-        return EMPTY;
+        return LINE_EMPTY;
     if (text_length(&word) == 1 && text_digit(*word.at) > 9) {
         const char letter = (char)(*word.at | 32);
         if (letter != 'r' && letter != 'w')
-            return BAD;
+            return LINE_BAD;
         record->kind = letter == 'w' ? QUIRE_TRACE_WRITE : QUIRE_TRACE_READ;
         word = text_word(&line);
     }
     if (!text_number(word, &record->address))
-        return BAD;
+        return LINE_BAD;
     text_skip_blanks(&line);
-    return line.at == line.end ? REFERENCE : BAD;
+    return line.at == line.end ? LINE_REFERENCE : LINE_BAD;
 }
 
 static bool looks_like(const unsigned char *bytes, size_t n)
 {
-    struct text rest = {(const char *)bytes, (const char *)bytes + n};
-    struct quire_trace_record record;
-    bool found = false;
-    for (unsigned i = 0; i < LOOKED_AT && rest.at < rest.end; i++) {
-        const char *newline = memchr(rest.at, '\n', text_length(&rest));
-        struct text line = {rest.at, newline != NULL ? newline : rest.end};
-        rest.at = newline != NULL ? newline + 1 : rest.end;
-        if (line.end > line.at && line.end[-1] == '\r')
-            line.end--;
-        enum line_kind kind = parse(line, &record);
-        if (kind == BAD)
-            return false;
-        found |= kind == REFERENCE;
-    }
-    return found;
+    return lines_look_like(bytes, n, parse, false);
 }
 
 static int open_plain(struct quire_trace *trace, const struct quire_trace_options *options)
@@ -64,27 +44,8 @@ static int open_plain(struct quire_trace *trace, const struct quire_trace_option
 
 static long read_plain(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
 {
-    size_t n = 0;
-    while (n < most) {
-        const char *line;
-        size_t length;
-        int got = input_line(&trace->input, READER_MOST_LINE, &line, &length);
-        if (got == 0)
-            break;
-        if (got < 0) {
-            trace->error = trace_fail_input(trace, got);
-            break;
-        }
-        trace->n_lines++;
-        enum line_kind kind = parse((struct text){line, line + length}, &records[n]);
-        if (kind == BAD) {
-            trace->error = trace_fail_line(trace, line, length,
-                                           "not [R|W] ADDRESS, decimal or 0x and hexadecimal");
-            break;
-        }
-        n += kind == REFERENCE;
-    }
-    return n == 0 && trace->error ? trace->error : (long)n;
+    return lines_read(trace, records, most, parse,
+                      "not [R|W] ADDRESS, decimal or 0x and hexadecimal");
 }
 
 const struct trace_format trace_plain = {
