@@ -27,7 +27,7 @@ static const struct question {
     bool (*answer)(const struct tlb_options *options, struct derivation *derivation);
     uint64_t needs, uses;
 } questions[] = {
-    {"levels", "How many levels of page tables, and how large would one table be?",
+    {"levels", "How many levels of page tables does an address take?",
      "--va-bits 48 --page 4K --pte 8", tlb_ask_levels, BIT(TLB_VA_BITS) | PAGE | BIT(TLB_PTE), 0},
     {"size", "How large are the page tables of a process that uses so much?",
      "--va-bits 32 --page 4K --pte 4 --levels 2 --used 12M", tlb_ask_size, BIT(TLB_PTE),

@@ -394,7 +394,7 @@ void tlb_model_counts(const struct tlb_model *model, struct tlb_model_counts *co
         .n_references = its.n_lookups - its.n_faults,
         .n_hits = {its.n_hits[0], its.n_hits[1]},
         .n_walks = its.n_walks - its.n_faults,
-        .n_entries_read = its.n_entries_read,
+        .n_entries_read = its.n_entries_read - its.n_fault_entries,
         .n_entries_saved = its.n_entries_saved,
         .n_switches = model->n_switches,
         .n_flushed = its.n_flushed,
@@ -408,8 +408,10 @@ unsigned tlb_model_levels(const struct tlb_model *model)
     const struct quire_mmu *mmu = &model->spaces[0].mmu;
     unsigned shift = model->config.page_shift;
 
-    if (mmu->mode == QUIRE_MMU_PPC32 || mmu->mode == QUIRE_MMU_INVERTED)
+    if (mmu->mode == QUIRE_MMU_PPC32)
         return 1;
+    if (mmu->mode == QUIRE_MMU_INVERTED) /* the bucket, then the entry */
+        return 2;
     if (mmu->mode == QUIRE_MMU_ARM64) {
         const struct quire_mmu_half *half = &mmu->halves[0];
         return half->n_levels - (shift - half->page_shift) / half->bits;

@@ -46,7 +46,8 @@ void tlb_model_free(struct tlb_model *model);
 bool tlb_model_reference(struct tlb_model *model, uint32_t process, uint64_t address);
 
 void tlb_model_counts(const struct tlb_model *model, struct tlb_model_counts *counts);
-/* How many tables a full walk goes through: entries it reads; hashed, inverted: 1 at best. */
+/* How many tables a full walk goes through: entries it reads; hashed: 1, inverted:
+ * 2 at best. */
 unsigned tlb_model_levels(const struct tlb_model *model);
 
 #endif

@@ -76,7 +76,7 @@ static const struct argp_option option_list[] = {
     {"page", 'p', "LIST", 0, "Page sizes (default: 4K)", 0},
     {"no-tags", KEY_NO_TAGS, NULL, 0, "No address-space tags: a switch empties the TLB", 0},
     {"switch", AMOUNT(TLB_SWITCH), "N", 0,
-     "Another process runs now and then, each N references, and needs as much of the TLB", 0},
+     "Another process runs each N references, and the TLB is emptied for it", 0},
     {"unit", KEY_UNIT, "byte|page", 0, "What the addresses of a plain trace count", 0},
     {NULL, 0, NULL, 0, "Times (10ns, 2us, 8ms, 1s), ratios (0.98, 98%):", 3},
     {"tlb", AMOUNT(TLB_TIME), "TIME", 0, "Look-up in the TLB (its first level)", 0},
@@ -348,16 +348,15 @@ static const char documentation[] =
     "a real processor, and tell hit rates and the effective access time."
     "\v";
 
-static const char ending[] =
-    "\n"
-    "Examples:\n"
-    "  quire tlb --ask levels --va-bits 48 --page 4K --pte 8\n"
-    "  quire tlb --ask eat --hit 0.98 --tlb 10ns --mem 100ns --levels 1\n"
-    "  quire tlb --trace run.qtr --cpu skylake,zen4 --page 4K,2M\n"
-    "\n"
-    "Exit status:\n"
-    "  0    it was answered, or the trace was replayed\n"
-    "  125  the command line or the trace can't be understood, or there is no answer";
+static const char ending[] = "\n"
+                             "Examples:\n"
+                             "  quire tlb --ask levels --va-bits 48 --page 4K --pte 8\n"
+                             "  quire tlb --ask eat --hit 0.98 --tlb 10ns --mem 100ns --levels 1\n"
+                             "  quire tlb --trace run.qtr --cpu skylake,zen4 --page 4K,2M\n"
+                             "\n"
+                             "Exit status:\n"
+                             "  0    it was answered, or the trace was replayed\n"
+                             "  125  the command line or the trace can't be understood; no answer";
 
 void tlb_options_parse(int argc, char **argv, struct tlb_options *options)
 {

@@ -202,9 +202,9 @@ static void add_format(struct table *table, const char *format, double value)
 
 static bool print_text(const struct tracing *tracing)
 {
-    static const char *const heads[] = {"cpu",     "page",         "level 1 %",    "level 2 %",
-                                        "walks %", "entries/walk", "pages",        "tables",
-                                        "EAT ns",  "by formula",   "translation %"};
+    static const char *const heads[] = {
+        "cpu",      "page",  "level 1 %", "level 2 %", "walks %",    "level 2 ns",   "entries/walk",
+        "entry ns", "pages", "tables",    "EAT ns",    "by formula", "translation %"};
     struct table table = {.n_columns = sizeof heads / sizeof heads[0], .left = 1};
 
     for (unsigned i = 0; i < table.n_columns; i++)
@@ -218,7 +218,9 @@ static bool print_text(const struct tracing *tracing)
         add_format(&table, "%.3f", 100 * result.hit1);
         add_format(&table, "%.3f", 100 * result.hit2);
         add_format(&table, "%.3f", 100 * result.walks);
+        add_format(&table, "%.4g", subject->tlb2);
         add_format(&table, "%.2f", result.entries);
+        add_format(&table, "%.4g", subject->walk);
         add_format(&table, "%.0f", (double)result.counts.n_pages);
         table_add(&table, tlb_bytes((double)result.counts.n_table_bytes, TLB_TEXT));
         add_format(&table, "%.2f", result.eat);
@@ -231,9 +233,7 @@ static bool print_text(const struct tracing *tracing)
     if (tracing->n_fetches > 0)
         printf(" of data; %llu of instructions left out, which have TLBs of their own",
                (unsigned long long)tracing->n_fetches);
-    printf("; memory %s", tlb_nanoseconds(first->memory, TLB_TEXT));
-    printf(", an entry %s", tlb_nanoseconds(first->walk, TLB_TEXT));
-    printf(", level 2 %s\n\n", tlb_nanoseconds(first->tlb2, TLB_TEXT));
+    printf("; an access to memory takes %s\n\n", tlb_nanoseconds(first->memory, TLB_TEXT));
     bool good = table_print(&table, 0);
     table_free(&table);
     return good;

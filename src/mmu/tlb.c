@@ -189,7 +189,7 @@ static bool pass(struct quire_tlb *tlb, uint32_t asid, unsigned level, uint64_t 
 
 /* A walk begins below the lowest table that the page-walk cache knows. */
 static void count_walk(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint32_t asid,
-                       uint64_t va, const struct quire_mmu_trace *trace)
+                       uint64_t va, const struct quire_mmu_trace *trace, bool is_fault)
 {
     bool is_tree = mmu->mode != QUIRE_MMU_PPC32 && mmu->mode != QUIRE_MMU_INVERTED;
     unsigned n_saved = 0, n_kept = trace->n_steps;
@@ -203,6 +203,7 @@ static void count_walk(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint3
             n_saved = i + 1;
     }
     tlb->counts.n_entries_read += trace->n_steps - n_saved;
+    tlb->counts.n_fault_entries += is_fault ? trace->n_steps - n_saved : 0;
     tlb->counts.n_entries_saved += n_saved;
 }
 
@@ -236,7 +237,7 @@ int quire_tlb_translate(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint
     struct quire_mmu_trace trace;
     quire_mmu_translate(mmu, va, answer, &trace);
     tlb->counts.n_walks++;
-    count_walk(tlb, mmu, asid, va, &trace);
+    count_walk(tlb, mmu, asid, va, &trace, answer->reason != QUIRE_MMU_OK);
     if (answer->reason != QUIRE_MMU_OK) {
         tlb->counts.n_faults++;
         return 0;

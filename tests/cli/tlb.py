@@ -141,6 +141,169 @@ class Asking(unittest.TestCase):
             self.assertEqual(call("--ask", name, *example).returncode, 0, name)
 
 
+class Array:
+    """Sets of ways, the least recently used of a set goes: an independent model of a TLB array."""
+
+    def __init__(self, entries, ways):
+        self.ways, self.sets = ways, [collections.OrderedDict() for _ in range(entries // ways)]
+
+    def set_of(self, page):
+        return self.sets[page[1] % len(self.sets)]
+
+    def hit(self, page):
+        found = page in self.set_of(page)
+        if found:
+            self.set_of(page).move_to_end(page)
+        return found
+
+    def fill(self, page):
+        if len(self.set_of(page)) == self.ways:
+            self.set_of(page).popitem(last=False)
+        self.set_of(page)[page] = True
+
+    def flush(self):
+        for one in self.sets:
+            one.clear()
+
+
+def count(references, first, second=None, shift=12, switch=0):
+    """Hits of both levels, and walks, of (process, address) references."""
+    hits, walks = [0, 0], 0
+    for n, (process, address) in enumerate(references):
+        if switch and n and n % switch == 0:
+            first.flush()
+            if second:
+                second.flush()
+        page = (process, address >> shift)
+        if first.hit(page):
+            hits[0] += 1
+        elif second and second.hit(page):
+            hits[1] += 1
+            first.fill(page)
+        else:
+            walks += 1
+            first.fill(page)
+            if second:
+                second.fill(page)
+    return [*hits, walks]
+
+
+class Traces(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="quire-tlb-")
+        self.addCleanup(self.directory.cleanup)
+
+    def write(self, references, processes=False):
+        path = os.path.join(self.directory.name, "trace")
+        with open(path, "w", encoding="utf-8") as file:
+            if processes:
+                file.write("address,process\n")
+            for process, address in references:
+                file.write(f"{address},{process}\n" if processes else f"R {address:#x}\n")
+        return path
+
+    def run_trace(self, path, *arguments):
+        result = call("--json", "--trace", path, *arguments)
+        self.assertEqual((result.returncode, result.stderr), (0, ""), arguments)
+        return json.loads(result.stdout)["models"]
+
+    def counts(self, model):
+        return [model["level1_hits"], model["level2_hits"], model["walks"]]
+
+    def skewed(self, n, pages, seed):
+        generator = random.Random(seed)
+        return [(0, 0x7f0000000000 + (int(pages ** generator.random()) * 4097 % pages) * 4096 + 8)
+                for _ in range(n)]
+
+    def test_hits_are_those_of_an_independent_model(self):
+        for seed, (entries, ways, more, more_ways) in enumerate(
+                ((16, 4, 0, 0), (8, 8, 0, 0), (32, 1, 0, 0), (16, 4, 128, 8), (24, 3, 96, 12))):
+            references = self.skewed(5000, 700, seed)
+            arrays = f"l1:{entries}x{ways}" + (f",l2:{more}x{more_ways}" if more else "") + ",lru"
+            [model] = self.run_trace(self.write(references), "--arrays", arrays)
+            second = Array(more, more_ways) if more else None
+            self.assertEqual(self.counts(model), count(references, Array(entries, ways), second),
+                             arrays)
+            self.assertEqual(model["references"], 5000)
+            self.assertEqual(model["pages"], len({address >> 12 for _, address in references}))
+
+    def test_page_sizes_and_processors_beside_each_other(self):
+        references = self.skewed(4000, 5000, 1)
+        models = self.run_trace(self.write(references), "--cpu", "skylake,i386", "--page", "4K,2M",
+                                "--tables", "x86-48")
+        self.assertEqual([(one["cpu"], one["page_bytes"]) for one in models],
+                         [("skylake", 4096), ("skylake", 2 << 20), ("i386", 4096),
+                          ("i386", 2 << 20)])
+        self.assertEqual(self.counts(models[0]), count(references, Array(64, 4), Array(1536, 12)))
+        self.assertEqual(self.counts(models[1]),
+                         count(references, Array(32, 4), Array(1536, 12), 21))
+        self.assertEqual(self.counts(models[3]), [0, 0, 4000])  # it has no entries for 2 MiB
+        self.assertEqual([one["levels"] for one in models], [4, 3, 4, 3])
+
+    def test_each_format_of_tables(self):
+        references = self.skewed(3000, 600, 2)
+        path = self.write(references)
+        levels = {"x86-32": 2, "x86-pae": 3, "x86-48": 4, "x86-57": 5, "sv32": 2, "sv39": 3,
+                  "sv48": 4, "sv57": 5, "arm64": 4, "ppc32": 1, "inverted": 2}
+        for tables, n in levels.items():
+            [model] = self.run_trace(path, "--tables", tables, "--arrays", "l1:16x4,lru")
+            self.assertEqual(model["levels"], n, tables)
+            self.assertEqual(self.counts(model), count(references, Array(16, 4)), tables)
+            read = model["entries_read"] / model["walks"]
+            if tables in ("ppc32", "inverted"):  # some collide
+                self.assertTrue(n <= read < n + 0.5, (tables, read))
+            else:
+                self.assertEqual(read, n, tables)
+        [model] = self.run_trace(path, "--tables", "arm64-64k", "--page", "64K")
+        self.assertEqual((model["levels"], model["page_bytes"]), (3, 65536))
+
+    def test_the_walk_cache_spares_upper_levels(self):
+        references = self.skewed(3000, 600, 3)
+        [without], [with_it] = (self.run_trace(self.write(references), "--arrays", arrays)
+                                for arrays in ("l1:16x4,lru", "l1:16x4,walk:32,lru"))
+        self.assertEqual(self.counts(without), self.counts(with_it))
+        self.assertEqual(without["entries_saved"], 0)
+        self.assertLess(with_it["entries_read"], without["entries_read"] / 2)
+
+    def test_effective_access_time(self):
+        [model] = self.run_trace(self.write(self.skewed(3000, 600, 4)), "--cpu", "skylake", "--tlb",
+                                 "1ns", "--tlb2", "7ns", "--walk", "20ns", "--mem", "50ns")
+        n, h1, walks = model["references"], model["level1_hits"], model["walks"]
+        before = 1 + (n - h1) / n * 7 + 50
+        self.assertAlmostEqual(model["eat_formula_ns"], before + walks / n * 4 * 20, places=6)
+        self.assertAlmostEqual(model["eat_ns"], before + model["entries_read"] / n * 20, places=6)
+
+    def test_switches(self):
+        references = self.skewed(3000, 40, 5)
+        [model] = self.run_trace(self.write(references), "--arrays", "l1:64x64,lru", "--switch",
+                                 "100")
+        self.assertEqual(self.counts(model), count(references, Array(64, 64), switch=100))
+        self.assertEqual(model["switches"], 29)
+
+    def test_tags_tell_processes_apart(self):
+        generator = random.Random(6)
+        references = [(1 + n // 50 % 3, generator.randrange(20) * 4096) for n in range(3000)]
+        path = self.write(references, processes=True)
+        [tagged] = self.run_trace(path, "--arrays", "l1:64x64,lru")
+        [bare] = self.run_trace(path, "--arrays", "l1:64x64,lru", "--no-tags")
+        self.assertEqual(self.counts(tagged), count(references, Array(64, 64)))
+        self.assertEqual(tagged["flushed"], 0)
+        self.assertEqual(self.counts(bare), count(references, Array(64, 64), switch=50))
+
+    def test_an_access_across_two_pages_is_two(self):
+        path = self.write([])
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(" L 00001ffc,8\n S 00003000,8\nI  00005000,4\n")
+        [model] = self.run_trace(path)
+        self.assertEqual((model["references"], model["pages"]), (3, 3))
+
+    def test_as_text(self):
+        result = call("--trace", self.write(self.skewed(1000, 100, 7)), "--cpu", "zen4")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertTrue(result.stdout.startswith("1000 references; an access to memory takes 100 ns\n"))
+        self.assertRegex(result.stdout, r"(?m)^zen4 +4 KiB ")
+
+
 class Refused(unittest.TestCase):
     def refused(self, words, *arguments):
         result = call(*arguments)
@@ -182,6 +345,19 @@ class Refused(unittest.TestCase):
     def test_traces(self):
         self.refused("/nonexistent", "--trace", "/nonexistent")
         self.refused("there is no such processor", "--trace", "/dev/null", "--cpu", "z80")
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as trace:
+            trace.write("R 0x7f0000001000\nR 0x1000\n")
+            trace.flush()
+            self.refused("there are no such tables\n       known are x86-32", "--trace", trace.name,
+                         "--tables", "vax")
+            self.refused("--page 8.0 KiB: tables of the format x86-48 have no such pages", "--trace",
+                         trace.name, "--page", "8K")
+            self.refused("--hit has no meaning for a trace", "--trace", trace.name, "--hit", "1")
+            self.refused("leave out --cpu", "--trace", trace.name, "--cpu", "zen2", "--arrays",
+                         "l1:4x4")
+            self.refused("--arrays l1:4x3: 'l1:4x3' can't be understood", "--trace", trace.name,
+                         "--arrays", "l1:4x3")
+            self.refused("--unit word: it is byte or page", "--trace", trace.name, "--unit", "word")
 
 
 if __name__ == "__main__":
