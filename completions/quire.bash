@@ -94,6 +94,50 @@ _quire_partition()
     esac
 }
 
+_quire_reference_trace()
+{
+    case $option in
+    --trace | --svg | -t | -m) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "quire lackey plain perf csv oracle" -- "$cur") ;;
+    --unit) mapfile -t COMPREPLY < <(compgen -W "byte page" -- "$cur") ;;
+    --columns) mapfile -t COMPREPLY < <(compgen -W "time=1,id=2,size=3" -- "$cur") ;;
+    --delimiter) mapfile -t COMPREPLY < <(compgen -W "tab" -- "$cur") ;;
+    --page-size | -P) mapfile -t COMPREPLY < <(compgen -W "4K 16K 64K 2M 1G" -- "$cur") ;;
+    *) return 1 ;;
+    esac
+}
+
+_quire_sim()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    _quire_reference_trace && return
+    case $option in
+    --ram | -r) mapfile -t COMPREPLY < <(compgen -W "64M-4G 256M,512M,1G 3p-8p" -- "$cur") ;;
+    --policy | -p) mapfile -t COMPREPLY < <(compgen -W "$(quire sim --list 2>/dev/null |
+        cut -d ' ' -f 1)" -- "$cur") ;;
+    --prefetch) mapfile -t COMPREPLY < <(compgen -W "none cluster stride adaptive" -- "$cur") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "--trace --format --unit --columns --delimiter --ram
+        --policy --list --page-size --prefetch --by-process --no-fetch --json --svg --help
+        --usage" -- "$cur") ;;
+    esac
+}
+
+_quire_mrc()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    _quire_reference_trace && return
+    case $option in
+    --sample | -s) mapfile -t COMPREPLY < <(compgen -W "10% 1% 0.1%" -- "$cur") ;;
+    --ram | -r) mapfile -t COMPREPLY < <(compgen -W "256M 256M,512M,1G" -- "$cur") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "--trace --format --unit --columns --delimiter
+        --page-size --sample --ram --no-fetch --json --svg --help --usage" -- "$cur") ;;
+    esac
+}
+
 _quire_translate()
 {
     case $prev in
@@ -340,7 +384,7 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan translate segment free vmstat top ps maps time zones
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps maps time zones
             tune export log ring tlb record advise help --help --version" -- "$cur")
         return
     fi
@@ -360,6 +404,8 @@ _quire()
     slabs) _quire_slabs ;;
     doctor) mapfile -t COMPREPLY < <(compgen -W "--json --help --usage" -- "$cur") ;;
     partition) _quire_partition ;;
+    sim) _quire_sim ;;
+    mrc) _quire_mrc ;;
     translate) _quire_translate ;;
     segment) _quire_segment ;;
     plan) _quire_plan ;;
@@ -386,7 +432,7 @@ _quire()
     export) _quire_export ;;
     ring) _quire_ring ;;
     log) _quire_log ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan translate segment free vmstat top ps
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps
         maps time zones tune export log ring tlb record advise" -- "$cur") ;;
     esac
 }

@@ -11,8 +11,8 @@
  * (The file's name has `oracleGeneral` in it because the peer's Belady insists on that.)
  *
  * Printed: million requests a second of processor time, user and system, reading included, the best
- * of the turns; the most memory that the process held, MiB, without what it holds of the trace's
- * file; the miss ratio; and the ratio of the speeds. The curve's lines are Quire's alone: exact,
+ * of the turns; the most memory that the process held, MiB, of which the peer's has the trace's file
+ * (24 bytes a request), which it maps; the miss ratio; and the ratio of the speeds. The curve's lines are Quire's alone: exact,
  * and from a sample of the pages, by the trace's reader and from page numbers in memory.
  */
 #include <quire/sim.h>

@@ -32,7 +32,7 @@ struct future {
 /* n more; pages below end_page. `sizes` may be NULL. 0; -ENOMEM; -E2BIG: more than FUTURE_MOST. */
 int future_add(struct future *future, const uint32_t *references, const uint32_t *sizes, size_t n,
                uint32_t end_page);
-/* The page is unmapped: its next use is another page's. */
+/* The page is unmapped: there is no next use, and it need not be written back. */
 void future_forget(struct future *future, uint32_t page);
 void future_free(struct future *future);
 

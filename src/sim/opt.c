@@ -7,13 +7,14 @@
 #include <string.h>
 
 #define NEVER ((uint32_t)FUTURE_MOST)
+#define UNMAPPED (NEVER - 1) /* in place of its next use: nor is it written back */
 #define AHEAD 16u
 #define MOST_LEVELS 6
 
 int future_add(struct future *future, const uint32_t *references, const uint32_t *sizes, size_t n,
                uint32_t end_page)
 {
-    if (n > FUTURE_MOST - 1 - future->n)
+    if (n > UNMAPPED - future->n)
         return -E2BIG;
     int error = array_grow(&future->next, (future->n + n) * sizeof(uint32_t));
     if (!error)
@@ -44,8 +45,11 @@ int future_add(struct future *future, const uint32_t *references, const uint32_t
 
 void future_forget(struct future *future, uint32_t page)
 {
-    if ((size_t)page * sizeof(uint32_t) < future->last.n_bytes)
-        ((uint32_t *)future->last.base)[page] = 0;
+    uint32_t *last = future->last.base, *next = future->next.base;
+    if ((size_t)page * sizeof(uint32_t) >= future->last.n_bytes || last[page] == 0)
+        return;
+    next[last[page] - 1] = (next[last[page] - 1] & REFERENCE_WRITE) | UNMAPPED;
+    last[page] = 0;
 }
 
 void future_free(struct future *future)
@@ -162,8 +166,8 @@ static void replay(const struct future *future, struct opt *opt, uint64_t n_fram
             }
             opt->n_resident++;
         }
-        if (then == NEVER) {
-            opt->n_dead[is_dirty]++;
+        if (then >= UNMAPPED) {
+            opt->n_dead[is_dirty && then == NEVER]++;
         } else {
             set_add(&opt->resident, then);
             if (is_dirty)

@@ -7,26 +7,13 @@
 #include <string.h>
 
 static const struct quire_sim_policy *const policies[] = {
-    &sim_opt,
-    &sim_lru,
-    &sim_fifo,
-    &sim_clock,
-    &sim_enhanced_clock,
-    &sim_nru,
-    &sim_lfu,
-    &sim_aging,
-    &sim_2q,
-    &sim_lru_k,
-    &sim_arc,
-    &sim_lirs,
-    &sim_clock_pro,
-    &sim_s3_fifo,
-    &sim_sieve,
-    &sim_mglru,
-    &sim_segmented_fifo,
-    &sim_wsclock,
-    &sim_working_set,
-    &sim_pff,
+    &sim_opt,     &sim_lru,           &sim_fifo,
+    &sim_clock,   &sim_second_chance, &sim_enhanced_clock,
+    &sim_nru,     &sim_lfu,           &sim_aging,
+    &sim_2q,      &sim_lru_k,         &sim_arc,
+    &sim_lirs,    &sim_clock_pro,     &sim_s3_fifo,
+    &sim_sieve,   &sim_mglru,         &sim_segmented_fifo,
+    &sim_wsclock, &sim_working_set,   &sim_pff,
 };
 #define N_POLICIES (sizeof policies / sizeof policies[0])
 

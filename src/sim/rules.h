@@ -133,9 +133,10 @@ replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t 
         replay_with(memory, references, n, page_bytes, hit, victim, admit);                   \
     }
 
-extern const struct quire_sim_policy sim_opt, sim_lru, sim_fifo, sim_clock, sim_nru,
-    sim_enhanced_clock, sim_lfu, sim_aging, sim_2q, sim_lru_k, sim_arc, sim_clock_pro, sim_lirs,
-    sim_s3_fifo, sim_sieve, sim_segmented_fifo, sim_wsclock, sim_working_set, sim_pff, sim_mglru;
+extern const struct quire_sim_policy sim_opt, sim_lru, sim_fifo, sim_clock, sim_second_chance,
+    sim_nru, sim_enhanced_clock, sim_lfu, sim_aging, sim_2q, sim_lru_k, sim_arc, sim_clock_pro,
+    sim_lirs, sim_s3_fifo, sim_sieve, sim_segmented_fifo, sim_wsclock, sim_working_set, sim_pff,
+    sim_mglru;
 extern const struct quire_sim_policy sim_pager[]; /* the last one's name is NULL */
 
 #endif

@@ -24,7 +24,7 @@ CORPUS = os.path.join(ROOT, "tests/fuzz/corpus/elf")
 NOBODY = 65534
 COMMANDS = ("run", "limit", "park", "resume", "dump", "report", "slabs", "doctor", "partition",
             "plan", "translate", "segment", "free", "vmstat", "ps",
-            "tlb", "record", "advise")
+            "sim", "mrc", "tlb", "record", "advise")
 PATIENCE_SECONDS = 300  # what takes longer has hung
 
 

@@ -130,6 +130,13 @@ static bool second_chance(uint32_t page, uint64_t t)
     return false;
 }
 
+static bool with_the_bit_set(uint32_t page, uint64_t t)
+{
+    bool hit = second_chance(page, t);
+    used[page] = true;
+    return hit;
+}
+
 static bool sieve(uint32_t page, uint64_t t)
 {
     if (has(&a, page))
@@ -780,6 +787,7 @@ static const struct {
               {"lru", lru},
               {"fifo", fifo},
               {"clock", second_chance},
+              {"second-chance", with_the_bit_set},
               {"enhanced-clock", enhanced_clock},
               {"nru", nru},
               {"nru:7", nru},

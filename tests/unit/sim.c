@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Simulation: textbooks' references, what spans pages, is unmapped, comes along or is by process.
+ */
+#include <quire/sim.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const struct quire_trace_info info = {
+    .is_spatial = true, .has_writes = true, .has_processes = true};
+
+static struct quire_sim_counts run(const struct quire_sim_case *one,
+                                   const struct quire_sim_options *options,
+                                   const struct quire_trace_record *records, size_t n)
+{
+    struct quire_sim *sim;
+    size_t bad;
+    assert_int_equal(quire_sim_open(one, 1, &info, options, &sim, &bad), 0);
+    assert_int_equal(quire_sim_feed(sim, records, n, NULL), 0);
+    assert_int_equal(quire_sim_finish(sim), 0);
+    struct quire_sim_counts counts = *quire_sim_result(sim, 0);
+    quire_sim_close(sim);
+    return counts;
+}
+
+static struct quire_sim_case make_case(const char *policy, uint64_t n_pages)
+{
+    struct quire_sim_case one = {.ram_bytes = n_pages << 12, .page_shift = 12};
+    assert_int_equal(quire_sim_find_policy(policy, &one.policy, &one.argument), 0);
+    return one;
+}
+
+/* Page numbers, one digit each. */
+static uint64_t faults(const char *policy, uint64_t n_pages, const char *text)
+{
+    struct quire_trace_record records[100] = {0};
+    size_t n = strlen(text);
+    for (size_t i = 0; i < n; i++)
+        records[i].address = (uint64_t)(text[i] - '0') << 12;
+    struct quire_sim_case one = make_case(policy, n_pages);
+    return run(&one, NULL, records, n).faults;
+}
+
+/* Silberschatz, Galvin, Gagne, "page replacement": three frames. Belady's: three and four. */
+static void textbooks(void **state)
+{
+    static const char silberschatz[] = "70120304230321201701", belady[] = "123412512345";
+    (void)state;
+    assert_int_equal(faults("fifo", 3, silberschatz), 15);
+    assert_int_equal(faults("opt", 3, silberschatz), 9);
+    assert_int_equal(faults("lru", 3, silberschatz), 12);
+    assert_int_equal(faults("fifo", 3, belady), 9);
+    assert_int_equal(faults("fifo", 4, belady), 10);
+    assert_int_equal(faults("lru", 3, belady), 10);
+    assert_int_equal(faults("lru", 4, belady), 8);
+    assert_int_equal(faults("opt", 3, belady), 7);
+    assert_int_equal(faults("opt", 4, belady), 6);
+    assert_int_equal(faults("second-chance", 3, "232152453252"),
+                     8); /* Stallings: 2 3 2 1 5 2 4 5 3 2 5 2 */
+    assert_int_equal(faults("fifo", 3, "232152453252"), 9);
+    assert_int_equal(faults("lru", 3, "232152453252"), 7);
+    assert_int_equal(faults("opt", 3, "232152453252"), 6);
+}
+
+/* Denning's: with a window of 4 references pages that were not used for so long are absent. */
+static void a_working_set(void **state)
+{
+    (void)state;
+    assert_int_equal(faults("ws:4", 5, "12341234"), 4);
+    assert_int_equal(faults("ws:3", 5, "12341234"), 8);
+}
+
+static void a_reference_may_span_pages(void **state)
+{
+    (void)state;
+    const struct quire_trace_record records[] = {
+        {.address = 4095, .n_bytes = 1},            /* page 0 */
+        {.address = 4095, .n_bytes = 2},            /* 0 and 1 */
+        {.address = 4096 * 5 - 8, .n_bytes = 8200}, /* 4, 5, 6, 7 */
+        {.address = UINT64_MAX, .n_bytes = 8}};     /* to the end, and no further */
+    struct quire_sim_case one = make_case("lru", 100);
+    struct quire_sim_counts counts = run(&one, NULL, records, 4);
+    assert_int_equal(counts.references, 1 + 2 + 3 + 1);
+    assert_int_equal(counts.faults, 6);
+    assert_int_equal(counts.bytes, 1 + 2 + 8200 + 8);
+    one.page_shift = 20;
+    one.ram_bytes = 16 << 20;
+    counts = run(&one, NULL, records, 4);
+    assert_int_equal(counts.faults, 2);
+}
+
+static void writes_are_written_back(void **state)
+{
+    (void)state;
+    const struct quire_trace_record records[] = {{.address = 0, .kind = QUIRE_TRACE_WRITE},
+                                                 {.address = 4096},
+                                                 {.address = 8192},
+                                                 {.address = 0},
+                                                 {.address = 4096, .kind = QUIRE_TRACE_WRITE}};
+    struct quire_sim_case one = make_case("lru", 1);
+    assert_int_equal(run(&one, NULL, records, 5).writebacks, 1);
+    assert_int_equal(run(&one, NULL, records, 5).evictions, 4);
+}
+
+/* The same references of two processes, each by itself in half of the memory. */
+static void by_process(void **state)
+{
+    (void)state;
+    enum { N = 4000 };
+    static struct quire_trace_record both[2 * N], one_only[N];
+    const struct quire_sim_share shares[] = {{7, 1}, {9, 1}};
+    const struct quire_sim_options options = {.shares = shares, .n_shares = 2};
+    unsigned seed = 3;
+    for (unsigned i = 0; i < N; i++) {
+        one_only[i] = (struct quire_trace_record){.address = (uint64_t)(rand_r(&seed) % 64) << 12,
+                                                  .process = 7};
+        both[2 * i] = both[2 * i + 1] = one_only[i];
+        both[2 * i + 1].process = 9;
+    }
+    for (unsigned i = 1; i < 9; i++) {
+        struct quire_sim_case local = make_case(quire_sim_policies(i)->name, 40),
+                              half = make_case(quire_sim_policies(i)->name, 20);
+        local.is_local = true;
+        struct quire_sim_counts counts = run(&local, &options, both, 2 * (size_t)N);
+        assert_int_equal(counts.faults, 2 * run(&half, NULL, one_only, N).faults);
+        assert_int_equal(counts.cold_faults, 2 * 64);
+    }
+}
+
+/* Of a scan that comes again most pages come along. */
+static void what_comes_along_is_no_fault(void **state)
+{
+    (void)state;
+    enum { N = 6000 };
+    static struct quire_trace_record records[N];
+    for (unsigned i = 0; i < N; i++)
+        records[i].address = (uint64_t)(i % 1000) << 12;
+    struct quire_sim_case one = make_case("lru", 500);
+    assert_int_equal(run(&one, NULL, records, N).faults, N);
+    one.prefetch = QUIRE_SIM_PREFETCH_ADAPTIVE;
+    struct quire_sim_counts counts = run(&one, NULL, records, N);
+    assert_true(counts.faults < 1000 + (N - 1000) / 4);
+    assert_int_equal(counts.faults + counts.prefetch_hits, N);
+    assert_true(counts.prefetch_hits <= counts.prefetched);
+    assert_true(counts.resident_max == 500);
+}
+
+/* ---- unmapping needs a trace ---- */
+
+static struct quire_trace *make_trace(int fd, unsigned n_rounds, bool unmaps)
+{
+    const struct quire_trace_info header = {.granule = 12};
+    char message[QUIRE_TRACE_MESSAGE_BYTES];
+    struct quire_trace_writer *writer;
+    struct quire_trace *trace;
+    const struct quire_trace_mapping mapping = {.start = 1 << 20, .n_bytes = 64 << 12};
+    assert_int_equal(quire_trace_create(fd, &header, &writer), 0);
+    for (unsigned round = 0; round < n_rounds; round++) {
+        for (uint64_t i = 0; i < 64; i++) {
+            struct quire_trace_record record = {.address = (1 << 20) + (i << 12),
+                                                .kind = QUIRE_TRACE_WRITE};
+            assert_int_equal(quire_trace_write(writer, &record, 1), 0);
+        }
+        if (unmaps)
+            assert_int_equal(quire_trace_write_mapping(writer, &mapping, true), 0);
+    }
+    assert_int_equal(quire_trace_finish(writer), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace), 0);
+    return trace;
+}
+
+static struct quire_sim_counts run_unmapping(const char *policy, bool unmaps)
+{
+    struct quire_sim_case one = make_case(policy, 100);
+    struct quire_trace_record records[50];
+    struct quire_sim *sim;
+    size_t bad;
+    long got;
+    int fd = memfd_create("trace", MFD_CLOEXEC);
+    struct quire_trace *trace = make_trace(fd, 10, unmaps);
+    assert_int_equal(quire_sim_open(&one, 1, quire_trace_info(trace), NULL, &sim, &bad), 0);
+    while ((got = quire_trace_read(trace, records, 50)) > 0)
+        assert_int_equal(quire_sim_feed(sim, records, (size_t)got, trace), 0);
+    assert_int_equal(got, 0);
+    assert_int_equal(quire_sim_finish(sim), 0);
+    struct quire_sim_counts counts = *quire_sim_result(sim, 0);
+    quire_sim_close(sim);
+    quire_trace_close(trace);
+    close(fd);
+    return counts;
+}
+
+/* 64 pages are written and unmapped, ten times, in a memory of 100: nothing is ever written back.
+ */
+static void what_is_unmapped_is_forgotten(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; quire_sim_policies(i) != NULL; i++) {
+        struct quire_sim_counts counts = run_unmapping(quire_sim_policies(i)->name, true);
+        assert_int_equal(counts.references, 640);
+        assert_int_equal(counts.faults, 640);
+        assert_int_equal(counts.cold_faults, 640);
+        assert_int_equal(counts.writebacks, 0);
+        if (i > 0)
+            assert_int_equal(counts.evictions, 0);
+        assert_int_equal(run_unmapping(quire_sim_policies(i)->name, false).faults, 64);
+    }
+}
+
+/* ---- a policy from outside: as in docs/sim.md ---- */
+
+static uint32_t frames[64];
+
+static uint32_t any_victim(struct quire_sim_memory *memory, uint32_t incoming)
+{
+    uint32_t at = (uint32_t)(memory->now * 2654435761u >> 7) % (uint32_t)memory->n_resident,
+             page = frames[at];
+    frames[at] = frames[memory->n_resident - 1];
+    return page;
+}
+
+static void any_admit(struct quire_sim_memory *memory, uint32_t page)
+{
+    frames[memory->n_resident - 1] = page;
+}
+
+static void a_policy_from_outside(void **state)
+{
+    (void)state;
+    static const struct quire_sim_policy any = {
+        .name = "any", .about = "any page", .victim = any_victim, .admit = any_admit};
+    static struct quire_trace_record records[5000];
+    const struct quire_sim_case one = {.policy = &any, .ram_bytes = 32 << 12, .page_shift = 12};
+    struct quire_sim_case best = make_case("opt", 32);
+    unsigned seed = 3;
+    for (unsigned i = 0; i < 5000; i++)
+        records[i].address = (uint64_t)(rand_r(&seed) % 64) << 12;
+    struct quire_sim_counts counts = run(&one, NULL, records, 5000);
+    assert_true(counts.faults > run(&best, NULL, records, 5000).faults);
+    assert_in_range(counts.faults, 2300, 2700); /* half of the references */
+    assert_int_equal(counts.evictions + 32, counts.faults);
+}
+
+static void bad_cases_are_refused(void **state)
+{
+    (void)state;
+    struct quire_sim *sim;
+    size_t bad;
+    struct quire_sim_case cases[] = {make_case("lru", 4), make_case("lru", 4)};
+    static const struct quire_trace_info pages = {.unit_shift = 12};
+    cases[1].page_shift = 11;
+    assert_int_equal(quire_sim_open(cases, 2, &pages, NULL, &sim, &bad), -EINVAL);
+    assert_int_equal(bad, 1);
+    cases[1] = make_case("lru-k:9", 4);
+    assert_int_equal(quire_sim_open(cases, 2, &info, NULL, &sim, &bad), -EINVAL);
+    cases[1] = make_case("lru", 4);
+    cases[1].ram_bytes = 4095;
+    assert_int_equal(quire_sim_open(cases, 2, &info, NULL, &sim, &bad), -EINVAL);
+    const struct quire_sim_policy *policy;
+    uint64_t argument;
+    assert_int_equal(quire_sim_find_policy("lruu", &policy, &argument), -ENOENT);
+    assert_int_equal(quire_sim_find_policy("pager:none", &policy, &argument), -ENOENT);
+    assert_int_equal(quire_sim_find_policy("ws:x", &policy, &argument), -EINVAL);
+    assert_int_equal(quire_sim_find_policy("pager:2q:30", &policy, &argument), 0);
+    assert_int_equal(argument, 30);
+}
+
+/* ---- curves ---- */
+
+#define N_CURVE 400000u
+static uint64_t numbers[N_CURVE];
+
+/* Skewed; loops over parts; phases with scans. */
+static void make_numbers(unsigned kind)
+{
+    unsigned seed = 17 + kind;
+    for (unsigned i = 0; i < N_CURVE; i++) {
+        const double u = (rand_r(&seed) + 1.0) / (RAND_MAX + 1.0);
+        uint64_t page = (uint64_t)pow(40000, u);
+        if (kind == 1 && i % 2)
+            page = 100000 + i % 9000;
+        if (kind == 2)
+            page = (i / 50000) * 3000 + (uint64_t)(u * u * 12000);
+        numbers[i] = page;
+    }
+}
+
+static struct quire_mrc *make_curve(double rate)
+{
+    const struct quire_mrc_options options = {.rate = rate};
+    struct quire_mrc *mrc;
+    assert_int_equal(quire_mrc_open(&options, &info, &mrc), 0);
+    assert_int_equal(quire_mrc_feed_pages(mrc, numbers, N_CURVE), 0);
+    assert_int_equal(quire_mrc_finish(mrc), 0);
+    return mrc;
+}
+
+static void a_sample_is_within_its_bound(void **state)
+{
+    static const double rates[] = {0.01, 0.05, 0.2};
+    unsigned n = 0, n_within = 0;
+    double largest = 0;
+    (void)state;
+    for (unsigned kind = 0; kind < 3; kind++) {
+        make_numbers(kind);
+        struct quire_mrc *exact = make_curve(1);
+        for (unsigned i = 0; i < 3; i++) {
+            struct quire_mrc *sampled = make_curve(rates[i]);
+            assert_int_equal(quire_mrc_references(sampled), N_CURVE);
+            for (double size = 4 / rates[i]; size < 40000; size *= 1.1, n++) {
+                double error = fabs(quire_mrc_ratio(exact, (uint64_t)size) -
+                                    quire_mrc_ratio(sampled, (uint64_t)size));
+                double bound = quire_mrc_bound(sampled, (uint64_t)size);
+                n_within += error <= bound;
+                if (kind == 0 && rates[i] == 0.2 && size > 1000) /* no cliffs */
+                    largest = bound > largest ? bound : largest;
+            }
+            quire_mrc_close(sampled);
+        }
+        assert_true(quire_mrc_bound(exact, 100) == 0);
+        quire_mrc_close(exact);
+    }
+    assert_true(n_within >= n * 95 / 100);
+    assert_true(largest < 0.05); /* and says something */
+}
+
+/* What the intervals say is what counting says, however often they were merged. */
+static void working_sets_are_counted(void **state)
+{
+    (void)state;
+    make_numbers(2);
+    struct quire_mrc *mrc = make_curve(1);
+    static uint64_t seen[200000];
+    uint64_t sum = 0;
+    assert_true(quire_mrc_intervals(mrc) > 128);
+    for (uint32_t i = 0; i < quire_mrc_intervals(mrc); i++) {
+        struct quire_mrc_interval interval = quire_mrc_interval(mrc, i);
+        uint64_t n_pages = 0;
+        for (uint64_t k = 0; k < interval.n_references; k++) {
+            uint64_t *last = &seen[numbers[interval.first + k]];
+            n_pages += *last != i + 1;
+            *last = i + 1;
+        }
+        assert_int_equal(interval.n_pages, n_pages);
+        sum += interval.n_references;
+    }
+    assert_int_equal(sum, N_CURVE);
+    quire_mrc_close(mrc);
+}
+
+static void distances_are_counted(void **state)
+{
+    (void)state;
+    make_numbers(0);
+    struct quire_mrc *mrc = make_curve(1);
+    const uint64_t all = quire_mrc_distances(mrc, 0, UINT64_MAX / 2);
+    assert_int_equal(all + quire_mrc_pages(mrc), N_CURVE);
+    assert_int_equal(quire_mrc_distances(mrc, 0, 7) + quire_mrc_faults(mrc, 7), N_CURVE);
+    assert_int_equal(quire_mrc_faults(mrc, 0), N_CURVE);
+    assert_int_equal(quire_mrc_faults(mrc, UINT64_MAX), quire_mrc_pages(mrc));
+    quire_mrc_close(mrc);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(textbooks),
+        cmocka_unit_test(a_working_set),
+        cmocka_unit_test(a_reference_may_span_pages),
+        cmocka_unit_test(writes_are_written_back),
+        cmocka_unit_test(by_process),
+        cmocka_unit_test(what_comes_along_is_no_fault),
+        cmocka_unit_test(what_is_unmapped_is_forgotten),
+        cmocka_unit_test(a_policy_from_outside),
+        cmocka_unit_test(bad_cases_are_refused),
+        cmocka_unit_test(a_sample_is_within_its_bound),
+        cmocka_unit_test(working_sets_are_counted),
+        cmocka_unit_test(distances_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
