@@ -300,11 +300,12 @@ _quire_tlb()
     --cpu | -c) mapfile -t COMPREPLY < <(compgen -W "textbook i386 pentium nehalem sandybridge haswell skylake icelake goldencove zen2 zen3 zen4 zen5 cortex-a53 cortex-a72 cortex-a76" -- "$cur") ;;
     --page | -p) mapfile -t COMPREPLY < <(compgen -W "4K 64K 2M 1G" -- "$cur") ;;
     --tables) mapfile -t COMPREPLY < <(compgen -W "x86-32 x86-pae x86-48 x86-57 sv32 sv39 sv48 sv57 arm64 arm64-16k arm64-64k ppc32 inverted" -- "$cur") ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "quire lackey plain perf csv oracle" -- "$cur") ;;
     --unit) mapfile -t COMPREPLY < <(compgen -W "byte page" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--ask --json --list-cpus --trace --arrays --cpu
-                --no-tags --page --switch --tables --unit --cache --cache-hit --dirty --eat
+                --no-tags --page --switch --tables --unit --format --columns --delimiter --cache --cache-hit --dirty --eat
                 --fault --fault-rate --hit --hit2 --mem --slowdown --tlb --tlb2 --walk
                 --walk-saved --write-back --address --buckets --entries --frames --levels --pages
                 --processes --pte --ram --split --used --va-bits --help --usage" -- "$cur")

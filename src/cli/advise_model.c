@@ -31,10 +31,11 @@
 #define FREE_SHARE 256       /* one part in so many is kept free: the watermark `low` */
 #define FREE_LEAST ((uint64_t)256 << 10)
 #define FREE_MOST ((uint64_t)16 << 20)
-#define BASE_LEAST 0.05    /* of the recording's time: less can't be told from its noise */
-#define WAKE_SHARE 0.4     /* of a fault's time: until a handler notices, and the program runs */
-#define ADAPTIVE_WORTH 0.8 /* it is the choice where it waits for less than this part, see below \
-                            */
+#define BASE_LEAST 0.05 /* of the recording's time: less can't be told from its noise */
+#define WAKE_SHARE 0.4  /* of a fault's time: until a handler notices, and the program runs */
+#define ADAPTIVE_WORTH                                                        \
+    0.8 /* it is the choice where it waits for less than this part, see below \
+         */
 
 static uint64_t free_bytes(uint64_t ram_bytes)
 {

@@ -43,6 +43,7 @@ void record_file_write(struct record_file *file, const struct quire_trace_record
                        size_t n);
 void record_file_map(struct record_file *file, const struct quire_trace_mapping *mapping,
                      bool is_gone);
+void record_file_flush(struct record_file *file);
 /* Ends the trace; false with a message: it is not whole. *n_bytes: its length. */
 bool record_file_finish(struct record_file *file, uint64_t *n_bytes);
 void record_file_discard(struct record_file *file); /* nothing came of it */

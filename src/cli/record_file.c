@@ -73,6 +73,12 @@ void record_file_map(struct record_file *file, const struct quire_trace_mapping 
         file->error = quire_trace_write_mapping(file->writer, mapping, is_gone);
 }
 
+void record_file_flush(struct record_file *file)
+{
+    if (file->error == 0)
+        file->error = quire_trace_flush(file->writer);
+}
+
 bool record_file_finish(struct record_file *file, uint64_t *n_bytes)
 {
     int error = file->error;

@@ -36,6 +36,7 @@
 
 #define RING_SLOTS (1u << 18) /* 4 MiB: what handlers see in about three seconds */
 #define TICK_NS 20000000u
+#define FLUSH_NS 1000000000u /* what is older is in the file, whatever becomes of the recorder */
 #define BATCH 1024
 #define ARENA_PAGES ((size_t)1 << 28)
 #define SEEN_BYTES (ARENA_PAGES / 8) /* of addresses; what is touched of it takes memory */
@@ -53,7 +54,7 @@ struct watching {
     struct record_summary *summary;
     struct process *processes;
     size_t n_processes, room;
-    uint64_t began_ns;
+    uint64_t began_ns, flush_at_ns;
     bool failed; /* no memory */
     struct record_note most_stored;
 };
@@ -172,7 +173,12 @@ static uint64_t drain(void *context)
         for (size_t i = 0; i < n; i++)
             note(watching, &touches[i]);
     look_at_store(watching);
-    return sys_now_ns() + TICK_NS;
+    uint64_t now = sys_now_ns();
+    if (now >= watching->flush_at_ns) {
+        record_file_flush(watching->file);
+        watching->flush_at_ns = now + FLUSH_NS;
+    }
+    return now + TICK_NS;
 }
 
 static uint64_t nanoseconds(struct timeval time)

@@ -10,6 +10,7 @@
 #define QUIRE_CLI_TLB_H
 
 #include "cli/derivation.h"
+#include "cli/trace_input.h"
 
 #include <argp.h>
 #include <math.h>
@@ -50,7 +51,8 @@ enum tlb_amount {
 #define TLB_MAX_LIST 16
 
 struct tlb_options {
-    const char *question, *trace_path;
+    const char *question;
+    struct trace_input trace;
     double amount[TLB_N_AMOUNTS]; /* NaN: not given */
     double pages[TLB_MAX_LIST];   /* page sizes, powers of two */
     unsigned n_pages;
@@ -60,7 +62,7 @@ struct tlb_options {
     uint64_t address;
     const char *cpus[TLB_MAX_LIST];
     unsigned n_cpus;
-    const char *arrays, *tables, *unit;
+    const char *arrays, *tables;
     bool lists_cpus, has_no_tags, as_json;
 };
 

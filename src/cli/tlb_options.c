@@ -16,7 +16,6 @@ enum {
     KEY_ADDRESS,
     KEY_ARRAYS,
     KEY_TABLES,
-    KEY_UNIT,
     KEY_NO_TAGS,
     KEY_LIST
 };
@@ -58,10 +57,6 @@ static const struct {
 static const struct argp_option option_list[] = {
     {"ask", 'a', "QUESTION", 0, "Answer a question, with the derivation; the questions are below",
      1},
-    {"trace", 't', "FILE", 0,
-     "Send the references of a trace through the hardware; - is standard "
-     "input",
-     1},
     {"json", 'j', NULL, 0, "Print JSON", 1},
     {"list-cpus", KEY_LIST, NULL, 0, "List the processors that --cpu knows, and where that is from",
      1},
@@ -77,7 +72,6 @@ static const struct argp_option option_list[] = {
     {"no-tags", KEY_NO_TAGS, NULL, 0, "No address-space tags: a switch empties the TLB", 0},
     {"switch", AMOUNT(TLB_SWITCH), "N", 0,
      "Another process runs each N references, and the TLB is emptied for it", 0},
-    {"unit", KEY_UNIT, "byte|page", 0, "What the addresses of a plain trace count", 0},
     {NULL, 0, NULL, 0, "Times (10ns, 2us, 8ms, 1s), ratios (0.98, 98%):", 3},
     {"tlb", AMOUNT(TLB_TIME), "TIME", 0, "Look-up in the TLB (its first level)", 0},
     {"tlb2", AMOUNT(TLB_TIME2), "TIME", 0, "Look-up in its second level", 0},
@@ -291,11 +285,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     }
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->trace;
+        return 0;
     case 'a':
         options->question = argument;
-        return 0;
-    case 't':
-        options->trace_path = argument;
         return 0;
     case 'j':
         options->as_json = true;
@@ -318,9 +312,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_TABLES:
         options->tables = argument;
         return 0;
-    case KEY_UNIT:
-        options->unit = argument;
-        return 0;
     case KEY_NO_TAGS:
         options->has_no_tags = true;
         return 0;
@@ -334,7 +325,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         argp_error(state, "'%s': a trace is given by --trace FILE, a question by --ask", argument);
         return 0;
     case ARGP_KEY_END:
-        if (!options->lists_cpus && (options->question == NULL) == (options->trace_path == NULL))
+        if (!options->lists_cpus && (options->question == NULL) == (options->trace.path == NULL))
             argp_error(state, "give a question by --ask, or a trace by --trace FILE");
         return 0;
     default:
@@ -362,9 +353,11 @@ void tlb_options_parse(int argc, char **argv, struct tlb_options *options)
 {
     static char text[4096];
     char questions[2048];
-    struct argp parser = {.options = option_list, .parser = parse_option, .doc = text};
+    const struct argp_child children[] = {{&trace_input_argp, 0, NULL, 1}, {0}};
+    const struct argp parser = {
+        .options = option_list, .parser = parse_option, .doc = text, .children = children};
 
-    *options = (struct tlb_options){.question = NULL};
+    *options = (struct tlb_options){.trace = {.is_optional = true}};
     for (int i = 0; i < TLB_N_AMOUNTS; i++)
         options->amount[i] = NAN;
     tlb_ask_help(questions, sizeof questions);

@@ -12,15 +12,16 @@
 #include "cli/table.h"
 #include "cli/tlb.h"
 #include "cli/tlb_model.h"
+#include "cli/trace_input.h"
 #include "cli/translation_tlb.h"
 
 #include <quire/trace.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH 4096
 #define MAX_MODELS (TLB_MAX_LIST * TLB_MAX_LIST)
 #define DEFAULT_RAM 17179869184.0 /* 16 GiB: the most that a hashed table of ppc32 is made for */
 #define DEFAULT_MEMORY_NS 100.0
@@ -28,6 +29,7 @@
 struct subject { /* one model, and what its accesses take */
     const struct tlb_cpu *cpu;
     double page, tlb, tlb2, walk, memory;
+    struct quire_tlb_config hardware;
     struct tlb_model *model;
 };
 
@@ -101,6 +103,7 @@ static bool add_subject(struct tracing *tracing, const struct tlb_cpu *cpu, cons
         .tlb = tlb_or(options, TLB_TIME, 0),
         .tlb2 = tlb_or(options, TLB_TIME2, cpu->tlb2_ns),
         .walk = tlb_or(options, TLB_WALK, cpu->walk_ns > 0 ? cpu->walk_ns : memory),
+        .hardware = config.hardware,
         .model = tlb_model_new(&config),
     };
     tracing->n_subjects += subject->model != NULL;
@@ -140,30 +143,22 @@ static bool refer(struct tracing *tracing, uint32_t process, uint64_t address, u
     return true;
 }
 
-static bool replay(struct tracing *tracing, struct quire_trace *trace)
+static int replay(void *context, const struct quire_trace_record *records, size_t n,
+                  const struct quire_trace *trace)
 {
-    static struct quire_trace_record records[BATCH];
+    struct tracing *tracing = context;
     const unsigned shift = quire_trace_info(trace)->unit_shift;
-    long n;
 
-    while ((n = quire_trace_read(trace, records, BATCH)) > 0) {
-        for (long i = 0; i < n; i++) {
-            const struct quire_trace_record *record = &records[i];
-            if (record->kind == QUIRE_TRACE_FETCH)
-                tracing->n_fetches++;
-            if (record->kind != QUIRE_TRACE_READ && record->kind != QUIRE_TRACE_WRITE)
-                continue;
-            tracing->n_records++;
-            if (!refer(tracing, record->process, record->address << shift, record->n_bytes))
-                return false;
-        }
+    for (size_t i = 0; i < n; i++) {
+        const struct quire_trace_record *record = &records[i];
+        tracing->n_fetches += record->kind == QUIRE_TRACE_FETCH;
+        if (record->kind != QUIRE_TRACE_READ && record->kind != QUIRE_TRACE_WRITE)
+            continue;
+        tracing->n_records++;
+        if (!refer(tracing, record->process, record->address << shift, record->n_bytes))
+            return -ECANCELED;
     }
-    if (n < 0)
-        cli_error("%s", quire_trace_message(trace));
-    else if (!quire_trace_is_whole(trace))
-        cli_error("the trace ends before its end mark: it was cut off, and this is about what is "
-                  "there");
-    return n == 0;
+    return 0;
 }
 
 /* Results */
@@ -190,6 +185,17 @@ static void find_result(const struct subject *subject, struct result *result)
     double before = subject->tlb + (1 - result->hit1) * subject->tlb2 + subject->memory;
     result->eat = before + result->walks * result->entries * subject->walk;
     result->formula = before + result->walks * result->levels * subject->walk;
+}
+
+/* Whether a level of its TLB keeps pages of that size at all. */
+static bool has_entries(const struct subject *subject)
+{
+    for (unsigned i = 0; i < subject->hardware.n_arrays; i++) {
+        uint64_t sizes = subject->hardware.arrays[i].page_sizes;
+        if (sizes == 0 || (sizes & (uint64_t)subject->page) != 0)
+            return true;
+    }
+    return false;
 }
 
 static void add_format(struct table *table, const char *format, double value)
@@ -236,6 +242,12 @@ static bool print_text(const struct tracing *tracing)
     printf("; an access to memory takes %s\n\n", tlb_nanoseconds(first->memory, TLB_TEXT));
     bool good = table_print(&table, 0);
     table_free(&table);
+    for (unsigned i = 0; i < tracing->n_subjects; i++) {
+        const struct subject *subject = &tracing->subjects[i];
+        if (!has_entries(subject))
+            printf("%s has no entries for pages of %s: it walks each time\n", subject->cpu->name,
+                   tlb_bytes(subject->page, TLB_TEXT));
+    }
     return good;
 }
 
@@ -278,23 +290,6 @@ static bool print_json(const struct tracing *tracing)
     return !bad;
 }
 
-static bool open_trace(const struct tlb_options *options, struct quire_trace **trace)
-{
-    char message[QUIRE_TRACE_MESSAGE_BYTES];
-    struct quire_trace_options how = {.format = NULL};
-
-    if (options->unit != NULL && strcmp(options->unit, "byte") != 0 &&
-        strcmp(options->unit, "page") != 0) {
-        cli_error("--unit %s: it is byte or page", options->unit);
-        return false;
-    }
-    how.in_pages = options->unit != NULL && strcmp(options->unit, "page") == 0;
-    if (quire_trace_open(options->trace_path, &how, message, trace) == 0)
-        return true;
-    cli_error("%s", message);
-    return false;
-}
-
 /* A trace that has not every access says little about a TLB: that is told, or refused. */
 static bool check_trace(struct tracing *tracing, const struct quire_trace_info *info)
 {
@@ -303,7 +298,7 @@ static bool check_trace(struct tracing *tracing, const struct quire_trace_info *
     tracing->every = names[info->every];
     if (!info->is_spatial) {
         cli_error("%s is a trace of objects, which have no addresses",
-                  tracing->options->trace_path);
+                  trace_input_name(&tracing->options->trace));
         return false;
     }
     if (info->every != QUIRE_TRACE_EVERY_ACCESS)
@@ -315,14 +310,16 @@ static bool check_trace(struct tracing *tracing, const struct quire_trace_info *
 int tlb_trace(const struct tlb_options *options)
 {
     static struct tracing tracing;
-    struct quire_trace *trace = NULL;
     int status = CLI_EXIT_FAILED;
 
     tracing.options = options;
-    if (!check(options) || !open_trace(options, &trace))
+    if (!check(options))
+        return CLI_EXIT_FAILED;
+    struct quire_trace *trace = trace_input_open(&options->trace);
+    if (trace == NULL)
         return CLI_EXIT_FAILED;
     if (check_trace(&tracing, quire_trace_info(trace)) && add_subjects(&tracing) &&
-        replay(&tracing, trace)) {
+        trace_input_read(trace, replay, &tracing)) {
         bool good = options->as_json ? print_json(&tracing) : print_text(&tracing);
         status = good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
     }

@@ -302,6 +302,8 @@ class Traces(unittest.TestCase):
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertTrue(result.stdout.startswith("1000 references; an access to memory takes 100 ns\n"))
         self.assertRegex(result.stdout, r"(?m)^zen4 +4 KiB ")
+        result = call("--trace", self.write(self.skewed(10, 10, 7)), "--cpu", "i386", "--page", "4M")
+        self.assertIn("\ni386 has no entries for pages of 4 MiB: it walks each time\n", result.stdout)
 
 
 class Refused(unittest.TestCase):
@@ -357,7 +359,7 @@ class Refused(unittest.TestCase):
                          "l1:4x4")
             self.refused("--arrays l1:4x3: 'l1:4x3' can't be understood", "--trace", trace.name,
                          "--arrays", "l1:4x3")
-            self.refused("--unit word: it is byte or page", "--trace", trace.name, "--unit", "word")
+            self.refused("--unit is byte or page, not 'word'", "--trace", trace.name, "--unit", "word")
 
 
 if __name__ == "__main__":
