@@ -21,9 +21,8 @@
 
 #define TOUCHES_WRITE (1u << 0)   /* the access was one */
 #define TOUCHES_FIRST (1u << 1)   /* of memory that was new, or had been given back */
-#define TOUCHES_BASE (1u << 2)    /* no touch: `page` is where the process's arena begins, GiB */
-#define TOUCHES_PRESENT (1u << 3) /* it was there when the pager began to look: some time before \
-                                   */
+#define TOUCHES_BASE (1u << 2)    /* no touch: `page` is where the arena begins, in GiB */
+#define TOUCHES_PRESENT (1u << 3) /* it was there when the pager began to look */
 
 struct touch {
     uint64_t time_ns; /* CLOCK_MONOTONIC */
