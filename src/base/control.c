@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 
 #define MAGIC 0x6c6f7274432e6571ull
-#define VERSION 3
+#define VERSION 4
 #define REAPING UINT32_MAX        /* in a slot's pid: somebody takes its holdings back */
 #define RESERVED (UINT32_MAX - 1) /* taken for a child that is not there yet */
 

@@ -135,6 +135,7 @@ class Pages(Scratch):
         trace, _ = self.record(READING.format(pages=6000))
         found = self.simulate(trace, ram="12M")
         self.assertGreater(found["faults"], 4 * 6000)
+        self.assertGreater(found["writebacks"], 5000)
         self.assertLess(found["writebacks"], 6000 + 3000)
 
     def test_children_are_processes_of_their_own(self):
