@@ -63,7 +63,10 @@ int cli_tlb(int argc, char **argv)
     struct tlb_options options;
 
     tlb_options_parse(argc, argv, &options);
-    if (options.lists_cpus)
-        return list_cpus(options.as_json);
-    return options.question != NULL ? tlb_ask(&options) : tlb_trace(&options);
+    int status = options.lists_cpus         ? list_cpus(options.as_json)
+                 : options.question != NULL ? tlb_ask(&options)
+                                            : tlb_trace(&options);
+    for (unsigned i = 0; i < options.n_cpus; i++)
+        free(options.cpus[i]);
+    return status;
 }

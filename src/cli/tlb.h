@@ -60,7 +60,7 @@ struct tlb_options {
     unsigned n_split;
     bool has_address;
     uint64_t address;
-    const char *cpus[TLB_MAX_LIST];
+    char *cpus[TLB_MAX_LIST]; /* allocated */
     unsigned n_cpus;
     const char *arrays, *tables;
     bool lists_cpus, has_no_tags, as_json;

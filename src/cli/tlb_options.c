@@ -214,7 +214,7 @@ static void parse_amount(struct argp_state *state, struct tlb_options *options,
 static void parse_list(struct argp_state *state, const char *option, char *list,
                        void (*take)(struct argp_state *state, char *one))
 {
-    char *rest, *copy = strdup(list); /* names point into it until the end */
+    char *rest, *copy = strdup(list);
 
     if (copy == NULL)
         argp_failure(state, CLI_EXIT_FAILED, ENOMEM, "%s", option);
@@ -222,6 +222,7 @@ static void parse_list(struct argp_state *state, const char *option, char *list,
         argp_error(state, "%s: the list is empty", option);
     for (char *one = strtok_r(copy, ",", &rest); one != NULL; one = strtok_r(NULL, ",", &rest))
         take(state, one);
+    free(copy);
 }
 
 static void check_room(struct argp_state *state, const char *option, unsigned n)
@@ -246,7 +247,9 @@ static void take_cpu(struct argp_state *state, char *one)
     struct tlb_options *options = state->input;
 
     check_room(state, "--cpu", options->n_cpus);
-    options->cpus[options->n_cpus++] = one;
+    options->cpus[options->n_cpus] = strdup(one);
+    if (options->cpus[options->n_cpus++] == NULL)
+        argp_failure(state, CLI_EXIT_FAILED, ENOMEM, "--cpu");
 }
 
 static void take_split(struct argp_state *state, char *one)
