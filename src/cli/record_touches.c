@@ -148,7 +148,10 @@ static void note(struct watching *watching, const struct touch *touch)
     record_file_write(watching->file, &record, 1);
 }
 
-/* How much RAM contents take when they are compressed: when most of them are, that is clearest. */
+/*
+ * How much RAM contents take when they are compressed: when about as many are as ever, and then the
+ * most, since the pool gets gaps as pages come and go.
+ */
 static void look_at_store(struct watching *watching)
 {
     const struct control *control = watching->control;
@@ -157,10 +160,15 @@ static void look_at_store(struct watching *watching)
 
     for (unsigned i = 0; i < control->slots_end; i++)
         n_stored += atomic_load_explicit(&control->slot[i].stored_pages, memory_order_relaxed);
-    if (n_stored <= watching->most_stored.stored_pages || n_pool <= 0)
+    struct record_note *most = &watching->most_stored;
+    uint64_t n_bytes = n_pool > 0 ? (uint64_t)n_pool << SYS_PAGE_SHIFT : 0;
+    bool is_more = n_stored * 20 > most->stored_pages * 21;
+    bool is_as_much = n_stored * 20 > most->stored_pages * 19;
+    if (n_bytes == 0 ||
+        !(is_more || (is_as_much && n_bytes * most->stored_pages > most->pool_bytes * n_stored)))
         return;
-    watching->most_stored.stored_pages = n_stored;
-    watching->most_stored.pool_bytes = (uint64_t)n_pool << SYS_PAGE_SHIFT;
+    most->stored_pages = n_stored;
+    most->pool_bytes = n_bytes;
 }
 
 static uint64_t drain(void *context)
