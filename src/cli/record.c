@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_PATH "quire.trace"
@@ -137,6 +138,14 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
 }
 
+/* A file that may be executed; directories may, too. */
+static bool is_program(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) && access(path, X_OK) == 0;
+}
+
 bool record_find_tool(const char *name, char *path)
 {
     const char *directories = getenv("PATH");
@@ -148,7 +157,7 @@ bool record_find_tool(const char *name, char *path)
     for (const char *at = directories, *end; at != NULL; at = end != NULL ? end + 1 : NULL) {
         end = strchr(at, ':');
         int n = (int)(end != NULL ? end - at : (ptrdiff_t)strlen(at));
-        if (snprintf(path, PATH_MAX, "%.*s/%s", n, at, name) < PATH_MAX && access(path, X_OK) == 0)
+        if (snprintf(path, PATH_MAX, "%.*s/%s", n, at, name) < PATH_MAX && is_program(path))
             return true;
     }
     return false;
@@ -163,7 +172,7 @@ int record_check_command(const char *command)
                   strchr(command, '/') != NULL ? "" : " in PATH");
         return CLI_EXIT_NOT_FOUND;
     }
-    if (access(path, X_OK) == 0)
+    if (is_program(path))
         return 0;
     cli_error("cannot run %s: it is not executable", path);
     return CLI_EXIT_NOT_EXECUTABLE;

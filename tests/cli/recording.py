@@ -175,6 +175,13 @@ class Accesses(Scratch):
         self.assertGreater(models["instruction_fetches"], models["data_references"])
         self.assertEqual(len(models["models"]), 4)
 
+    @unittest.skipUnless(shutil.which("valgrind"), "no valgrind here")
+    def test_a_directory_of_that_name_is_passed_over(self):
+        os.makedirs(self.path("bin/valgrind"))
+        result = call("record", "--every", "access", "-q", "-o", self.path("trace"), "true",
+                      env={**os.environ, "PATH": f"{self.path('bin')}:{os.environ['PATH']}"})
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
     def test_without_valgrind(self):
         result = call("record", "--every", "access", "-o", self.path("trace"), "true",
                       env={"PATH": self.directory})
