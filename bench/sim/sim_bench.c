@@ -2,18 +2,20 @@
 /*
  * sim_bench: simulation of replacement, and LRU's curve, beside libCacheSim, in one run.
  *
- *   sim_bench [-n REQUESTS] [-m OBJECTS] [-a SKEW] [-c PERCENT] [-t TURNS] [CACHESIM]
+ *   sim_bench [-n REQUESTS] [-m OBJECTS] [-a SKEW] [-c PERCENT] [-t TURNS] [-p NAME] [CACHESIM]
  *
  * A trace of Zipf-distributed requests (20 million to a million objects, skew 1.0) is written in
  * libCacheSim's oracleGeneral format to a temporary file, which both read; with it the cache of
  * PERCENT (10) of the objects is simulated under each policy, by each side in a process of its own,
  * in turns. CACHESIM is the path of libCacheSim's `cachesim`; without it Quire is measured alone.
+ * NAME is the one policy that is measured, or `curve`: LRU's curve alone.
  * (The file's name has `oracleGeneral` in it because the peer's Belady insists on that.)
  *
  * Printed: million requests a second of processor time, user and system, reading included, the best
- * of the turns; the most memory that the process held, MiB, of which the peer's has the trace's file
- * (24 bytes a request), which it maps; the miss ratio; and the ratio of the speeds. The curve's lines are Quire's alone: exact,
- * and from a sample of the pages, by the trace's reader and from page numbers in memory.
+ * of the turns; the most memory that the process held, MiB, of which the peer's has the trace's
+ * file (24 bytes a request), which it maps; the miss ratio; and the ratio of the speeds. The
+ * curve's lines are Quire's alone: exact, and from a sample of the pages, by the trace's reader and
+ * from page numbers in memory.
  */
 #include <quire/sim.h>
 
@@ -39,7 +41,7 @@ static struct {
     uint64_t n_requests, n_objects, n_cached;
     unsigned n_turns;
     double skew;
-    const char *peer;
+    const char *peer, *only;
     char path[128];
 } bench = {.n_requests = 20000000, .n_objects = 1000000, .n_turns = 3, .skew = 1.0};
 
@@ -103,7 +105,7 @@ static void write_trace(void)
         die("making the trace");
     memset(last, 0xff, bench.n_objects * sizeof *last);
     for (uint64_t i = bench.n_requests; i-- > 0;) {
-        next[i] = last[requests[i]] >= 0 ? last[requests[i]] : -2;
+        next[i] = last[requests[i]]; /* -1: none */
         last[requests[i]] = (int64_t)i;
     }
     for (uint64_t i = 0; i < bench.n_requests; i++) {
@@ -306,7 +308,7 @@ static void measure_curve(const char *name, double rate, bool from_memory)
 int main(int argc, char **argv)
 {
     double percent = 10;
-    for (int option; (option = getopt(argc, argv, "n:m:a:c:t:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "n:m:a:c:t:p:")) != -1;) {
         switch (option) {
         case 'n':
             bench.n_requests = strtoull(optarg, NULL, 10);
@@ -323,6 +325,9 @@ int main(int argc, char **argv)
         case 't':
             bench.n_turns = (unsigned)strtoul(optarg, NULL, 10);
             break;
+        case 'p':
+            bench.only = optarg;
+            break;
         default:
             bench.n_turns = 0;
         }
@@ -332,7 +337,7 @@ int main(int argc, char **argv)
     if (bench.n_turns == 0 || bench.n_requests < 1000 || bench.n_objects < 100 ||
         bench.n_objects > UINT32_MAX || bench.n_cached < 20) {
         fprintf(stderr, "usage: sim_bench [-n REQUESTS] [-m OBJECTS] [-a SKEW] [-c PERCENT] "
-                        "[-t TURNS] [CACHESIM]\n");
+                        "[-t TURNS] [-p NAME] [CACHESIM]\n");
         return 2;
     }
     atexit(remove_trace);
@@ -341,7 +346,10 @@ int main(int argc, char **argv)
            (unsigned long long)bench.n_requests, (unsigned long long)bench.n_objects, bench.skew,
            (unsigned long long)bench.n_cached);
     for (size_t i = 0; i < N_POLICIES; i++)
-        compare(i);
+        if (bench.only == NULL || strcmp(bench.only, policies[i].ours) == 0)
+            compare(i);
+    if (bench.only != NULL && strcmp(bench.only, "curve") != 0)
+        return 0;
     measure_curve("LRU curve, exact", 1, false);
     measure_curve("LRU curve, 1 %", 0.01, false);
     measure_curve("  from memory", 0.01, true);

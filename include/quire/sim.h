@@ -16,9 +16,10 @@
  * user space has to run them: no accessed bits, only faults, and a second chance for what was just
  * evicted. All others see each reference, as hardware with accessed bits or a simulator does.
  *
- * Memory, bytes a page that the trace touches: 4.6 to 9.2 for the hash table and 8 for its number,
- * once a page size; 1 and the policy's page_bytes for each case: LRU 8, so 22 to 26 in sum. OPT
- * takes 4 a reference in place of the policy's, once a page size. Sampled curves: 1/rate of that.
+ * Memory, bytes a page that the trace touches: 5.3 to 10.7 for the hash table and 8 for its number,
+ * once a page size; 1 and the policy's page_bytes for each case: LRU 8, so 22 to 28 in sum. OPT
+ * takes 4 a reference in place of the policy's, once a page size. A curve takes 24 a page that is
+ * looked at.
  *
  * Errors: 0 or a negative errno. Functions allocate. A simulation is used by one thread at a time.
  */
@@ -79,6 +80,7 @@ struct quire_sim_memory { /* what a policy sees of the memory that it rules */
 struct quire_sim_policy {
     const char *name;
     const char *about; /* in a line */
+    bool has_argument; /* NAME:ARGUMENT makes sense */
     size_t page_bytes; /* of each page that the trace touches */
     size_t state_bytes;
     /* 0; -EINVAL: the argument makes no sense; -ENOMEM. NULL: nothing to do. */
@@ -110,7 +112,8 @@ void quire_sim_clean(struct quire_sim_memory *memory, uint32_t page);
 /* Quire's own, in the order of their names' list; NULL behind the last. */
 const struct quire_sim_policy *quire_sim_policies(unsigned i);
 
-/* By "NAME" or "NAME:ARGUMENT", a number. 0; -ENOENT: there is none; -EINVAL: no number. */
+/* By "NAME" or "NAME:ARGUMENT", a number above 0. 0; -ENOENT: there is none; -EINVAL: that is no
+ * such number, or the policy takes none. */
 int quire_sim_find_policy(const char *text, const struct quire_sim_policy **policy,
                           uint64_t *argument);
 
@@ -149,8 +152,10 @@ struct quire_sim_options {
 struct quire_sim;
 
 /*
- * Prepares n cases, 1 to QUIRE_SIM_MAX_CASES. `info` is the trace's. 0; -EINVAL: a case makes no
- * sense, and quire_sim_bad_case() of what is returned... is told in *bad; -ENOMEM.
+ * Prepares n cases, 1 to QUIRE_SIM_MAX_CASES. `info` is the trace's; `options` may be NULL. Returns
+ * 0; -EINVAL: case *bad makes no sense: its RAM is less than a page or more than can be simulated,
+ * its pages are smaller than the trace's unit, its policy does not know the argument, or it is OPT
+ * by process or with prefetching; -ENOMEM.
  */
 int quire_sim_open(const struct quire_sim_case *cases, size_t n,
                    const struct quire_trace_info *info, const struct quire_sim_options *options,

@@ -24,6 +24,7 @@
 #define MOST_SIZES 1024 /* of RAM */
 #define MOST_PAGE_SIZES 32
 #define MOST_PROCESSES 4096
+#define MOST_LISTS 64
 #define DEFAULT_POLICIES "opt,lru,clock,arc,s3-fifo,pager:adaptive"
 
 struct amount { /* of RAM */
@@ -42,7 +43,9 @@ struct arguments {
     enum quire_sim_prefetch prefetches[QUIRE_SIM_N_PREFETCH];
     size_t n_prefetches;
     enum { GLOBAL, EQUAL, PROPORTIONAL } allocation;
-    bool without_fetches, as_json, lists_policies;
+    bool without_fetches, as_json;
+    char *lists[MOST_LISTS]; /* allocated: names point into them */
+    size_t n_lists;
     const char *svg_path;
 };
 
@@ -91,13 +94,17 @@ static const char documentation[] =
 
 /* ---- the command line ---- */
 
-/* Calls one() for each part of a list; the text is copied and stays. */
+/* Calls one() for each part of a list; the text is copied, and stays. */
 static void each(struct argp_state *state, const char *option, const char *list,
                  void (*one)(struct argp_state *state, char *text))
 {
+    struct arguments *arguments = state->input;
     char *copy = strdup(list), *rest;
     if (copy == NULL)
         argp_failure(state, CLI_EXIT_FAILED, ENOMEM, "%s", option);
+    if (arguments->n_lists == MOST_LISTS)
+        argp_error(state, "%s: more than %d lists", option, MOST_LISTS);
+    arguments->lists[arguments->n_lists++] = copy;
     char *text = strtok_r(copy, ",", &rest);
     if (text == NULL)
         argp_error(state, "%s names nothing", option);
@@ -166,7 +173,9 @@ static void parse_policy(struct argp_state *state, char *text)
     if (error == -ENOENT)
         argp_error(state, "there is no policy '%s'; quire sim --list tells them", text);
     if (error != 0)
-        argp_error(state, "--policy: the argument of '%s' is no number above 0", text);
+        argp_error(state,
+                   "--policy: '%s': this policy takes no argument, or that is no number above 0",
+                   text);
 }
 
 static void parse_page_size(struct argp_state *state, char *text)
@@ -467,5 +476,7 @@ int cli_sim(int argc, char **argv)
                 print(&arguments, trace, rows, n);
     quire_trace_close(trace);
     free(rows);
+    for (size_t i = 0; i < arguments.n_lists; i++)
+        free(arguments.lists[i]);
     return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
 }

@@ -17,7 +17,9 @@ static const struct argp_option option_list[] = {
      "quire, lackey, plain, perf, csv or oracle (default: by what it looks like)", 1},
     {"unit", UNIT, "UNIT", 0, "Addresses of text are counts of this: byte (default) or page", 1},
     {"columns", COLUMNS, "LIST", 0,
-     "Columns of csv, from 1: time=N,id=N,size=N,write=N,process=N (default: by their names)", 1},
+     "Columns of csv, from 1: time=N,id=N (or addr=N),size=N,write=N,process=N (default: by their "
+     "names)",
+     1},
     {"delimiter", DELIMITER, "CHAR", 0, "Between columns of csv (default: a comma)", 1},
     {0},
 };

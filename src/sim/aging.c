@@ -118,13 +118,15 @@ static void admit(struct quire_sim_memory *memory, uint32_t page)
 
 SIM_REPLAY(0, hit, victim, admit)
 
-const struct quire_sim_policy sim_aging = {.name = "aging",
-                                           .about = "NFU with ageing: counters of 8 bits",
-                                           .page_bytes = sizeof(struct node),
-                                           .state_bytes = sizeof(struct state),
-                                           .open = open_aging,
-                                           .hit = hit,
-                                           .victim = victim,
-                                           .admit = admit,
-                                           .forget = take_out,
-                                           .replay = replay};
+const struct quire_sim_policy sim_aging = {
+    .name = "aging",
+    .about = "NFU with ageing, 8 bits (aging:INTERVAL, references; the frames)",
+    .has_argument = true,
+    .page_bytes = sizeof(struct node),
+    .state_bytes = sizeof(struct state),
+    .open = open_aging,
+    .hit = hit,
+    .victim = victim,
+    .admit = admit,
+    .forget = take_out,
+    .replay = replay};

@@ -56,7 +56,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     ring_free(memory->state, ((uint32_t *)memory->pages)[page]);
 }
 
-SIM_REPLAY(0, hit, victim, admit)
+SIM_REPLAY(sizeof(uint32_t), hit, victim, admit)
 
 const struct quire_sim_policy sim_clock = {.name = "clock",
                                            .about = "FIFO with a second chance for the used",
@@ -72,7 +72,7 @@ const struct quire_sim_policy sim_clock = {.name = "clock",
 
 static void replay_used(struct quire_sim_memory *memory, const uint32_t *references, size_t n)
 {
-    replay_with(memory, references, n, 0, hit, victim, admit_used);
+    replay_with(memory, references, n, sizeof(uint32_t), hit, victim, admit_used);
 }
 
 const struct quire_sim_policy sim_second_chance = {

@@ -138,6 +138,7 @@ SIM_REPLAY(sizeof(struct node), hit, victim, admit)
 
 const struct quire_sim_policy sim_lru_k = {.name = "lru-k",
                                            .about = "LRU-K: by the K-th last use (lru-k:K; 2)",
+                                           .has_argument = true,
                                            .page_bytes = sizeof(struct node),
                                            .state_bytes = sizeof(struct state),
                                            .open = open_lru_k,

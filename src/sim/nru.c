@@ -83,13 +83,15 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
 
 SIM_REPLAY(sizeof(struct link), hit, victim, admit)
 
-const struct quire_sim_policy sim_nru = {.name = "nru",
-                                         .about = "not recently used: by accessed and dirty bits",
-                                         .page_bytes = sizeof(struct link),
-                                         .state_bytes = sizeof(struct state),
-                                         .open = open_nru,
-                                         .hit = hit,
-                                         .victim = victim,
-                                         .admit = admit,
-                                         .forget = forget,
-                                         .replay = replay};
+const struct quire_sim_policy sim_nru = {
+    .name = "nru",
+    .about = "by accessed and dirty bits (nru:INTERVAL, references; the frames)",
+    .has_argument = true,
+    .page_bytes = sizeof(struct link),
+    .state_bytes = sizeof(struct state),
+    .open = open_nru,
+    .hit = hit,
+    .victim = victim,
+    .admit = admit,
+    .forget = forget,
+    .replay = replay};

@@ -280,7 +280,7 @@ SIM_REPLAY(0, hit, victim, admit)
         .name = "pager:" policy, .about = text, .page_bytes = 2 * sizeof(struct link),             \
         .state_bytes = sizeof(struct state), .open = open_pager, .close = close_pager, .hit = hit, \
         .victim = victim, .admit = admit, .forget = forget, .forget_absent = forget_absent,        \
-        .replay = replay                                                                           \
+        .replay = replay, .has_argument = true                                                     \
     }
 
 const struct quire_sim_policy sim_pager[] = {

@@ -53,7 +53,8 @@ int quire_sim_find_policy(const char *text, const struct quire_sim_policy **poli
     char *end;
     errno = 0;
     *argument = strtoull(text + n + 1, &end, 10);
-    if (text[n + 1] < '0' || text[n + 1] > '9' || *end != '\0' || errno != 0 || *argument == 0)
+    if (!(*policy)->has_argument || text[n + 1] < '0' || text[n + 1] > '9' || *end != '\0' ||
+        errno != 0 || *argument == 0)
         return -EINVAL;
     return 0;
 }

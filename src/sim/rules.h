@@ -90,7 +90,7 @@ typedef void replay_hit(struct quire_sim_memory *memory, uint32_t page);
 typedef uint32_t replay_victim(struct quire_sim_memory *memory, uint32_t incoming);
 typedef void replay_admit(struct quire_sim_memory *memory, uint32_t page);
 
-/* Inlined into each policy's replay(), with its functions. */
+/* Inlined into each policy's replay(), with its functions; page_bytes 0: only what misses asks. */
 static inline __attribute__((always_inline)) void
 replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t n,
             size_t page_bytes, replay_hit *hit, replay_victim *victim, replay_admit *admit)
@@ -103,12 +103,6 @@ replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t 
             __builtin_prefetch(&memory->flags[later]);
             if (page_bytes > 0)
                 __builtin_prefetch((char *)memory->pages + later * page_bytes);
-        }
-        if (page_bytes == sizeof(struct link) && i + REPLAY_AHEAD / 2 < n) { /* in a list */
-            const struct link *link = (struct link *)memory->pages +
-                                      reference_page(references[i + REPLAY_AHEAD / 2]);
-            __builtin_prefetch((struct link *)memory->pages + link->newer);
-            __builtin_prefetch((struct link *)memory->pages + link->older);
         }
         if (memory->flags[page] & QUIRE_SIM_RESIDENT) {
             memory->flags[page] |= dirty;

@@ -142,7 +142,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
         state->n_small--;
 }
 
-SIM_REPLAY(0, hit, victim, admit)
+SIM_REPLAY(sizeof(struct link), hit, victim, admit)
 
 const struct quire_sim_policy sim_s3_fifo = {.name = "s3-fifo",
                                              .about = "S3-FIFO: small, main and ghost queues",

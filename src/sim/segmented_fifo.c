@@ -79,6 +79,7 @@ SIM_REPLAY(0, hit, victim, enter)
 const struct quire_sim_policy sim_segmented_fifo = {
     .name = "segmented-fifo",
     .about = "FIFO with a second segment (segmented-fifo:PERCENT; 25)",
+    .has_argument = true,
     .page_bytes = sizeof(struct link),
     .state_bytes = sizeof(struct state),
     .open = open_segmented,

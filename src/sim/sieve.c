@@ -56,7 +56,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     list_remove(links, page);
 }
 
-SIM_REPLAY(0, hit, victim, admit)
+SIM_REPLAY(sizeof(struct link), hit, victim, admit)
 
 const struct quire_sim_policy sim_sieve = {.name = "sieve",
                                            .about = "SIEVE: one hand, the used are spared",

@@ -36,7 +36,7 @@ static inline bool varint_get(const unsigned char **at, const unsigned char *end
 
 static inline uint64_t varint_fold(uint64_t difference)
 {
-    return difference << 1 ^ (uint64_t)((int64_t)difference >> 63);
+    return difference << 1 ^ (0 - (difference >> 63));
 }
 
 static inline uint64_t varint_unfold(uint64_t folded)

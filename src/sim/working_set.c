@@ -123,6 +123,7 @@ static void replay_pff(struct quire_sim_memory *memory, const uint32_t *referenc
 const struct quire_sim_policy sim_working_set = {
     .name = "ws",
     .about = "working set (ws:WINDOW, references; 10 times the frames)",
+    .has_argument = true,
     .page_bytes = PAGE_BYTES,
     .state_bytes = sizeof(struct state),
     .open = open_window,
@@ -135,6 +136,7 @@ const struct quire_sim_policy sim_working_set = {
 const struct quire_sim_policy sim_pff = {
     .name = "pff",
     .about = "page-fault frequency (pff:INTERVAL, references; a hundredth of the frames)",
+    .has_argument = true,
     .page_bytes = PAGE_BYTES,
     .state_bytes = sizeof(struct state),
     .open = open_pff,

@@ -102,6 +102,7 @@ SIM_REPLAY(0, hit, victim, admit)
 const struct quire_sim_policy sim_wsclock = {
     .name = "wsclock",
     .about = "WSClock (wsclock:WINDOW, references; the frames)",
+    .has_argument = true,
     .page_bytes = sizeof(struct node),
     .state_bytes = sizeof(struct state),
     .open = open_wsclock,

@@ -273,6 +273,8 @@ static void bad_cases_are_refused(void **state)
     assert_int_equal(quire_sim_find_policy("lruu", &policy, &argument), -ENOENT);
     assert_int_equal(quire_sim_find_policy("pager:none", &policy, &argument), -ENOENT);
     assert_int_equal(quire_sim_find_policy("ws:x", &policy, &argument), -EINVAL);
+    assert_int_equal(quire_sim_find_policy("ws:0", &policy, &argument), -EINVAL);
+    assert_int_equal(quire_sim_find_policy("lru:5", &policy, &argument), -EINVAL);
     assert_int_equal(quire_sim_find_policy("pager:2q:30", &policy, &argument), 0);
     assert_int_equal(argument, 30);
 }
