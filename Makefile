@@ -8,6 +8,7 @@
 #   make check      format, lint, unit and model tests: a minute
 #   make bench      Quire beside glibc and beside the kernel's zram, figures and ratios
 #   make bench-heap its heap beside mimalloc, jemalloc and tcmalloc: time and memory
+#   make bench-share its rings beside libqb, ck_ring, rte_ring, ZeroMQ, sockets, queues and pipes
 #   make install    to PREFIX (/usr/local)
 
 BUILD  := build
@@ -18,7 +19,7 @@ CMD    ?=
 export RAM CMD
 
 
-.PHONY: all deps run test check bench bench-heap install clean help
+.PHONY: all deps run test check bench bench-heap bench-share install clean help
 .DEFAULT_GOAL := all
 
 all: deps
@@ -45,6 +46,12 @@ bench: all
 bench-heap: all
 	@scripts/install-deps.sh bench
 	@bench/heap/run.py --quire $(BUILD)/libquire-malloc.so --rounds 3
+
+bench-share: all
+	@scripts/install-deps.sh bench
+	@meson setup --reconfigure $(BUILD) >/dev/null
+	@ninja -C $(BUILD) bench/share/share_bench
+	@$(BUILD)/bench/share/share_bench
 
 install: all
 	meson configure $(BUILD) -Dprefix=$(PREFIX)

@@ -54,12 +54,13 @@ _quire_slabs()
 {
     case $prev in
     --pid) mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur") ;;
+    --replay) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     --sort | -s)
         mapfile -t COMPREPLY < <(compgen -W "size active objects cached spans bytes fill waste" \
             -- "$cur")
         ;;
     *)
-        mapfile -t COMPREPLY < <(compgen -W "--pid --kernel --root --sort --all --json --help --usage" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "--pid --kernel --root --replay --at --sort --all --json --help --usage" -- "$cur")
         ;;
     esac
 }
@@ -68,9 +69,10 @@ _quire_report()
 {
     case $prev in
     --output | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --pid) mapfile -t COMPREPLY < <(compgen -W "$(ps -e -o pid= 2>/dev/null)" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W "--output --help --usage" -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W "--pid --output --help --usage" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         fi
@@ -162,7 +164,7 @@ _quire_segment()
     --image | -i) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     --cpl) mapfile -t COMPREPLY < <(compgen -W "0 1 2 3" -- "$cur") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "--image --gdt --ldt --cpl --stack --fs --long-mode --64
-        --descriptor --json --help --usage" -- "$cur") ;;
+        --cr0 --cr3 --cr4 --efer --descriptor --json --help --usage" -- "$cur") ;;
     esac
 }
 
@@ -428,6 +430,7 @@ _quire()
     record) _quire_record ;;
     advise) _quire_advise ;;
     zones) _quire_figures "--types --pid" ;;
+    zones) _quire_figures "--types --pid --replay --at" ;;
     top) _quire_top ;;
     tune) _quire_figures "--for --before --list" ;;
     export) _quire_export ;;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sound through a ring: one process writes samples as it gets to it, another plays them in real
- * time, a period every 5 ms. When the ring is empty at that moment, that is an underrun, which one
- * would hear. How large does the ring have to be for a writer that is late now and then?
+ * Sound from one process to another (quire/sound.h): a client writes samples as it gets to it, a
+ * server plays them in real time, a period every 5 ms. What is missing at that moment is an
+ * underrun, which one would hear. How much has to be under way for a client that is late now and
+ * then?
  *
- *     cc -o sound sound.c $(pkg-config --cflags --libs quire) && ./sound [FILE.wav]
+ *     cc -o sound sound.c $(pkg-config --cflags --libs quire) -lm && ./sound [FILE.wav [HEARD.raw]]
  *
- * FILE is a PCM file; without one a tone is made up. Every byte must arrive as it was sent.
+ * FILE.wav is a PCM file; without one a tone is made up. Every byte must arrive as it was sent;
+ * HEARD.raw gets what the server played, without the silence in between.
  */
 #include <errno.h>
 #include <math.h>
-#include <quire/ring.h>
 #include <quire/share.h>
+#include <quire/sound.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,18 +23,20 @@
 #include <unistd.h>
 
 #define PERIOD_MS 5
+#define MOST_MS 80
 #define LATE_MS 12   /* for so long the writer does something else ... */
 #define LATE_EACH 10 /* ... at each tenth period */
 
 struct sound {
     uint32_t rate; /* frames a second */
     uint32_t frame_bytes;
+    uint8_t silence; /* bytes of 8 bits are unsigned */
     unsigned char *samples;
     size_t n_bytes;
 };
 
-struct played { /* what the player tells, in memory that both share */
-    uint64_t n_frames, n_underruns;
+struct heard { /* what the server played, in memory that both share */
+    uint64_t n_frames;
     unsigned char samples[];
 };
 
@@ -62,6 +66,7 @@ static void find_chunks(const unsigned char *file, size_t n_bytes, struct sound 
         if (memcmp(file + at, "fmt ", 4) == 0 && length >= 16 && room >= 16) {
             sound->rate = little_endian(chunk + 4, 4);
             sound->frame_bytes = little_endian(chunk + 12, 2);
+            sound->silence = little_endian(chunk + 14, 2) == 8 ? 128 : 0;
         } else if (memcmp(file + at, "data", 4) == 0) {
             sound->samples = (unsigned char *)(uintptr_t)chunk;
             sound->n_bytes = length < room ? length : room;
@@ -99,7 +104,7 @@ static struct sound make_tone(void)
         samples[i][0] = (int16_t)(20000 * sin((double)i * 0.0576)); /* A4 */
         samples[i][1] = (int16_t)(20000 * sin((double)i * 0.0726));
     }
-    return (struct sound){48000, 4, (unsigned char *)samples, sizeof samples};
+    return (struct sound){48000, 4, 0, (unsigned char *)samples, sizeof samples};
 }
 
 static void sleep_until(struct timespec *next, unsigned ms)
@@ -110,42 +115,41 @@ static void sleep_until(struct timespec *next, unsigned ms)
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL);
 }
 
-/* Takes a period at a time, when it is due, from the moment that the ring is full first. */
-static void play(struct quire_ring *ring, const struct sound *sound, struct played *played)
+/* The server: a period at a time, when it is due. It mixes and plays what it gets; here it is kept.
+ */
+static void play(struct quire_sound *stream, struct heard *heard)
 {
-    const uint64_t period = (uint64_t)sound->rate * PERIOD_MS / 1000;
+    const uint32_t period = stream->config.period, frame_bytes = stream->config.frame_bytes;
     struct timespec next;
     int64_t n;
 
-    (void)quire_ring_wait(ring, UINT64_MAX, QUIRE_RING_FOREVER); /* or all of it, if it is short */
     clock_gettime(CLOCK_MONOTONIC, &next);
-    do {
-        unsigned char *to = played->samples + played->n_frames * sound->frame_bytes;
-        n = quire_ring_get(ring, to, period, 0);
-        if (n > 0)
-            played->n_frames += (uint64_t)n;
-        if (n == -EAGAIN ||
-            (n > 0 && (uint64_t)n < period && quire_ring_wait(ring, 1, 0) != -EPIPE))
-            played->n_underruns++;
+    while ((n = quire_sound_take(stream, heard->samples + heard->n_frames * frame_bytes, period,
+                                 0)) >= 0) {
+        heard->n_frames += (uint64_t)n;
         sleep_until(&next, PERIOD_MS);
-    } while (n > 0 || n == -EAGAIN);
-    check(n, "playing");
+    }
+    check(n == -EPIPE ? 0 : n, "playing");
 }
 
-static void write_all(struct quire_ring *ring, const struct sound *sound)
+/* The client. */
+static void write_all(struct quire_sound *stream, const struct sound *sound)
 {
     const uint64_t n_frames = sound->n_bytes / sound->frame_bytes;
-    const uint64_t period = (uint64_t)sound->rate * PERIOD_MS / 1000;
+    const uint64_t period = stream->config.period;
     const struct timespec late = {0, LATE_MS * 1000000L};
 
     for (uint64_t at = 0, turn = 1; at < n_frames; turn++) {
         const uint64_t n = n_frames - at < period ? n_frames - at : period;
-        check(quire_ring_put(ring, sound->samples + at * sound->frame_bytes, n, QUIRE_RING_FOREVER),
+        check(quire_sound_write(stream, sound->samples + at * sound->frame_bytes, n,
+                                QUIRE_RING_FOREVER),
               "writing");
         at += n;
         if (turn % LATE_EACH == 0)
             nanosleep(&late, NULL);
     }
+    check(quire_sound_finish(stream), "finishing");
+    check(quire_sound_drain(stream, QUIRE_RING_FOREVER), "draining");
 }
 
 static uint64_t power_of_two_from(uint64_t n)
@@ -156,57 +160,81 @@ static uint64_t power_of_two_from(uint64_t n)
     return power;
 }
 
-static bool pass_through(const struct sound *sound, unsigned buffer_ms)
+static struct quire_sound_config config_of(const struct sound *sound, unsigned most_ms)
 {
-    const struct quire_ring_config config = {
-        power_of_two_from((uint64_t)sound->rate * buffer_ms / 1000), sound->frame_bytes,
-        QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT};
-    const size_t ring_bytes = quire_ring_bytes(&config);
-    const size_t played_bytes = sizeof(struct played) + sound->n_bytes + sound->rate;
-    struct quire_ring ring;
-    void *memory, *shared;
+    return (struct quire_sound_config){
+        .rate = sound->rate,
+        .frame_bytes = sound->frame_bytes,
+        .n_frames = power_of_two_from((uint64_t)sound->rate * most_ms / 1000),
+        .period = sound->rate * PERIOD_MS / 1000,
+        .silence = sound->silence,
+        .way = QUIRE_SOUND_PLAY,
+    };
+}
+
+static bool pass_through(const struct sound *sound, unsigned latency_ms, struct heard *heard)
+{
+    const struct quire_sound_config config = config_of(sound, MOST_MS);
+    const size_t n_bytes = quire_sound_bytes(&config);
+    struct quire_sound stream;
+    struct quire_sound_state state;
+    void *memory;
     int status;
 
-    const int fd = quire_share_memory("sound", ring_bytes, 0, &memory);
+    const int fd = quire_share_memory("sound", n_bytes, 0, &memory);
     check(fd, "memory");
-    const int played_fd = quire_share_memory("played", played_bytes, 0, &shared);
-    check(played_fd, "memory");
-    check(quire_ring_init(&config, memory, ring_bytes), "ring");
-    const pid_t player = fork();
-    if (player == 0) {
-        check(quire_ring_attach(memory, ring_bytes, QUIRE_RING_CONSUMER, &ring), "player");
-        play(&ring, sound, shared);
-        quire_ring_detach(&ring);
+    check(quire_sound_init(&config, memory, n_bytes), "stream");
+    heard->n_frames = 0;
+    const pid_t server = fork();
+    if (server == 0) {
+        check(quire_sound_attach(memory, n_bytes, QUIRE_SOUND_SERVER, &stream), "server");
+        play(&stream, heard);
+        quire_sound_detach(&stream);
         _exit(0);
     }
-    check(quire_ring_attach(memory, ring_bytes, QUIRE_RING_PRODUCER, &ring), "writer");
-    write_all(&ring, sound);
-    quire_ring_detach(&ring);
-    waitpid(player, &status, 0);
+    check(quire_sound_attach(memory, n_bytes, QUIRE_SOUND_CLIENT, &stream), "client");
+    check(quire_sound_ask_latency(&stream, (uint64_t)sound->rate * latency_ms / 1000), "latency");
+    write_all(&stream, sound);
+    check(quire_sound_state(&stream, &state), "state");
+    quire_sound_detach(&stream);
+    waitpid(server, &status, 0);
 
-    const struct played *played = shared;
-    const bool same = status == 0 && played->n_frames * sound->frame_bytes == sound->n_bytes &&
-                      memcmp(played->samples, sound->samples, sound->n_bytes) == 0;
-    printf("%6.1f ms  %9llu  %s\n", (double)config.n_frames * 1000 / sound->rate,
-           (unsigned long long)played->n_underruns, same ? "whole" : "GARBLED");
-    munmap(memory, ring_bytes);
-    munmap(shared, played_bytes);
+    const bool same = status == 0 && heard->n_frames * sound->frame_bytes == sound->n_bytes &&
+                      memcmp(heard->samples, sound->samples, sound->n_bytes) == 0;
+    printf("%6.1f ms  %9llu  %7.1f ms  %s\n", (double)state.granted_latency * 1000 / sound->rate,
+           (unsigned long long)state.n_underruns,
+           (double)state.underrun_frames * 1000 / sound->rate, same ? "whole" : "GARBLED");
+    munmap(memory, n_bytes);
     close(fd);
-    close(played_fd);
     return same;
+}
+
+static void save(const char *path, const struct heard *heard, uint32_t frame_bytes)
+{
+    FILE *stream = fopen(path, "wb");
+    const size_t n_bytes = heard->n_frames * frame_bytes;
+    const bool done = stream != NULL && fwrite(heard->samples, 1, n_bytes, stream) == n_bytes;
+
+    check((stream != NULL && fclose(stream) != 0) || !done ? -errno : 0, path);
 }
 
 int main(int argc, char **argv)
 {
-    static const unsigned buffers_ms[] = {5, 10, 20, 40, 80};
+    static const unsigned latencies_ms[] = {5, 10, 20, 40, MOST_MS};
     const struct sound sound = argc > 1 ? read_wav(argv[1]) : make_tone();
     bool same = true;
+    void *heard;
 
+    const int fd = quire_share_memory(
+        "heard", sizeof(struct heard) + sound.n_bytes + sound.rate * sound.frame_bytes, 0, &heard);
+    check(fd, "memory");
     printf(
-        "%.2f s of sound, played in periods of %d ms; the writer is late by %d ms now and then\n",
+        "%.2f s of sound, played in periods of %d ms; the client is late by %d ms now and then\n",
         (double)sound.n_bytes / sound.frame_bytes / sound.rate, PERIOD_MS, LATE_MS);
-    puts("   buffer  underruns  arrived");
-    for (unsigned i = 0; i < sizeof buffers_ms / sizeof buffers_ms[0]; i++)
-        same &= pass_through(&sound, buffers_ms[i]);
+    puts("   buffer  underruns     silence  arrived");
+    for (unsigned i = 0; i < sizeof latencies_ms / sizeof latencies_ms[0]; i++)
+        same &= pass_through(&sound, latencies_ms[i], heard);
+    if (argc > 2)
+        save(argv[2], heard, sound.frame_bytes);
     return same ? 0 : 1;
 }

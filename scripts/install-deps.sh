@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs what Quire needs on Debian and Ubuntu: `install-deps.sh build|test|bench ...`.
+# Installs what Quire needs on Debian and Ubuntu: `install-deps.sh build|test|bench|record ...`.
 #
 #   build   compilers, meson and the libraries that Quire links
 #   test    linters, sanitizers, and the real programs that the tests run
 #   bench   the allocators that bench/heap measures beside Quire's, and what it runs
+#   record  the emulated machines that tests/mmu/ records its fixtures from; no test needs them
+#   bench   what bench/heap measures beside Quire's heap, and bench/share beside its rings
 #
 # Does nothing, in a few milliseconds, when everything is there. Elsewhere it looks for the tools
 # and libraries themselves and names what is missing.
@@ -28,10 +30,17 @@ test_packages=(
     valgrind
     e2fsprogs man-db mount procps tmux util-linux
     chromium libonnx-testdata python3-onnx
+    sox espeak-ng
 )
 
 bench_packages=(
     libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools
+    libqb-dev libck-dev libdpdk-dev libzmq3-dev
+)
+
+record_packages=(
+    qemu-system-x86 qemu-system-misc qemu-system-arm qemu-system-ppc seabios
+    bochs bochsbios bochs-term vgabios clang lld
 )
 
 die() {
@@ -128,6 +137,7 @@ install_with_apt() {
         build) want+=("${build_packages[@]}") ;;
         test) want+=("${test_packages[@]}") ;;
         bench) want+=("${bench_packages[@]}") ;;
+        record) want+=("${record_packages[@]}") ;;
         esac
     done
     find_missing "${want[@]}"
@@ -163,8 +173,8 @@ main() {
     (($#)) || set -- build
     local set
     for set in "$@"; do
-        [[ $set == build || $set == test || $set == bench ]] ||
-            die "no such set: $set (build, test, bench)"
+        [[ $set == build || $set == test || $set == bench || $set == record ]] ||
+            die "no such set: $set (build, test, bench, record)"
     done
     if have apt-get && have dpkg-query; then
         install_with_apt "$@"

@@ -4,7 +4,7 @@
 # Runs the tests and ends with one line `N passed, N failed, N skipped` over all of them.
 #
 #   test.sh              gcc and clang, real programs, stress, sanitizers, format, lint
-#   test.sh full         the same with clang-tidy, the stress tests ten times over, ten minutes of soak
+#   test.sh full         the same with clang-tidy, the stress tests ten times over, eleven minutes of soak
 #   test.sh sanitizers   these alone
 #   test.sh quick        a minute: one build, unit, model, misuse and command tests, format, lint
 #
@@ -194,6 +194,8 @@ full() {
         repeat=10 suites "$build" stress
     done
     say 'soak'
+    check 'ring soak' "$builds/gcc/tests/test_stress_ring_soak" 60
+    check 'ring kills' "$builds/gcc/tests/test_stress_ring_stress" 3000
     check 'soak' python3 tests/programs/soak.py --quire "$builds/gcc/quire" \
         --helpers "$builds/gcc/tests/programs" --minutes 10 --cut 60
 }

@@ -43,17 +43,23 @@ static struct control *run_control;
 static int run_control_fd = -1, run_swap_fd = -1, run_key_fd = -1;
 static struct seal *run_seal;
 
-/* Why the pager can't run here, or NULL. */
-static inline const char *run_missing(void)
+/* What this machine lacks for a pager, or NULL. */
+static inline const char *run_missing_rights(void)
 {
-    if (UNDER_THREAD_SANITIZER)
-        return "the pager's threads are unknown to ThreadSanitizer";
     enum uffd_way way;
     int uffd = uffd_open((uint64_t)UFFD_FEATURE_MOVE, &way);
     if (uffd < 0)
         return uffd == -EPERM ? "no right to open a userfaultfd" : "no userfaultfd with MOVE";
     close(uffd);
     return NULL;
+}
+
+/* Why the pager can't run here with threads of its own, or NULL. */
+static inline const char *run_missing(void)
+{
+    if (UNDER_THREAD_SANITIZER)
+        return "the pager's threads are unknown to ThreadSanitizer";
+    return run_missing_rights();
 }
 
 /* Whether the pager can't run here; says why. The test then ends with RUN_SKIPPED. */

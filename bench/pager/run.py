@@ -3,16 +3,18 @@
 """Quire beside the kernel's compressed swap: the same program in the same total RAM.
 
   run.py [--quire PATH] [--kernel zram|zswap] [--mib N] [--rounds N] [--only TEXT]...
-         [--redis PATH] [--json FILE] [--svg FILE]
+         [--busy N] [--redis PATH] [--json FILE] [--svg FILE]
 
 The kernel's total is its cgroup's limit plus what zram or zswap holds at its peak. Quire runs in a
 cgroup without a limit, and gets the --ram with which all that it and the program use, as the kernel
 counts it, is as much. Runs alternate (kernel, Quire, plain, kernel, ...), and medians are compared:
 the ratio is Quire's time over the kernel's, so less than 1 means that Quire is faster. The kernel
 has swap readahead (vm.page-cluster) as it ships, or off where that is faster. Plain is without a
-limit, for orientation. Without root there is no kernel's side, and Quire is measured alone.
+limit, for orientation. Without root there is no kernel's side, and Quire is measured alone. With
+--busy N so many other programs compute all the time.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -225,7 +227,8 @@ class Bench:
         return {"format": "quire-bench-pager", "format_version": 1,
                 "kernel_side": swap and swap.name, "codec": swap and swap.codec,
                 "machine": {"kernel": platform.release(), "processors": os.cpu_count()},
-                "mib": self.options.mib, "rounds": self.options.rounds, "lines": self.results}
+                "mib": self.options.mib, "rounds": self.options.rounds,
+                "busy": self.options.busy, "lines": self.results}
 
 
 def peak_of(argv):
@@ -264,6 +267,8 @@ def parse():
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (3)")
     parser.add_argument("--only", action="append", metavar="TEXT",
                         help="lines whose name contains this; may be given several times")
+    parser.add_argument("--busy", type=int, default=0, metavar="N",
+                        help="so many other programs compute all the time (0)")
     parser.add_argument("--redis", metavar="PATH", help="a redis-server, if not the one installed")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     parser.add_argument("--svg", metavar="FILE", help="and a picture of them to this one")
@@ -282,6 +287,20 @@ def write(bench, options):
         pathlib.Path(options.svg).write_text(drawn)
 
 
+@contextlib.contextmanager
+def busy(n):
+    """The machine has other things to do, too."""
+    others = []
+    try:
+        for _ in range(n):
+            others.append(subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]))
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def main():
     options = parse()
 
@@ -294,10 +313,11 @@ def main():
         signal.signal(number, stop)
     bench = Bench(options)
     try:
-        for line in bench.lines():
-            if not options.only or any(text in line.name for text in options.only):
-                bench.compare(line)
-                write(bench, options)  # what there is so far
+        with busy(options.busy):
+            for line in bench.lines():
+                if not options.only or any(text in line.name for text in options.only):
+                    bench.compare(line)
+                    write(bench, options)  # what there is so far
     finally:
         if bench.kernel and bench.kernel.n_relieved:
             print(f"(the kernel would have killed its programs {bench.kernel.n_relieved} times, "

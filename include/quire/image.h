@@ -50,10 +50,16 @@ struct quire_image_range {
     bool is_writable;     /* by quire_image_write() */
 };
 
-/* The control registers of the first processor that an ELF core of QEMU has a note of. */
+/* Registers of the first processor that an ELF core of QEMU has a note of. */
 struct quire_image_registers {
     bool has_x86;
     uint64_t cr0, cr3, cr4;
+    uint64_t
+        efer; /* not noted; as the file's kind tells: 0xd00 for x86-64 (LME, LMA, NXE), 0x800 */
+    uint64_t gdt_base, ldt_base;
+    uint32_t gdt_limit, ldt_limit; /* the last byte's offset */
+    uint16_t cs, ldt;              /* selectors; ldt 0: there is none */
+    bool is_64_bit;                /* CS.L */
 };
 
 /* Returns 0; -ENOMEM. */
@@ -65,9 +71,9 @@ void quire_image_free(struct quire_image *image);
 /*
  * Adds a file. `start` is where a raw file begins; ELF and LiME files say that themselves, `start`
  * has to be 0. `message` (QUIRE_IMAGE_MESSAGE_BYTES) says what is wrong, with the byte, when
- * something is. Returns 0; -EINVAL: the file is not of that format or damaged; -EEXIST: it overlaps
- * what is there with other bytes; -ENOMEM; what open(2), fstat(2) and mmap(2) fail with.
- * On failure nothing was added.
+ * something is; of a file that is used but is cut off it says where; else it is empty. Returns 0;
+ * -EINVAL: the file is not of that format or damaged; -EEXIST: it overlaps what is there with other
+ * bytes; -ENOMEM; what open(2), fstat(2) and mmap(2) fail with. On failure nothing was added.
  */
 int quire_image_add_file(struct quire_image *image, const char *path, uint64_t start,
                          enum quire_image_format format, char *message)

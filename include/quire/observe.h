@@ -429,8 +429,9 @@ struct quire_observe_run_process { /* one of a run; stored likewise */
 struct quire_observe_run_moment { /* of a run's past: one about each second */
     uint64_t at_ns;               /* CLOCK_MONOTONIC */
     uint64_t budget, resident, staged, compressed, metadata, file; /* bytes */
-    uint64_t faults; /* so far: those that had to bring something back */
-    uint64_t fault_ns;
+    uint64_t stored, unmanaged;              /* bytes, as in struct quire_observe_run */
+    uint64_t faults[QUIRE_OBSERVE_N_FAULTS]; /* so far, as all that follows */
+    uint64_t fault_ns, evicted_pages, packed_pages, packed_bytes;
 };
 
 #define QUIRE_OBSERVE_N_MOMENTS 256

@@ -96,7 +96,9 @@ struct quire_ring {
     uint64_t held;     /* frames that were reserved or peeked and not given back */
     uint64_t spin_ns;  /* before it sleeps */
     int event_fd, watch_fd;
-    bool fences; /* the other side polls */
+    bool fences;        /* the other side polls */
+    bool plain;         /* one-to-one, nothing is overwritten */
+    uint16_t processor; /* the only one that it may run on, from 1; 0: there are several */
 };
 
 /* Setting up */

@@ -71,17 +71,20 @@ enum quire_segment_exception {
     QUIRE_SEGMENT_NP = 11,
     QUIRE_SEGMENT_SS = 12,
     QUIRE_SEGMENT_GP = 13,
+    QUIRE_SEGMENT_TASK = -1, /* none: a far jump to another task, by a TSS or a task gate */
 };
 
 enum quire_segment_access { QUIRE_SEGMENT_READ, QUIRE_SEGMENT_WRITE, QUIRE_SEGMENT_EXECUTE };
 
 struct quire_segment_answer {
-    uint64_t linear; /* if exception is OK */
+    uint64_t linear; /* if exception is OK; through a call gate: where that leads */
     int exception;   /* enum quire_segment_exception */
     uint16_t error;  /* its error code */
     int failed;      /* a negative errno: the descriptor can't be read; nothing else is set */
     bool has_descriptor;
     struct quire_segment_descriptor descriptor;
+    bool is_through_gate; /* by a call gate, to this: */
+    struct quire_segment_descriptor target;
     const char *reason; /* words; "" if there is nothing to say */
 };
 

@@ -31,6 +31,7 @@ extern "C" {
 #define QUIRE_TLB_MAX_ARRAYS 8
 #define QUIRE_TLB_MAX_ENTRIES (1u << 20) /* of an array */
 #define QUIRE_TLB_MAX_WALK_ENTRIES 4096
+#define QUIRE_TLB_MAX_LEVELS 6 /* of tables */
 
 enum quire_tlb_replacement { QUIRE_TLB_LRU, QUIRE_TLB_FIFO, QUIRE_TLB_RANDOM };
 
@@ -75,6 +76,31 @@ int quire_tlb_init(const struct quire_tlb_config *config, void *memory, size_t n
  * entry, entry_address and level are 0. Returns 1, 2: the level that had it; 0: a walk. */
 int quire_tlb_translate(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint32_t asid,
                         uint64_t va, struct quire_mmu_answer *answer);
+
+/*
+ * The two halves of quire_tlb_translate(), for machines whose tables are not quire/mmu.h's: a
+ * simulator's, or none at all. A lookup that returns 0 counts as a walk; the caller walks and hands
+ * over what it found.
+ */
+
+/* Returns 1, 2: the level that had it, and the answer; 0: neither, and `answer` is untouched. */
+int quire_tlb_lookup(struct quire_tlb *tlb, uint32_t asid, uint64_t va,
+                     struct quire_mmu_answer *answer);
+
+/* What a walk read: entries that led to a table, the root's first, then the last one. */
+struct quire_tlb_walk {
+    uint32_t n_entries;                   /* all; more than QUIRE_TLB_MAX_LEVELS: a hashed table's,
+                                             or others that no page-walk cache is for */
+    uint32_t n_tables;                    /* of which led to a table */
+    uint8_t shifts[QUIRE_TLB_MAX_LEVELS]; /* of these: log2 of the bytes that one entry covers */
+};
+
+/*
+ * Keeps the answer, if its reason is QUIRE_MMU_OK (else it is a fault), under its page_shift; what
+ * was kept of that page before is replaced. Returns how many entries the page-walk cache saved.
+ */
+unsigned quire_tlb_fill(struct quire_tlb *tlb, uint32_t asid, uint64_t va,
+                        const struct quire_tlb_walk *walk, const struct quire_mmu_answer *answer);
 
 /* Drop what is kept of the page at va (global entries too), of an address space (but global
  * entries), of all; the page-walk cache goes with it, as far as the manuals want it. Return how

@@ -10,12 +10,37 @@
 #include <fcntl.h>
 #include <string.h>
 
+struct stat_text {
+    char text[512];
+};
+
+static bool read_stat(uint32_t pid, struct stat_text *stat)
+{
+    char path[32];
+    log_format(path, sizeof path, "/proc/%u/stat", pid);
+    return proc_read(path, stat->text, sizeof stat->text);
+}
+
+char process_state(uint32_t pid)
+{
+    struct stat_text stat;
+    const char *state = read_stat(pid, &stat) ? proc_stat_field(stat.text, 3) : NULL;
+    return (char)(state ? *state : 0);
+}
+
+uint32_t process_parent(uint32_t pid)
+{
+    struct stat_text stat;
+    const char *parent = read_stat(pid, &stat) ? proc_stat_field(stat.text, 4) : NULL;
+    return parent ? (uint32_t)proc_number(parent) : 0;
+}
+
 uint64_t process_start_time(uint32_t pid)
 {
-    char path[32], text[512];
-    log_format(path, sizeof path, "/proc/%u/stat", pid);
-    if (!proc_read(path, text, sizeof text))
+    struct stat_text stat;
+    if (!read_stat(pid, &stat))
         return 0;
+    const char *text = stat.text;
     const char *state = proc_stat_field(text, 3), *n_threads = proc_stat_field(text, 20);
     const char *start_time = proc_stat_field(text, 22);
     if (!state || !n_threads || !start_time)

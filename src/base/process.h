@@ -20,6 +20,10 @@
  */
 uint64_t process_start_time(uint32_t pid);
 
+/* Its state as /proc shows it ('R', 'S', 'T', ...), and its parent; 0: they can't be told. */
+char process_state(uint32_t pid);
+uint32_t process_parent(uint32_t pid);
+
 uint32_t process_own_pid(void);
 
 /* Whether kill(2) means the same processes as /proc does. */

@@ -10,13 +10,13 @@
  * name when it is whole. A watch ends the command if reading does not go on: the thread that reads
  * waits in the kernel, where only the end of the process gets it out.
  */
+#include "base/process.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
 #include "cli/core_file.h"
 #include "cli/figures.h"
 #include "cli/target.h"
-#include "observe/running.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -318,7 +318,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 static bool may_be_dumped(const struct target *target, int pid)
 {
-    char state = running_process_state((uint32_t)pid);
+    char state = process_state((uint32_t)pid);
 
     if (target_is_own(target))
         cli_error("this command is a part of the run itself\nstart it from outside of `quire run'");

@@ -63,6 +63,8 @@ struct pollfd;
 int figures_poll(struct pollfd *polled, unsigned n, int timeout_ms);
 /* From now on SIGINT and SIGTERM end the sleep instead of the process. */
 void figures_catch_signals(void);
+/* Columns of the terminal that is written to; 0: it is none, and nothing need fit. */
+unsigned figures_width(void);
 /* As many descriptors as are allowed: one a process makes the next sample cheaper. */
 void figures_allow_descriptors(void);
 

@@ -144,7 +144,8 @@ static void print_rest(const struct sample *sample)
     print_stall(", io some", &pressure->io_some);
     print_stall(" full", &pressure->io_full);
     print_stall(", cpu some", &pressure->cpu_some);
-    printf("  (%% of the last 10 s)\n");
+    printf("%s(%% of the last 10 s)\n",
+           figures_width() > 0 && figures_width() < 100 ? "\n            " : "  ");
     if (cgroup->path[0] != '\0') /* the smaller of both is what binds */
         printf("limit       %s of %s used, in %s\n", figure_size(cgroup->used, FIGURE),
                figure_size(cgroup->soft_limit < cgroup->limit ? cgroup->soft_limit : cgroup->limit,

@@ -75,7 +75,8 @@ static bool print_text(const struct quire_observe_slabs *slabs, bool all)
 {
     static const char *const headings[] = {"class", "size",  "active", "cached", "objects", "fill%",
                                            "slabs", "pages", "held",   "waste",  "tails"};
-    struct table table = {.n_columns = 11, .left = 1};
+    /* on a narrow terminal without: cached, slabs, pages, tails */
+    struct table table = {.n_columns = 11, .left = 1, .spare = 1 << 3 | 1 << 6 | 1 << 7 | 1 << 10};
     struct figure_text percent;
     uint64_t sums[4] = {0};
 
@@ -100,7 +101,7 @@ static bool print_text(const struct quire_observe_slabs *slabs, bool all)
         table_add(&table, figure_size(idle(slab), FIGURE));
         table_add(&table, figure_size(tails(slab), FIGURE));
     }
-    bool good = table_print(&table, 0);
+    bool good = table_print(&table, figures_width());
     table_free(&table);
     printf("all: %zu caches, %s of %s objects active, held %s, waste %s\n", slabs->n_caches,
            figure_count(sums[2], FIGURE), figure_count(sums[3], FIGURE),
@@ -132,22 +133,40 @@ static bool print_json(const struct quire_observe_slabs *slabs, bool all)
                               false);
 }
 
-int kernel_slabs_show(const char *root, const char *sort, bool all, bool as_json)
+static int print(struct quire_observe_slabs *slabs, const struct kernel_slabs_options *options)
 {
-    struct quire_observe *observe = figures_open(&(struct figure_options){.root = root});
+    sort_key = options->sort;
+    qsort(slabs->caches, slabs->n_caches, sizeof *slabs->caches, compare);
+    return (options->as_json ? print_json : print_text)(slabs, options->all) ? EXIT_SUCCESS
+                                                                             : CLI_EXIT_FAILED;
+}
+
+static int show_recorded(const struct kernel_slabs_options *options)
+{
+    struct feed *feed;
+    int status;
+    const struct sample *sample = moment_open(&options->moment, &feed, &status);
+
+    if (sample == NULL)
+        return status;
+    struct quire_observe_slabs slabs = sample->slabs;
+    status = slabs.n_caches > 0 ? print(&slabs, options)
+                                : moment_lacks("slab caches", sample->slabs_error);
+    feed_close(feed);
+    return status;
+}
+
+int kernel_slabs_show(const struct kernel_slabs_options *options)
+{
     struct quire_observe_slabs slabs;
 
+    if (options->moment.replay != NULL)
+        return show_recorded(options);
+    struct quire_observe *observe = figures_open(&(struct figure_options){.root = options->root});
     if (observe == NULL)
         return EXIT_FAILURE;
-    int error = quire_observe_slabs(observe, &slabs), status = EXIT_SUCCESS;
-    if (error < 0) {
-        status = figures_failed(observe, error);
-    } else {
-        sort_key = sort;
-        qsort(slabs.caches, slabs.n_caches, sizeof *slabs.caches, compare);
-        if (!(as_json ? print_json(&slabs, all) : print_text(&slabs, all)))
-            status = CLI_EXIT_FAILED;
-    }
+    int error = quire_observe_slabs(observe, &slabs);
+    int status = error < 0 ? figures_failed(observe, error) : print(&slabs, options);
     quire_observe_close(observe);
     return status;
 }

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kernel_slabs: `quire slabs --kernel`: the kernel's slab caches, in the format of a heap's. */
+/* kernel_slabs: the kernel's slab caches, in the format of `quire slabs --pid`. */
 #ifndef QUIRE_CLI_KERNEL_SLABS_H
 #define QUIRE_CLI_KERNEL_SLABS_H
 
+#include "cli/moment.h"
+
 #include <stdbool.h>
 
-/* `sort`: a key of `quire slabs`; `all`: caches without slabs, too. Returns the exit status. */
-int kernel_slabs_show(const char *root, const char *sort, bool all, bool as_json);
+struct kernel_slabs_options {
+    const char *root; /* of a recorded machine; NULL: this one */
+    struct moment_options moment;
+    const char *sort; /* a key of `quire slabs --sort` */
+    bool all, as_json;
+};
+
+/* Prints them. The exit status. */
+int kernel_slabs_show(const struct kernel_slabs_options *options);
 
 #endif

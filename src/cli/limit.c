@@ -13,13 +13,13 @@
  * Until the last step is reached a process that can give up no more raises the budget again
  * (control.h: retreat_bytes) instead of ending the run; then this command tells how far it got.
  */
+#include "base/process.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
 #include "cli/figures.h"
 #include "cli/target.h"
 #include "observe/machine.h"
-#include "observe/running.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -265,7 +265,7 @@ static int tell_not_reached(const struct target *target, const char *text)
     char budget[32];
 
     for (unsigned i = 0; i < target->control->slots_end; i++)
-        if (running_process_state(control_living_pid(target->control, i)) == 'T')
+        if (process_state(control_living_pid(target->control, i)) == 'T')
             reason = "it has stopped processes, which give up nothing; continue them first";
     cli_error("the run of process %d can't do with %s: %s\nits budget is %s now", target->pid, text,
               reason, size_format(budget_of(target->control), budget, sizeof budget));

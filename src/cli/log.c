@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log: `quire log`. Records the system's memory, all processes and the runs of Quire, for
- * `quire top --replay' and `quire vmstat --replay'. The file has a bound; the oldest goes first.
+ * log: `quire log`. Records the system's memory, its zones and slab caches, all processes and the
+ * runs of Quire, for the commands that have --replay. The file has a bound; the oldest goes first.
  *
  *   every --interval:  sample_take() ── recorder_append() ── FILE
  *
@@ -27,7 +27,7 @@
 #define MOST_BYTES ((uint64_t)1 << 40)
 #define PARTS                                                                                \
     (QUIRE_OBSERVE_STAT | QUIRE_OBSERVE_STATUS | QUIRE_OBSERVE_OOM | QUIRE_OBSERVE_COMMAND | \
-     QUIRE_OBSERVE_IO | QUIRE_OBSERVE_RUNS)
+     QUIRE_OBSERVE_IO | QUIRE_OBSERVE_RUNS | SAMPLE_ZONES | SAMPLE_SLABS | SAMPLE_HEAPS)
 
 enum { KEY_INTERVAL = 800, KEY_MAX_SIZE, KEY_PSS, KEY_INFO, KEY_ROOT };
 
@@ -179,8 +179,10 @@ static const struct argp_option option_list[] = {
 };
 
 static const char documentation[] =
-    "Record the system's memory, all processes and the runs of Quire, until it is ended. What was "
-    "recorded is shown by `quire top --replay FILE' and `quire vmstat --replay FILE'."
+    "Record the system's memory, its zones and (for root) its slab caches, all processes and the "
+    "runs of Quire, until it is ended. What was recorded is shown by `quire top --replay FILE', "
+    "`quire vmstat --replay FILE', and of one moment by `quire zones --replay FILE --at TIME' and "
+    "`quire slabs --kernel --replay FILE'."
     "\v"
     "A file that was cut, or whose writer was killed, can be read up to there.\n"
     "\n"

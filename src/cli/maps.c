@@ -132,7 +132,8 @@ static bool print_text(const struct maps_area *areas, size_t n,
 {
     static const char *const headings[] = {"start", "perm", "kind", "size",   "rss", "pss",
                                            "dirty", "swap", "huge", "locked", "what"};
-    struct table table = {.n_columns = 11, .left = 1 << 1 | 1 << 2 | 1 << 10};
+    struct table table = {
+        .n_columns = 11, .left = 1 << 1 | 1 << 2 | 1 << 10, .spare = 1 << 8 | 1 << 9};
     struct maps_area total = total_of(areas, n);
     char start[24];
 
@@ -145,7 +146,7 @@ static bool print_text(const struct maps_area *areas, size_t n,
                 options->common.exact);
     }
     add_row(&table, &total, "", "all", options->common.exact);
-    bool good = table_print(&table, 0);
+    bool good = table_print(&table, figures_width());
     table_free(&table);
     print_run(process);
     return good;

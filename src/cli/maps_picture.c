@@ -13,6 +13,7 @@
 #include "cli/maps_picture.h"
 
 #include "base/size.h"
+#include "cli/drawing.h"
 
 #include <cairo-svg.h>
 #include <errno.h>
@@ -51,16 +52,6 @@ static double whole_height(const struct maps_area *areas, size_t n)
     return height;
 }
 
-static void text(cairo_t *picture, double x, double y, bool is_right, const char *words)
-{
-    cairo_text_extents_t extents;
-
-    cairo_text_extents(picture, words, &extents);
-    cairo_set_source_rgb(picture, 0.13, 0.13, 0.13);
-    cairo_move_to(picture, is_right ? x - extents.x_advance : x, y);
-    cairo_show_text(picture, words);
-}
-
 static double part(uint64_t figure, uint64_t size)
 {
     return quire_observe_known(figure) && size > 0 ? fmin(1, (double)figure / (double)size) : 0;
@@ -94,7 +85,7 @@ static void draw_words(cairo_t *picture, const struct maps_area *area, double y)
     if (strlen(name) > 44 && strrchr(name, '/') != NULL)
         name = strrchr(name, '/') + 1;
     snprintf(address, sizeof address, "%" PRIx64, area->start);
-    text(picture, LEFT - 8, y + height_of(area) - 3, true, address);
+    drawing_text(picture, LEFT - 8, y + height_of(area) - 3, 1, address);
     size_format(area->size, size, sizeof size);
     if (quire_observe_known(area->rss))
         snprintf(words, sizeof words, "%s  %s  %.44s   %s, %s resident",
@@ -103,7 +94,7 @@ static void draw_words(cairo_t *picture, const struct maps_area *area, double y)
     else
         snprintf(words, sizeof words, "%s  %s  %.44s   %s", quire_observe_kind_name(area->kind),
                  area->permissions, name, size);
-    text(picture, LEFT + BOX + 10, y + 12, false, words);
+    drawing_text(picture, LEFT + BOX + 10, y + 12, 0, words);
 }
 
 static void draw(cairo_t *picture, const char *title, const struct maps_area *areas, size_t n)
@@ -113,17 +104,18 @@ static void draw(cairo_t *picture, const char *title, const struct maps_area *ar
     cairo_select_font_face(picture, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
                            CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(picture, 15);
-    text(picture, LEFT, 22, false, title);
+    drawing_text(picture, LEFT, 22, 0, title);
     cairo_set_font_size(picture, 10.5);
-    text(picture, LEFT, 38, false,
-         "filled: resident; lighter: swapped out; heights grow with the logarithm of the size");
+    drawing_text(
+        picture, LEFT, 38, 0,
+        "filled: resident; lighter: swapped out; heights grow with the logarithm of the size");
     cairo_set_line_width(picture, 0.8);
     for (size_t i = n; i-- > 0;) {
         draw_box(picture, &areas[i], y);
         draw_words(picture, &areas[i], y);
         y += height_of(&areas[i]);
         if (i > 0 && areas[i].start != areas[i - 1].end) {
-            text(picture, LEFT + BOX / 2 - 4, y + 10, false, "\u22ee");
+            drawing_text(picture, LEFT + BOX / 2 - 4, y + 10, 0, "\u22ee");
             y += GAP;
         }
     }

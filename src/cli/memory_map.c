@@ -15,6 +15,7 @@
 #include "cli/memory_map.h"
 
 #include "base/size.h"
+#include "cli/drawing.h"
 
 #include <cairo-svg.h>
 #include <errno.h>
@@ -53,16 +54,6 @@ static void box(cairo_t *picture, struct colour colour, double x, double y, doub
     cairo_fill(picture);
 }
 
-/* `anchor`: where x is in the text, 0 at its start, 1 at its end. */
-static void text(cairo_t *picture, double x, double y, double anchor, const char *words)
-{
-    cairo_text_extents_t extents;
-    cairo_text_extents(picture, words, &extents);
-    use(picture, ink);
-    cairo_move_to(picture, x - anchor * extents.x_advance, y);
-    cairo_show_text(picture, words);
-}
-
 static void line(cairo_t *picture, double x1, double y1, double x2, double y2)
 {
     use(picture, ink);
@@ -77,7 +68,7 @@ static void draw_legend(cairo_t *picture, const char *title)
     const struct colour colours[] = {shades[1], waste, nothing};
     double x = LEFT;
     cairo_set_font_size(picture, 15);
-    text(picture, LEFT, 22, 0, title);
+    drawing_text(picture, LEFT, 22, 0, title);
     cairo_set_font_size(picture, 11);
     for (unsigned i = 0; i < 3; i++) {
         cairo_text_extents_t extents;
@@ -85,7 +76,7 @@ static void draw_legend(cairo_t *picture, const char *title)
         use(picture, ink);
         cairo_rectangle(picture, x, 32, 14, 10);
         cairo_stroke(picture);
-        text(picture, x + 19, 41, 0, words[i]);
+        drawing_text(picture, x + 19, 41, 0, words[i]);
         cairo_text_extents(picture, words[i], &extents);
         x += 19 + extents.x_advance + 22;
     }
@@ -123,12 +114,12 @@ static void draw_axes(cairo_t *picture, const struct scale *scale, uint64_t spac
         double y = scale->y + scale->height * (1 - i / 4.0);
         size_format(space / 4 * i + space % 4 * i / 4, words, sizeof words);
         line(picture, scale->x - 4, y, scale->x, y);
-        text(picture, scale->x - 7, y + 4, 1, words);
+        drawing_text(picture, scale->x - 7, y + 4, 1, words);
         double x = scale->x + scale->width * i / 4.0;
         snprintf(words, sizeof words, i == 0 ? "time %.6g" : "%.6g",
                  scale->first + scale->time * i / 4.0);
         line(picture, x, scale->y + scale->height, x, scale->y + scale->height + 4);
-        text(picture, x, scale->y + scale->height + 15, 0.5, words);
+        drawing_text(picture, x, scale->y + scale->height + 15, 0.5, words);
     }
     use(picture, ink);
     cairo_rectangle(picture, scale->x, scale->y, scale->width, scale->height);
@@ -143,7 +134,7 @@ static void draw_band(cairo_t *picture, const struct scale *scale,
              "%s: %llu failed, external fragmentation %.1f %%, internal %.1f %% (mean), moved %s",
              policy->name, (unsigned long long)result->n_failed, 100 * result->external.mean,
              100 * result->internal.mean, size_format(result->n_moved, moved, sizeof moved));
-    text(picture, scale->x, scale->y - 6, 0, caption);
+    drawing_text(picture, scale->x, scale->y - 6, 0, caption);
     box(picture, nothing, scale->x, scale->y, scale->width, scale->height);
     cairo_set_line_width(picture, 0.3);
     for (size_t i = 0; i < result->n_boxes; i++)

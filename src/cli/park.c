@@ -12,6 +12,7 @@
  * and one that is made by a fork while this command runs finds the order to stop. Stopping is over
  * when two looks in a row found every process of the run, and what descends from them, stopped.
  */
+#include "base/process.h"
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
@@ -102,13 +103,13 @@ static bool will_stop(uint32_t pid)
 
 static bool is_stopped(uint32_t pid)
 {
-    char state = running_process_state(pid);
+    char state = process_state(pid);
     return state == 'T' || state == 't' || (state == 'D' && will_stop(pid));
 }
 
 static bool has_ended(uint32_t pid)
 {
-    char state = running_process_state(pid);
+    char state = process_state(pid);
     return state == 0 || state == 'Z' || state == 'X';
 }
 

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define MAX_COLUMNS 48
@@ -73,15 +72,6 @@ static unsigned parts_of(const struct ps_options *options)
     return parts;
 }
 
-static size_t terminal_width(const struct ps_options *options)
-{
-    struct winsize size;
-
-    if (options->full || !isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0)
-        return 0;
-    return size.ws_col;
-}
-
 static bool print_text(const struct ps_view *view, const struct quire_observe_processes *processes,
                        const struct ps_options *options)
 {
@@ -99,7 +89,7 @@ static bool print_text(const struct ps_view *view, const struct quire_observe_pr
         for (unsigned i = 0; i < options->n_columns; i++)
             table_add(&table, ps_column_cell(options->columns[i], &view->rows[row],
                                              options->common.exact, buffer));
-    bool good = table_print(&table, terminal_width(options));
+    bool good = table_print(&table, options->full ? 0 : figures_width());
     table_free(&table);
     printf("%zu process%s, RSS %s", view->n, view->n == 1 ? "" : "es",
            figure_size(totals.rss, FIGURE));
@@ -109,8 +99,8 @@ static bool print_text(const struct ps_view *view, const struct quire_observe_pr
         printf(", swap %s", figure_size(totals.swap, FIGURE));
     putchar('\n');
     if (processes->n_denied > 0)
-        printf("of %zu the kernel does not show all to this user: root sees more\n",
-               processes->n_denied);
+        printf("of %zu the kernel does not show all to this user%s\n", processes->n_denied,
+               geteuid() != 0 ? ": root sees more" : ", although it is root");
     return good;
 }
 

@@ -158,10 +158,26 @@ static void take(const struct publisher *publisher, struct quire_observe_run *ru
     take_processes(control, run, processes);
 }
 
-static uint64_t brought_back(const struct quire_observe_run *run)
+static struct quire_observe_run_moment moment_of(const struct quire_observe_run *run)
 {
-    return run->faults[QUIRE_OBSERVE_FROM_STAGING] + run->faults[QUIRE_OBSERVE_SAME_FILLED] +
-           run->faults[QUIRE_OBSERVE_FROM_RAM] + run->faults[QUIRE_OBSERVE_FROM_FILE];
+    struct quire_observe_run_moment moment = {
+        .at_ns = run->at_ns,
+        .budget = run->budget,
+        .resident = run->resident,
+        .staged = run->staged,
+        .compressed = run->compressed,
+        .metadata = run->metadata,
+        .file = run->file,
+        .stored = run->stored,
+        .unmanaged = run->unmanaged,
+        .fault_ns = run->fault_ns,
+        .evicted_pages = run->evicted_pages,
+        .packed_pages = run->packed_pages,
+        .packed_bytes = run->packed_bytes,
+    };
+
+    memcpy(moment.faults, run->faults, sizeof moment.faults);
+    return moment;
 }
 
 static void publish(struct publisher *publisher, uint64_t now_ns)
@@ -172,17 +188,8 @@ static void publish(struct publisher *publisher, uint64_t now_ns)
     take(publisher, &run, processes);
     publication_update(&publisher->publication, &run, processes);
     if (now_ns >= publisher->next_moment_ns) {
-        publication_add_moment(&publisher->publication, &(struct quire_observe_run_moment){
-                                                            .at_ns = run.at_ns,
-                                                            .budget = run.budget,
-                                                            .resident = run.resident,
-                                                            .staged = run.staged,
-                                                            .compressed = run.compressed,
-                                                            .metadata = run.metadata,
-                                                            .file = run.file,
-                                                            .faults = brought_back(&run),
-                                                            .fault_ns = run.fault_ns,
-                                                        });
+        const struct quire_observe_run_moment moment = moment_of(&run);
+        publication_add_moment(&publisher->publication, &moment);
         publisher->next_moment_ns = now_ns + MOMENT_NS;
     }
     uint64_t changes = run.held + run.file + run.fault_ns + run.evicted_pages + run.packed_bytes +

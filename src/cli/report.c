@@ -3,7 +3,7 @@
  * report: `quire report`. A run's figures (`quire run --stats`) as one page to read.
  *
  *     FILE.json --report_load--> report --report_page--> page --out_file--> FILE.html
- *                  1                                              125
+ *     a run    --report_of_run--'  1                              125
  *
  * The page is made as a whole before anything is written, and takes the place of an old one in one
  * step.
@@ -11,6 +11,8 @@
 #include "cli/cli.h"
 #include "cli/out_file.h"
 #include "cli/report_page.h"
+#include "cli/report_run.h"
+#include "cli/target.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -21,11 +23,16 @@
 
 #define EXIT_UNREADABLE 1
 
+enum { KEY_PID = 256 };
+
 struct arguments {
     const char *figures_path, *page_path;
+    int pid; /* of a run that goes on, in place of figures_path; 0: none */
 };
 
 static const struct argp_option option_list[] = {
+    {"pid", KEY_PID, "PID", 0, "The run that process PID is in, as far as it is now, and no FILE",
+     0},
     {"output", 'o', "FILE", 0, "Write the page to FILE; - is standard output", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
@@ -34,15 +41,17 @@ static const struct argp_option option_list[] = {
 static const char documentation[] =
     "Make one page of the figures that `quire run --stats FILE' wrote: where the memory was over "
     "time, faults, waiting, compression, and what that means. The page needs no network and no "
-    "other file. FILE - is standard input."
+    "other file. FILE - is standard input. With --pid the run goes on, and the page shows its last "
+    "minutes."
     "\v"
     "Examples:\n"
     "  quire run --ram 512M --stats run.json -- python3 job.py\n"
     "  quire report run.json -o run.html\n"
+    "  quire report --pid $(pidof job) -o now.html\n"
     "\n"
     "Exit status:\n"
     "  0    the page was written\n"
-    "  1    the figures can't be read, or are not of `quire run --stats'\n"
+    "  1    the figures can't be read, or are not of `quire run --stats'; no run has PID\n"
     "  125  the command line can't be understood, or the page can't be written";
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -53,6 +62,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'o':
         arguments->page_path = argument;
         return 0;
+    case KEY_PID:
+        arguments->pid = target_parse_pid(argument);
+        if (arguments->pid == 0)
+            argp_error(state, "--pid %s: that is no process id", argument);
+        return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
@@ -62,8 +76,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         arguments->figures_path = argument;
         return 0;
     case ARGP_KEY_END:
-        if (arguments->figures_path == NULL)
-            argp_error(state, "which figures? name the file that `quire run --stats' wrote");
+        if (arguments->figures_path != NULL && arguments->pid != 0)
+            argp_error(state, "FILE and --pid: leave out one of both");
+        if (arguments->figures_path == NULL && arguments->pid == 0)
+            argp_error(state, "which figures? name the file that `quire run --stats' wrote, or a "
+                              "run that goes on by --pid PID");
         if (arguments->page_path == NULL)
             argp_error(state, "where to? -o FILE.html names the page, -o - is standard output");
         return 0;
@@ -77,13 +94,24 @@ static bool would_replace_figures(const struct arguments *arguments)
 {
     struct stat figures, page;
 
-    if (strcmp(arguments->figures_path, "-") == 0 || strcmp(arguments->page_path, "-") == 0 ||
-        stat(arguments->figures_path, &figures) != 0 || stat(arguments->page_path, &page) != 0 ||
-        !S_ISREG(page.st_mode) || figures.st_dev != page.st_dev || figures.st_ino != page.st_ino)
+    if (arguments->pid != 0 || strcmp(arguments->figures_path, "-") == 0 ||
+        strcmp(arguments->page_path, "-") == 0 || stat(arguments->figures_path, &figures) != 0 ||
+        stat(arguments->page_path, &page) != 0 || !S_ISREG(page.st_mode) ||
+        figures.st_dev != page.st_dev || figures.st_ino != page.st_ino)
         return false;
     cli_error("%s would take the place of the figures themselves\nname another file by -o FILE",
               arguments->page_path);
     return true;
+}
+
+static int load_run(struct report *report, int pid)
+{
+    char message[REPORT_MESSAGE_BYTES] = "";
+    int error = report_of_run(report, pid, message);
+
+    if (error != 0)
+        cli_error("%s", message[0] != '\0' ? message : strerror(-error));
+    return error;
 }
 
 static int load(struct report *report, const char *path)
@@ -128,7 +156,8 @@ int cli_report(int argc, char **argv)
     if (argp_parse(&parser, argc, argv, 0, NULL, &arguments) != 0 ||
         would_replace_figures(&arguments))
         return CLI_EXIT_FAILED;
-    if (load(&report, arguments.figures_path) != 0)
+    if ((arguments.pid != 0 ? load_run(&report, arguments.pid)
+                            : load(&report, arguments.figures_path)) != 0)
         return EXIT_UNREADABLE;
     report_page(&html, &report);
     report_free(&report);

@@ -187,7 +187,9 @@ static void read_end(struct reader *reader, struct report *report)
     report->wall_s = get_number(reader, root, "wall_seconds");
     report->user_s = get_number(reader, root, "user_seconds");
     report->system_s = get_number(reader, root, "system_seconds");
-    report->exit_status = (int64_t)count_of(reader, status, "exit_status");
+    report->is_running = json_is_null(status);
+    if (!report->is_running)
+        report->exit_status = (int64_t)count_of(reader, status, "exit_status");
     report->command = get_container(reader, root, "command", JSON_ARRAY);
     report->options = get_container(reader, root, "options", JSON_OBJECT);
     report->machine = get_container(reader, root, "machine", JSON_OBJECT);

@@ -54,6 +54,7 @@ struct report {
     uint64_t budget_bytes, peak_held_bytes, peak_needed_bytes, peak_compressed_bytes,
         peak_file_bytes, unmanaged_bytes, swap_max_bytes;
     double wall_s, user_s, system_s, compression_ratio; /* the ratio 0: nothing was compressed */
+    bool is_running; /* it had not ended; then there is no exit status */
     int64_t exit_status;
     uint64_t n_processes, n_waits_for_room, n_evictions, n_dropped_dead, n_written, n_same_filled;
     uint64_t faults[REPORT_N_FAULTS]; /* in the order of the series */

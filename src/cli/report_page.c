@@ -83,6 +83,10 @@ static void put_exit_card(struct html *html, const struct report *report)
     char status[32];
     bool by_signal = report->exit_status > 128 && report->exit_status <= 128 + 64;
 
+    if (report->is_running) {
+        put_card(html, "exit", "Exit status", "none yet", "the run goes on");
+        return;
+    }
     snprintf(status, sizeof status, "%" PRId64, report->exit_status);
     put_card(html, "exit", "Exit status", status,
              report->ended_by != NULL   ? "ended by Quire"
@@ -111,8 +115,12 @@ static void put_cards(struct html *html, const struct report *report)
     put_card(html, "held", "Held at most", BYTES(report->peak_held_bytes), more);
     put_card(html, "needed", "In use at most", BYTES(report->peak_needed_bytes),
              "what the program would hold without Quire");
-    snprintf(more, sizeof more, "processor: user %s, system %s", TIME(report->user_s),
-             TIME(report->system_s));
+    if (report->is_running)
+        snprintf(more, sizeof more, "processor: %s, of the processes that live",
+                 TIME(report->user_s));
+    else
+        snprintf(more, sizeof more, "processor: user %s, system %s", TIME(report->user_s),
+                 TIME(report->system_s));
     put_card(html, "time", "Time", TIME(report->wall_s), more);
     put_exit_card(html, report);
     snprintf(more, sizeof more, "of its time; %s over all threads",
@@ -293,6 +301,8 @@ static void put_ratio(struct html *html, const struct report *report, double *ro
 
 static void put_heat(struct html *html, const struct report *report)
 {
+    if (report->is_running) /* only the run's launcher sees it */
+        return;
     chart_begin(html, "heat", "Address space over time",
                 "Each row is a part of the arena that Quire hands memory out from, the lowest "
                 "address at the bottom; the stronger the colour, the more of it was in RAM, or was "

@@ -84,7 +84,11 @@ static unsigned long long mebibytes(double bytes)
 
 static void say_how_it_ended(struct html *html, const struct report *report)
 {
-    if (report->ended_by != NULL) {
+    if (report->is_running) {
+        say(html, PLAIN,
+            "The run goes on. These are its figures so far; what is shown over time are its last "
+            "minutes. <code>quire run --stats FILE</code> writes all of it when it ends.");
+    } else if (report->ended_by != NULL) {
         begin(html, BAD);
         html_raw(html, "Quire itself ended the run: <q>");
         html_text(html, report->ended_by);

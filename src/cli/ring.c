@@ -82,6 +82,7 @@ int cli_ring(int argc, char **argv)
 }
 
 struct name_options {
+    bool wants_name;
     const char *name;
     bool *as_json, *watch;
 };
@@ -101,35 +102,56 @@ static error_t parse_name(int key, char *argument, struct argp_state *state)
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
+        if (!options->wants_name)
+            return ARGP_ERR_UNKNOWN;
         if (options->name != NULL)
             argp_error(state, "'%s': there is a NAME already", argument);
         options->name = argument;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "which ring? give its NAME");
+        if (options->wants_name)
+            argp_error(state, "which ring? give its NAME");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-const char *ring_parse_name(int argc, char **argv, const char *documentation, bool *as_json,
-                            bool *watch)
+static void parse(int argc, char **argv, const char *documentation, struct name_options *options)
 {
-    struct name_options options = {NULL, as_json, watch};
     const struct argp_option list[] = {
-        {"json", 'j', NULL, as_json != NULL ? 0 : OPTION_HIDDEN, "Print the figures as JSON", 0},
-        {"watch", 'w', NULL, watch != NULL ? 0 : OPTION_HIDDEN, "Once a second, until it is gone",
-         0},
+        {"json", 'j', NULL, options->as_json != NULL ? 0 : OPTION_HIDDEN,
+         "Print the figures as JSON", 0},
+        {"watch", 'w', NULL, options->watch != NULL ? 0 : OPTION_HIDDEN,
+         "Once a second, until it is gone", 0},
         {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
         {0},
     };
-    const struct argp parser = {
-        .options = list, .parser = parse_name, .args_doc = "NAME", .doc = documentation};
+    const struct argp parser = {.options = list,
+                                .parser = parse_name,
+                                .args_doc = options->wants_name ? "NAME" : NULL,
+                                .doc = documentation};
 
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
+    if (argp_parse(&parser, argc, argv, 0, NULL, options) != 0)
         exit(CLI_EXIT_FAILED);
+}
+
+const char *ring_parse_name(int argc, char **argv, const char *documentation, bool *as_json,
+                            bool *watch)
+{
+    struct name_options options = {true, NULL, as_json, watch};
+
+    parse(argc, argv, documentation, &options);
     return options.name;
+}
+
+bool ring_parse_json(int argc, char **argv, const char *documentation)
+{
+    bool as_json = false;
+    struct name_options options = {false, NULL, &as_json, NULL};
+
+    parse(argc, argv, documentation, &options);
+    return as_json;
 }
 
 /* Opening */

@@ -39,5 +39,7 @@ int ring_bench(int argc, char **argv);
  */
 const char *ring_parse_name(int argc, char **argv, const char *documentation, bool *as_json,
                             bool *watch);
+/* Likewise of one that takes no NAME, and --json alone. Whether that was given. */
+bool ring_parse_json(int argc, char **argv, const char *documentation);
 
 #endif

@@ -373,45 +373,20 @@ static void add_json(json_t *lines, size_t n_bytes, const struct figures *figure
                                         "latency_p999_us", quantile_us(&figures[way], 999)));
 }
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-    bool *as_json = state->input;
-
-    switch (key) {
-    case 'j':
-        *as_json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
 int ring_bench(int argc, char **argv)
 {
-    static const struct argp_option option_list[] = {
-        {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
-        {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
-        {0},
-    };
-    static const struct argp parser = {
-        .options = option_list,
-        .parser = parse_option,
-        .doc = "Measure a ring, a pipe and a Unix socket between two processes, in turns: medians "
-               "of throughput, and the latency of a message on its way, one at a time."
-               "\v"
-               "Exit status:\n"
-               "  0    they were measured, and every message arrived whole and in order\n"
-               "  1    one did not, or memory or descriptors were lacking\n"
-               "  125  the command line can't be understood"};
     static struct figures figures[N_WAYS];
-    bool as_json = false;
+    const bool as_json = ring_parse_json(
+        argc, argv,
+        "Measure a ring, a pipe and a Unix socket between two processes, in turns: medians of "
+        "throughput, and the latency of a message on its way, one at a time."
+        "\v"
+        "Exit status:\n"
+        "  0    they were measured, and every message arrived whole and in order\n"
+        "  1    one did not, or memory or descriptors were lacking\n"
+        "  125  the command line can't be understood");
     struct result *result;
 
-    if (argp_parse(&parser, argc, argv, 0, NULL, &as_json) != 0)
-        return CLI_EXIT_FAILED;
     signal(SIGPIPE, SIG_IGN);
     result = mmap(NULL, sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     json_t *lines = as_json ? json_array() : NULL;

@@ -177,54 +177,25 @@ static int list(DIR *directory, bool as_json)
                : EXIT_FAILURE;
 }
 
-struct list_options {
-    bool as_json;
-};
-
-static error_t parse_option(int key, char *argument, struct argp_state *state)
-{
-    struct list_options *options = state->input;
-
-    switch (key) {
-    case 'j':
-        options->as_json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
 int ring_ls(int argc, char **argv)
 {
-    static const struct argp_option option_list[] = {
-        {"json", 'j', NULL, 0, "Print them as JSON", 0},
-        {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
-        {0},
-    };
-    static const struct argp parser = {
-        .options = option_list,
-        .parser = parse_option,
-        .doc = "List the rings of the user, and clear away names that were left behind."
-               "\v"
-               "Exit status:\n"
-               "  0    they were listed\n"
-               "  1    the directory of the names can't be read\n"
-               "  125  the command line can't be understood"};
-    struct list_options options = {false};
+    const bool as_json = ring_parse_json(
+        argc, argv,
+        "List the rings of the user, and clear away names that were left behind."
+        "\v"
+        "Exit status:\n"
+        "  0    they were listed\n"
+        "  1    the directory of the names can't be read\n"
+        "  125  the command line can't be understood");
     char path[PATH_MAX];
 
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
     const int fd = quire_share_directory(path, sizeof path, false);
     DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
     if (directory == NULL && fd != -ENOENT) {
         cli_error("the names in %s can't be read: %s", path, strerror(fd < 0 ? -fd : errno));
         return EXIT_FAILURE;
     }
-    const int status = list(directory, options.as_json);
+    const int status = list(directory, as_json);
     if (directory != NULL)
         closedir(directory);
     return status;

@@ -77,32 +77,51 @@ static bool write_all(const void *buffer, size_t n_bytes)
     return true;
 }
 
-/* Room, or why there is none. A consumer that is gone is noticed even if there is. */
-static int64_t reserve(struct quire_ring *ring, void **place)
+/* The ring is full. What does not fit is one byte at first, and none if the input ends here: it
+ * neither waits nor fails for nothing. 1: it went in; 0: the end; or an error, which is told. */
+static int put_byte(const char *name, struct quire_ring *ring)
 {
-    for (;;) {
-        const int error = quire_ring_wait(ring, 1,
-                                          ring->full == QUIRE_RING_WAIT ? QUIRE_RING_FOREVER : 0);
-        if (error != 0)
-            return error == -ETIMEDOUT ? -EAGAIN : error;
-        const int64_t n = quire_ring_reserve(ring, BUFFER_BYTES, place);
-        if (n != 0)
-            return n;
+    char byte;
+    const ssize_t n = read_some(&byte, 1);
+
+    if (n <= 0)
+        return (int)n;
+    const int64_t done = quire_ring_put(ring, &byte, 1, QUIRE_RING_FOREVER);
+    if (done == 1)
+        return 1;
+    tell(name, "consumer", done);
+    return -1;
+}
+
+/* Straight from the input into the ring; likewise. */
+static int put_piece(const char *name, struct quire_ring *ring)
+{
+    void *place;
+    const int64_t room = quire_ring_reserve(ring, BUFFER_BYTES, &place);
+    const ssize_t n = room > 0 ? read_some(place, (size_t)room) : 0;
+
+    if (room > 0 && n <= 0)
+        return (int)n;
+    if (room <= 0 || quire_ring_commit(ring, place, (uint64_t)n) != 0) {
+        tell(name, "consumer", -EPROTO);
+        return -1;
     }
+    return 1;
 }
 
 static int put_stream(const char *name, struct quire_ring *ring)
 {
     for (;;) {
-        void *place;
-        const int64_t room = reserve(ring, &place);
-        if (room < 0)
-            return tell(name, "consumer", room);
-        const ssize_t n = read_some(place, (size_t)room);
-        if (n <= 0)
-            return n == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-        if (quire_ring_commit(ring, place, (uint64_t)n) != 0)
-            return tell(name, "consumer", -EPROTO);
+        const int error = quire_ring_wait(ring, 1, 0); /* tells if nobody is there, too */
+        int result;
+        if (error == -ETIMEDOUT)
+            result = put_byte(name, ring);
+        else if (error == 0)
+            result = put_piece(name, ring);
+        else
+            return tell(name, "consumer", error);
+        if (result <= 0)
+            return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     }
 }
 

@@ -3,50 +3,70 @@
  * segment: `quire segment`. What x86 segmentation makes of SELECTOR:OFFSET, by the tables in a
  * memory image; or what a descriptor says, without one.
  *
+ *     registers: the command line's, else those of an ELF image that QEMU wrote
+ *     tables, at linear addresses --paging, if CR0.PG--> the image's physical ones
+ *     SELECTOR:OFFSET --> linear address or exception --paging--> physical address or #PF
+ *
  * Exit status 0; 1: an access raises an exception; 125: bad command line, or nothing to read.
  */
-#include "base/size.h"
-#include "cli/cli.h"
-#include "cli/translate_options.h"
+#include "cli/segment.h"
 
-#include <quire/segment.h>
+#include "cli/cli.h"
+#include "cli/images.h"
 
 #include <argp.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_ACCESSES 256
+#define CR0_PG ((uint64_t)1 << 31)
 
-enum { KEY_GDT = 256, KEY_LDT, KEY_CPL, KEY_DESCRIPTOR, KEY_STACK, KEY_FS, KEY_LONG, KEY_64 };
-
-struct access {
-    uint16_t selector;
-    uint64_t offset;
-    uint32_t size;
-    enum quire_segment_access kind;
-    const char *text;
+enum {
+    KEY_GDT = 256,
+    KEY_LDT,
+    KEY_CPL,
+    KEY_DESCRIPTOR,
+    KEY_STACK,
+    KEY_FS,
+    KEY_LONG,
+    KEY_64,
+    KEY_CR0, /* and the other registers, in this order */
+    KEY_CR3,
+    KEY_CR4,
+    KEY_EFER,
 };
 
 struct segment_options {
-    const char *image;
-    bool has_gdt, has_ldt, has_cpl, decodes, as_json, is_stack, is_fs;
+    const char *images[IMAGES_MAX];
+    unsigned n_images;
+    bool has_gdt, has_ldt, has_cpl, decodes, is_stack, is_fs, from_standard_input;
+    bool has_register[4];
+    uint64_t registers[4]; /* CR0, CR3, CR4, EFER */
     uint16_t ldt;
     struct quire_segment_machine machine;
-    struct access accesses[MAX_ACCESSES];
+    struct translation translation; /* its image, paging, and as_json */
+    bool is_paged;
+    struct segment_access accesses[MAX_ACCESSES];
+    uint64_t descriptors[MAX_ACCESSES];
     unsigned n_accesses;
 };
 
 static const struct argp_option option_list[] = {
-    {"image", 'i', "FILE[@PHYS]", 0, "The memory that the tables are in, at linear addresses", 0},
-    {"gdt", KEY_GDT, "BASE:LIMIT", 0, "GDTR", 0},
+    {"image", 'i', "FILE[@PHYS]", 0,
+     "The memory that the tables are in; may be given several times", 0},
+    {"gdt", KEY_GDT, "BASE:LIMIT", 0, "GDTR (default: that of an ELF image that QEMU wrote)", 0},
     {"ldt", KEY_LDT, "SELECTOR", 0, "LDTR: the LDT's descriptor in the GDT", 0},
     {"cpl", KEY_CPL, "N", 0, "Current privilege level (default: the selector's RPL)", 0},
     {"stack", KEY_STACK, NULL, 0, "By SS, in place of DS", 0},
     {"fs", KEY_FS, NULL, 0, "By FS or GS, in place of DS", 0},
     {"long-mode", KEY_LONG, NULL, 0, "EFER.LMA: system descriptors have 16 bytes", 0},
     {"64", KEY_64, NULL, 0, "64-bit code; includes --long-mode", 0},
+    {"cr0", KEY_CR0, "X", 0,
+     "With paging on (bit 31), the tables are read through it, and physical addresses are told", 0},
+    {"cr3", KEY_CR3, "X", 0, "For paging: where its tables are", 0},
+    {"cr4", KEY_CR4, "X", 0, "For paging (default: 0)", 0},
+    {"efer", KEY_EFER, "X", 0, "For paging (default: 0, with --long-mode 0xd00)", 0},
     {"descriptor", KEY_DESCRIPTOR, NULL, 0,
      "The arguments are descriptors of 64 bits, to be decoded; no image is needed", 0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
@@ -56,28 +76,38 @@ static const struct argp_option option_list[] = {
 
 static const char documentation[] =
     "Tell the linear address that x86 segmentation makes of SELECTOR:OFFSET, or the exception that "
-    "it raises, with its error code."
+    "it raises, with its error code; with paging on, the physical one, too."
     "\v"
     "An access is SELECTOR:OFFSET[:SIZE[:r|w|x]]; the default is 1 byte, read. x loads CS by a far "
-    "jump.\n"
+    "jump, through a call gate where the selector names one. - reads accesses from standard input, "
+    "one a line.\n"
     "\n"
     "Examples:\n"
     "  quire segment -i ram.bin --gdt 0x1000:0x7f --cpl 3 0x23:0x1000:4:w\n"
+    "  quire segment -i dump.elf 0x10:0xffffffff81000000:1:x\n"
     "  quire segment --descriptor 0x00cf9a000000ffff 0x00009200b8000fff\n"
     "\n"
     "Exit status:\n"
-    "  0    every access has a linear address\n"
+    "  0    every access has a linear address (and, with paging, a physical one)\n"
     "  1    some raise an exception\n"
     "  125  the command line can't be understood, or the image can't be read";
 
-static uint64_t parse_number(struct argp_state *state, const char *what, const char *text,
-                             uint64_t max)
+/* False: it is no number up to max. */
+static bool read_number(const char *text, uint64_t max, uint64_t *value)
 {
     char *end;
 
     errno = 0;
-    uint64_t value = strtoull(text, &end, 0);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || value > max)
+    *value = strtoull(text, &end, 0);
+    return *text >= '0' && *text <= '9' && *end == '\0' && errno == 0 && *value <= max;
+}
+
+static uint64_t parse_number(struct argp_state *state, const char *what, const char *text,
+                             uint64_t max)
+{
+    uint64_t value;
+
+    if (!read_number(text, max, &value))
         argp_error(state, "%s: '%s' is no number up to 0x%llx", what, text,
                    (unsigned long long)max);
     return value;
@@ -95,37 +125,69 @@ static void parse_gdt(struct argp_state *state, struct segment_options *options,
     options->has_gdt = true;
 }
 
-static void parse_access(struct argp_state *state, struct segment_options *options, char *text)
+/* NULL, or what is wrong with it. */
+static const char *read_access(const char *text, struct segment_access *access)
 {
     static const char kinds[] = "rwx";
-    struct access *access = &options->accesses[options->n_accesses];
-    char *parts[4] = {NULL}, *rest;
+    char copy[SEGMENT_TEXT_BYTES], *parts[4] = {NULL}, *rest;
+    uint64_t selector, size = 1;
     unsigned n = 0;
 
-    if (options->n_accesses++ == MAX_ACCESSES)
-        argp_error(state, "more than %d accesses", MAX_ACCESSES);
-    access->text = strdup(text);
-    for (char *one = strtok_r(text, ":", &rest); one != NULL; one = strtok_r(NULL, ":", &rest)) {
+    if (strlen(text) >= sizeof copy)
+        return "an access is SELECTOR:OFFSET[:SIZE[:r|w|x]]";
+    strcpy(copy, text);
+    strcpy(access->text, text);
+    for (char *one = strtok_r(copy, ":", &rest); one != NULL; one = strtok_r(NULL, ":", &rest)) {
         if (n == 4)
-            argp_error(state, "'%s' has too many parts", access->text);
+            return "it has too many parts";
         parts[n++] = one;
     }
     if (n < 2)
-        argp_error(state, "'%s': an access is SELECTOR:OFFSET[:SIZE[:r|w|x]]", access->text);
-    access->selector = (uint16_t)parse_number(state, "selector", parts[0], 0xffff);
-    access->offset = parse_number(state, "offset", parts[1], UINT64_MAX);
-    access->size = n > 2 ? (uint32_t)parse_number(state, "size", parts[2], 1u << 20) : 1;
-    const char *kind = n > 3 && parts[3][1] == '\0' ? strchr(kinds, parts[3][0]) : NULL;
-    if ((n > 3 && kind == NULL) || access->size == 0)
-        argp_error(state, "'%s': SIZE is 1 or more, and an access is r, w or x", access->text);
-    access->kind = n > 3 ? (enum quire_segment_access)(kind - kinds) : QUIRE_SEGMENT_READ;
+        return "an access is SELECTOR:OFFSET[:SIZE[:r|w|x]]";
+    if (!read_number(parts[0], 0xffff, &selector))
+        return "the selector is no number up to 0xffff";
+    if (!read_number(parts[1], UINT64_MAX, &access->offset))
+        return "the offset is no number of 64 bits";
+    if (n > 2 && (!read_number(parts[2], 1u << 20, &size) || size == 0))
+        return "SIZE is a number from 1 to 0x100000";
+    const char *kind = n > 3 && parts[3][1] == '\0' ? strchr(kinds, parts[3][0]) : kinds;
+    if (kind == NULL)
+        return "an access is r, w or x";
+    access->selector = (uint16_t)selector;
+    access->size = (uint32_t)size;
+    access->kind = (enum quire_segment_access)(kind - kinds);
+    return NULL;
+}
+
+static void parse_argument(struct argp_state *state, struct segment_options *options,
+                           const char *text)
+{
+    if (!options->decodes && strcmp(text, "-") == 0) {
+        options->from_standard_input = true;
+        return;
+    }
+    if (options->n_accesses == MAX_ACCESSES)
+        argp_error(state, "more than %d: give accesses on standard input, and - here",
+                   MAX_ACCESSES);
+    unsigned i = options->n_accesses++;
+    if (options->decodes) {
+        options->descriptors[i] = parse_number(state, "descriptor", text, UINT64_MAX);
+        return;
+    }
+    const char *wrong = read_access(text, &options->accesses[i]);
+    if (wrong != NULL)
+        argp_error(state, "'%s': %s", text, wrong);
 }
 
 static void check(struct argp_state *state, const struct segment_options *options)
 {
-    if (options->n_accesses == 0 && !options->decodes)
+    if (options->n_accesses == 0 && !options->decodes && !options->from_standard_input)
         argp_error(state, "which access? give SELECTOR:OFFSET, or --descriptor and a descriptor");
-    if (!options->decodes && (options->image == NULL || !options->has_gdt))
+    if (options->n_accesses == 0 && options->decodes)
+        argp_error(state, "which descriptor? give its 8 bytes as one number");
+    if (options->n_accesses > 0 && options->from_standard_input)
+        argp_error(state, "accesses as arguments and -: leave out one of both");
+    if (!options->decodes && options->n_images == 0)
         argp_error(state, "where are the descriptors? give --image FILE@PHYS and --gdt BASE:LIMIT");
     if (options->is_stack && options->is_fs)
         argp_error(state, "--stack and --fs: leave out one of both");
@@ -137,7 +199,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
     switch (key) {
     case 'i':
-        options->image = argument;
+        if (options->n_images == IMAGES_MAX)
+            argp_error(state, "more than %d images", IMAGES_MAX);
+        options->images[options->n_images++] = argument;
         return 0;
     case KEY_GDT:
         parse_gdt(state, options, argument);
@@ -149,6 +213,13 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_CPL:
         options->machine.cpl = (uint8_t)parse_number(state, "--cpl", argument, 3);
         options->has_cpl = true;
+        return 0;
+    case KEY_CR0:
+    case KEY_CR3:
+    case KEY_CR4:
+    case KEY_EFER:
+        options->registers[key - KEY_CR0] = parse_number(state, "a register", argument, UINT64_MAX);
+        options->has_register[key - KEY_CR0] = true;
         return 0;
     case KEY_STACK:
         options->is_stack = true;
@@ -166,20 +237,13 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->decodes = true;
         return 0;
     case 'j':
-        options->as_json = true;
+        options->translation.as_json = true;
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
-        if (!options->decodes) {
-            parse_access(state, options, argument);
-            return 0;
-        }
-        if (options->n_accesses == MAX_ACCESSES)
-            argp_error(state, "more than %d descriptors", MAX_ACCESSES);
-        options->accesses[options->n_accesses++].offset = parse_number(state, "descriptor",
-                                                                       argument, UINT64_MAX);
+        parse_argument(state, options, argument);
         return 0;
     case ARGP_KEY_END:
         check(state, options);
@@ -189,161 +253,227 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
 }
 
-static int read_image(void *context, uint64_t linear, void *bytes, size_t n)
-{
-    return quire_image_read(context, linear, bytes, n, NULL);
-}
-
-static void print_descriptor(const struct quire_segment_descriptor *its, bool is_long_mode,
-                             bool as_json)
-{
-    const char *name = quire_segment_type_name(its, is_long_mode);
-
-    if (as_json) {
-        printf("\"descriptor\": \"0x%016" PRIx64 "\", \"type\": \"%s\", \"dpl\": %u, "
-               "\"present\": %s, ",
-               its->raw, name, its->dpl, its->is_present ? "true" : "false");
-        if (its->is_gate)
-            printf("\"selector\": \"0x%x\", \"offset\": \"0x%" PRIx64 "\"", its->gate_selector,
-                   its->gate_offset);
-        else
-            printf("\"base\": \"0x%" PRIx64 "\", \"limit\": \"0x%x\"", its->base, its->limit);
-        return;
-    }
-    printf("0x%016" PRIx64 " %s, DPL %u%s", its->raw, name, its->dpl,
-           its->is_present ? "" : ", not present");
-    if (its->is_gate)
-        printf(", to 0x%x:0x%" PRIx64, its->gate_selector, its->gate_offset);
-    else
-        printf(", base 0x%" PRIx64 ", limit 0x%x%s%s", its->base, its->limit,
-               its->is_4k ? " (4K units)" : "",
-               !its->is_code_or_data ? ""
-               : its->is_long        ? ", 64 bit"
-               : its->is_32_bit      ? ", 32 bit"
-                                     : ", 16 bit");
-}
-
 static int decode_all(const struct segment_options *options)
 {
-    bool is_long = options->machine.is_long_mode;
+    bool as_json = options->translation.as_json;
 
-    if (options->as_json)
+    if (as_json)
         printf("{\n  \"version\": \"" QUIRE_VERSION "\",\n  \"descriptors\": [");
     for (unsigned i = 0; i < options->n_accesses; i++) {
-        struct quire_segment_descriptor its;
-        quire_segment_decode(options->accesses[i].offset, 0, is_long, &its);
-        if (options->as_json)
+        if (as_json)
             fputs(i > 0 ? ",\n    {" : "\n    {", stdout);
-        print_descriptor(&its, is_long, options->as_json);
-        putchar(options->as_json ? '}' : '\n');
+        segment_print_descriptor(options->descriptors[i], 0, options->machine.is_long_mode,
+                                 as_json);
+        putchar(as_json ? '}' : '\n');
     }
-    if (options->as_json)
+    if (as_json)
         puts("\n  ]\n}");
     return EXIT_SUCCESS;
 }
 
-static const char *exception_name(int exception)
-{
-    return exception == QUIRE_SEGMENT_NP ? "#NP" : exception == QUIRE_SEGMENT_SS ? "#SS" : "#GP";
-}
+/* Set-up */
 
-static void print_text(const struct access *access, const struct quire_segment_machine *machine,
-                       const struct quire_segment_answer *answer,
-                       const struct quire_segment_rights *rights)
+static int read_linear(void *context, uint64_t linear, void *bytes, size_t n)
 {
-    if (answer->exception == QUIRE_SEGMENT_OK)
-        printf("%s 0x%" PRIx64 "\n", access->text, answer->linear);
-    else
-        printf("%s - %s(0x%x) %s\n", access->text, exception_name(answer->exception), answer->error,
-               answer->reason);
-    if (!answer->has_descriptor)
-        return;
-    printf("  ");
-    print_descriptor(&answer->descriptor, machine->is_long_mode, false);
-    printf("\n  CPL %u: LAR ", machine->cpl);
-    printf(rights->lar_valid ? "0x%x" : "ZF=0", rights->lar);
-    printf(", LSL ");
-    printf(rights->lsl_valid ? "0x%x" : "ZF=0", rights->lsl);
-    printf(", VERR %s, VERW %s\n", rights->verr ? "ZF=1" : "ZF=0", rights->verw ? "ZF=1" : "ZF=0");
-}
+    const struct segment_options *options = context;
+    struct quire_mmu_answer answer;
 
-static void print_json(const struct access *access, const struct quire_segment_machine *machine,
-                       const struct quire_segment_answer *answer,
-                       const struct quire_segment_rights *rights)
-{
-    printf("{\"access\": \"%s\", ", access->text);
-    if (answer->exception == QUIRE_SEGMENT_OK)
-        printf("\"linear\": \"0x%" PRIx64 "\"", answer->linear);
-    else
-        printf("\"linear\": null, \"exception\": \"%s\", \"error_code\": \"0x%x\", "
-               "\"reason\": \"%s\"",
-               exception_name(answer->exception), answer->error, answer->reason);
-    if (answer->has_descriptor) {
-        printf(", ");
-        print_descriptor(&answer->descriptor, machine->is_long_mode, true);
-        printf(rights->lar_valid ? ", \"lar\": \"0x%x\"" : ", \"lar\": null", rights->lar);
-        printf(rights->lsl_valid ? ", \"lsl\": \"0x%x\"" : ", \"lsl\": null", rights->lsl);
-        printf(", \"verr\": %s, \"verw\": %s", rights->verr ? "true" : "false",
-               rights->verw ? "true" : "false");
+    for (size_t done = 0; done < n; done++, linear++) { /* 8 bytes, which may lie in two pages */
+        answer = (struct quire_mmu_answer){.address = linear};
+        if (options->is_paged)
+            quire_mmu_translate(&options->translation.mmu, linear, &answer, NULL);
+        if (answer.reason != QUIRE_MMU_OK)
+            return -EFAULT;
+        int error = quire_image_read(options->translation.image, answer.address,
+                                     (char *)bytes + done, 1, NULL);
+        if (error != 0)
+            return error;
     }
-    putchar('}');
+    return 0;
+}
+
+/* What the command line leaves open an ELF image of QEMU's may say. */
+static void take_noted(struct segment_options *options, const struct quire_image_registers *noted)
+{
+    const uint64_t values[4] = {noted->cr0, noted->cr3, noted->cr4, noted->efer};
+    struct quire_segment_machine *machine = &options->machine;
+
+    if (!noted->has_x86)
+        return;
+    for (unsigned i = 0; i < 4; i++)
+        if (!options->has_register[i])
+            options->registers[i] = values[i];
+    options->has_register[1] = true;
+    machine->is_long_mode |= (noted->efer & 0x400) != 0;
+    machine->is_64_bit |= noted->is_64_bit;
+    if (options->has_gdt)
+        return;
+    options->has_gdt = true;
+    machine->gdt_base = noted->gdt_base;
+    machine->gdt_limit = noted->gdt_limit;
+    if (!options->has_ldt && noted->ldt != 0) {
+        machine->has_ldt = true;
+        machine->ldt_base = noted->ldt_base;
+        machine->ldt_limit = noted->ldt_limit;
+    }
+}
+
+static bool init_paging(struct segment_options *options)
+{
+    uint64_t efer = options->registers[3];
+    struct quire_mmu_x86 registers = {.cr0 = options->registers[0],
+                                      .cr3 = options->registers[1],
+                                      .cr4 = options->registers[2],
+                                      .efer = efer == 0 && options->machine.is_long_mode ? 0xd00
+                                                                                         : efer};
+
+    options->is_paged = (registers.cr0 & CR0_PG) != 0;
+    if (!options->is_paged)
+        return true;
+    if (!options->has_register[1])
+        cli_error("--cr0: paging is on, so where are its tables? give --cr3");
+    else if (quire_mmu_init_x86(&options->translation.mmu, options->translation.image, &registers,
+                                0) != 0)
+        cli_error("these control registers select no paging mode\n"
+                  "`man quire-translate' says which values do");
+    else
+        return true;
+    return false;
+}
+
+static bool load_ldt(struct segment_options *options)
+{
+    struct quire_segment_answer answer;
+
+    if (!options->has_ldt || quire_segment_load_ldt(&options->machine, options->ldt, &answer) == 0)
+        return true;
+    if (answer.failed != 0)
+        cli_error("--ldt 0x%x: its descriptor is not in the image", options->ldt);
+    else
+        cli_error("--ldt 0x%x: %s(0x%x): %s", options->ldt,
+                  segment_exception_name(answer.exception), answer.error, answer.reason);
+    return false;
+}
+
+static bool set_up(struct segment_options *options)
+{
+    struct quire_image **image = &options->translation.image;
+
+    if (!images_open(options->images, options->n_images, QUIRE_IMAGE_AUTO, image))
+        return false;
+    take_noted(options, quire_image_registers(*image));
+    options->machine.read = read_linear;
+    options->machine.context = options;
+    if (!options->has_gdt) {
+        cli_error("where are the descriptors? give --gdt BASE:LIMIT, as the GDTR has it");
+        return false;
+    }
+    return init_paging(options) && load_ldt(options);
+}
+
+/* Accesses */
+
+/* Looks every page up that the access touches. */
+static void look_up(const struct segment_options *options, const struct segment_access *access,
+                    struct segment_result *result)
+{
+    const struct quire_mmu *mmu = &options->translation.mmu;
+    enum quire_mmu_access kind = (enum quire_mmu_access)access->kind;
+    bool is_user = options->machine.cpl == 3;
+    uint64_t first = result->answer.linear, size = kind == QUIRE_MMU_EXECUTE ? 1 : access->size;
+
+    result->is_paged = true;
+    for (uint64_t at = 0; at < size; at = ((first + at) | 0xfff) + 1 - first) {
+        struct quire_mmu_answer answer;
+        quire_mmu_translate(mmu, first + at, &answer, NULL);
+        if (at == 0)
+            result->page = answer;
+        result->reason = quire_mmu_check(mmu, &answer, kind, is_user);
+        if (result->reason == QUIRE_MMU_OK)
+            continue;
+        result->fault_at = first + at;
+        result->error_code = quire_mmu_x86_error(mmu, result->reason, kind, is_user);
+        return;
+    }
 }
 
 /* 0 or 1, as the exit status; -1 with a message. */
-static int access_one(struct segment_options *options, const struct access *access, bool is_first)
+static int access_one(struct segment_options *options, const struct segment_access *access,
+                      bool is_first)
 {
     struct quire_segment_machine *machine = &options->machine;
     enum quire_segment_use use = access->kind == QUIRE_SEGMENT_EXECUTE ? QUIRE_SEGMENT_CODE
                                  : options->is_stack                   ? QUIRE_SEGMENT_STACK
                                  : options->is_fs                      ? QUIRE_SEGMENT_FS
                                                                        : QUIRE_SEGMENT_DATA;
-    struct quire_segment_answer answer;
-    struct quire_segment_rights rights;
+    struct segment_result result = {.error_code = -1};
 
     if (!options->has_cpl)
         machine->cpl = access->selector & 3;
     quire_segment_translate(machine, access->selector, use, access->offset, access->size,
-                            access->kind, &answer);
-    int error = answer.failed;
+                            access->kind, &result.answer);
+    int error = result.answer.failed;
     if (error == 0)
-        error = quire_segment_rights(machine, access->selector, &rights);
+        error = quire_segment_rights(machine, access->selector, &result.rights);
     if (error != 0) {
         cli_error("%s: the descriptor is not in the image\n"
                   "check --gdt and where the image begins: --image FILE@PHYS",
                   access->text);
         return -1;
     }
-    if (options->as_json) {
+    if (options->is_paged && result.answer.exception == QUIRE_SEGMENT_OK)
+        look_up(options, access, &result);
+    if (options->translation.as_json) {
         fputs(is_first ? "\n    " : ",\n    ", stdout);
-        print_json(access, machine, &answer, &rights);
+        segment_print_json(&options->translation, access, machine, &result);
     } else {
-        print_text(access, machine, &answer, &rights);
+        segment_print(&options->translation, access, machine, &result);
     }
-    return answer.exception != QUIRE_SEGMENT_OK;
+    return result.answer.exception != QUIRE_SEGMENT_OK || result.reason != QUIRE_MMU_OK;
+}
+
+/* The same of each line; empty ones and what follows a # do not count. */
+static int access_lines(struct segment_options *options)
+{
+    char line[256];
+    int status = EXIT_SUCCESS;
+    bool is_first = true;
+
+    for (size_t number = 1; fgets(line, sizeof line, stdin) != NULL; number++) {
+        struct segment_access access;
+        char *text = line + strspn(line, " \t");
+        text[strcspn(text, " \t#\r\n")] = '\0';
+        if (*text == '\0')
+            continue;
+        const char *wrong = read_access(text, &access);
+        if (wrong != NULL) {
+            cli_error("line %zu of standard input: '%s': %s", number, text, wrong);
+            return -1;
+        }
+        int result = access_one(options, &access, is_first);
+        if (result < 0)
+            return result;
+        status = result > status ? result : status;
+        is_first = false;
+    }
+    return status;
 }
 
 static int access_all(struct segment_options *options)
 {
-    struct quire_segment_answer answer;
     int status = EXIT_SUCCESS;
 
-    if (options->has_ldt && quire_segment_load_ldt(&options->machine, options->ldt, &answer) != 0) {
-        if (answer.failed != 0)
-            cli_error("--ldt 0x%x: its descriptor is not in the image", options->ldt);
-        else
-            cli_error("--ldt 0x%x: %s(0x%x): %s", options->ldt, exception_name(answer.exception),
-                      answer.error, answer.reason);
-        return CLI_EXIT_FAILED;
-    }
-    if (options->as_json)
+    if (options->translation.as_json)
         printf("{\n  \"version\": \"" QUIRE_VERSION "\",\n  \"accesses\": [");
-    for (unsigned i = 0; i < options->n_accesses; i++) {
+    if (options->from_standard_input)
+        status = access_lines(options);
+    for (unsigned i = 0; i < options->n_accesses && status >= 0; i++) {
         int result = access_one(options, &options->accesses[i], i == 0);
-        if (result < 0)
-            return CLI_EXIT_FAILED;
-        status = result > status ? result : status;
+        status = result < 0 || result > status ? result : status;
     }
-    if (options->as_json)
+    if (status < 0)
+        return CLI_EXIT_FAILED;
+    if (options->translation.as_json)
         puts("\n  ]\n}");
     return status;
 }
@@ -352,13 +482,10 @@ int cli_segment(int argc, char **argv)
 {
     static const struct argp parser = {.options = option_list,
                                        .parser = parse_option,
-                                       .args_doc = "SELECTOR:OFFSET[:SIZE[:r|w|x]]...\n"
+                                       .args_doc = "SELECTOR:OFFSET[:SIZE[:r|w|x]]...|-\n"
                                                    "--descriptor HEX64...",
                                        .doc = documentation};
     static struct segment_options options;
-    char message[QUIRE_IMAGE_MESSAGE_BYTES];
-    struct quire_image *image = NULL;
-    uint64_t start;
     int status = CLI_EXIT_FAILED;
 
     argp_err_exit_status = CLI_EXIT_FAILED;
@@ -366,19 +493,8 @@ int cli_segment(int argc, char **argv)
         return CLI_EXIT_FAILED;
     if (options.decodes)
         return decode_all(&options);
-    char *path = strndup(options.image, translate_split_image(options.image, &start));
-    if (path == NULL || quire_image_new(&image) != 0)
-        cli_error("cannot open the image: out of memory");
-    else if (quire_image_add_file(image, path, start, QUIRE_IMAGE_AUTO, message) != 0)
-        cli_error("cannot use the image %s: %s", options.image, message);
-    else {
-        options.machine.read = read_image;
-        options.machine.context = image;
+    if (set_up(&options))
         status = access_all(&options);
-    }
-    quire_image_free(image);
-    free(path);
-    for (unsigned i = 0; i < options.n_accesses; i++)
-        free((char *)(uintptr_t)options.accesses[i].text);
+    quire_image_free(options.translation.image);
     return status;
 }

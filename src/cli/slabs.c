@@ -26,6 +26,7 @@ struct slabs_options {
     int pid;
     bool as_json, all, kernel;
     const char *root; /* of a recorded kernel; NULL: this machine */
+    struct moment_options moment;
     const struct sort_key *sort;
 };
 
@@ -236,6 +237,7 @@ static const char documentation[] =
     "  quire slabs --pid 1234 --sort waste\n"
     "  quire slabs --pid $(pidof server) --json\n"
     "  sudo quire slabs --kernel --sort bytes\n"
+    "  quire slabs --kernel --replay memory.log --at 14:30\n"
     "\n"
     "Exit status:\n"
     "  0    the figures were printed\n"
@@ -275,6 +277,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'j':
         options->as_json = true;
         return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->moment;
+        return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
@@ -282,6 +287,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         argp_error(state, "'%s': `quire slabs' takes the process by --pid PID", argument);
         return 0;
     case ARGP_KEY_END:
+        if (options->moment.replay != NULL && (!options->kernel || options->root != NULL))
+            argp_error(state, "--replay goes with --kernel, and not with --root");
         if (options->kernel && options->pid != 0)
             argp_error(state, "--pid and --kernel: leave out one of both");
         if (options->pid == 0 && !options->kernel)
@@ -294,8 +301,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 int cli_slabs(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&moment_argp, 0, NULL, 0}, {0}};
     static const struct argp parser = {
-        .options = option_list, .parser = parse_option, .doc = documentation};
+        .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     static struct quire_slabs slabs;
     struct slabs_options options = {.sort = &sort_keys[0]};
     char path[64], program[64] = "?";
@@ -304,7 +312,8 @@ int cli_slabs(int argc, char **argv)
     if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
         return CLI_EXIT_FAILED;
     if (options.kernel)
-        return kernel_slabs_show(options.root, options.sort->name, options.all, options.as_json);
+        return kernel_slabs_show(&(struct kernel_slabs_options){
+            options.root, options.moment, options.sort->name, options.all, options.as_json});
     int error = quire_slabs_read(options.pid, &slabs);
     if (error < 0)
         return target_tell_unreadable(options.pid, error);

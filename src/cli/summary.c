@@ -403,7 +403,7 @@ static json_t *build_options(const struct summary *summary)
         options->harden);
 }
 
-static json_t *build_machine(void)
+json_t *summary_machine(void)
 {
     struct utsname name;
 
@@ -435,7 +435,7 @@ static json_t *build_json(const struct summary *summary)
     SET("started", build_start_time(summary));
     SET("command", json_text_list(summary->options->command));
     SET("options", build_options(summary));
-    SET("machine", build_machine());
+    SET("machine", summary_machine());
     SET("publication", build_publication(summary));
     bad |= set_memory(summary, json) | set_counts(summary, json) | set_end(summary, json);
     SET("process_list", sampler_processes(summary->sampler));

@@ -9,6 +9,7 @@
 #include "cli/sampler.h"
 #include "observe/published.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 /*
@@ -33,5 +34,8 @@ void summary_print(const struct summary *summary, FILE *to);
 
 /* Writes the figures as json_file_write() does: 0 or a negative errno. */
 int summary_write_json(const struct summary *summary, const char *path);
+
+/* The "machine" of the figures, of this one. NULL: no memory. */
+json_t *summary_machine(void);
 
 #endif

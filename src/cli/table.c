@@ -70,10 +70,11 @@ static void put_cell(const struct table *table, const char *cell, unsigned colum
 {
     size_t fill = widths[column] - width_of(cell);
     bool is_left = (table->left >> column) & 1, is_last = column + 1 == table->n_columns;
+    bool is_first = *used == 0;
 
-    if (column > 0)
+    if (!is_first)
         putchar(' ');
-    *used += column > 0;
+    *used += !is_first;
     if (!is_left)
         printf("%*s", (int)fill, "");
     if (is_last && width > 0)
@@ -83,6 +84,22 @@ static void put_cell(const struct table *table, const char *cell, unsigned colum
     if (is_left && !is_last)
         printf("%*s", (int)fill, "");
     *used += widths[column];
+}
+
+/* Bits: the columns that are left out so that the others fit. */
+static uint64_t left_out(const struct table *table, const size_t *widths, size_t width)
+{
+    size_t needed = table->n_columns - 1;
+    uint64_t out = 0;
+
+    for (unsigned i = 0; i < table->n_columns; i++)
+        needed += widths[i];
+    for (unsigned i = table->n_columns; width > 0 && needed > width && i-- > 0;)
+        if ((table->spare >> i) & 1) {
+            out |= (uint64_t)1 << i;
+            needed -= widths[i] + 1;
+        }
+    return out;
 }
 
 bool table_print(struct table *table, size_t width)
@@ -95,10 +112,12 @@ bool table_print(struct table *table, size_t width)
         return false;
     }
     measure(table, widths);
+    const uint64_t out = left_out(table, widths, width);
     for (size_t i = 0; i < table->n_cells; i++, cell += strlen(cell) + 1) {
         unsigned column = (unsigned)(i % table->n_columns);
         used = column == 0 ? 0 : used;
-        put_cell(table, cell, column, widths, width, &used);
+        if (!((out >> column) & 1))
+            put_cell(table, cell, column, widths, width, &used);
         if (column + 1 == table->n_columns)
             putchar('\n');
     }

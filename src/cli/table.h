@@ -9,8 +9,9 @@
 
 struct table {
     unsigned n_columns;
-    uint64_t left; /* bits: columns that are aligned to the left; the others to the right */
-    char *text;    /* the cells, terminated one behind the other */
+    uint64_t left;  /* bits: columns that are aligned to the left; the others to the right */
+    uint64_t spare; /* bits: columns that go, the rightmost first, where there is no room for all */
+    char *text;     /* the cells, terminated one behind the other */
     size_t n_bytes, room;
     size_t n_cells;
     bool failed; /* no memory */

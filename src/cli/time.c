@@ -16,6 +16,7 @@
  *
  * Exit status: the command's own, as with `quire run`.
  */
+#include "base/process.h"
 #include "cli/cli.h"
 #include "cli/figures.h"
 #include "cli/json_file.h"
@@ -66,7 +67,7 @@ static void read_system(struct quire_observe *observe, struct system_sample *sam
 {
     sample->is_good = quire_observe_counters(observe, &sample->counters) == 0 &&
                       quire_observe_pressure(observe, &sample->pressure) == 0 &&
-                      quire_observe_process(observe, (int)getpid(), QUIRE_OBSERVE_IO,
+                      quire_observe_process(observe, (int)process_own_pid(), QUIRE_OBSERVE_IO,
                                             &sample->self) == 0;
 }
 
@@ -250,6 +251,24 @@ static void print_waits(const struct waits *waits, const struct rusage *usage, F
     }
 }
 
+/* A peak that no sample met is known of the largest process alone. */
+static void print_memory(const struct report *report, FILE *to)
+{
+    const struct sampler *sampler = report->sampler;
+    const uint64_t largest = (uint64_t)report->run->usage.ru_maxrss * 1024;
+
+    fprintf(to, "  memory      largest process %s; all together ", figure_size(largest, FIGURE));
+    if (sampler->n_samples == 0) {
+        fprintf(to, "not known: it was over too soon\n");
+        return;
+    }
+    fprintf(to, "at once %s%s PSS, %s RSS in %s process%s (%s sample%s)\n",
+            sampler->peak_rss < largest ? "at least " : "", figure_size(sampler->peak_pss, FIGURE),
+            figure_size(sampler->peak_rss, FIGURE), figure_count(sampler->n_peak_processes, FIGURE),
+            sampler->n_peak_processes == 1 ? "" : "es", figure_count(sampler->n_samples, FIGURE),
+            sampler->n_samples == 1 ? "" : "s");
+}
+
 static void print_text(const struct report *report, FILE *to)
 {
     const struct rusage *usage = &report->run->usage;
@@ -261,14 +280,7 @@ static void print_text(const struct report *report, FILE *to)
             "processor\n",
             report->exit_status, wall, seconds_of(usage->ru_utime), seconds_of(usage->ru_stime),
             wall > 0 ? 100 * busy / wall : 0);
-    fprintf(to,
-            "  memory      largest process %s; all together at once %s PSS, %s RSS in %s "
-            "processes (%s samples)\n",
-            figure_size((uint64_t)usage->ru_maxrss * 1024, FIGURE),
-            figure_size(report->sampler->peak_pss, FIGURE),
-            figure_size(report->sampler->peak_rss, FIGURE),
-            figure_count(report->sampler->n_peak_processes, FIGURE),
-            figure_count(report->sampler->n_samples, FIGURE));
+    print_memory(report, to);
     fprintf(to, "  faults      %ld minor, %ld major; switches: %ld waiting, %ld preempted\n",
             usage->ru_minflt, usage->ru_majflt, usage->ru_nvcsw, usage->ru_nivcsw);
     print_waits(&report->sampler->waits, usage, to);
@@ -389,8 +401,9 @@ static void stop_sampler(struct sampler *sampler, pthread_t thread)
 static int measure(const struct time_options *options, const char *path,
                    struct quire_observe *observe)
 {
-    struct sampler sampler = {
-        .self = (int)getpid(), .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+    struct sampler sampler = {.self = (int)process_own_pid(), /* as /proc counts */
+                              .lock = PTHREAD_MUTEX_INITIALIZER,
+                              .wake = PTHREAD_COND_INITIALIZER};
     struct launch_result result;
     struct system_sample before, after;
     pthread_t thread;

@@ -55,24 +55,33 @@ static void keep_two(struct top_past *past, const struct quire_observe_run *run)
     past->n_known = is_later ? 2 : 1;
 }
 
+static void take_recorded_slabs(struct top *top)
+{
+    struct top_past *past = &top->past;
+    const struct sample_heaps *heaps = &top->sample->heaps;
+
+    past->slabs_pid = 0;
+    past->slabs_error = top->sample->parts & SAMPLE_HEAPS ? -ESRCH : -ENODATA;
+    for (size_t i = 0; i < heaps->n; i++) {
+        if (heaps->list[i].keeper != past->keeper)
+            continue;
+        past->slabs = heaps->list[i].slabs;
+        past->slabs_pid = (int)heaps->list[i].pid;
+        past->slabs_error = 0;
+    }
+}
+
 /* The largest process of the run, whose heap is looked into now and then. */
 static void look_at_slabs(struct top *top)
 {
     struct top_past *past = &top->past;
-    const struct quire_observe_runs *runs = &top->sample->runs;
-    uint64_t now_ns = sys_now_ns(), most = 0;
+    uint64_t now_ns = sys_now_ns();
 
+    if (top->feed->is_recorded)
+        take_recorded_slabs(top);
     if (!top->is_this_machine || now_ns < past->slabs_next_ns)
         return;
-    past->slabs_pid = 0;
-    for (size_t i = 0; i < runs->n_processes; i++) {
-        const struct quire_observe_run_process *process = &runs->processes[i];
-        uint64_t size = process->resident + process->stored + 1;
-        if (process->keeper != past->keeper || size <= most)
-            continue;
-        most = size;
-        past->slabs_pid = (int)process->pid;
-    }
+    past->slabs_pid = sample_largest_process(top->sample, past->keeper);
     past->slabs_error = past->slabs_pid > 0 ? quire_slabs_read(past->slabs_pid, &past->slabs)
                                             : -ESRCH;
     past->slabs_next_ns = now_ns + SLABS_EVERY_NS;

@@ -230,7 +230,7 @@ static void draw_slabs(const struct top *top, unsigned row, unsigned n_rows)
         return;
     if (past->slabs_error < 0 || past->slabs_pid == 0) {
         top_put(top, row, 0, SCREEN_DIM, "slabs  %s",
-                past->slabs_error == -ENODATA ? "not in a recording"
+                past->slabs_error == -ENODATA ? "not in this recording"
                 : past->slabs_error == -EPERM || past->slabs_error == -EACCES
                     ? "denied: be its user or root"
                     : "no heap of Quire to look into now");

@@ -8,35 +8,12 @@
  *         translation_roots: --find-roots     translation_tlb: --tlb
  */
 #include "cli/cli.h"
+#include "cli/images.h"
 #include "cli/translate_options.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool open_images(const struct translate_options *options, struct quire_image **image)
-{
-    char message[QUIRE_IMAGE_MESSAGE_BYTES];
-
-    if (quire_image_new(image) != 0) {
-        cli_error("cannot open the images: out of memory");
-        return false;
-    }
-    for (unsigned i = 0; i < options->n_images; i++) {
-        uint64_t start;
-        char *path = strndup(options->images[i], translate_split_image(options->images[i], &start));
-        int error = path == NULL
-                        ? -ENOMEM
-                        : quire_image_add_file(*image, path, start, options->format, message);
-        if (error != 0)
-            cli_error("cannot use the image %s: %s", options->images[i],
-                      path == NULL ? strerror(ENOMEM) : message);
-        free(path);
-        if (error != 0)
-            return false;
-    }
-    return true;
-}
 
 static bool need(const struct translate_options *options, const char *arch,
                  const enum translate_number *which, const char *const *names, unsigned n)
@@ -74,8 +51,9 @@ static int init_x86(struct translate_options *options, struct quire_image *image
                                       .cr4 = options->numbers[NUMBER_CR4],
                                       .efer = options->given[NUMBER_EFER]
                                                   ? options->numbers[NUMBER_EFER]
-                                              : has_pae ? 0xd00
-                                                        : 0,
+                                              : !has_pae       ? 0
+                                              : noted->has_x86 ? noted->efer
+                                                               : 0xd00,
                                       .pat = options->numbers[NUMBER_PAT],
                                       .pkru = (uint32_t)options->numbers[NUMBER_PKRU]};
     return quire_mmu_init_x86(mmu, image, &registers, phys_bits);
@@ -197,7 +175,7 @@ int cli_translate(int argc, char **argv)
     int status = CLI_EXIT_FAILED;
 
     translate_options_parse(argc, argv, &options);
-    if (open_images(&options, &image)) {
+    if (images_open(options.images, options.n_images, options.format, &image)) {
         options.translation.image = image;
         if (options.action == ACTION_ROOTS)
             status = translation_roots(&options.translation, options.mode,

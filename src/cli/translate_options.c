@@ -230,6 +230,8 @@ static void check(struct argp_state *state, const struct translate_options *opti
         argp_error(state, "addresses as arguments and -: leave out one of both");
     if (options->from_standard_input && options->action == ACTION_REVERSE)
         argp_error(state, "--reverse takes addresses as arguments, not from standard input");
+    if (options->has_range && options->action != ACTION_MAP && options->action != ACTION_REVERSE)
+        argp_error(state, "--range is for --map and --reverse: give one of them, too");
     if (translation->svg_path != NULL && options->action != ACTION_MAP)
         argp_error(state, "--svg draws what --map lists: give that, too");
     if (translation->out_path != NULL && options->action != ACTION_READ)
@@ -240,13 +242,12 @@ static void check(struct argp_state *state, const struct translate_options *opti
         argp_error(state, "--tlb has no meaning with --map, --reverse, --read and --find-roots");
 }
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
+/* What the memory and the machine are. */
+static error_t parse_machine(int key, char *argument, struct argp_state *state)
 {
     static const char *const formats[] = {"auto", "raw", "elf", "lime"};
     static const char *const archs[] = {"", "x86", "riscv", "arm64", "ppc"};
-    static const char *const accesses[] = {"r", "w", "x"};
     struct translate_options *options = state->input;
-    struct translation *translation = &options->translation;
     int which;
 
     if (key >= KEY_NUMBER && key < KEY_NUMBER + N_NUMBERS) {
@@ -256,8 +257,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
     switch (key) {
     case 'i':
-        if (options->n_images == TRANSLATE_MAX_IMAGES)
-            argp_error(state, "more than %d images", TRANSLATE_MAX_IMAGES);
+        if (options->n_images == IMAGES_MAX)
+            argp_error(state, "more than %d images", IMAGES_MAX);
         options->images[options->n_images++] = argument;
         return 0;
     case KEY_FORMAT:
@@ -279,6 +280,18 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_EXTENSIONS:
         parse_extensions(state, options, argument);
         return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* What to do, in place of translating. */
+static error_t parse_action(int key, char *argument, struct argp_state *state)
+{
+    struct translate_options *options = state->input;
+    struct translation *translation = &options->translation;
+
+    switch (key) {
     case KEY_MAP:
         set_action(state, options, ACTION_MAP);
         return 0;
@@ -287,6 +300,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
               &translation->limits.range.last);
         if (translation->limits.range.first > translation->limits.range.last)
             argp_error(state, "--range: its end is below its start");
+        options->has_range = true;
         return 0;
     case KEY_SVG:
         translation->svg_path = argument;
@@ -304,6 +318,19 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_ROOTS:
         set_action(state, options, ACTION_ROOTS);
         return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    static const char *const accesses[] = {"r", "w", "x"};
+    struct translate_options *options = state->input;
+    struct translation *translation = &options->translation;
+    int which;
+
+    switch (key) {
     case KEY_ACCESS:
         if ((which = choose(argument, accesses, 3)) < 0)
             argp_error(state, "--access %s: it is r, w or x", argument);
@@ -332,7 +359,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         check(state, options);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_action(key, argument, state) == 0 ? 0 : parse_machine(key, argument, state);
     }
 }
 
@@ -351,20 +378,4 @@ void translate_options_parse(int argc, char **argv, struct translate_options *op
         cli_error("cannot read the command line");
         exit(CLI_EXIT_FAILED);
     }
-}
-
-size_t translate_split_image(const char *text, uint64_t *start)
-{
-    const char *at = strrchr(text, '@');
-    char *end;
-
-    *start = 0;
-    if (at == NULL || at[1] < '0' || at[1] > '9')
-        return strlen(text);
-    errno = 0;
-    uint64_t value = strtoull(at + 1, &end, 0);
-    if (*end != '\0' || errno != 0)
-        return strlen(text);
-    *start = value;
-    return (size_t)(at - text);
 }

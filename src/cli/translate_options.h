@@ -3,9 +3,8 @@
 #ifndef QUIRE_CLI_TRANSLATE_OPTIONS_H
 #define QUIRE_CLI_TRANSLATE_OPTIONS_H
 
+#include "cli/images.h"
 #include "cli/translation.h"
-
-#define TRANSLATE_MAX_IMAGES 64
 
 /* Registers and other numbers of the command line, each given or not. */
 enum translate_number {
@@ -35,7 +34,7 @@ enum translate_arch { ARCH_NONE, ARCH_X86, ARCH_RISCV, ARCH_ARM64, ARCH_PPC };
 enum translate_action { ACTION_TRANSLATE, ACTION_MAP, ACTION_REVERSE, ACTION_READ, ACTION_ROOTS };
 
 struct translate_options {
-    const char *images[TRANSLATE_MAX_IMAGES];
+    const char *images[IMAGES_MAX];
     unsigned n_images;
     enum quire_image_format format;
     enum translate_arch arch;
@@ -48,14 +47,11 @@ struct translate_options {
     uint64_t read_va, read_bytes;
     uint64_t addresses[TRANSLATION_MAX_ADDRESSES];
     size_t n_addresses;
-    bool from_standard_input;
+    bool from_standard_input, has_range;
     struct translation translation; /* what the command line says of it */
 };
 
 /* Ends the process for --help, and with 125 and a message for what can't be understood. */
 void translate_options_parse(int argc, char **argv, struct translate_options *options);
-
-/* "FILE@PHYS": the length of FILE, and where it begins, 0 without. */
-size_t translate_split_image(const char *text, uint64_t *start);
 
 #endif

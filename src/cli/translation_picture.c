@@ -15,6 +15,7 @@
 #include "cli/translation_picture.h"
 
 #include "base/size.h"
+#include "cli/drawing.h"
 
 #include <quire/mmu.h>
 
@@ -110,16 +111,6 @@ static const struct place *find(const struct place *places, size_t n, uint64_t a
     return NULL;
 }
 
-static void text(cairo_t *picture, double x, double y, bool is_right, const char *words)
-{
-    cairo_text_extents_t extents;
-
-    cairo_text_extents(picture, words, &extents);
-    cairo_set_source_rgb(picture, 0.13, 0.13, 0.13);
-    cairo_move_to(picture, is_right ? x - extents.x_advance : x, y);
-    cairo_show_text(picture, words);
-}
-
 /* Writable, executable, user's: what people look for. */
 static void set_shade(cairo_t *picture, uint32_t rights, double alpha)
 {
@@ -172,13 +163,14 @@ static void draw_words(cairo_t *picture, const struct place *place, bool is_left
 
     snprintf(address, sizeof address, "0x%" PRIx64, place->start);
     size_format(place->end - place->start, size, sizeof size);
-    text(picture, is_left ? LEFT - 6 : RIGHT + BOX + 6, place->y + 9, is_left, address);
+    drawing_text(picture, is_left ? LEFT - 6 : RIGHT + BOX + 6, place->y + 9, is_left ? 1 : 0,
+                 address);
     cairo_set_source_rgb(picture, 1, 1, 1);
     if (is_left) {
         cairo_move_to(picture, LEFT + 4, place->y + 9);
         cairo_show_text(picture, size);
     } else {
-        text(picture, RIGHT + 4, place->y + 9, false, size);
+        drawing_text(picture, RIGHT + 4, place->y + 9, 0, size);
     }
 }
 
@@ -188,11 +180,12 @@ static void draw(cairo_t *picture, const char *title, const struct translation_b
     cairo_select_font_face(picture, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
                            CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(picture, 15);
-    text(picture, 20, 22, false, title);
+    drawing_text(picture, 20, 22, 0, title);
     cairo_set_font_size(picture, 10);
-    text(picture, 20, 40, false,
-         "virtual (left) to physical (right); blue: supervisor, green: user, orange: executable, "
-         "red: writable and executable; heights grow with the logarithm of the size");
+    drawing_text(
+        picture, 20, 40, 0,
+        "virtual (left) to physical (right); blue: supervisor, green: user, orange: executable, "
+        "red: writable and executable; heights grow with the logarithm of the size");
     cairo_set_line_width(picture, 0.7);
     for (size_t i = 0; i < n; i++) {
         const struct place *its = find(right, n_right, bands[i].address);

@@ -115,6 +115,15 @@ static void print_line(const struct translation *translation, uint64_t va,
     fwrite(line, 1, (size_t)(at - line), stdout);
 }
 
+/* What x86 pushes with the page fault; -1: there is none, or no access to fault. */
+static int page_fault_code(const struct translation *translation, enum quire_mmu_reason reason)
+{
+    if (!translation->has_access || reason == QUIRE_MMU_OK)
+        return -1;
+    return quire_mmu_x86_error(&translation->mmu, reason, translation->access,
+                               translation->is_user);
+}
+
 /* Where and on which entry the walk ended, in words. */
 static void print_reason(const struct translation *translation,
                          const struct quire_mmu_answer *answer, enum quire_mmu_reason reason)
@@ -128,9 +137,7 @@ static void print_reason(const struct translation *translation,
     else if (reason > QUIRE_MMU_DISABLED && reason < QUIRE_MMU_NO_READ &&
              reason != QUIRE_MMU_BOUNDS && reason != QUIRE_MMU_NO_MATCH && reason != QUIRE_MMU_ROOT)
         printf(" (%s 0x%" PRIx64 ")", quire_mmu_level_name(mmu, answer->level), answer->entry);
-    int code = translation->has_access
-                   ? quire_mmu_x86_error(mmu, reason, translation->access, translation->is_user)
-                   : -1;
+    int code = page_fault_code(translation, reason);
     if (code >= 0)
         printf("; #PF, error code 0x%x", (unsigned)code);
     putchar('\n');
@@ -223,6 +230,9 @@ static void print_json(const struct output *output, uint64_t va,
                quire_mmu_reason_name(reason),
                quire_mmu_level_name(&output->translation->mmu, answer->level), answer->entry,
                answer->entry_address);
+    int code = page_fault_code(output->translation, reason);
+    if (code >= 0)
+        printf(", \"error_code\": \"0x%x\"", (unsigned)code);
     if (output->translation->explains)
         print_json_steps(output->translation, va);
     putchar('}');

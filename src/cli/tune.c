@@ -17,7 +17,8 @@
 #include <string.h>
 
 #define DEFAULT_MS 10000
-#define TEXT_WIDTH 96
+#define TEXT_WIDTH 96 /* or the terminal's, if it is narrower */
+#define LEAST_WIDTH 40u
 
 enum { STATUS_ADVICE = 2, STATUS_URGENT = 3 };
 enum { KEY_BEFORE = 600, KEY_FOR, KEY_RULES };
@@ -37,14 +38,16 @@ struct result {
     bool is_since_boot;
 };
 
-/* Breaks lines at blanks, each after the first indented. */
+/* Behind a label; breaks lines at blanks, each after the first indented. */
 static void print_wrapped(const char *label, const char *text)
 {
-    size_t indent = 10, n_left = strlen(text);
+    const size_t indent = 10, terminal = figures_width();
+    const size_t width = terminal >= LEAST_WIDTH && terminal < TEXT_WIDTH ? terminal : TEXT_WIDTH;
+    size_t n_left = strlen(text), column = strlen(label);
 
-    printf("  %-8s", label);
-    while (n_left > TEXT_WIDTH - indent) {
-        size_t n = TEXT_WIDTH - indent;
+    fputs(label, stdout);
+    for (; n_left > width - column; column = indent) {
+        size_t n = width - column;
         while (n > 0 && text[n] != ' ')
             n--;
         if (n == 0)
@@ -73,14 +76,17 @@ static const char *value_text(const struct quire_tune_figure *figure, bool exact
 
 static void print_finding(const struct quire_tune_finding *finding, bool exact)
 {
-    printf("%-7s %s: %s\n", quire_tune_severity_name(finding->severity), finding->rule,
-           finding->what);
+    char severity[16], what[512];
+
+    snprintf(severity, sizeof severity, "%-7s ", quire_tune_severity_name(finding->severity));
+    snprintf(what, sizeof what, "%s: %s", finding->rule, finding->what);
+    print_wrapped(severity, what);
     for (unsigned i = 0; i < finding->n_figures; i++)
         printf("  %-8s%14s  %s\n", i == 0 ? "seen" : "",
                value_text(&finding->figures[i], exact, FIGURE), finding->figures[i].name);
-    print_wrapped("why", finding->why);
+    print_wrapped("  why     ", finding->why);
     if (finding->now[0] != '\0')
-        print_wrapped("now", finding->now);
+        print_wrapped("  now     ", finding->now);
     const char *label = "change", *at = finding->change;
     while (*at != '\0') {
         int n = (int)strcspn(at, "\n");
@@ -91,12 +97,22 @@ static void print_finding(const struct quire_tune_finding *finding, bool exact)
     putchar('\n');
 }
 
+static void print_span(double seconds)
+{
+    if (seconds < 2 * 3600)
+        printf("averages since boot, %.0f minutes\n\n", seconds / 60);
+    else if (seconds < 2 * 86400)
+        printf("averages since boot, %.1f hours\n\n", seconds / 3600);
+    else
+        printf("averages since boot, %.1f days\n\n", seconds / 86400);
+}
+
 static void print_text(const struct result *result, bool exact)
 {
     bool has_sysctl = false;
 
     if (result->is_since_boot)
-        printf("averages since boot, %.1f days\n\n", result->seconds / 86400);
+        print_span(result->seconds);
     else
         printf("looked for %.1f s\n\n", result->seconds);
     for (size_t i = 0; i < result->n; i++) {

@@ -51,42 +51,79 @@ static const struct column {
     enum kind kind;
     size_t offset;
     int width;
+    int rank; /* on a narrow terminal the highest go first, down to 1 */
 } columns[] = {
-#define OF(group, heading, key, kind, member, width)                    \
-    {                                                                   \
-        group, heading, key, kind, offsetof(struct line, member), width \
+#define OF(group, heading, key, kind, member, width, rank)                    \
+    {                                                                         \
+        group, heading, key, kind, offsetof(struct line, member), width, rank \
     }
-    OF("procs", "r", "running", COUNT, counters.running, 2),
-    OF("procs", "b", "blocked", COUNT, counters.blocked, 2),
-    OF("memory", "used", "used_bytes", SIZE, used, 5),
-    OF("memory", "free", "free_bytes", SIZE, memory.free, 5),
-    OF("memory", "cache", "cache_bytes", SIZE, cache, 5),
-    OF("memory", "avail", "available_bytes", SIZE, memory.available, 5),
-    OF("memory", "swap", "swap_used_bytes", SIZE, swap_used, 5),
-    OF("swap/s", "in", "swap_in_bytes_a_second", SIZE_RATE, rates.swapped_in, 5),
-    OF("swap/s", "out", "swap_out_bytes_a_second", SIZE_RATE, rates.swapped_out, 5),
-    OF("blocks/s", "in", "block_in_bytes_a_second", SIZE_RATE, rates.read_in, 5),
-    OF("blocks/s", "out", "block_out_bytes_a_second", SIZE_RATE, rates.written_out, 5),
-    OF("faults/s", "minor", "minor_faults_a_second", RATE, rates.minor_faults, 6),
-    OF("faults/s", "major", "major_faults_a_second", RATE, rates.major_faults, 5),
-    OF("reclaim/s", "scan", "scanned_pages_a_second", RATE, rates.scanned, 5),
-    OF("reclaim/s", "freed", "reclaimed_pages_a_second", RATE, rates.reclaimed, 5),
-    OF("reclaim/s", "direct", "direct_scanned_pages_a_second", RATE, rates.scanned_direct, 6),
-    OF("reclaim/s", "stall", "direct_stalls_a_second", RATE, rates.direct_stalls, 5),
-    OF("reclaim/s", "refault", "refaults_a_second", RATE, rates.refaults, 7),
-    OF("other", "compact", "compact_stalls_a_second", RATE, rates.compact_stalls, 7),
-    OF("other", "oom", "oom_kills", TIMES, rates.oom_kills, 3),
-    OF("stalled %", "mem", "memory_some_percent", PERCENT, rates.memory_some, 5),
-    OF("stalled %", "full", "memory_full_percent", PERCENT, rates.memory_full, 5),
-    OF("stalled %", "io", "io_some_percent", PERCENT, rates.io_some, 5),
-    OF("cpu %", "us", "cpu_user_percent", PERCENT, rates.cpu_user, 4),
-    OF("cpu %", "sy", "cpu_system_percent", PERCENT, rates.cpu_system, 4),
-    OF("cpu %", "id", "cpu_idle_percent", PERCENT, rates.cpu_idle, 5),
-    OF("cpu %", "wa", "cpu_iowait_percent", PERCENT, rates.cpu_iowait, 4),
-    OF("cpu %", "st", "cpu_steal_percent", PERCENT, rates.cpu_steal, 4),
+    OF("procs", "r", "running", COUNT, counters.running, 2, 0),
+    OF("procs", "b", "blocked", COUNT, counters.blocked, 2, 0),
+    OF("memory", "used", "used_bytes", SIZE, used, 5, 0),
+    OF("memory", "free", "free_bytes", SIZE, memory.free, 5, 1),
+    OF("memory", "cache", "cache_bytes", SIZE, cache, 5, 3),
+    OF("memory", "avail", "available_bytes", SIZE, memory.available, 5, 0),
+    OF("memory", "swap", "swap_used_bytes", SIZE, swap_used, 5, 0),
+    OF("swap/s", "in", "swap_in_bytes_a_second", SIZE_RATE, rates.swapped_in, 5, 0),
+    OF("swap/s", "out", "swap_out_bytes_a_second", SIZE_RATE, rates.swapped_out, 5, 0),
+    OF("blocks/s", "in", "block_in_bytes_a_second", SIZE_RATE, rates.read_in, 5, 5),
+    OF("blocks/s", "out", "block_out_bytes_a_second", SIZE_RATE, rates.written_out, 5, 5),
+    OF("faults/s", "minor", "minor_faults_a_second", RATE, rates.minor_faults, 6, 0),
+    OF("faults/s", "major", "major_faults_a_second", RATE, rates.major_faults, 5, 0),
+    OF("reclaim/s", "scan", "scanned_pages_a_second", RATE, rates.scanned, 5, 1),
+    OF("reclaim/s", "freed", "reclaimed_pages_a_second", RATE, rates.reclaimed, 5, 7),
+    OF("reclaim/s", "direct", "direct_scanned_pages_a_second", RATE, rates.scanned_direct, 6, 8),
+    OF("reclaim/s", "stall", "direct_stalls_a_second", RATE, rates.direct_stalls, 5, 2),
+    OF("reclaim/s", "refault", "refaults_a_second", RATE, rates.refaults, 7, 7),
+    OF("other", "compact", "compact_stalls_a_second", RATE, rates.compact_stalls, 7, 8),
+    OF("other", "oom", "oom_kills", TIMES, rates.oom_kills, 3, 8),
+    OF("stalled %", "mem", "memory_some_percent", PERCENT, rates.memory_some, 5, 0),
+    OF("stalled %", "full", "memory_full_percent", PERCENT, rates.memory_full, 5, 6),
+    OF("stalled %", "io", "io_some_percent", PERCENT, rates.io_some, 5, 6),
+    OF("cpu %", "us", "cpu_user_percent", PERCENT, rates.cpu_user, 4, 4),
+    OF("cpu %", "sy", "cpu_system_percent", PERCENT, rates.cpu_system, 4, 4),
+    OF("cpu %", "id", "cpu_idle_percent", PERCENT, rates.cpu_idle, 5, 4),
+    OF("cpu %", "wa", "cpu_iowait_percent", PERCENT, rates.cpu_iowait, 4, 2),
+    OF("cpu %", "st", "cpu_steal_percent", PERCENT, rates.cpu_steal, 4, 8),
 #undef OF
 };
 #define N_COLUMNS (sizeof columns / sizeof columns[0])
+#define MOST_RANK 8
+
+struct layout { /* of lines of text */
+    bool exact, has_time;
+    int rank; /* columns up to it are shown */
+};
+
+static int width_of(const struct layout *layout, const struct column *column)
+{
+    return column->width + (layout->exact && column->kind == SIZE ? 9 : 0);
+}
+
+static bool is_shown(const struct layout *layout, size_t column)
+{
+    return columns[column].rank <= layout->rank;
+}
+
+static int line_width(const struct layout *layout)
+{
+    int width = layout->has_time ? TIME_WIDTH + 1 : 0;
+
+    for (size_t i = 0; i < N_COLUMNS; i++)
+        width += is_shown(layout, i) ? width_of(layout, &columns[i]) + 1 : 0;
+    return width - 1;
+}
+
+/* As many columns as the terminal has room for; all, where there is none. */
+static struct layout layout_of(bool exact, bool has_time)
+{
+    struct layout layout = {exact, has_time, MOST_RANK};
+    const int width = (int)figures_width();
+
+    while (width > 0 && layout.rank > 0 && line_width(&layout) > width)
+        layout.rank--;
+    return layout;
+}
 
 static bool is_rate(const struct column *column)
 {
@@ -127,46 +164,56 @@ static const char *cell(const struct line *line, const struct column *column, bo
 }
 
 /* "-----memory-----" over the columns of a group. */
-static void print_groups(int extra, bool has_time)
+static void print_groups(const struct layout *layout)
 {
-    if (has_time)
+    static const char dashes[] = "----------------------------------------------------------"
+                                 "----------------------------------------------------------";
+    bool is_first = true;
+
+    if (layout->has_time)
         printf("%*s ", TIME_WIDTH, "");
     for (size_t first = 0, end; first < N_COLUMNS; first = end) {
         int width = -1, n = (int)strlen(columns[first].group);
         for (end = first; end < N_COLUMNS && columns[end].group == columns[first].group; end++)
-            width += columns[end].width + 1 + (columns[end].kind == SIZE ? extra : 0);
+            width += is_shown(layout, end) ? width_of(layout, &columns[end]) + 1 : 0;
         int left = width > n ? (width - n) / 2 : 0, right = width > n ? width - n - left : 0;
-        static const char dashes[] = "----------------------------------------------------------"
-                                     "----------------------------------------------------------";
-        printf("%s%.*s%.*s%.*s", first > 0 ? " " : "", left, dashes, width < n ? width : n,
+        if (width < 0)
+            continue;
+        printf("%s%.*s%.*s%.*s", is_first ? "" : " ", left, dashes, width < n ? width : n,
                columns[first].group, right, dashes);
+        is_first = false;
     }
     putchar('\n');
 }
 
-static void print_headings(bool exact, bool has_time)
+static void print_headings(const struct layout *layout)
 {
-    int extra = exact ? 9 : 0;
+    const char *separator = "";
 
-    print_groups(extra, has_time);
-    if (has_time)
+    print_groups(layout);
+    if (layout->has_time)
         printf("%-*s ", TIME_WIDTH, "time");
     for (size_t i = 0; i < N_COLUMNS; i++)
-        printf("%s%*s", i > 0 ? " " : "", columns[i].width + (columns[i].kind == SIZE ? extra : 0),
-               columns[i].heading);
+        if (is_shown(layout, i)) {
+            printf("%s%*s", separator, width_of(layout, &columns[i]), columns[i].heading);
+            separator = " ";
+        }
     putchar('\n');
 }
 
-static void print_line(const struct line *line, bool exact)
+static void print_line(const struct line *line, const struct layout *layout)
 {
+    const char *separator = "";
     char time[40];
 
-    if (line->wall_ms != 0)
+    if (layout->has_time)
         printf("%s ", when_text(line->wall_ms, time, sizeof time));
     for (size_t i = 0; i < N_COLUMNS; i++)
-        printf("%s%*s", i > 0 ? " " : "",
-               columns[i].width + (exact && columns[i].kind == SIZE ? 9 : 0),
-               cell(line, &columns[i], exact, FIGURE));
+        if (is_shown(layout, i)) {
+            printf("%s%*s", separator, width_of(layout, &columns[i]),
+                   cell(line, &columns[i], layout->exact, FIGURE));
+            separator = " ";
+        }
     putchar('\n');
 }
 
@@ -234,9 +281,10 @@ static bool show_line(const struct line *line, const struct vmstat_options *opti
         if (!print_json(line, is_since_boot))
             return false;
     } else {
+        const struct layout layout = layout_of(options->common.exact, line->wall_ms != 0);
         if (n % terminal_rows() == 0)
-            print_headings(options->common.exact, line->wall_ms != 0);
-        print_line(line, options->common.exact);
+            print_headings(&layout);
+        print_line(line, &layout);
     }
     fflush(stdout);
     return ferror(stdout) == 0;

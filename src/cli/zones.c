@@ -8,6 +8,7 @@
  */
 #include "cli/cli.h"
 #include "cli/figures.h"
+#include "cli/moment.h"
 #include "cli/table.h"
 #include "cli/target.h"
 
@@ -16,9 +17,11 @@
 #include <string.h>
 
 #define PAGE_BYTES 4096
+#define NAMES_WIDTH 24u /* before the orders */
 
 struct zones_options {
     struct figure_options common;
+    struct moment_options moment;
     bool types;
     int pid; /* of a process under Quire; 0: the kernel */
 };
@@ -85,10 +88,12 @@ static void add_index(struct table *table, const struct quire_observe_zones *zon
                       const struct quire_observe_zone *zone, index_of *index)
 {
     char cell[24];
+    const unsigned width = figures_width();
+    const int n_digits = width > 0 && width < NAMES_WIDTH + zones->n_orders * 6 ? 2 : 3;
 
     for (unsigned order = 0; order < zones->n_orders; order++) {
         int thousandths = index(zone, zones->n_orders, order);
-        snprintf(cell, sizeof cell, "%.3f", thousandths / 1000.0);
+        snprintf(cell, sizeof cell, "%.*f", n_digits, thousandths / 1000.0);
         table_add(table, thousandths == -1000 ? "." : cell);
     }
 }
@@ -139,8 +144,9 @@ static bool print_text(const struct quire_observe_zones *zones, const struct zon
     if (!print_orders(zones, options->types))
         return false;
     if (options->types && zones->n_types == 0)
-        printf("by mobility: %s\n",
-               types_denied(zones) ? "denied; root sees it" : "this kernel does not say");
+        printf("by mobility: %s\n", types_denied(zones)              ? "denied; root sees it"
+                                    : options->moment.replay != NULL ? "not in a recording"
+                                                                     : "this kernel does not say");
     return true;
 }
 
@@ -224,6 +230,7 @@ static const char documentation[] =
     "  sudo quire zones --types\n"
     "  quire zones --pid $(pidof job)\n"
     "  quire zones --json | jq '.zones[].unusable_index[9]'\n"
+    "  quire zones --replay memory.log --at 14:30\n"
     "\n"
     "Exit status:\n"
     "  0    the zones were printed\n"
@@ -245,6 +252,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
+        state->child_inputs[1] = &options->moment;
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -255,15 +263,40 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         if (options->pid != 0 && options->common.root != NULL)
             argp_error(state, "--pid and --root: leave out one of both");
+        if (options->moment.replay != NULL && (options->pid != 0 || options->common.root != NULL))
+            argp_error(state, "--replay goes neither with --pid nor with --root");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
+static int print(const struct quire_observe_zones *zones, const struct zones_options *options)
+{
+    bool good = options->common.as_json ? print_json(zones, options->pid)
+                                        : print_text(zones, options);
+
+    return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
+}
+
+static int show_recorded(const struct zones_options *options)
+{
+    struct feed *feed;
+    int status;
+    const struct sample *sample = moment_open(&options->moment, &feed, &status);
+
+    if (sample == NULL)
+        return status;
+    status = sample->zones.n_zones > 0 ? print(&sample->zones, options)
+                                       : moment_lacks("zones", sample->zones_error);
+    feed_close(feed);
+    return status;
+}
+
 int cli_zones(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&figures_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {
+        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
     static const struct argp parser = {
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     struct zones_options options = {.types = false};
@@ -272,18 +305,16 @@ int cli_zones(int argc, char **argv)
     argp_err_exit_status = CLI_EXIT_FAILED;
     if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
         return CLI_EXIT_FAILED;
+    if (options.moment.replay != NULL)
+        return show_recorded(&options);
     struct quire_observe *observe = figures_open(&options.common);
     if (observe == NULL)
         return EXIT_FAILURE;
     int error = options.pid != 0 ? quire_observe_run_zones(observe, options.pid, &zones)
                                  : quire_observe_zones(observe, &zones);
-    int status = EXIT_SUCCESS;
-    if (error < 0)
-        status = options.pid != 0 ? target_tell_unreadable(options.pid, error)
-                                  : figures_failed(observe, error);
-    else if (!(options.common.as_json ? print_json(&zones, options.pid)
-                                      : print_text(&zones, &options)))
-        status = CLI_EXIT_FAILED;
+    int status = error == 0         ? print(&zones, &options)
+                 : options.pid != 0 ? target_tell_unreadable(options.pid, error)
+                                    : figures_failed(observe, error);
     quire_observe_close(observe);
     return status;
 }

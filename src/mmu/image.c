@@ -197,6 +197,27 @@ static int keep_file(struct quire_image *image, const struct image_file *file, c
     return 0;
 }
 
+/* Says where the file ends, if that is before its ranges do. */
+static void tell_cut(const struct quire_image *image, const struct image_file *file, char *message)
+{
+    const struct quire_image_range *first = NULL;
+    uint64_t n_lacking = 0;
+
+    for (size_t i = 0; i < image->n_ranges; i++) {
+        const struct quire_image_range *range = &image->ranges[i];
+        if (range->n_present == range->n_bytes || !is_of(file, range))
+            continue;
+        first = first == NULL ? range : first;
+        n_lacking += range->n_bytes - range->n_present;
+    }
+    if (first != NULL)
+        image_refuse(0, message,
+                     "the file is cut off at byte %llu; 0x%llx bytes of memory lack, the first at "
+                     "physical address 0x%llx",
+                     (unsigned long long)file->n_bytes, (unsigned long long)n_lacking,
+                     (unsigned long long)(first->start + first->n_present));
+}
+
 static const struct image_reader *choose(const struct image_file *file,
                                          enum quire_image_format format)
 {
@@ -251,6 +272,8 @@ int quire_image_add_file(struct quire_image *image, const char *path, uint64_t s
     }
     if (error != 0)
         munmap(file.bytes, file.n_bytes);
+    else
+        tell_cut(image, &file, message);
     return error;
 }
 

@@ -13,7 +13,14 @@
 #include <errno.h>
 #include <string.h>
 
-#define QEMU_CR 392 /* of cr[0] in the note's contents */
+/* In the note's contents; a segment has selector, limit, flags (of 32 bits each), 32 bits of
+ * nothing and the base. */
+#define QEMU_CS 152
+#define QEMU_LDT (QEMU_CS + 6 * 24)
+#define QEMU_GDT (QEMU_CS + 8 * 24)
+#define QEMU_CR (QEMU_CS + 10 * 24)
+#define QEMU_BYTES (QEMU_CR + 5 * 8)
+#define FLAG_L (1u << 21)
 
 struct elf {
     const struct image_file *file;
@@ -105,6 +112,24 @@ static struct program_header read_program_header(const struct elf *elf, uint64_t
     return header;
 }
 
+static void read_registers(struct quire_image_registers *registers, const struct elf *elf,
+                           uint64_t at)
+{
+    *registers = (struct quire_image_registers){
+        .has_x86 = true,
+        .cr0 = field(elf, at + QEMU_CR, 8),
+        .cr3 = field(elf, at + QEMU_CR + 24, 8),
+        .cr4 = field(elf, at + QEMU_CR + 32, 8),
+        .efer = field(elf, 18, 2) == EM_X86_64 ? 0xd00 : 0x800,
+        .gdt_base = field(elf, at + QEMU_GDT + 16, 8),
+        .gdt_limit = (uint32_t)field(elf, at + QEMU_GDT + 4, 4),
+        .ldt_base = field(elf, at + QEMU_LDT + 16, 8),
+        .ldt_limit = (uint32_t)field(elf, at + QEMU_LDT + 4, 4),
+        .cs = (uint16_t)field(elf, at + QEMU_CS, 4),
+        .ldt = (uint16_t)field(elf, at + QEMU_LDT, 4),
+        .is_64_bit = (field(elf, at + QEMU_CS + 8, 4) & FLAG_L) != 0};
+}
+
 /* The first note of QEMU's with registers, if there is one. */
 static void read_notes(struct quire_image *image, const struct elf *elf,
                        const struct program_header *header)
@@ -121,12 +146,8 @@ static void read_notes(struct quire_image *image, const struct elf *elf,
         if (next > end)
             return;
         if (n_name == 5 && memcmp(elf->file->bytes + name, "QEMU", 5) == 0 &&
-            n_contents >= QEMU_CR + 5 * 8 && field(elf, 18, 2) != EM_NONE) {
-            image->registers.has_x86 = true;
-            image->registers.cr0 = field(elf, contents + QEMU_CR, 8);
-            image->registers.cr3 = field(elf, contents + QEMU_CR + 24, 8);
-            image->registers.cr4 = field(elf, contents + QEMU_CR + 32, 8);
-        }
+            n_contents >= QEMU_BYTES)
+            read_registers(&image->registers, elf, contents);
         at = next;
     }
 }

@@ -22,6 +22,7 @@
 #define NONE UINT32_MAX
 #define GOLDEN 0x9e3779b1u /* 2^32 / the golden ratio, and odd */
 #define VA_BITS 44
+#define LANES 16 /* walks that overlap */
 
 enum { VALID = 1, READ = 2, WRITE = 4, EXECUTE = 8, USER = 16, ACCESSED = 32, DIRTY = 64 };
 
@@ -185,11 +186,39 @@ static void walk(const struct quire_mmu *mmu, uint64_t va, struct quire_mmu_answ
     explain(mmu, va, answer, NULL);
 }
 
+/* Asks for the buckets, then for the first entries, of some walks: they come while others are on
+ * their way. */
+static void prefetch(const struct quire_mmu *mmu, const struct table *table, const uint64_t *vas,
+                     size_t n)
+{
+    const unsigned char *heads[LANES];
+    uint64_t entries = entries_at(mmu->root, table->log2_buckets);
+    const struct quire_image_range *hint = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bucket = bucket_of((uint32_t)(vas[i] >> 12), mmu->process, table->log2_buckets);
+        heads[i] = image_at(mmu->image, mmu->root + HEADER_BYTES + (uint64_t)4 * bucket, 4, &hint);
+        __builtin_prefetch(heads[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t index = heads[i] != NULL ? word(heads[i], 0) : 0;
+        __builtin_prefetch(image_at(mmu->image, entries + index * ENTRY_BYTES, ENTRY_BYTES, &hint));
+    }
+}
+
 static void walk_many(const struct quire_mmu *mmu, const uint64_t *vas,
                       struct quire_mmu_answer *answers, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        walk(mmu, vas[i], &answers[i]);
+    struct table table;
+    bool has_table = load_table(mmu, &table) == QUIRE_MMU_OK;
+
+    for (size_t first = 0; first < n; first += LANES) {
+        size_t n_here = n - first < LANES ? n - first : LANES;
+        if (has_table)
+            prefetch(mmu, &table, vas + first, n_here);
+        for (size_t i = first; i < first + n_here; i++)
+            walk(mmu, vas[i], &answers[i]);
+    }
 }
 
 static int each(const struct quire_mmu *mmu, const struct quire_mmu_limits *limits,

@@ -91,7 +91,8 @@ static size_t keep(struct quire_mmu_root *roots, size_t n, size_t max,
 static unsigned bits_of(const struct quire_image *image)
 {
     const struct quire_image_range *last = &image->ranges[image->n_ranges - 1];
-    unsigned bits = 64 - (unsigned)__builtin_clzll(last->start + last->n_bytes - 1) + 1;
+    uint64_t highest = last->start + last->n_bytes - 1; /* 0: the image is one byte */
+    unsigned bits = 64 - (unsigned)__builtin_clzll(highest | 1) + 1;
     return bits < 33 ? 33 : bits > 52 ? 52 : bits;
 }
 

@@ -27,7 +27,16 @@ enum { /* of code and data: type bits */
        CODE = 8,
 };
 
-enum { SYSTEM_LDT = 2 };
+enum { /* of the system's (3.5) */
+       SYSTEM_TSS_16 = 1,
+       SYSTEM_LDT = 2,
+       SYSTEM_TSS_BUSY_16 = 3,
+       SYSTEM_CALL_GATE_16 = 4,
+       SYSTEM_TASK_GATE = 5,
+       SYSTEM_TSS_32 = 9,
+       SYSTEM_TSS_BUSY_32 = 11,
+       SYSTEM_CALL_GATE = 12,
+};
 
 static uint64_t bits(uint64_t word, unsigned low, unsigned n)
 {
@@ -196,16 +205,13 @@ static bool load_data(const struct quire_segment_machine *machine, uint16_t sele
     return true;
 }
 
-/* 5.8.1.1 and 5.8.1.2: a far jump that no gate is in the way of. */
-static bool load_code(const struct quire_segment_machine *machine, uint16_t selector,
-                      struct quire_segment_answer *answer)
+/* 5.8.1.1, 5.8.1.2: code of `selector` by a far jump. A gate's RPL does not count. */
+static bool check_code(const struct quire_segment_machine *machine, uint16_t selector, unsigned rpl,
+                       const struct quire_segment_descriptor *its,
+                       struct quire_segment_answer *answer)
 {
-    const struct quire_segment_descriptor *its = &answer->descriptor;
-    unsigned error = selector & ~(unsigned)RPL, rpl = selector & RPL;
+    unsigned error = selector & ~(unsigned)RPL;
 
-    if (its->is_gate)
-        return raise(answer, QUIRE_SEGMENT_GP, error,
-                     "it is a gate, which leads to a segment of its own");
     if (!its->is_code_or_data || (its->type & CODE) == 0)
         return raise(answer, QUIRE_SEGMENT_GP, error, "it is no code");
     if (machine->is_long_mode && its->is_long && its->is_32_bit)
@@ -221,6 +227,82 @@ static bool load_code(const struct quire_segment_machine *machine, uint16_t sele
     if (!its->is_present)
         return raise(answer, QUIRE_SEGMENT_NP, error, "the segment is not present");
     return true;
+}
+
+/* 5.8.3 to 5.8.5: a jump through a call gate goes where the gate says; the offset is not used. */
+static bool pass_gate(const struct quire_segment_machine *machine, uint16_t selector,
+                      struct quire_segment_answer *answer)
+{
+    const struct quire_segment_descriptor *gate = &answer->descriptor;
+    unsigned error = selector & ~(unsigned)RPL, rpl = selector & RPL;
+    uint16_t target = gate->gate_selector;
+
+    if (gate->dpl < machine->cpl || gate->dpl < rpl)
+        return raise(answer, QUIRE_SEGMENT_GP, error, "the gate's DPL is below the CPL or the RPL");
+    if (!gate->is_present)
+        return raise(answer, QUIRE_SEGMENT_NP, error, "the gate is not present");
+    if (is_null(target))
+        return raise(answer, QUIRE_SEGMENT_GP, 0, "the gate's selector is null");
+    int failed = fetch(machine, target, &answer->target);
+    if (failed == -ENOENT)
+        return raise(answer, QUIRE_SEGMENT_GP, target & ~(unsigned)RPL,
+                     "the gate's selector is beyond its table");
+    answer->failed = failed;
+    if (failed != 0)
+        return false;
+    answer->is_through_gate = true;
+    if (machine->is_long_mode && answer->target.is_code_or_data && !answer->target.is_long)
+        return raise(answer, QUIRE_SEGMENT_GP, target & ~(unsigned)RPL,
+                     "the gate leads to code that is not 64-bit");
+    return check_code(machine, target, 0, &answer->target, answer);
+}
+
+/* 8.3: a far jump to a TSS or a task gate; what the new task does is no address. */
+static bool switch_task(const struct quire_segment_machine *machine, uint16_t selector,
+                        struct quire_segment_answer *answer)
+{
+    const struct quire_segment_descriptor *its = &answer->descriptor;
+    unsigned error = selector & ~(unsigned)RPL, rpl = selector & RPL;
+
+    if (its->dpl < machine->cpl || its->dpl < rpl)
+        return raise(answer, QUIRE_SEGMENT_GP, error, "the DPL is below the CPL or the RPL");
+    if (its->type == SYSTEM_TSS_BUSY_16 || its->type == SYSTEM_TSS_BUSY_32)
+        return raise(answer, QUIRE_SEGMENT_GP, error, "the task is busy");
+    if (!its->is_present)
+        return raise(answer, QUIRE_SEGMENT_NP, error, "the task is not present");
+    return raise(answer, QUIRE_SEGMENT_TASK, 0, "it switches to another task");
+}
+
+static bool load_code(const struct quire_segment_machine *machine, uint16_t selector,
+                      struct quire_segment_answer *answer)
+{
+    const struct quire_segment_descriptor *its = &answer->descriptor;
+    bool is_long = machine->is_long_mode;
+
+    if (!its->is_code_or_data) {
+        switch (its->type) {
+        case SYSTEM_CALL_GATE_16:
+            if (!is_long)
+                return pass_gate(machine, selector, answer);
+            break;
+        case SYSTEM_CALL_GATE:
+            /* the upper half's type has to be 0 (5.8.3.1) */
+            if (!is_long || bits(its->upper, 40, 5) == 0)
+                return pass_gate(machine, selector, answer);
+            break;
+        case SYSTEM_TSS_16:
+        case SYSTEM_TSS_BUSY_16:
+        case SYSTEM_TASK_GATE:
+        case SYSTEM_TSS_32:
+        case SYSTEM_TSS_BUSY_32:
+            if (!is_long)
+                return switch_task(machine, selector, answer);
+            break;
+        default:
+            break;
+        }
+    }
+    return check_code(machine, selector, selector & RPL, its, answer);
 }
 
 static bool load(const struct quire_segment_machine *machine, uint16_t selector,
@@ -288,7 +370,13 @@ void quire_segment_translate(const struct quire_segment_machine *machine, uint16
     if (!load(machine, selector, use, answer))
         return;
     const struct quire_segment_descriptor *its = &answer->descriptor;
-    if (machine->is_64_bit && (use != QUIRE_SEGMENT_CODE || its->is_long)) {
+    if (answer->is_through_gate) {
+        offset = its->type == SYSTEM_CALL_GATE_16 ? its->gate_offset & 0xffff : its->gate_offset;
+        its = &answer->target;
+    }
+    bool is_64_bit = use == QUIRE_SEGMENT_CODE ? machine->is_long_mode && its->is_long
+                                               : machine->is_64_bit;
+    if (is_64_bit) {
         access_64_bit(use, offset, size, answer);
         return;
     }

@@ -16,6 +16,7 @@
  */
 #include "base/log.h"
 #include "mmu/format.h"
+#include "mmu/space_areas.h"
 
 #include <quire/space.h>
 
@@ -99,73 +100,6 @@ static void flush(struct quire_space *space, uint64_t va)
 
 /* Areas */
 
-/* The number of the first area that ends above va. */
-static uint32_t first_above(const struct quire_space *space, uint64_t va)
-{
-    uint32_t low = 0, high = space->n_areas;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (space->areas[middle].va + (space->areas[middle].n_bytes - 1) < va)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static struct quire_space_area *find_area(const struct quire_space *space, uint64_t va)
-{
-    uint32_t i = first_above(space, va);
-    return i < space->n_areas && space->areas[i].va <= va ? &space->areas[i] : NULL;
-}
-
-static bool is_range(const struct quire_space *space, uint64_t va, uint64_t n_bytes)
-{
-    uint64_t mask = space->page_bytes - 1;
-    return n_bytes != 0 && ((va | n_bytes) & mask) == 0 && va + (n_bytes - 1) >= va;
-}
-
-static void insert_area(struct quire_space *space, uint32_t at, const struct quire_space_area *area)
-{
-    memmove(&space->areas[at + 1], &space->areas[at],
-            (space->n_areas - at) * sizeof space->areas[0]);
-    space->areas[at] = *area;
-    space->n_areas++;
-}
-
-static void remove_area(struct quire_space *space, uint32_t at)
-{
-    space->n_areas--;
-    memmove(&space->areas[at], &space->areas[at + 1],
-            (space->n_areas - at) * sizeof space->areas[0]);
-}
-
-/* Cuts the area that va lies in before va, unless it begins there. */
-static void split(struct quire_space *space, uint64_t va)
-{
-    struct quire_space_area *area = find_area(space, va);
-
-    if (area == NULL || area->va == va)
-        return;
-    struct quire_space_area second = *area;
-    area->n_bytes = va - area->va;
-    second.va = va;
-    second.n_bytes -= area->n_bytes;
-    insert_area(space, (uint32_t)(area - space->areas) + 1, &second);
-}
-
-/* Whether both ends of a range can be cut. */
-static bool has_room(const struct quire_space *space, uint64_t va, uint64_t n_bytes)
-{
-    uint64_t end = va + n_bytes;
-    const struct quire_space_area *first = find_area(space, va);
-    const struct quire_space_area *last = end != 0 ? find_area(space, end) : NULL;
-    uint32_t n = (first != NULL && first->va != va) + (last != NULL && last->va != end);
-
-    return space->max_areas - space->n_areas >= n;
-}
-
 int quire_space_init(struct quire_space *space, struct quire_space_memory *memory,
                      const struct quire_mmu *mmu, struct quire_tlb *tlb, uint32_t asid,
                      struct quire_space_area *areas, uint32_t max_areas)
@@ -189,19 +123,19 @@ int quire_space_map(struct quire_space *space, uint64_t va, uint64_t n_bytes, ui
 {
     struct quire_mmu_answer first, last;
 
-    if (!is_range(space, va, n_bytes))
+    if (!space_is_range(space, va, n_bytes))
         return -EINVAL;
     quire_mmu_translate(&space->mmu, va, &first, NULL);
     quire_mmu_translate(&space->mmu, va + (n_bytes - 1), &last, NULL);
     if (first.reason == QUIRE_MMU_NOT_CANONICAL || last.reason == QUIRE_MMU_NOT_CANONICAL)
         return -EINVAL;
-    uint32_t at = first_above(space, va);
+    uint32_t at = space_first_above(space, va);
     if (at < space->n_areas && space->areas[at].va <= va + (n_bytes - 1))
         return -EEXIST;
     if (space->n_areas == space->max_areas)
         return -ENOSPC;
     struct quire_space_area area = {va, n_bytes, rights, is_shared};
-    insert_area(space, at, &area);
+    space_insert_area(space, at, &area);
     return 0;
 }
 
@@ -243,17 +177,17 @@ static void unmap_pages(struct quire_space *space, uint64_t va, uint64_t n_bytes
 
 int quire_space_unmap(struct quire_space *space, uint64_t va, uint64_t n_bytes)
 {
-    if (!is_range(space, va, n_bytes))
+    if (!space_is_range(space, va, n_bytes))
         return -EINVAL;
-    if (!has_room(space, va, n_bytes))
+    if (!space_has_room(space, va, n_bytes))
         return -ENOSPC;
-    split(space, va);
+    space_split(space, va);
     if (va + n_bytes != 0)
-        split(space, va + n_bytes);
+        space_split(space, va + n_bytes);
     unmap_pages(space, va, n_bytes);
-    uint32_t at = first_above(space, va);
+    uint32_t at = space_first_above(space, va);
     while (at < space->n_areas && space->areas[at].va <= va + (n_bytes - 1))
-        remove_area(space, at);
+        space_remove_area(space, at);
     return 0;
 }
 
@@ -261,7 +195,7 @@ void quire_space_deinit(struct quire_space *space)
 {
     while (space->n_areas > 0) {
         unmap_pages(space, space->areas[0].va, space->areas[0].n_bytes);
-        remove_area(space, 0);
+        space_remove_area(space, 0);
     }
 }
 
@@ -286,19 +220,6 @@ static int set_rights(struct quire_space *space, uint64_t va, uint32_t rights)
     return error;
 }
 
-static bool is_mapped_whole(const struct quire_space *space, uint64_t va, uint64_t n_bytes)
-{
-    uint64_t last = va + (n_bytes - 1);
-
-    for (const struct quire_space_area *area = find_area(space, va);
-         area != NULL && area < space->areas + space->n_areas && area->va <= va; area++) {
-        va = area->va + area->n_bytes;
-        if (va - 1 >= last)
-            return true;
-    }
-    return false;
-}
-
 /* Gives each page of a range its rights anew. */
 static void renew_rights(struct quire_space *space, uint64_t va, uint64_t n_bytes)
 {
@@ -310,7 +231,7 @@ static void renew_rights(struct quire_space *space, uint64_t va, uint64_t n_byte
         (void)!quire_mmu_each(&space->mmu, &limits, note, &found);
         if (found.n == 0)
             return;
-        const struct quire_space_area *area = find_area(space, found.va[0]);
+        const struct quire_space_area *area = space_find_area(space, found.va[0]);
         if (area != NULL)
             (void)!set_rights(space, found.va[0], page_rights(space, area, found.address[0]));
         uint64_t next = found.va[0] + space->page_bytes;
@@ -335,16 +256,16 @@ static void renew_each(struct quire_space *space, uint64_t va, uint64_t n_bytes)
 
 int quire_space_protect(struct quire_space *space, uint64_t va, uint64_t n_bytes, uint32_t rights)
 {
-    if (!is_range(space, va, n_bytes))
+    if (!space_is_range(space, va, n_bytes))
         return -EINVAL;
-    if (!is_mapped_whole(space, va, n_bytes))
+    if (!space_is_covered(space, va, n_bytes))
         return -ENOENT;
-    if (!has_room(space, va, n_bytes))
+    if (!space_has_room(space, va, n_bytes))
         return -ENOSPC;
-    split(space, va);
+    space_split(space, va);
     if (va + n_bytes != 0)
-        split(space, va + n_bytes);
-    for (uint32_t at = first_above(space, va);
+        space_split(space, va + n_bytes);
+    for (uint32_t at = space_first_above(space, va);
          at < space->n_areas && space->areas[at].va <= va + (n_bytes - 1); at++)
         space->areas[at].rights = rights;
     renew_each(space, va, n_bytes);
@@ -420,7 +341,7 @@ static int copy_on_write(struct quire_space *space, const struct quire_space_are
 /* Resolves a page fault. 0: try again; -EFAULT: it is refused. */
 static int fault(struct quire_space *space, uint64_t va, enum quire_mmu_access access, bool is_user)
 {
-    const struct quire_space_area *area = find_area(space, va);
+    const struct quire_space_area *area = space_find_area(space, va);
     uint64_t page = va & ~(uint64_t)(space->page_bytes - 1);
     struct quire_mmu_answer answer;
 
@@ -505,22 +426,22 @@ int quire_space_write(struct quire_space *space, uint64_t va, const void *bytes,
 int quire_space_share(struct quire_space *from, struct quire_space *to, uint64_t va,
                       uint64_t n_bytes)
 {
-    struct quire_space_area *area = find_area(from, va);
+    struct quire_space_area *area = space_find_area(from, va);
 
-    if (!is_range(from, va, n_bytes) || from->memory != to->memory ||
+    if (!space_is_range(from, va, n_bytes) || from->memory != to->memory ||
         from->page_bytes != to->page_bytes)
         return -EINVAL;
     if (area == NULL || area->va + area->n_bytes - va < n_bytes)
         return -ENOENT;
-    if (!has_room(from, va, n_bytes))
+    if (!space_has_room(from, va, n_bytes))
         return -ENOSPC;
     int error = quire_space_map(to, va, n_bytes, area->rights, true);
     if (error != 0)
         return error;
-    split(from, va);
+    space_split(from, va);
     if (va + n_bytes != 0)
-        split(from, va + n_bytes);
-    area = find_area(from, va);
+        space_split(from, va + n_bytes);
+    area = space_find_area(from, va);
     for (uint64_t at = va; at - va < n_bytes && error == 0; at += from->page_bytes) {
         struct quire_mmu_answer answer;
         quire_mmu_translate(&from->mmu, at, &answer, NULL);
@@ -532,7 +453,7 @@ int quire_space_share(struct quire_space *from, struct quire_space *to, uint64_t
             error = copy_on_write(from, area, at, answer.address);
         quire_mmu_translate(&from->mmu, at, &answer, NULL);
         if (error == 0)
-            error = map_frame(to, find_area(to, at), at, answer.address);
+            error = map_frame(to, space_find_area(to, at), at, answer.address);
     }
     if (error == 0) {
         area->is_shared = true;
@@ -593,7 +514,7 @@ static bool check_mapping(void *context, const struct quire_mmu_mapping *mapping
 {
     struct check *check = context;
     const struct quire_space *space = check->space;
-    const struct quire_space_area *area = find_area(space, mapping->va);
+    const struct quire_space_area *area = space_find_area(space, mapping->va);
     uint64_t frame = (mapping->address - space->memory->start) / QUIRE_SPACE_FRAME_BYTES;
 
     if (mapping->reason != QUIRE_MMU_OK || area == NULL ||

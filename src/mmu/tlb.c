@@ -16,8 +16,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define MAX_LEVELS 6
-
 struct entry {
     uint64_t page; /* va >> page_shift */
     uint64_t address;
@@ -47,10 +45,10 @@ static struct entry *set_of(struct quire_tlb *tlb, unsigned array, uint64_t page
     return entries + (page & (its->n_sets - 1)) * its->n_ways;
 }
 
-static struct passed *row_of(struct quire_tlb *tlb, unsigned level)
+static struct passed *row_of(struct quire_tlb *tlb, unsigned depth)
 {
     return (struct passed *)((char *)tlb + tlb->passed_at) +
-           (size_t)level * tlb->config.n_walk_entries;
+           (size_t)depth * tlb->config.n_walk_entries;
 }
 
 static bool is_valid_array(const struct quire_tlb_array *array)
@@ -76,7 +74,8 @@ size_t quire_tlb_bytes(const struct quire_tlb_config *config)
         has_first |= array->level == 1;
         n += (size_t)array->n_sets * array->n_ways * sizeof(struct entry);
     }
-    return has_first ? n + MAX_LEVELS * config->n_walk_entries * sizeof(struct passed) : 0;
+    return has_first ? n + QUIRE_TLB_MAX_LEVELS * config->n_walk_entries * sizeof(struct passed)
+                     : 0;
 }
 
 int quire_tlb_init(const struct quire_tlb_config *config, void *memory, size_t n_bytes,
@@ -125,13 +124,20 @@ static struct entry *find(struct quire_tlb *tlb, unsigned level, uint32_t asid, 
     return NULL;
 }
 
-static uint32_t victim(struct quire_tlb *tlb, const struct entry *set, uint32_t n_ways)
+/* The way that a new entry takes. */
+static uint32_t victim(struct quire_tlb *tlb, const struct entry *set, uint32_t n_ways,
+                       const struct entry *entry)
 {
-    uint32_t oldest = 0;
+    uint32_t oldest = 0, free_way = n_ways;
 
-    for (uint32_t way = 0; way < n_ways; way++)
-        if (!set[way].is_valid)
+    for (uint32_t way = n_ways; way-- > 0;) {
+        if (is_match(&set[way], entry->page, entry->page_shift, entry->asid)) /* T2 */
             return way;
+        if (!set[way].is_valid)
+            free_way = way;
+    }
+    if (free_way < n_ways)
+        return free_way;
     tlb->counts.n_evictions++;
     if (tlb->config.replacement == QUIRE_TLB_RANDOM) { /* D. Knuth's multiplier, MMIX */
         tlb->random_state = tlb->random_state * 6364136223846793005u + 1442695040888963407u;
@@ -143,7 +149,7 @@ static uint32_t victim(struct quire_tlb *tlb, const struct entry *set, uint32_t 
     return oldest;
 }
 
-static void fill(struct quire_tlb *tlb, unsigned level, const struct entry *entry)
+static void keep(struct quire_tlb *tlb, unsigned level, const struct entry *entry)
 {
     for (unsigned i = 0; i < tlb->config.n_arrays; i++) {
         const struct quire_tlb_array *array = &tlb->config.arrays[i];
@@ -151,7 +157,7 @@ static void fill(struct quire_tlb *tlb, unsigned level, const struct entry *entr
         if (array->level != level || (array->page_sizes != 0 && (array->page_sizes & size) == 0))
             continue;
         struct entry *set = set_of(tlb, i, entry->page); /* T1 */
-        uint32_t way = victim(tlb, set, array->n_ways);
+        uint32_t way = victim(tlb, set, array->n_ways, entry);
         set[way] = *entry;
         set[way].stamp = ++tlb->clock;
         tlb->shifts[i] |= size;
@@ -159,20 +165,10 @@ static void fill(struct quire_tlb *tlb, unsigned level, const struct entry *entr
     }
 }
 
-/* How far up from the page the address bits of a level begin. */
-static unsigned level_shift(const struct quire_mmu *mmu, unsigned level, uint64_t va)
+/* Remembers the table that the walk reached after `depth` others; true: it was there. */
+static bool pass(struct quire_tlb *tlb, uint32_t asid, unsigned depth, uint64_t key)
 {
-    const struct quire_mmu_half *half = &mmu->halves[va >> 55 & 1];
-
-    if (mmu->mode == QUIRE_MMU_ARM64)
-        return half->page_shift + level * half->bits;
-    return 12 + level * (mmu->mode == QUIRE_MMU_X86_32 || mmu->mode == QUIRE_MMU_SV32 ? 10 : 9);
-}
-
-/* Remembers the table that the entry at `level` leads to; true: it was there. */
-static bool pass(struct quire_tlb *tlb, uint32_t asid, unsigned level, uint64_t key)
-{
-    struct passed *row = row_of(tlb, level);
+    struct passed *row = row_of(tlb, depth);
     uint32_t oldest = 0;
 
     for (uint32_t i = 0; i < tlb->config.n_walk_entries; i++) {
@@ -188,23 +184,20 @@ static bool pass(struct quire_tlb *tlb, uint32_t asid, unsigned level, uint64_t 
 }
 
 /* A walk begins below the lowest table that the page-walk cache knows. */
-static void count_walk(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint32_t asid,
-                       uint64_t va, const struct quire_mmu_trace *trace, bool is_fault)
+static unsigned count_walk(struct quire_tlb *tlb, uint32_t asid, uint64_t va,
+                           const struct quire_tlb_walk *walk)
 {
-    bool is_tree = mmu->mode != QUIRE_MMU_PPC32 && mmu->mode != QUIRE_MMU_INVERTED;
-    unsigned n_saved = 0, n_kept = trace->n_steps;
+    uint32_t n_kept = tlb->config.n_walk_entries == 0 || walk->n_entries > QUIRE_TLB_MAX_LEVELS
+                          ? 0
+                          : walk->n_tables;
+    unsigned n_saved = 0;
 
-    if (n_kept > MAX_LEVELS || tlb->config.n_walk_entries == 0 || !is_tree)
-        n_kept = 0;
-    for (unsigned i = 0; i < n_kept; i++) {
-        const struct quire_mmu_step *step = &trace->steps[i];
-        if (step->kind == QUIRE_MMU_STEP_TABLE &&
-            pass(tlb, asid, step->level, va >> level_shift(mmu, step->level, va)))
+    for (uint32_t i = 0; i < n_kept && i < QUIRE_TLB_MAX_LEVELS; i++)
+        if (pass(tlb, asid, i, va >> walk->shifts[i]))
             n_saved = i + 1;
-    }
-    tlb->counts.n_entries_read += trace->n_steps - n_saved;
-    tlb->counts.n_fault_entries += is_fault ? trace->n_steps - n_saved : 0;
+    tlb->counts.n_entries_read += walk->n_entries - n_saved;
     tlb->counts.n_entries_saved += n_saved;
+    return n_saved;
 }
 
 static void answer_from(const struct entry *entry, uint64_t va, struct quire_mmu_answer *answer)
@@ -216,8 +209,8 @@ static void answer_from(const struct entry *entry, uint64_t va, struct quire_mmu
                                         .page_shift = entry->page_shift};
 }
 
-int quire_tlb_translate(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint32_t asid,
-                        uint64_t va, struct quire_mmu_answer *answer)
+int quire_tlb_lookup(struct quire_tlb *tlb, uint32_t asid, uint64_t va,
+                     struct quire_mmu_answer *answer)
 {
     tlb->counts.n_lookups++;
     for (unsigned level = 1; level <= 2; level++) {
@@ -230,17 +223,23 @@ int quire_tlb_translate(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint
         tlb->counts.n_hits[level - 1]++;
         if (level == 2) {
             struct entry copy = *entry;
-            fill(tlb, 1, &copy);
+            keep(tlb, 1, &copy);
         }
         return (int)level;
     }
-    struct quire_mmu_trace trace;
-    quire_mmu_translate(mmu, va, answer, &trace);
-    tlb->counts.n_walks++;
-    count_walk(tlb, mmu, asid, va, &trace, answer->reason != QUIRE_MMU_OK);
+    tlb->counts.n_walks++; /* T3 */
+    return 0;
+}
+
+unsigned quire_tlb_fill(struct quire_tlb *tlb, uint32_t asid, uint64_t va,
+                        const struct quire_tlb_walk *walk, const struct quire_mmu_answer *answer)
+{
+    unsigned n_saved = count_walk(tlb, asid, va, walk);
+
     if (answer->reason != QUIRE_MMU_OK) {
         tlb->counts.n_faults++;
-        return 0;
+        tlb->counts.n_fault_entries += walk->n_entries - n_saved;
+        return n_saved;
     }
     uint64_t offset = va & (((uint64_t)1 << answer->page_shift) - 1);
     struct entry entry = {.page = va >> answer->page_shift,
@@ -249,8 +248,43 @@ int quire_tlb_translate(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint
                           .asid = asid,
                           .page_shift = answer->page_shift,
                           .is_valid = 1};
-    fill(tlb, 1, &entry);
-    fill(tlb, 2, &entry);
+    keep(tlb, 1, &entry);
+    keep(tlb, 2, &entry);
+    return n_saved;
+}
+
+/* How far up from the page the address bits of a level begin. */
+static unsigned level_shift(const struct quire_mmu *mmu, unsigned level, uint64_t va)
+{
+    const struct quire_mmu_half *half = &mmu->halves[va >> 55 & 1];
+
+    if (mmu->mode == QUIRE_MMU_ARM64)
+        return half->page_shift + level * half->bits;
+    return 12 + level * (mmu->mode == QUIRE_MMU_X86_32 || mmu->mode == QUIRE_MMU_SV32 ? 10 : 9);
+}
+
+/* Hashed and inverted tables have entries, and none that leads to a table. */
+static void walk_of(const struct quire_mmu *mmu, uint64_t va, const struct quire_mmu_trace *trace,
+                    struct quire_tlb_walk *walk)
+{
+    *walk = (struct quire_tlb_walk){.n_entries = trace->n_steps};
+    for (unsigned i = 0; i < trace->n_steps && i < QUIRE_TLB_MAX_LEVELS; i++)
+        if (trace->steps[i].kind == QUIRE_MMU_STEP_TABLE)
+            walk->shifts[walk->n_tables++] = (uint8_t)level_shift(mmu, trace->steps[i].level, va);
+}
+
+int quire_tlb_translate(struct quire_tlb *tlb, const struct quire_mmu *mmu, uint32_t asid,
+                        uint64_t va, struct quire_mmu_answer *answer)
+{
+    struct quire_mmu_trace trace;
+    struct quire_tlb_walk walk;
+    int level = quire_tlb_lookup(tlb, asid, va, answer);
+
+    if (level != 0)
+        return level;
+    quire_mmu_translate(mmu, va, answer, &trace);
+    walk_of(mmu, va, &trace, &walk);
+    quire_tlb_fill(tlb, asid, va, &walk, answer);
     return 0;
 }
 
@@ -287,7 +321,7 @@ static unsigned flush(struct quire_tlb *tlb, const struct what *what)
     }
     /* SDM 3A, 4.10.4.1: INVLPG, too, drops all of the address space's paging structures */
     struct passed *passed = row_of(tlb, 0);
-    for (size_t i = 0; i < (size_t)MAX_LEVELS * tlb->config.n_walk_entries; i++)
+    for (size_t i = 0; i < (size_t)QUIRE_TLB_MAX_LEVELS * tlb->config.n_walk_entries; i++)
         if (what->is_all || passed[i].asid == what->asid)
             passed[i].stamp = 0;
     tlb->counts.n_flushes++;

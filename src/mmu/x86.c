@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#define CR0_PE 1
 #define CR0_WP ((uint64_t)1 << 16)
 #define CR0_PG ((uint64_t)1 << 31)
 #define CR4_PSE ((uint64_t)1 << 4)
@@ -30,6 +31,16 @@ static enum quire_mmu_mode mode_of(const struct quire_mmu_x86 *registers)
     return (registers->cr4 & CR4_LA57) != 0 ? QUIRE_MMU_X86_57 : QUIRE_MMU_X86_48;
 }
 
+/* What raises #GP when it is loaded (4.1.1, 4.1.2): paging without protection, long mode without
+ * PAE. */
+static bool is_refused(const struct quire_mmu_x86 *registers)
+{
+    if ((registers->cr0 & CR0_PG) == 0)
+        return false;
+    return (registers->cr0 & CR0_PE) == 0 ||
+           ((registers->efer & EFER_LME) != 0 && (registers->cr4 & CR4_PAE) == 0);
+}
+
 int quire_mmu_init_x86(struct quire_mmu *mmu, const struct quire_image *image,
                        const struct quire_mmu_x86 *registers, unsigned phys_bits)
 {
@@ -41,7 +52,7 @@ int quire_mmu_init_x86(struct quire_mmu *mmu, const struct quire_image *image,
     enum quire_mmu_mode mode = mode_of(registers);
     bool is_long = mode == QUIRE_MMU_X86_48 || mode == QUIRE_MMU_X86_57;
 
-    if (phys_bits > 52 || (phys_bits != 0 && phys_bits < 32))
+    if (phys_bits > 52 || (phys_bits != 0 && phys_bits < 32) || is_refused(registers))
         return -EINVAL;
     if (phys_bits == 0)
         phys_bits = mode == QUIRE_MMU_X86_32 ? 40 : 52;

@@ -40,6 +40,7 @@ void quire_observe_close(struct quire_observe *observe)
     free(observe->slabs);
     free(observe->mappings);
     free(observe->groups);
+    free(observe->heaps);
     free(observe);
 }
 

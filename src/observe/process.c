@@ -3,9 +3,10 @@
  * process: the files of one process: stat, status, smaps_rollup, oom_score, cmdline, io.
  *
  * stat costs 3 us through a kept descriptor and 8 us through a new one; smaps_rollup costs what the
- * process's page tables are large; so each part is read only when it is asked for. A descriptor of
- * /proc/PID/stat belongs to the process, not to its number: once the process has ended it reads as
- * ESRCH, also when the number is in use again.
+ * process's page tables are large; so each part is read only when it is asked for, and of a process
+ * that slept since the last time two small files in place of stat, status and io (idle.h). A
+ * descriptor of /proc/PID/stat belongs to the process, not to its number: once the process has
+ * ended it reads as ESRCH, also when the number is in use again.
  *
  *   open ENOENT, read ESRCH of stat   the process has ended: the caller leaves it out
  *   EACCES of a part                  its figures are denied
@@ -15,6 +16,7 @@
  */
 #include "base/sys.h"
 #include "observe/fields.h"
+#include "observe/idle.h"
 #include "observe/processes.h"
 #include "observe/procfs.h"
 
@@ -34,9 +36,9 @@
     }
 
 static const struct field status_fields[] = {
-    OF("VmLck", locked),     OF("VmHWM", rss_peak),     OF("RssAnon", rss_anonymous),
-    OF("RssFile", rss_file), OF("RssShmem", rss_shmem), OF("VmPTE", page_tables),
-    OF("VmSwap", swap),
+    OF("VmLck", locked),          OF("VmHWM", rss_peak),   OF("VmRSS", rss),
+    OF("RssAnon", rss_anonymous), OF("RssFile", rss_file), OF("RssShmem", rss_shmem),
+    OF("VmPTE", page_tables),     OF("VmSwap", swap),
 };
 #define N_STATUS (sizeof status_fields / sizeof status_fields[0])
 
@@ -191,23 +193,35 @@ static int take_user(struct quire_observe *observe, struct quire_observe_process
     return source_bad(observe, "four user ids are expected");
 }
 
+static void clear_status(struct quire_observe_process *process, uint64_t reason)
+{
+    uint64_t rss = process->rss; /* stat has it, too */
+
+    fields_clear(status_fields, N_STATUS, process, reason);
+    process->rss = rss;
+    process->user = reason;
+}
+
 static int read_status(struct quire_observe *observe, struct quire_observe_process *process)
 {
     unsigned next = 0;
+    uint64_t rss = process->rss;
     int error = read_part(observe, process->pid, "status");
 
     if (error < 0) {
-        fields_clear(status_fields, N_STATUS, process, source_reason(error));
-        process->user = source_reason(error);
+        clear_status(process, source_reason(error));
         return has_ended(error) ? -ESRCH : 0;
     }
     error = source_check(observe);
+    process->rss = QUIRE_OBSERVE_ABSENT; /* fields add up */
     while (error == 0 && source_line(observe) != NULL) {
         if (strncmp(observe->line, "Uid:", 4) == 0)
             error = take_user(observe, process);
         else
             error = fields_take_line(observe, status_fields, N_STATUS, ':', process, &next);
     }
+    if (!quire_observe_known(process->rss)) /* of who has no memory */
+        process->rss = rss;
     return error;
 }
 
@@ -328,12 +342,55 @@ static void deny(struct quire_observe_process *process)
         process->cpu_ms = process->start_ms = QUIRE_OBSERVE_DENIED;
 }
 
-int process_read(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
-                 bool may_keep, struct quire_observe_process *process)
+/*
+ * What only the process itself can change, or who takes its memory: it need not be read again while
+ * it sleeps.
+ */
+#define KEPT_PARTS (QUIRE_OBSERVE_STAT | QUIRE_OBSERVE_STATUS | QUIRE_OBSERVE_IO)
+
+/* Takes them over from the look before. False: they have to be read. */
+static bool take_kept(const struct idle *idle, const struct idle_look *look, unsigned parts,
+                      struct quire_observe_process *process)
 {
-    clear(process, tracked->pid);
+    if (!look->is_idle || (parts & ~idle->parts) != 0 ||
+        ((parts & QUIRE_OBSERVE_STATUS) && !look->is_same_memory))
+        return false;
+    *process = idle->figures;
+    process->rss = look->resident_pages * SYS_PAGE_SIZE;
+    if (!(parts & QUIRE_OBSERVE_STATUS))
+        clear_status(process, QUIRE_OBSERVE_ABSENT);
+    if (!(parts & QUIRE_OBSERVE_IO))
+        fields_clear(io_fields, N_IO, process, QUIRE_OBSERVE_ABSENT);
+    return true;
+}
+
+/* See idle_resident() for why not that of stat. */
+static void settle_rss(struct quire_observe *observe, const struct idle_look *look,
+                       struct quire_observe_process *process)
+{
+    uint64_t pages = look->resident_pages;
+
+    if (process->is_kernel_thread || !quire_observe_known(process->rss))
+        return;
+    if (pages != UINT64_MAX || idle_resident(observe, process->pid, &pages))
+        process->rss = pages * SYS_PAGE_SIZE;
+}
+
+static int read_kept(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
+                     bool may_keep, struct quire_observe_process *process)
+{
+    struct idle_look look = {.resident_pages = UINT64_MAX};
+
+    /* who is looked at for the second time is watched */
+    if (tracked->idle == NULL && tracked->stat_fd >= 0 && may_keep && !tracked->has_no_idle)
+        tracked->has_no_idle = (tracked->idle = idle_open(observe, tracked->pid)) == NULL;
+    if (tracked->idle != NULL)
+        look = idle_look_at(tracked->idle);
+    if (tracked->idle != NULL && take_kept(tracked->idle, &look, parts, process))
+        return 0;
     int error = read_stat(observe, tracked, may_keep, process);
-    if (error == -EACCES || error == -EPERM)
+    bool is_denied = error == -EACCES || error == -EPERM;
+    if (is_denied)
         deny(process);
     else if (error < 0)
         return has_ended(error)    ? -ESRCH
@@ -342,10 +399,23 @@ int process_read(struct quire_observe *observe, struct tracked *tracked, unsigne
     error = 0;
     if (parts & QUIRE_OBSERVE_STATUS)
         error = read_status(observe, process);
-    if (error == 0 && (parts & QUIRE_OBSERVE_SHARES) && !process->is_kernel_thread)
-        error = read_shares(observe, process);
+    else
+        settle_rss(observe, &look, process);
     if (error == 0 && (parts & QUIRE_OBSERVE_IO))
         error = read_io(observe, process);
+    if (error == 0 && tracked->idle != NULL && !is_denied)
+        idle_note(tracked->idle, &look, parts, process);
+    return error;
+}
+
+int process_read(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
+                 bool may_keep, struct quire_observe_process *process)
+{
+    clear(process, tracked->pid);
+    int error = read_kept(observe, tracked, (parts & KEPT_PARTS) | QUIRE_OBSERVE_STAT, may_keep,
+                          process);
+    if (error == 0 && (parts & QUIRE_OBSERVE_SHARES) && !process->is_kernel_thread)
+        error = read_shares(observe, process);
     if (error == 0 && (parts & QUIRE_OBSERVE_OOM))
         read_oom(observe, process);
     if (error == 0 && (parts & QUIRE_OBSERVE_COMMAND)) {

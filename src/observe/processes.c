@@ -8,7 +8,8 @@
  *
  * Invariants
  *   T1  tracked is sorted by pid, each pid once
- *   T2  the descriptors kept are at most max_kept: half of what the process may have open
+ *   T2  the descriptors kept, up to three a process, are at most max_kept: half of what the process
+ *       may have open
  *
  * A command is read again when the process's name changes, and every COMMAND_EVERY samples because
  * a program may change its arguments.
@@ -16,6 +17,7 @@
 #include "observe/processes.h"
 
 #include "base/sys.h"
+#include "observe/idle.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define COMMAND_EVERY 16
 /* QUIRE_OBSERVE_LAZY: from so many samples without work on, every so many are looked at. */
@@ -42,12 +45,17 @@ struct process_table {
     unsigned n_samples;
 };
 
+static size_t n_descriptors(const struct tracked *tracked)
+{
+    return (tracked->stat_fd >= 0) + (tracked->idle != NULL ? IDLE_N_DESCRIPTORS : 0);
+}
+
 static void forget(struct process_table *table, struct tracked *tracked)
 {
-    if (tracked->stat_fd >= 0) {
+    table->n_kept -= n_descriptors(tracked);
+    if (tracked->stat_fd >= 0)
         sys_close(tracked->stat_fd);
-        table->n_kept--;
-    }
+    idle_close(tracked->idle);
     free(tracked->command);
     free(tracked->last);
 }
@@ -124,6 +132,8 @@ static int list_pids(struct quire_observe *observe, struct process_table *table)
         table->pids[table->n_pids++] = pid;
     }
     closedir(directory);
+    if (table->n_pids == 0 && faccessat(observe->root_fd, "proc/meminfo", F_OK, 0) != 0)
+        return source_failed(observe, "proc/meminfo", -ENOENT); /* it is no /proc */
     if (!is_sorted) /* the kernel lists them in order; other file systems do not */
         qsort(table->pids, table->n_pids, sizeof(int), compare_pids);
     return 0;
@@ -197,7 +207,8 @@ static int read_all(struct quire_observe *observe, struct tracked *tracked, unsi
 {
     struct process_table *table = observe->processes;
 
-    return process_read(observe, tracked, parts, table->n_kept < table->max_kept, process);
+    return process_read(observe, tracked, parts,
+                        table->n_kept + IDLE_N_DESCRIPTORS < table->max_kept, process);
 }
 
 /* Reads no more of a process than it takes to see that it still does nothing. */
@@ -241,7 +252,7 @@ static int sample_one(struct quire_observe *observe, struct tracked *tracked, un
                       uint64_t uptime, struct quire_observe_processes *processes)
 {
     struct process_table *table = observe->processes;
-    bool was_kept = tracked->stat_fd >= 0;
+    size_t n_before = n_descriptors(tracked);
 
     if (!source_grow(&table->list, &table->list_room, processes->n + 1, sizeof *table->list))
         return -ENOMEM;
@@ -250,7 +261,7 @@ static int sample_one(struct quire_observe *observe, struct tracked *tracked, un
     struct quire_observe_process *process = &table->list[processes->n];
     int error = parts & QUIRE_OBSERVE_LAZY ? read_lazily(observe, tracked, parts, process)
                                            : read_all(observe, tracked, parts, process);
-    table->n_kept += (size_t)(tracked->stat_fd >= 0) - (size_t)was_kept;
+    table->n_kept += n_descriptors(tracked) - n_before;
     if (error < 0)
         return error;
     if (!(parts & QUIRE_OBSERVE_LAZY) || tracked->was_read)

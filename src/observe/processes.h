@@ -7,9 +7,13 @@
 
 #define PROCESS_NO_ADJUST INT64_MIN
 
+struct idle; /* idle.h */
+
 struct tracked { /* one process, from sample to sample */
     int pid;
     int stat_fd;       /* of /proc/PID/stat, -1: not kept */
+    struct idle *idle; /* or NULL */
+    bool has_no_idle;  /* its files can't be had */
     bool was_read;     /* in this sample; false: taken over from the one before */
     uint64_t start_ms; /* tells a reused pid */
     uint64_t minor_faults, major_faults, cpu_ms, at_ns;

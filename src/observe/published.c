@@ -9,8 +9,10 @@
 
 #include "base/process.h"
 #include "base/sys.h"
+#include "base/user_directory.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,9 +40,7 @@ static int check_directory(int fd)
 /* Opens it, making its last part if need be: a descriptor or a negative errno. */
 static int open_directory(const char *path)
 {
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return -errno;
-    int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    int fd = user_directory_open(path, true);
     int error = fd >= 0 ? check_directory(fd) : fd;
     if (error < 0 && fd >= 0)
         sys_close(fd);
@@ -53,19 +53,17 @@ static const char *reason(int error)
 }
 
 /* The first place that will do: its descriptor and path, or -1 and the problem. */
-static int find_directory(char path[512], char problem[640])
+static int find_directory(char path[USER_DIRECTORY_BYTES], char problem[640])
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
     int fd = -ENOENT;
 
-    path[0] = '\0';
-    if (runtime != NULL && runtime[0] == '/' &&
-        snprintf(path, 512, "%s/quire", runtime) < 512 - 32) /* room for a file's name */
+    if (user_directory_named(path) == 0 &&
+        strlen(path) < USER_DIRECTORY_BYTES - 32) /* room for a file's name */
         fd = open_directory(path);
     if (fd >= 0)
         return fd;
     int n = fd != -ENOENT ? snprintf(problem, 640, "%.200s: %s; ", path, reason(fd)) : 0;
-    snprintf(path, 512, "/dev/shm/quire-%u", (unsigned)geteuid());
+    user_directory_of(&user_directory_shared, geteuid(), path);
     fd = open_directory(path);
     if (fd < 0)
         snprintf(problem + n, (size_t)(640 - n), "%s: %s", path, reason(fd));
@@ -74,7 +72,7 @@ static int find_directory(char path[512], char problem[640])
     return fd < 0 ? -1 : fd;
 }
 
-bool publication_directory(char path[512], char problem[640])
+bool publication_directory(char path[USER_DIRECTORY_BYTES], char problem[640])
 {
     int fd = find_directory(path, problem);
 
@@ -103,6 +101,43 @@ static int make_file(int directory, struct published **file)
     return error < 0 ? error : fd;
 }
 
+/* Whether the run that a file shows is dead: P3. What is no such file is nobody's to remove. */
+static bool is_left_behind(int directory, const char *name)
+{
+    static const size_t n_bytes = offsetof(struct published, sequence);
+    struct published header; /* its first bytes only are used */
+    struct stat info;
+    int fd = sys_openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
+
+    if (fd < 0)
+        return false;
+    bool is_ours = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
+                   sys_pread(fd, &header, n_bytes, 0) == (ssize_t)n_bytes &&
+                   memcmp(header.magic, PUBLISHED_MAGIC, sizeof header.magic) == 0 &&
+                   header.pid_namespace == process_pid_namespace();
+    sys_close(fd);
+    return is_ours && header.pid > 0 && header.pid <= INT32_MAX &&
+           !process_is_alive((uint32_t)header.pid, header.start_ticks);
+}
+
+/* Who starts runs that are killed, and never looks, would fill the place up. */
+static void sweep(int directory)
+{
+    int fd = sys_openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (list == NULL) {
+        if (fd >= 0)
+            sys_close(fd);
+        return;
+    }
+    for (const struct dirent *entry; (entry = readdir(list)) != NULL;)
+        if (strncmp(entry->d_name, PUBLISHED_PREFIX, strlen(PUBLISHED_PREFIX)) == 0 &&
+            is_left_behind(directory, entry->d_name))
+            unlinkat(directory, entry->d_name, 0);
+    closedir(list);
+}
+
 bool publication_open(struct publication *publication)
 {
     *publication = (struct publication){.fd = -1};
@@ -110,6 +145,7 @@ bool publication_open(struct publication *publication)
 
     if (directory < 0)
         return false;
+    sweep(directory);
     int fd = make_file(directory, &publication->file);
     sys_close(directory);
     if (fd < 0) {

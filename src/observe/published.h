@@ -2,7 +2,7 @@
 /*
  * published: the file in which a run of Quire shows its figures to whoever may look.
  *
- *   DIRECTORY/run-PID        $XDG_RUNTIME_DIR/quire, else /dev/shm/quire-UID; PID of the keeper
+ *   DIRECTORY/run-PID        base/user_directory.h tells where; PID of the keeper
  *     header                 whose it is, of which version
  *     sequence               odd while the keeper writes
  *     run, processes[n]      one moment of the run
@@ -15,11 +15,13 @@
  * Invariants
  *   P1  a file has its name only while it is whole: it is made without a name, and linked
  *   P2  the name goes with the keeper, or with the launcher that outlives a killed keeper; what a
- *       kill of both leaves is removed by whoever reads the directory next
+ *       kill of both leaves is removed by whoever reads the directory next, and by the next run
  *   P3  a file is taken for a dead run's only in the pid namespace it was made in
  */
 #ifndef QUIRE_OBSERVE_PUBLISHED_H
 #define QUIRE_OBSERVE_PUBLISHED_H
+
+#include "base/user_directory.h"
 
 #include <quire/observe.h>
 
@@ -29,7 +31,7 @@
 #include <stdint.h>
 
 #define PUBLISHED_MAGIC "QUIRERUN" /* without its terminator */
-#define PUBLISHED_VERSION 1u       /* of all that follows */
+#define PUBLISHED_VERSION 2u       /* of all that follows */
 #define PUBLISHED_MAX_PROCESSES 512
 #define PUBLISHED_PREFIX "run-"
 
@@ -46,15 +48,15 @@ struct published {
 };
 
 struct publication {
-    struct published *file; /* NULL: nothing is published */
-    int fd;                 /* until it has its name; then -1 */
-    char path[512];         /* absolute; before it has its name: the directory */
-    char problem[640];      /* "" or why nothing is published */
+    struct published *file;          /* NULL: nothing is published */
+    int fd;                          /* until it has its name; then -1 */
+    char path[USER_DIRECTORY_BYTES]; /* absolute; before it has its name: the directory */
+    char problem[640];               /* "" or why nothing is published */
 };
 
 /*
- * Finds the directory, makes it if need be, and a file without a name in it. False, with a problem:
- * no directory will do.
+ * Finds the directory, makes it if need be, removes what dead runs left there (P2), and makes a
+ * file without a name in it. False, with a problem: no directory will do.
  */
 bool publication_open(struct publication *publication);
 
@@ -71,6 +73,6 @@ void publication_add_moment(struct publication *publication,
 void publication_remove(struct publication *publication);
 
 /* For a look at what a run would do: the directory's path, or the problem. */
-bool publication_directory(char path[512], char problem[640]);
+bool publication_directory(char path[USER_DIRECTORY_BYTES], char problem[640]);
 
 #endif

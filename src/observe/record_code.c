@@ -88,6 +88,12 @@ bool record_flat_from(struct record_flat *flat, const struct sample *sample)
         good = add_struct(flat, RECORD_RUN, &sample->runs.list[i]);
     for (size_t i = 0; good && i < sample->runs.n_processes; i++)
         good = add_struct(flat, RECORD_RUN_PROCESS, &sample->runs.processes[i]);
+    for (unsigned i = 0; good && i < sample->zones.n_zones; i++)
+        good = add_struct(flat, RECORD_ZONE, &sample->zones.zones[i]);
+    for (size_t i = 0; good && i < sample->slabs.n_caches; i++)
+        good = add_struct(flat, RECORD_SLAB, &sample->slabs.caches[i]);
+    for (size_t i = 0; good && i < sample->heaps.n; i++)
+        good = add_struct(flat, RECORD_HEAP, &sample->heaps.list[i]);
     return good;
 }
 
@@ -156,13 +162,13 @@ static size_t find_before(const struct record_rows *before, const uint64_t *word
     return before->n;
 }
 
-/* Where in a row stands what tells it from others. */
+/* Where in a row stands what tells it from others; of a name the first eight bytes will do. */
 static void find_key(enum record_table table, unsigned key[2])
 {
-    static const char *const names[RECORD_N_TABLES][2] = {{"wall_ms", "wall_ms"},
-                                                          {"pid", "start_ms"},
-                                                          {"keeper", "start_ms"},
-                                                          {"pid", "start_ticks"}};
+    static const char *const names[RECORD_N_TABLES][2] = {
+        {"wall_ms", "wall_ms"}, {"pid", "start_ms"}, {"keeper", "start_ms"},
+        {"pid", "start_ticks"}, {"node", "name"},    {"name", "object_bytes"},
+        {"keeper", "pid"}};
     const struct record_fields *fields = record_fields(table);
 
     for (unsigned i = 0, at = 0; i < fields->n; at += record_field_words(&fields->fields[i++]))
@@ -299,6 +305,8 @@ int record_decode(const struct record_flat *before, const unsigned char *data, s
     for (unsigned i = 0; i < RECORD_N_TABLES; i++) {
         uint64_t n_rows;
         size_t expected = 0;
+        if (now->tables[i].n_words == 0) /* not in this file */
+            continue;
         if (!get_number(&cursor, &n_rows) || n_rows > (uint64_t)(cursor.end - cursor.at) ||
             n_rows * now->tables[i].n_words > RECORD_MAX_WORDS ||
             (i == RECORD_SYSTEM && n_rows != 1))

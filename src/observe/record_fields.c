@@ -20,6 +20,10 @@
 #define R(member) FIELD(quire_observe_run, member)
 #define Q(member) FIELD(quire_observe_run_process, member)
 
+#define Z(member) FIELD(quire_observe_zone, member)
+#define C(member) FIELD(quire_observe_slab, member)
+#define H(member) FIELD(sample_heap, member)
+
 /* clang-format off: lists of names */
 static const struct record_field system_fields[] = {
     S(wall_ms),
@@ -29,6 +33,10 @@ static const struct record_field system_fields[] = {
     S(processes.at_ns),
     S(processes.n_denied),
     S(processes.n_vanished),
+    S(zones_error),
+    S(slabs_error),
+    S(zones.n_orders),
+    S(zones.block_pages),
     /* memory */
     S(memory.total),
     S(memory.free),
@@ -215,6 +223,25 @@ static const struct record_field run_process_fields[] = {
     Q(keeper), Q(pid),    Q(start_ticks), Q(resident), Q(staged), Q(compressed), Q(metadata),
     Q(file),   Q(stored), Q(unmanaged),   Q(armed),    Q(faults), Q(fault_ns),   Q(evicted_pages),
 };
+
+static const struct record_field zone_fields[] = {
+    Z(node),          Z(name),          Z(free_pages),  Z(min_pages),
+    Z(low_pages),     Z(high_pages),    Z(boost_pages), Z(spanned_pages),
+    Z(present_pages), Z(managed_pages), Z(free_blocks),
+};
+
+static const struct record_field slab_fields[] = {
+    C(name),           C(active_objects), C(objects),      C(object_bytes),
+    C(objects_a_slab), C(pages_a_slab),   C(active_slabs), C(slabs),
+};
+
+static const struct record_field heap_fields[] = {
+    H(keeper),          H(pid),
+    H(slabs.hardened),  H(slabs.page_bytes),
+    H(slabs.n_classes), H(slabs.classes),
+    H(slabs.n_large),   H(slabs.large_pages),
+    H(slabs.n_caches),  H(slabs.metadata_bytes),
+};
 /* clang-format on */
 
 #define N(fields) (sizeof(fields) / sizeof(fields)[0])
@@ -225,6 +252,9 @@ static struct record_fields tables[RECORD_N_TABLES] = {
     {"run", run_fields, N(run_fields), 0, sizeof(struct quire_observe_run)},
     {"run-process", run_process_fields, N(run_process_fields), 0,
      sizeof(struct quire_observe_run_process)},
+    {"zone", zone_fields, N(zone_fields), 0, sizeof(struct quire_observe_zone)},
+    {"slab", slab_fields, N(slab_fields), 0, sizeof(struct quire_observe_slab)},
+    {"heap", heap_fields, N(heap_fields), 0, sizeof(struct sample_heap)},
 };
 
 const struct record_fields *record_fields(enum record_table table)

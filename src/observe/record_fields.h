@@ -6,6 +6,9 @@
  *   processes       a row each  pid, start_ms ..., and a text: its arguments
  *   runs            a row each  keeper, start_ms ...
  *   run processes   a row each  pid, start_ticks ...
+ *   zones           a row each  node, name, free_pages ...
+ *   slab caches     a row each  name, active_objects ...
+ *   heaps           a row each  keeper, pid, slabs.classes ...
  *
  * A recording holds the names, so that a reader of another version takes the fields that it knows
  * and lets the others be. Private to src/observe.
@@ -20,6 +23,9 @@ enum record_table {
     RECORD_PROCESS,
     RECORD_RUN,
     RECORD_RUN_PROCESS,
+    RECORD_ZONE,
+    RECORD_SLAB,
+    RECORD_HEAP,
     RECORD_N_TABLES
 };
 

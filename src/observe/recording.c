@@ -37,7 +37,10 @@ struct slot { /* one sample as structs, over the rows of the same number */
     struct quire_observe_process *processes;
     struct quire_observe_run *runs;
     struct quire_observe_run_process *run_processes;
-    size_t processes_room, runs_room, run_processes_room;
+    struct quire_observe_zone *zones;
+    struct quire_observe_slab *slabs;
+    struct sample_heap *heaps;
+    size_t processes_room, runs_room, run_processes_room, zones_room, slabs_room, heaps_room;
 };
 
 struct recorded {
@@ -260,6 +263,51 @@ static bool take_runs(struct recorded *recorded, struct slot *slot)
     return true;
 }
 
+/* Names are cleaned and counts bounded; a figure may be any. */
+static bool take_kernel(struct recorded *recorded, struct slot *slot)
+{
+    const struct record_flat *flat = &recorded->flats[recorded->current];
+    size_t n_zones = flat->tables[RECORD_ZONE].n, n_slabs = flat->tables[RECORD_SLAB].n;
+    struct quire_observe_zones *zones = &slot->sample.zones;
+
+    if (!source_grow(&slot->zones, &slot->zones_room, n_zones, sizeof *slot->zones) ||
+        !source_grow(&slot->slabs, &slot->slabs_room, n_slabs, sizeof *slot->slabs))
+        return false;
+    for (size_t i = 0; i < n_zones; i++) {
+        struct quire_observe_zone *zone = &slot->zones[i];
+        unpack(recorded, RECORD_ZONE, i, zone);
+        clean(zone->name, sizeof zone->name);
+        memset(zone->page_blocks_of, 0xff, sizeof zone->page_blocks_of); /* absent */
+    }
+    for (size_t i = 0; i < n_slabs; i++) {
+        unpack(recorded, RECORD_SLAB, i, &slot->slabs[i]);
+        clean(slot->slabs[i].name, sizeof slot->slabs[i].name);
+    }
+    zones->n_zones = (unsigned)n_zones;
+    zones->zones = slot->zones;
+    zones->n_types = 0;
+    if (zones->n_orders > QUIRE_OBSERVE_MAX_ORDERS)
+        zones->n_orders = QUIRE_OBSERVE_MAX_ORDERS;
+    slot->sample.slabs = (struct quire_observe_slabs){.n_caches = n_slabs, .caches = slot->slabs};
+    return true;
+}
+
+static bool take_heaps(struct recorded *recorded, struct slot *slot)
+{
+    size_t n = recorded->flats[recorded->current].tables[RECORD_HEAP].n;
+
+    if (!source_grow(&slot->heaps, &slot->heaps_room, n, sizeof *slot->heaps))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        struct quire_slabs *slabs = &slot->heaps[i].slabs;
+        unpack(recorded, RECORD_HEAP, i, &slot->heaps[i]);
+        if (slabs->n_classes > QUIRE_SLABS_MAX_CLASSES)
+            slabs->n_classes = QUIRE_SLABS_MAX_CLASSES;
+    }
+    slot->sample.heaps = (struct sample_heaps){.n = n, .list = slot->heaps};
+    return true;
+}
+
 static double rate(uint64_t now, uint64_t before, double seconds)
 {
     if (!quire_observe_known(now) || !quire_observe_known(before) || !(seconds > 0) || now < before)
@@ -297,7 +345,8 @@ static int materialize(struct recorded *recorded, const struct sample *before)
     size_t at = 0;
 
     unpack(recorded, RECORD_SYSTEM, 0, &slot->sample);
-    if (!take_processes(recorded, slot) || !take_runs(recorded, slot))
+    if (!take_processes(recorded, slot) || !take_runs(recorded, slot) ||
+        !take_kernel(recorded, slot) || !take_heaps(recorded, slot))
         return -ENOMEM;
     sample_rates(before, &slot->sample);
     for (size_t i = 0; i < slot->sample.processes.n; i++)
@@ -417,6 +466,9 @@ static void close_recorded(struct feed *feed)
         free(recorded->slots[i].processes);
         free(recorded->slots[i].runs);
         free(recorded->slots[i].run_processes);
+        free(recorded->slots[i].zones);
+        free(recorded->slots[i].slabs);
+        free(recorded->slots[i].heaps);
     }
     free(recorded->frames);
     free(recorded->start);

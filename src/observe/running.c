@@ -3,7 +3,7 @@
 #include "observe/running.h"
 
 #include "base/log.h"
-#include "base/proc.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "observe/procfs.h"
 
@@ -112,32 +112,13 @@ int running_find(int pid, struct control **control, uint32_t *keeper)
     return inode == 0 ? -ENOENT : attach(inode, control, keeper);
 }
 
-/* A field of /proc/PID/stat, from 3 on; NULL when it can't be read. */
-static const char *stat_field(uint32_t pid, int field, char *text, size_t n_bytes)
-{
-    char path[32];
-
-    snprintf(path, sizeof path, "/proc/%u/stat", pid);
-    return proc_read(path, text, n_bytes) ? proc_stat_field(text, field) : NULL;
-}
-
-char running_process_state(uint32_t pid)
-{
-    char text[512];
-    const char *state = stat_field(pid, 3, text, sizeof text);
-
-    return (char)(state != NULL ? *state : 0);
-}
-
 int running_launcher(const struct control *control, uint32_t keeper)
 {
-    char text[512];
     uint64_t inode = 0, own = 0;
 
     if (atomic_load(&control->launcher_ended) != 0)
         return 0;
-    const char *parent = stat_field(keeper, 4, text, sizeof text);
-    int pid = parent != NULL ? (int)proc_number(parent) : 0;
+    int pid = (int)process_parent(keeper);
     if (pid <= 1 || find_inode(pid, &inode) < 0 || find_inode((int)keeper, &own) < 0)
         return 0;
     return inode == own && inode != 0 ? pid : 0;

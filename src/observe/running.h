@@ -26,9 +26,6 @@ int running_find(int pid, struct control **control, uint32_t *keeper);
 /* The launcher of the keeper's run while it lives, else 0. */
 int running_launcher(const struct control *control, uint32_t keeper);
 
-/* The state of a process as /proc shows it ('R', 'S', 'T', ...); 0: it can't be told. */
-char running_process_state(uint32_t pid);
-
 /*
  * Memory of a process, bytes: resident, and its proportional part of that, where what it shares
  * with others counts in part. 0 or a negative errno.

@@ -2,7 +2,7 @@
 /*
  * runs: the readers of what runs publish; see published.h.
  *
- *   ROOT/run/user/UID/quire, $XDG_RUNTIME_DIR/quire, ROOT/dev/shm/quire-UID ── run-PID, ...
+ *   base/user_directory.h, its places below the root ── run-PID, ...
  *     for each: whose is it? does its keeper live? ── copy, until the sequence stood still
  *
  * Nothing of a file is trusted: it belongs to the user of its directory and so does the process
@@ -262,24 +262,23 @@ static int look_into(struct quire_observe *observe, const char *path, uid_t user
     return error;
 }
 
-/* The user in "quire-1000" or "1000"; -1: none. */
-static int64_t user_of(const char *name, const char *prefix)
-{
-    size_t n = strlen(prefix);
+static const struct user_directory_place *const places[] = {&user_directory_session,
+                                                            &user_directory_shared};
+#define N_PLACES (sizeof places / sizeof places[0])
 
-    if (strncmp(name, prefix, n) != 0 || name[n] < '0' || name[n] > '9' ||
-        strspn(name + n, "0123456789") != strlen(name + n))
-        return -1;
-    uint64_t user = proc_number(name + n);
-    return user < UINT32_MAX ? (int64_t)user : -1;
+/* An absolute path, seen from the root. */
+static const char *below_root(const char *path)
+{
+    return path + 1;
 }
 
-/* Root sees all users': the directories PARENT/PREFIX-UID-SUFFIX. */
-static int look_at_all(struct quire_observe *observe, const char *parent, const char *prefix,
-                       const char *suffix, struct quire_observe_runs *runs)
+/* Root sees all users' directories in a place. */
+static int look_at_all(struct quire_observe *observe, const struct user_directory_place *place,
+                       struct quire_observe_runs *runs)
 {
     int error = 0;
-    int fd = sys_openat(observe->root_fd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    int fd = sys_openat(observe->root_fd, below_root(place->parent),
+                        O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
 
     if (directory == NULL) {
@@ -288,12 +287,12 @@ static int look_at_all(struct quire_observe *observe, const char *parent, const 
         return 0;
     }
     for (const struct dirent *entry; error == 0 && (entry = readdir(directory)) != NULL;) {
-        char path[384];
-        int64_t user = user_of(entry->d_name, prefix);
+        char path[USER_DIRECTORY_BYTES];
+        int64_t user = user_directory_owner(place, entry->d_name);
         if (user < 0)
             continue;
-        snprintf(path, sizeof path, "%s/%s%s", parent, entry->d_name, suffix);
-        error = look_into(observe, path, (uid_t)user, runs);
+        user_directory_of(place, (uint32_t)user, path);
+        error = look_into(observe, below_root(path), (uid_t)user, runs);
     }
     closedir(directory);
     return error;
@@ -318,28 +317,20 @@ static int compare_processes(const void *a, const void *b)
 int quire_observe_runs(struct quire_observe *observe, struct quire_observe_runs *runs)
 {
     struct runs_table *table = table_of(observe);
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
     uid_t user = geteuid();
-    char path[512];
+    char path[USER_DIRECTORY_BYTES];
     int error = 0;
 
     *runs = (struct quire_observe_runs){.n = 0};
     if (table == NULL)
         return -ENOMEM;
     table->n_seen = 0;
-    if (table->is_live && runtime != NULL && runtime[0] == '/' &&
-        snprintf(path, sizeof path, "%s/quire", runtime) < (int)sizeof path)
+    if (table->is_live && user_directory_named(path) == 0)
         error = look_into(observe, path, user, runs); /* absolute: the root does not count */
-    if (error == 0 && user == 0) {
-        error = look_at_all(observe, "run/user", "", "/quire", runs);
-        if (error == 0)
-            error = look_at_all(observe, "dev/shm", "quire-", "", runs);
-    } else if (error == 0) {
-        snprintf(path, sizeof path, "run/user/%u/quire", (unsigned)user);
-        error = look_into(observe, path, user, runs);
-        snprintf(path, sizeof path, "dev/shm/quire-%u", (unsigned)user);
-        if (error == 0)
-            error = look_into(observe, path, user, runs);
+    for (size_t i = 0; error == 0 && i < N_PLACES; i++) {
+        user_directory_of(places[i], user, path);
+        error = user == 0 ? look_at_all(observe, places[i], runs)
+                          : look_into(observe, below_root(path), user, runs);
     }
     if (error < 0)
         return error;
@@ -396,8 +387,7 @@ int quire_observe_run_history(struct quire_observe *observe, uint64_t keeper,
 {
     struct search search = {.keeper = keeper, .moments = moments};
     struct runs_table *table = table_of(observe);
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    char path[512];
+    char path[USER_DIRECTORY_BYTES];
     struct stat info;
     int error = -ESRCH;
 
@@ -406,16 +396,13 @@ int quire_observe_run_history(struct quire_observe *observe, uint64_t keeper,
         return -ENOMEM;
     if (keeper == 0 || keeper > INT_MAX)
         return -ESRCH;
-    if (table->is_live && runtime != NULL && runtime[0] == '/' &&
-        snprintf(path, sizeof path, "%s/quire", runtime) < (int)sizeof path)
+    if (table->is_live && user_directory_named(path) == 0)
         error = find_in(observe, path, &search);
     snprintf(path, sizeof path, "proc/%d", (int)keeper);
-    if (error == -ESRCH && fstatat(observe->root_fd, path, &info, 0) == 0) {
-        snprintf(path, sizeof path, "run/user/%u/quire", (unsigned)info.st_uid);
-        error = find_in(observe, path, &search);
-        snprintf(path, sizeof path, "dev/shm/quire-%u", (unsigned)info.st_uid);
-        if (error == -ESRCH)
-            error = find_in(observe, path, &search);
+    bool has_owner = fstatat(observe->root_fd, path, &info, 0) == 0;
+    for (size_t i = 0; has_owner && error == -ESRCH && i < N_PLACES; i++) {
+        user_directory_of(places[i], info.st_uid, path);
+        error = find_in(observe, below_root(path), &search);
     }
     *n = search.n;
     return error;

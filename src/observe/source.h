@@ -17,6 +17,7 @@
 
 struct process_table; /* processes.c */
 struct runs_table;    /* runs.c */
+struct sample_heap;   /* sample.h */
 
 struct quire_observe {
     int root_fd;
@@ -43,6 +44,8 @@ struct quire_observe {
     size_t mappings_room;
     struct quire_observe_group *groups;
     size_t groups_room;
+    struct sample_heap *heaps;
+    size_t heaps_room;
     struct process_table *processes;
     struct runs_table *runs;
 };

@@ -11,8 +11,9 @@
  * root's since Linux 5.7; counts there may be cut off (">100000"), which then reads as that number.
  * Sources: proc(5); Linux's mm/vmstat.c.
  */
+#include "observe/zones.h"
+
 #include "observe/procfs.h"
-#include "observe/source.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -218,15 +219,20 @@ static int read_pagetypeinfo(struct quire_observe *observe, struct quire_observe
     return error;
 }
 
-int quire_observe_zones(struct quire_observe *observe, struct quire_observe_zones *zones)
+int zones_read(struct quire_observe *observe, struct quire_observe_zones *zones, bool types)
 {
     *zones = (struct quire_observe_zones){.block_pages = QUIRE_OBSERVE_ABSENT};
     int error = read_buddyinfo(observe, zones);
     if (error == 0)
         error = read_zoneinfo(observe, zones);
-    if (error == 0)
+    if (error == 0 && types)
         error = read_pagetypeinfo(observe, zones);
     return error;
+}
+
+int quire_observe_zones(struct quire_observe *observe, struct quire_observe_zones *zones)
+{
+    return zones_read(observe, zones, true);
 }
 
 struct fragments {

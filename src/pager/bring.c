@@ -180,25 +180,63 @@ static _Noreturn void bad_copy(uint32_t page, store_ref ref, int error)
                                     : "checksum");
 }
 
+/* A page that is to be loaded, and which of the window's it is. */
+struct wanted {
+    store_ref ref;
+    uint32_t at;
+};
+
+/*
+ * In the order of their references, so that what lies together is read together: neighbours may
+ * lie in clusters that take turns. An insertion sort, since most are in order.
+ */
+static void list_wanted(struct wanted *wanted, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t i = 0; i < n_pages; i++) {
+        store_ref ref = page_payload(table_get_busy(&pager.table, page + i));
+        uint32_t at = i;
+        for (; at > 0 && store_tier(ref) == STORE_FILE && wanted[at - 1].ref > ref; at--)
+            wanted[at] = wanted[at - 1];
+        wanted[at] = (struct wanted){ref, i};
+    }
+}
+
+/* The pages from the i-th on that lie in one cluster of the file: the last of them. */
+static uint32_t last_together(const struct wanted *wanted, uint32_t i, uint32_t n_pages)
+{
+    while (i + 1 < n_pages && store_are_together(wanted[i].ref, wanted[i + 1].ref))
+        i++;
+    return i;
+}
+
 uint32_t bring_loaded(struct window *window, uint32_t page, uint32_t n_pages, bool asked_for,
                       bool in_a_row)
 {
-    unsigned char *out = window->pages.memory;
-    for (uint32_t i = 0; i < n_pages; i++, out += SYS_PAGE_SIZE) {
-        store_ref ref = page_payload(table_get_busy(&pager.table, page + i));
+    struct wanted wanted[WINDOW_PAGES];
+    uint32_t n_intact = n_pages, n_read = 0;
+    list_wanted(wanted, page, n_pages);
+    for (uint32_t i = 0; i < n_pages; i++) {
+        const store_ref ref = wanted[i].ref;
+        const uint32_t at = wanted[i].at;
         int error;
-        window_use(window, in_a_row && n_pages == 1 ? 2 : n_pages, store_tier(ref) == STORE_FILE);
+        const bool from_file = store_tier(ref) == STORE_FILE;
+        window_use(window, in_a_row && n_pages == 1 ? 2 : n_pages, from_file);
+        if (from_file && n_pages > 1 && i >= n_read) {
+            n_read = last_together(wanted, i, n_pages) + 1;
+            store_read_ahead(pager.store, ref, wanted[n_read - 1].ref, &window->reader);
+        }
+        unsigned char *out = window->pages.memory + ((size_t)at << SYS_PAGE_SHIFT);
         if (in_a_row)
-            error = store_load_through(pager.store, window->loader, ref, page + i, out,
+            error = store_load_through(pager.store, window->loader, ref, page + at, out,
                                        &window->reader);
         else
             error = store_load(pager.store, window->loader, ref, page, out, out + SYS_PAGE_SIZE);
-        if (error && (i > 0 || !asked_for))
-            return i;
-        if (error)
+        if (error && at == 0 && asked_for)
             bad_copy(page, ref, error);
+        if (error && at < n_intact)
+            n_intact = at;
     }
-    return n_pages;
+    return n_intact;
 }
 
 uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read, struct coming coming)

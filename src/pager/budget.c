@@ -31,10 +31,12 @@
 #define POOL_AUTO_SHARE 4      /* and where the budget follows the working set, so much at most */
 #define FRUITLESS_PASSES 20    /* in a row, while a fault waits: then there is nothing to be had */
 #define FRUITLESS_TIGHT 10     /* then allocations fail, even if the store would take more */
+#define TIGHT_NS 200000000u    /* but not before: a disk may be slow, the kernel short of memory */
 #define WORTH_ASKING 64        /* pages that another holds */
 #define ASKS_PER_PASS 100      /* passes that asked another process and got nothing yet, for one */
 #define PATIENCE_NS 500000000u /* before that no wait is in vain: somebody may be preempted */
-#define LEFT_NS 1000000000ull  /* after it somebody has looked, if anybody does */
+#define PATIENCE_OF_MANY_NS 20000000000ull /* where several need their turn: patience_ns() */
+#define LEFT_NS 1000000000ull              /* after it somebody has looked, if anybody does */
 #define WAIT_NS 20000000u
 #define SHARE_WAIT_NS 5000000u /* for another process's room, before it is taken from one's own */
 
@@ -127,7 +129,7 @@ static void charge_unshared_pool(int64_t now)
     budget_charge(CONTROL_RESIDENT, n_pages);
 }
 
-static void charge_to(enum control_kind kind, int64_t *charged, int64_t now)
+static void charge_to(enum control_kind kind, _Atomic int64_t *charged, int64_t now)
 {
     int64_t change = now - *charged;
     *charged = now;
@@ -227,6 +229,18 @@ bool budget_has_room_for(uint32_t page)
     return budget_room() >= 1 || atomic_load(&service_awaits) == (uint64_t)page + 1;
 }
 
+/*
+ * Where several processes page, room depends on the others: who is asked must get the processor to
+ * answer, a child must have been armed, and what a fork shares is charged twice until somebody has
+ * looked (accounts.c). On a busy machine all of that takes seconds.
+ */
+static uint64_t patience_ns(void)
+{
+    bool alone = atomic_load_explicit(&n_pagers, memory_order_relaxed) <= 1 &&
+                 pager.self->shares != CONTROL_SHARES;
+    return alone ? PATIENCE_NS : PATIENCE_OF_MANY_NS;
+}
+
 void budget_wait_for_room(uint32_t page)
 {
     control_count(&pager.self->stats.waits_for_room, 1);
@@ -238,7 +252,7 @@ void budget_wait_for_room(uint32_t page)
         uint32_t fruitless = atomic_load(&budget_fruitless);
         if (fruitless < start) /* there was progress meanwhile */
             start = fruitless;
-        if (fruitless > start + fruitless_most() && sys_now_ns() - began > PATIENCE_NS &&
+        if (fruitless > start + fruitless_most() && sys_now_ns() - began > patience_ns() &&
             pager.control->left_behind == 0 && /* else there may be room after the next look */
             !budget_retreat(1))
             out_of_room();
@@ -319,20 +333,24 @@ void budget_no_progress(int64_t wanted)
     static struct {
         const struct control_slot *slot; /* who was asked last */
         uint32_t n_answered, n_asked, turn;
+        uint64_t since_ns; /* there has been no room */
     } seen;
     uint32_t turn = atomic_load(&pager.control->room);
     const struct control_slot *asked = ask_another(wanted);
     uint32_t n_answered = asked ? atomic_load(&asked->n_answered) : 0;
-    if (turn != seen.turn)
+    if (turn != seen.turn || seen.since_ns == 0) {
         seen.n_asked = 0;
-    else if (!asked || (asked == seen.slot && n_answered != seen.n_answered) ||
-             ++seen.n_asked % ASKS_PER_PASS == 0)
+        seen.since_ns = sys_now_ns();
+    } else if (!asked || (asked == seen.slot && n_answered != seen.n_answered) ||
+               ++seen.n_asked % ASKS_PER_PASS == 0) {
         atomic_fetch_add(&budget_fruitless, 1);
+    }
     seen.slot = asked;
     seen.n_answered = n_answered;
     seen.turn = turn;
-    if (!asked && (reclaim_is_store_full() || atomic_load(&budget_fruitless) > FRUITLESS_TIGHT) &&
-        !budget_retreat(wanted))
+    bool is_stuck = atomic_load(&budget_fruitless) > FRUITLESS_TIGHT &&
+                    sys_now_ns() - seen.since_ns > TIGHT_NS;
+    if (!asked && (reclaim_is_store_full() || is_stuck) && !budget_retreat(wanted))
         atomic_store(&pager.control->tight, 1);
     sys_sleep_ns(asked ? 2000000 : 1000000);
 }

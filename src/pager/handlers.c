@@ -15,19 +15,21 @@
  *            room; or it does not get its share of the processor
  *
  * The crowd: a thread bound to each processor, up to MOST_CROWD; all are woken by each fault, and
- * the one that runs next to the faulting thread is the first to read it. SCHED_BATCH: woken up, it
- * does not push aside who runs there.
+ * the one that runs next to the faulting thread is the first to read it. They are ordinary threads,
+ * which get their turn at once where others compute (docs/adr/0028-handlers-on-busy-machines.md).
  *
  * The lone handler is SCHED_IDLE: a processor that runs only such threads counts as idle, so the
  * thread that it wakes stays where it was, instead of being drawn to the other, idle processor.
  * But it starves where others compute. The crowd's first watches over that meanwhile, and calls the
- * crowd when a fault has been waiting.
+ * crowd when a fault has been waiting, or when the handler waits for the processor longer than the
+ * program's thread has it.
  */
 #include "base/log.h"
 #include "base/proc.h"
 #include "base/thread.h"
 #include "base/uffd.h"
 #include "pager/internal.h"
+#include "policy/starvation.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -126,6 +128,36 @@ static void note_starvation(uint64_t began)
     atomic_store(&crowd_until_ns, now + penalty);
 }
 
+/* The n-th number of a thread's schedstat: 0 the time it ran, 1 the time it waited for its turn. */
+static uint64_t schedstat(uint32_t tid, int n)
+{
+    char path[64], text[128];
+    log_format(path, sizeof path, "/proc/self/task/%u/schedstat", tid);
+    const char *at = proc_read(path, text, sizeof text) ? text : NULL;
+    for (; at && n > 0; n--) {
+        at = strchr(at, ' ');
+        at = at ? at + 1 : NULL;
+    }
+    return at ? proc_number(at) : 0;
+}
+
+static struct turns turns_now(void)
+{
+    uint32_t thread = lone.last_thread;
+    return (struct turns){.at_ns = sys_now_ns(),
+                          .ran_ns = schedstat(thread, 0),
+                          .waited_ns = schedstat((uint32_t)lone_tid, 1),
+                          .thread = thread};
+}
+
+/* The crowd takes over from the lone handler, which may have stopped in the middle of something. */
+static void relieve(uint64_t began)
+{
+    note_starvation(began);
+    handlers_gather();
+    bind(lone_tid, -1);
+}
+
 /*
  * The crowd's first, while one handler is alone. It watches from the same processor: on another one
  * it would put this address space there, to be flushed over there too from then on.
@@ -136,7 +168,8 @@ static void watch(struct thread *self)
     int processor = -1;
     uint64_t began = sys_now_ns();
     uint64_t interval = WATCH_NS;
-    bool had_work = false;
+    bool had_work = false, was_starved = false;
+    struct turns turns = turns_now();
     while (atomic_load(&mode) == ALONE) {
         sys_futex_wait(&mode, ALONE, interval, false);
         if (processor != lone_processor) {
@@ -144,17 +177,17 @@ static void watch(struct thread *self)
             bind(0, processor);
         }
         uint32_t now_served = lone.n_served;
+        struct turns before = turns;
+        turns = turns_now();
         bool has_work = lone.n_read != now_served || sys_poll_in(service_uffd, 0) > 0;
-        if (has_work && had_work && now_served == served) {
-            struct uffd_msg message;
-            note_starvation(began);
-            handlers_gather();
-            bind(lone_tid, -1); /* it may have stopped in the middle of something */
-            while (answer(self, &message))
-                continue;
+        bool starved = starvation_between(&before, &turns);
+        if ((has_work && had_work && now_served == served) || (starved && was_starved)) {
+            relieve(began);
+            break;
         }
         interval = has_work || now_served != served ? WATCH_NS : WATCH_IDLE_NS;
         had_work = has_work;
+        was_starved = starved;
         served = now_served;
     }
     bind(0, self->processor);
@@ -164,7 +197,6 @@ static void handle_in_crowd(void *argument)
 {
     struct thread *self = argument;
     struct uffd_msg message;
-    sys_sched_setscheduler(0, SCHED_BATCH);
     if (self->processor >= 0)
         bind(0, self->processor);
     for (;;) {

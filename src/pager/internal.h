@@ -80,14 +80,14 @@ struct pager {
         busy_waiters;           /* somebody waits for an entry to lose BUSY; see pager_wait_busy */
     _Atomic uint32_t busy_turn; /* futex */
 
-    /* What is charged to the budget, pages; L. */
-    int64_t n_resident;          /* armed: RESIDENT entries; unarmed: handed out and dead */
+    /* What is charged to the budget, pages; L. The atomic ones are read as figures without it. */
+    _Atomic int64_t n_resident;  /* armed: RESIDENT entries; unarmed: handed out and dead */
     int64_t n_dead;              /* DEAD entries */
-    int64_t n_locked;            /* pages that the program locked */
+    _Atomic int64_t n_locked;    /* pages that the program locked */
     int64_t n_to_pass_over;      /* shared pages that are not evicted yet; evict.c */
     uint32_t n_raw_to_pass_over; /* L: pages that did not compress, likewise */
-    int64_t pool_shared;         /* of the pool, what a fork's other side may have as well */
-    int64_t pool_charged, metadata_charged, file_charged;
+    _Atomic int64_t pool_shared; /* of the pool, what a fork's other side may have as well */
+    _Atomic int64_t pool_charged, metadata_charged, file_charged;
 };
 
 extern struct pager pager;

@@ -22,7 +22,7 @@ static struct {
     struct store_packer *packer; /* NULL: not made yet, or given back */
     struct scratch memory;       /* where it lies */
     struct coding coding;        /* whether zstd pays, where that is not given */
-    bool is_short;               /* the pool will be full soon, or is */
+    bool is_short;               /* the pool will be full soon, and there is nothing behind it */
     struct store_packed *packed; /* PACK_BATCH of them */
     unsigned char *copies;       /* PACK_BATCH pages */
     struct scratch *scratch;     /* the above lie there */
@@ -153,7 +153,8 @@ bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit
 {
     const struct store_packed *packed = &work.packed[i];
     const int64_t pool_bytes = pager.pool_charged << SYS_PAGE_SHIFT;
-    work.is_short = pool_bytes > (int64_t)(pool_limit_bytes - pool_limit_bytes / SHORT_SHARE);
+    work.is_short = !writeback_is_possible() &&
+                    pool_bytes > (int64_t)(pool_limit_bytes - pool_limit_bytes / SHORT_SHARE);
     int error = store_insert(pager.store, packing->page[i], packed, pool_limit_bytes, ref);
     atomic_store(&work.is_full, error < 0 && !writeback_is_possible());
     if (error)

@@ -106,6 +106,19 @@ static uint32_t pack_surplus(uint32_t n_evicted, int64_t limit)
     return n_slots;
 }
 
+/* What free slots of the pool hold is room, too, and the cheapest to make. */
+static void compact(void)
+{
+    bool compacted;
+    do {
+        lock_take(&pager.lock);
+        compacted = store_compact(pager.store, writeback_relocate, NULL);
+        if (compacted)
+            budget_charge_tables();
+        lock_release(&pager.lock);
+    } while (compacted);
+}
+
 /*
  * Room but for what tables take: they grow and shrink by a page while pages go round in queues, and
  * that is no progress.
@@ -125,6 +138,7 @@ bool reclaim_pass(int64_t wanted)
         int64_t limit = reclaim_pool_limit(&marks);
         bool tried = true;
         uint32_t n_evicted = 0;
+        compact();
         const struct eviction eviction = {EVICT_BATCH, MOST_RUNS, true,
                                           (size_t)limit << SYS_PAGE_SHIFT, NULL};
         if (n_staged() < marks.staging + EVICT_BATCH) /* more would not make room */
@@ -163,6 +177,7 @@ void reclaim_step(void)
         return; /* the service thread asks the others first */
     budget_watermarks(&marks);
     int64_t limit = reclaim_pool_limit(&marks), room = budget_room();
+    compact();
     /* A full pool has to be written on first, which takes long: the service thread's, when urgent.
      */
     if (pager.pool_charged <= limit - EVICT_BATCH) {

@@ -95,5 +95,8 @@ bool writeback_cluster(void); /* writes a batch of the oldest of the pool; false
 bool writeback_tidy(void);
 /* Writes the oldest of the pool to the file, until it holds `pages`; false: nothing went. */
 bool writeback_down_to(int64_t pages);
+/* L. A store_relocate_fn: what is stored, or a kept copy of a resident page, has a new reference.
+ */
+bool writeback_relocate(void *context, uint32_t page, store_ref old, store_ref new);
 
 #endif

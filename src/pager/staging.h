@@ -35,9 +35,9 @@ struct staging {
     uint32_t *page;   /* of each slot */
     uint32_t n_slots; /* a power of two */
     uint64_t head, packed, tail;
-    uint64_t shared_head; /* where the head was at the last fork: slots before may be shared */
-    uint32_t n_pages;     /* pages and orphans: what is charged */
-    uint32_t n_done;      /* of these, orphans that only have to be released */
+    uint64_t shared_head;     /* where the head was at the last fork: slots before may be shared */
+    _Atomic uint32_t n_pages; /* pages and orphans: what is charged */
+    _Atomic uint32_t n_done;  /* of these, orphans that only have to be released */
 };
 
 int staging_init(struct staging *staging, uint32_t n_slots);

@@ -16,7 +16,7 @@
 
 static struct {
     struct store_batch *batch; /* NULL: no file */
-    bool file_refuses;         /* the last attempt to write on to the file was in vain */
+    _Atomic bool file_refuses; /* the last attempt to write on to the file was in vain */
 } work;
 
 int writeback_init(void)
@@ -42,7 +42,7 @@ bool writeback_is_possible(void)
     return work.batch && !work.file_refuses;
 }
 
-static bool relocate(void *context, uint32_t page, store_ref old, store_ref new)
+bool writeback_relocate(void *context, uint32_t page, store_ref old, store_ref new)
 {
     page_entry entry = page < pager.n_pages ? table_get(&pager.table, page) : 0;
     if (entry == page_make(PAGE_STORED, old))
@@ -91,7 +91,7 @@ bool writeback_cluster(void)
     if (error)
         tell_once(error);
     lock_take(&pager.lock);
-    size_t n_moved = store_commit(pager.store, work.batch, error, relocate, NULL);
+    size_t n_moved = store_commit(pager.store, work.batch, error, writeback_relocate, NULL);
     budget_charge_tables();
     lock_release(&pager.lock);
     control_count(&pager.self->stats.written_pages, n_moved);

@@ -12,7 +12,8 @@
  *   gain above what it takes -----------------------> DENSE
  *   below, less a little     -----------------------> QUICK
  *
- * Where RAM for stored pages runs short, so that they go to a disk or nowhere, any gain pays.
+ * Where room for stored pages runs short and there is none elsewhere, any gain pays. A file behind
+ * it is no such case: a small gain moves few pages out of there, and makes all others dearer.
  *
  * Not thread-safe.
  */

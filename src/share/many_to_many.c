@@ -17,6 +17,7 @@
  * 1. A slot's position is congruent to its index modulo n_frames, and never decreases.
  * 2. CLAIMED and TAKEN name a member; only that member changes the word, or who reaped it.
  * 3. slot[tail] is FREE(tail), or the ring is full, or tail lags behind; likewise head and FULL.
+ *    An index lags by n_frames at most.
  *
  * Lock-free: a step fails because another's succeeded. N_TRIES bounds what a peer can do that
  * keeps changing words for no purpose.
@@ -100,12 +101,21 @@ static bool read_index(_Atomic uint64_t *index, uint64_t *position)
     return *position >> (64 - SLOT_POSITION_SHIFT) == 0;
 }
 
-/* Overwriting: the frame of the round before gives way if nobody uses it. */
+/*
+ * Overwriting: the frame of the round before gives way if nobody uses it. Not before head has come
+ * to it: it may lag behind who overwrote those before and has not moved it yet, and were it a round
+ * behind (3) nobody could tell it from one that is impossible.
+ */
 static bool overwrite(struct quire_ring *ring, uint64_t word)
 {
     const uint64_t old = slot_position(word);
     const enum slot_state state = slot_state(word);
+    const uint64_t head = ring_load(&ring->header->head, memory_order_acquire);
 
+    if (ring->full == QUIRE_RING_OVERWRITE && head < old) {
+        help(&ring->header->head, head);
+        return true;
+    }
     if (ring->full != QUIRE_RING_OVERWRITE || (state != SLOT_FULL && state != SLOT_SKIP))
         return false;
     if (ring_swap(slot_at(ring, old), &word, slot_word(old + ring->n_frames, 0, SLOT_FREE))) {

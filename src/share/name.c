@@ -10,6 +10,7 @@
 
 #include "base/process.h"
 #include "base/sys.h"
+#include "base/user_directory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,42 +40,45 @@ struct name_file name_file(const char *name)
     return file;
 }
 
-static int path_of_directory(char *path, size_t n_bytes)
+static int path_of_directory(char *path, size_t n_bytes, bool *is_shared)
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    int n;
+    char whole[USER_DIRECTORY_BYTES];
+    int error = user_directory_named(whole);
 
-    if (runtime != NULL && runtime[0] == '/')
-        n = snprintf(path, n_bytes, "%s/quire", runtime);
-    else
-        n = snprintf(path, n_bytes, "/dev/shm/quire-%u", (unsigned)geteuid());
-    return n < 0 || (size_t)n >= n_bytes ? -ENAMETOOLONG : 0;
+    *is_shared = error == -ENOENT;
+    if (*is_shared)
+        user_directory_of(&user_directory_shared, geteuid(), whole);
+    else if (error)
+        return error;
+    if (strlen(whole) >= n_bytes)
+        return -ENAMETOOLONG;
+    strcpy(path, whole);
+    return 0;
 }
 
 /* In /dev/shm anybody could have made it; elsewhere somebody said that it is to be used. */
-static bool is_safe(int directory, const char *path)
+static bool is_safe(int directory, bool is_shared)
 {
     struct stat status;
 
     if (fstat(directory, &status) != 0)
         return false;
-    if (strncmp(path, "/dev/shm/", 9) == 0)
+    if (is_shared)
         return status.st_uid == geteuid() && (status.st_mode & 022) == 0;
     return status.st_uid == geteuid() || status.st_uid == 0 || geteuid() == 0;
 }
 
 int quire_share_directory(char *path, size_t n_bytes, bool make)
 {
-    const int error = path_of_directory(path, n_bytes);
+    bool is_shared;
+    const int error = path_of_directory(path, n_bytes, &is_shared);
 
     if (error)
         return error;
-    if (make && mkdir(path, 0700) != 0 && errno != EEXIST)
-        return -errno;
-    const int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int directory = user_directory_open(path, make);
     if (directory < 0)
-        return errno == ELOOP || errno == ENOTDIR ? -EPERM : -errno;
-    if (is_safe(directory, path))
+        return directory;
+    if (is_safe(directory, is_shared))
         return directory;
     close(directory);
     return -EPERM;

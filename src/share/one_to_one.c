@@ -18,7 +18,7 @@
  *
  * Nothing here loops.
  */
-#include "share/ring.h"
+#include "share/one_to_one.h"
 
 int one_find_position(struct quire_ring *ring)
 {
@@ -32,27 +32,6 @@ int one_find_position(struct quire_ring *ring)
     if (ring->full != QUIRE_RING_OVERWRITE && tail - head > ring->n_frames)
         return -EPROTO;
     return (int64_t)(tail - head) < 0 ? -EPROTO : 0;
-}
-
-/* Frames up to the end of the memory. */
-static uint64_t contiguous(const struct quire_ring *ring)
-{
-    return ring->n_frames - (ring->position & ring->mask);
-}
-
-/* Looks at head if fewer than n_frames are known to be free. */
-static int look_for_room(struct quire_ring *ring, uint64_t n_frames, uint64_t *n_free)
-{
-    *n_free = ring->n_frames - (ring->position - ring->other);
-    if (*n_free >= n_frames)
-        return 0;
-    /* acquire: pairs with the release in one_release */
-    const uint64_t head = ring_load(&ring->header->head, memory_order_acquire);
-    if (ring->position - head > ring->n_frames)
-        return -EPROTO;
-    ring->other = head;
-    *n_free = ring->n_frames - (ring->position - head);
-    return 0;
 }
 
 /* Overwriting: frames may be filled up to there. What was is for good, committed or not. */
@@ -70,9 +49,9 @@ int64_t one_reserve(struct quire_ring *ring, uint64_t n_frames, void **frames)
 
     if (ring->full == QUIRE_RING_OVERWRITE)
         n_free = ring->n_frames > 1 ? ring->n_frames / 2 : 1;
-    else if (look_for_room(ring, n_frames, &n_free) != 0)
+    else if (one_look_for_room(ring, n_frames, &n_free) != 0)
         return -EPROTO;
-    const uint64_t n = ring_least(ring_least(n_frames, n_free), contiguous(ring));
+    const uint64_t n = ring_least(ring_least(n_frames, n_free), one_contiguous(ring));
     if (ring->full == QUIRE_RING_OVERWRITE)
         claim(ring, ring->position + n);
     *frames = ring_frame(ring, ring->position);
@@ -82,12 +61,8 @@ int64_t one_reserve(struct quire_ring *ring, uint64_t n_frames, void **frames)
 
 int one_commit(struct quire_ring *ring, uint64_t n_frames)
 {
-    struct ring_header *header = ring->header;
-
     ring->held = 0;
-    ring->position += n_frames;
-    ring_store(&header->tail, ring->position, memory_order_release); /* 2 */
-    ring_tell(ring, &header->data, ring->position);
+    one_advance_tail(ring, n_frames);
     return 0;
 }
 
@@ -116,25 +91,17 @@ static int catch_up(struct quire_ring *ring, uint64_t tail)
     return 0;
 }
 
-/* Looks at tail if fewer than n_frames are known to be there. */
 static int look_for_data(struct quire_ring *ring, uint64_t n_frames, uint64_t *n_there)
 {
-    const bool overwritten = ring->full == QUIRE_RING_OVERWRITE;
-
-    *n_there = ring->other - ring->position;
-    if (*n_there >= n_frames && !overwritten)
-        return 0;
-    /* acquire: pairs with the release in one_commit */
+    if (ring->full != QUIRE_RING_OVERWRITE)
+        return one_look_for_data(ring, n_frames, n_there);
+    /* acquire: pairs with the release in one_advance_tail */
     const uint64_t tail = ring_load(&ring->header->tail, memory_order_acquire);
-    if ((int64_t)(tail - ring->position) < 0)
-        return -EPROTO;
-    if (overwritten && catch_up(ring, tail) != 0)
+    if ((int64_t)(tail - ring->position) < 0 || catch_up(ring, tail) != 0)
         return -EPROTO;
     *n_there = tail - ring->position;
-    if (*n_there > ring->n_frames)
-        return -EPROTO;
     ring->other = tail;
-    return 0;
+    return *n_there > ring->n_frames ? -EPROTO : 0;
 }
 
 int64_t one_peek(struct quire_ring *ring, uint64_t n_frames, void **frames)
@@ -143,7 +110,7 @@ int64_t one_peek(struct quire_ring *ring, uint64_t n_frames, void **frames)
 
     if (look_for_data(ring, n_frames, &n_there) != 0)
         return -EPROTO;
-    ring->held = ring_least(ring_least(n_frames, n_there), contiguous(ring));
+    ring->held = ring_least(ring_least(n_frames, n_there), one_contiguous(ring));
     *frames = ring_frame(ring, ring->position);
     return (int64_t)ring->held;
 }
@@ -157,15 +124,12 @@ static bool was_overwritten(const struct quire_ring *ring)
 
 int one_release(struct quire_ring *ring, uint64_t n_frames)
 {
-    struct ring_header *header = ring->header;
     const bool spoilt = ring->full == QUIRE_RING_OVERWRITE && was_overwritten(ring);
 
     ring->held = 0;
-    ring->position += n_frames;
     if (spoilt)
         lose(ring, n_frames);
-    ring_store(&header->head, ring->position, memory_order_release); /* 2 */
-    ring_tell(ring, &header->space, ring->position);
+    one_advance_head(ring, n_frames);
     return spoilt ? -EOVERFLOW : 0;
 }
 
@@ -175,7 +139,7 @@ int one_ready(struct quire_ring *ring, uint64_t n_frames)
 
     if (ring->side == QUIRE_RING_PRODUCER && ring->full == QUIRE_RING_OVERWRITE)
         return 1;
-    if (ring->side == QUIRE_RING_PRODUCER ? look_for_room(ring, n_frames, &n)
+    if (ring->side == QUIRE_RING_PRODUCER ? one_look_for_room(ring, n_frames, &n)
                                           : look_for_data(ring, n_frames, &n))
         return -EPROTO;
     return n >= n_frames;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring: making a ring, attaching to it, and copying in and out. See ring.h for its layout,
- * one_to_one.c and many_to_many.c for how frames change hands.
+ * ring: making a ring, attaching to it, and looking at it. See ring.h for its layout, one_to_one.c
+ * and many_to_many.c for how frames change hands, ring_copy.c for put and get.
  */
 #include "share/ring.h"
 
@@ -11,10 +11,7 @@
 
 #include <string.h>
 
-#define PIECE_SHARE 4 /* a copy is published by quarters of the ring, so that both sides work */
-#define N_COPIES 200  /* of frames that are overwritten again and again */
 #define SPIN_START_NS 20000u
-#define N_MASK_WORDS 16 /* of processors */
 
 static bool is_valid(const struct quire_ring_config *config)
 {
@@ -86,19 +83,6 @@ static int read_geometry(const struct ring_header *header, size_t n_bytes,
     return needed == 0 || needed > n_bytes ? -EPROTO : 0;
 }
 
-/* Spinning is of no use to one who has a single processor. */
-static uint64_t spin_at_start_ns(void)
-{
-    unsigned long mask[N_MASK_WORDS] = {0};
-    unsigned n = 0;
-
-    if (sys_sched_getaffinity(0, sizeof mask, mask) < 0)
-        return SPIN_START_NS;
-    for (unsigned i = 0; i < N_MASK_WORDS; i++)
-        n += (unsigned)__builtin_popcountl(mask[i]);
-    return n > 1 ? SPIN_START_NS : 0;
-}
-
 int quire_ring_attach(void *memory, size_t n_bytes, enum quire_ring_side side,
                       struct quire_ring *ring)
 {
@@ -118,7 +102,8 @@ int quire_ring_attach(void *memory, size_t n_bytes, enum quire_ring_side side,
         .kind = (uint8_t)config.kind,
         .full = (uint8_t)config.full,
         .side = (uint8_t)side,
-        .spin_ns = spin_at_start_ns(),
+        .plain = config.kind == QUIRE_RING_ONE_TO_ONE && config.full != QUIRE_RING_OVERWRITE,
+        .spin_ns = SPIN_START_NS,
         .event_fd = -1,
         .watch_fd = -1,
     };
@@ -203,120 +188,6 @@ int quire_ring_release(struct quire_ring *ring, void *frames, uint64_t n_frames)
     return is_many(ring) ? many_release(ring, frames, n_frames) : one_release(ring, n_frames);
 }
 
-/* Copies */
-
-/* A part of a copy: as much as fits at once, but not the whole ring. */
-static uint64_t piece(const struct quire_ring *ring, uint64_t n_frames)
-{
-    const uint64_t most = ring->n_frames / PIECE_SHARE;
-    return ring_least(n_frames, most > 0 ? most : 1);
-}
-
-/* Frames that went in; 0: full; or an error. */
-static int64_t put_piece(struct quire_ring *ring, const unsigned char *from, uint64_t n_frames)
-{
-    void *frames;
-    const int64_t n = quire_ring_reserve(ring, piece(ring, n_frames), &frames);
-
-    if (n <= 0)
-        return n;
-    memcpy(frames, from, (size_t)n * ring->frame_bytes);
-    const int error = quire_ring_commit(ring, frames, (uint64_t)n);
-    return error ? error : n;
-}
-
-static uint64_t deadline_after(uint64_t timeout_ns)
-{
-    if (timeout_ns == 0 || timeout_ns == QUIRE_RING_FOREVER)
-        return timeout_ns;
-    const uint64_t now = sys_now_ns();
-    return timeout_ns > QUIRE_RING_FOREVER - now ? QUIRE_RING_FOREVER : now + timeout_ns;
-}
-
-/* What is left of the time; 0 when it is over. */
-static uint64_t left_until(uint64_t deadline_ns)
-{
-    if (deadline_ns == 0 || deadline_ns == QUIRE_RING_FOREVER)
-        return deadline_ns;
-    const uint64_t now = sys_now_ns();
-    return now < deadline_ns ? deadline_ns - now : 0;
-}
-
-/* Before another try. Nobody can make us try for longer than the time that is given. */
-static int wait_again(struct quire_ring *ring, uint64_t n_frames, uint64_t deadline_ns)
-{
-    const uint64_t left_ns = left_until(deadline_ns);
-    const int error = quire_ring_wait(ring, n_frames, left_ns);
-
-    return error == 0 && left_ns == 0 ? -ETIMEDOUT : error;
-}
-
-int64_t quire_ring_put(struct quire_ring *ring, const void *frames, uint64_t n_frames,
-                       uint64_t timeout_ns)
-{
-    const bool waits = ring->full == QUIRE_RING_WAIT;
-    const uint64_t deadline_ns = waits ? deadline_after(timeout_ns) : 0;
-    const unsigned char *from = frames;
-    uint64_t done = 0;
-    int64_t n = 1;
-
-    while (done < n_frames) {
-        n = put_piece(ring, from + done * ring->frame_bytes, n_frames - done);
-        if (n == 0) {
-            if (!waits)
-                n = -EAGAIN;
-            else
-                n = wait_again(ring, piece(ring, n_frames - done), deadline_ns);
-        }
-        if (n < 0)
-            break;
-        done += (uint64_t)n;
-    }
-    if (done > 0 || n > 0)
-        return (int64_t)done;
-    return n == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : n;
-}
-
-/* As put_piece. What was overwritten while it was copied is lost, and those that came are tried. */
-static int64_t get_piece(struct quire_ring *ring, unsigned char *to, uint64_t n_frames)
-{
-    for (unsigned i = 0; i < N_COPIES; i++) {
-        void *from;
-        const int64_t n = quire_ring_peek(ring, n_frames, &from);
-        if (n <= 0)
-            return n;
-        memcpy(to, from, (size_t)n * ring->frame_bytes);
-        const int error = quire_ring_release(ring, from, (uint64_t)n);
-        if (error != -EOVERFLOW)
-            return error ? error : n;
-        n_frames = n_frames > 1 ? n_frames / 2 : 1; /* it takes too long for so many */
-    }
-    return -EOVERFLOW;
-}
-
-int64_t quire_ring_get(struct quire_ring *ring, void *frames, uint64_t n_frames,
-                       uint64_t timeout_ns)
-{
-    const uint64_t deadline_ns = deadline_after(timeout_ns);
-
-    for (;;) {
-        int64_t n = get_piece(ring, frames, n_frames);
-        if (n > 0 && (uint64_t)n < n_frames) { /* what lies behind the end of the memory */
-            const int64_t more = get_piece(ring,
-                                           (unsigned char *)frames + (size_t)n * ring->frame_bytes,
-                                           n_frames - (uint64_t)n);
-            return more > 0 ? n + more : n;
-        }
-        if (n != 0)
-            return n;
-        n = wait_again(ring, 1, deadline_ns);
-        if (n == -EPIPE)
-            return 0;
-        if (n < 0)
-            return n == -ETIMEDOUT && timeout_ns == 0 ? -EAGAIN : n;
-    }
-}
-
 /* Looking */
 
 int quire_ring_stats(const struct quire_ring *ring, struct quire_ring_stats *stats)
@@ -332,8 +203,8 @@ int quire_ring_stats(const struct quire_ring *ring, struct quire_ring_stats *sta
         .n_out = ring_load(&header->head, memory_order_acquire),
         .n_lost = ring_load(&header->n_lost, memory_order_relaxed),
         .n_skipped = ring_load(&header->n_skipped, memory_order_relaxed),
-        .n_producers = ring_n_members(header, QUIRE_RING_PRODUCER),
-        .n_consumers = ring_n_members(header, QUIRE_RING_CONSUMER),
+        .n_producers = ring_n_members(ring, QUIRE_RING_PRODUCER),
+        .n_consumers = ring_n_members(ring, QUIRE_RING_CONSUMER),
         .n_died = ring_load(&header->n_died, memory_order_relaxed),
         .had_producer = had & 1u << QUIRE_RING_PRODUCER,
         .had_consumer = had & 1u << QUIRE_RING_CONSUMER,

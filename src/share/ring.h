@@ -54,7 +54,7 @@ struct ring_member {
     _Atomic uint64_t who; /* pid << 32 | side << 8 | state; 0: free. Reaped: the reaper's pid */
     _Atomic uint64_t start_time;    /* of the process: tells a reused pid */
     _Atomic uint64_t pid_namespace; /* in which the pid is meant */
-    uint64_t reserved;
+    _Atomic uint64_t processor;     /* the only one that it may run on, from 1; 0: it has several */
 };
 
 struct ring_header {
@@ -120,9 +120,11 @@ static inline void ring_tell(struct quire_ring *ring, struct ring_bell *bell, ui
 
 int ring_join(struct quire_ring *ring); /* as quire_ring_attach; sets ring->member */
 void ring_leave(struct quire_ring *ring);
-unsigned ring_n_members(const struct ring_header *header, enum quire_ring_side side);
+unsigned ring_n_members(const struct quire_ring *ring, enum quire_ring_side side);
 /* 0, or why the side that `ring` needs is gone: -EPIPE, -EOWNERDEAD. */
 int ring_other_side(const struct quire_ring *ring);
+/* Whether somebody of the other side can run while this member spins. */
+bool ring_runs_beside(const struct quire_ring *ring);
 
 /* One-to-one (one_to_one.c), many-to-many (many_to_many.c) */
 

@@ -15,8 +15,11 @@
 #include "share/ring.h"
 
 #include "base/process.h"
+#include "base/sys.h"
 
 #define NO_MEMBER UINT8_MAX
+#define N_MASK_WORDS 16 /* of processors */
+#define WORD_BITS 64u
 
 static uint64_t who_word(uint32_t pid, enum quire_ring_side side, enum ring_member_state state)
 {
@@ -38,13 +41,19 @@ static uint32_t pid_of(uint64_t who)
     return (uint32_t)(who >> 32);
 }
 
-static unsigned count(const struct ring_header *header, enum quire_ring_side side, bool reaped_too)
+static unsigned n_places(const struct quire_ring *ring)
 {
+    return ring->kind == QUIRE_RING_ONE_TO_ONE ? 2 : QUIRE_RING_MAX_MEMBERS;
+}
+
+static unsigned count(const struct quire_ring *ring, enum quire_ring_side side, bool reaped_too)
+{
+    const struct ring_member *member = ring->header->member;
     unsigned n = 0;
 
     stepping_call();
-    for (unsigned i = 0; i < QUIRE_RING_MAX_MEMBERS; i++) {
-        const uint64_t who = atomic_load_explicit(&header->member[i].who, memory_order_acquire);
+    for (unsigned i = 0; i < n_places(ring); i++) {
+        const uint64_t who = atomic_load_explicit(&member[i].who, memory_order_acquire);
         const enum ring_member_state state = state_of(who);
         n += side_of(who) == side && state != RING_MEMBER_FREE &&
              (reaped_too || state != RING_MEMBER_REAPED);
@@ -52,9 +61,9 @@ static unsigned count(const struct ring_header *header, enum quire_ring_side sid
     return n;
 }
 
-unsigned ring_n_members(const struct ring_header *header, enum quire_ring_side side)
+unsigned ring_n_members(const struct quire_ring *ring, enum quire_ring_side side)
 {
-    return count(header, side, false);
+    return count(ring, side, false);
 }
 
 int ring_other_side(const struct quire_ring *ring)
@@ -64,7 +73,7 @@ int ring_other_side(const struct quire_ring *ring)
     const uint32_t bit = 1u << other;
 
     if (!(ring_load(&ring->header->had, memory_order_acquire) & bit) ||
-        count(ring->header, other, true) > 0) /* what one held is not given up yet */
+        count(ring, other, true) > 0) /* what one held is not given up yet */
         return 0;
     return ring_load(&ring->header->died, memory_order_acquire) & bit ? -EOWNERDEAD : -EPIPE;
 }
@@ -100,7 +109,7 @@ static bool reap(struct quire_ring *ring, unsigned index, uint64_t who)
         return false;
     if (ring->kind == QUIRE_RING_MANY_TO_MANY)
         many_abandon(ring, index); /* 1 */
-    if (side < QUIRE_RING_OBSERVER && ring_n_members(header, side) == 0)
+    if (side < QUIRE_RING_OBSERVER && ring_n_members(ring, side) == 0)
         atomic_fetch_or(&header->died, 1u << side);
     atomic_fetch_add(&header->n_died, 1);
     ring_store(&member->who, 0, memory_order_release);
@@ -147,9 +156,41 @@ static bool take_place(struct quire_ring *ring, unsigned index)
         return false;
     ring_store(&member->start_time, process_start_time(pid), memory_order_relaxed);
     ring_store(&member->pid_namespace, process_pid_namespace(), memory_order_relaxed);
+    ring_store(&member->processor, ring->processor, memory_order_relaxed);
     ring_store(&member->who, who_word(pid, ring->side, RING_MEMBER_OPEN), memory_order_release);
     ring->member = (uint8_t)index;
     return true;
+}
+
+/* The only processor that this thread may run on, from 1; 0: it has several. */
+static uint16_t only_processor(void)
+{
+    unsigned long mask[N_MASK_WORDS] = {0};
+    unsigned n = 0, last = 0;
+
+    if (sys_sched_getaffinity(0, sizeof mask, mask) < 0)
+        return 0;
+    for (unsigned i = 0; i < N_MASK_WORDS; i++) {
+        n += (unsigned)__builtin_popcountl(mask[i]);
+        if (mask[i] != 0)
+            last = i * WORD_BITS + (unsigned)__builtin_ctzl(mask[i]);
+    }
+    return n == 1 ? (uint16_t)(last + 1) : 0;
+}
+
+bool ring_runs_beside(const struct quire_ring *ring)
+{
+    const struct ring_member *member = ring->header->member;
+
+    if (ring->processor == 0)
+        return true;
+    for (unsigned i = 0; i < n_places(ring); i++) {
+        const uint64_t who = ring_load(&member[i].who, memory_order_acquire);
+        if (state_of(who) == RING_MEMBER_OPEN && side_of(who) != ring->side &&
+            ring_load(&member[i].processor, memory_order_relaxed) != ring->processor)
+            return true;
+    }
+    return false;
 }
 
 static int find_place(struct quire_ring *ring)
@@ -166,12 +207,13 @@ static int find_place(struct quire_ring *ring)
 #define HAD_TURN (1u << 8) /* `had` is never the same again, once somebody has joined */
 
 /* Both sides have come and gone: whoever comes now begins anew, and waits for the other. */
-static void begin_anew(struct ring_header *header)
+static void begin_anew(const struct quire_ring *ring)
 {
+    struct ring_header *header = ring->header;
     uint32_t had = ring_load(&header->had, memory_order_acquire);
 
-    if ((had & HAD_BOTH) == HAD_BOTH && count(header, QUIRE_RING_PRODUCER, true) == 0 &&
-        count(header, QUIRE_RING_CONSUMER, true) == 0)
+    if ((had & HAD_BOTH) == HAD_BOTH && count(ring, QUIRE_RING_PRODUCER, true) == 0 &&
+        count(ring, QUIRE_RING_CONSUMER, true) == 0)
         ring_swap(&header->had, &had, (had & ~HAD_BOTH) + HAD_TURN);
 }
 
@@ -188,7 +230,8 @@ int ring_join(struct quire_ring *ring)
     ring->member = NO_MEMBER;
     if (ring->side == QUIRE_RING_OBSERVER)
         return 0;
-    begin_anew(ring->header);
+    ring->processor = only_processor();
+    begin_anew(ring);
     const int error = find_place(ring);
     if (error)
         return error;

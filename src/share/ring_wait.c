@@ -91,7 +91,7 @@ static void spin_longer(struct quire_ring *ring, bool longer)
     uint64_t ns = spin_time(ring);
 
     if (ns == 0)
-        return; /* it has one processor */
+        return; /* a test's */
     ns = longer ? ns * 2 : ns / 2;
     ns = ns < SPIN_LEAST_NS ? SPIN_LEAST_NS : ns > SPIN_MOST_NS ? SPIN_MOST_NS : ns;
     __atomic_store_n(&ring->spin_ns, ns, __ATOMIC_RELAXED);
@@ -103,6 +103,8 @@ static void spin_longer(struct quire_ring *ring, bool longer)
  */
 static int spin(struct quire_ring *ring, uint64_t n_frames, uint64_t deadline_ns)
 {
+    if (spin_time(ring) == 0 || !ring_runs_beside(ring))
+        return 0;
     uint64_t now = sys_now_ns(), before;
     const uint64_t end = ring_least(now + spin_time(ring), deadline_ns);
     int ready = 0;

@@ -94,25 +94,33 @@ static void end(struct store *store, struct store_batch *batch)
     store_count_clusters(store);
 }
 
-/* Appends an object and says where it will lie; NULL: the batch is full. */
-static struct batch_item *place(struct store_batch *batch, const struct object_header *header)
+/* Says where an object will lie; false: the batch is full. */
+static bool put(struct store_batch *batch, struct batch_item *item)
 {
-    const unsigned n_units = (unsigned)object_units(header->n_bytes);
-    if (batch->unit + n_units > CLUSTER_UNITS) {
+    if (batch->unit + item->n_units > CLUSTER_UNITS) {
         if (batch->at + 1 == batch->n_clusters)
-            return NULL;
+            return false;
         batch->at++;
         batch->unit = 0;
     }
-    struct batch_item *item = &batch->items[batch->n_items++];
+    item->cluster = (uint8_t)batch->at;
+    item->unit = (uint16_t)batch->unit;
+    batch->unit = batch->end_unit = object_next_start(batch->unit, item->n_units);
+    return true;
+}
+
+/* Appends an object and says where it will lie; NULL: the batch is full. */
+static struct batch_item *place(struct store_batch *batch, const struct object_header *header)
+{
+    struct batch_item *item = &batch->items[batch->n_items];
     *item = (struct batch_item){.checksum = header->checksum,
                                 .page = header->page,
                                 .n_bytes = header->n_bytes,
                                 .codec = header->codec,
-                                .cluster = (uint8_t)batch->at,
-                                .unit = (uint16_t)batch->unit,
-                                .n_units = (uint16_t)n_units};
-    batch->unit = batch->end_unit = object_next_start(batch->unit, n_units);
+                                .n_units = (uint16_t)object_units(header->n_bytes)};
+    if (!put(batch, item))
+        return NULL;
+    batch->n_items++;
     return item;
 }
 
@@ -154,6 +162,51 @@ static void list_from(struct store *store, struct store_batch *batch, uint32_t i
             break;
 }
 
+/* B1: the object is in the batch no more. False when its page was dropped meanwhile. */
+static bool delist(struct store *store, const struct batch_item *item)
+{
+    const uint64_t slot = ref_slot(item->old);
+    size_t capacity;
+    const struct object_header *header = pool_object(&store->pool, slot, &capacity);
+    store->pool.blocks[slot >> REF_SLOT_BITS].n_leaving--;
+    if (header->state == OBJECT_DEAD) {
+        pool_give(&store->pool, slot);
+        return false;
+    }
+    pool_set_state(&store->pool, slot, OBJECT_KEPT);
+    return true;
+}
+
+/* D. L. Shell, CACM 2 (1959): no memory, and a batch is a few hundred. */
+static void sort_by_page(struct batch_item *items, unsigned n)
+{
+    for (unsigned gap = n / 2; gap > 0; gap /= 2) {
+        for (unsigned i = gap; i < n; i++) {
+            const struct batch_item item = items[i];
+            unsigned at = i;
+            for (; at >= gap && items[at - gap].page > item.page; at -= gap)
+                items[at] = items[at - gap];
+            items[at] = item;
+        }
+    }
+}
+
+/*
+ * A block holds objects of like size, so neighbours lie in several blocks; they should lie in one
+ * cluster, since whoever wants one wants the next. What no longer fits stays in the pool.
+ */
+static void put_in_order(struct store *store, struct store_batch *batch)
+{
+    const unsigned n = batch->n_items;
+    sort_by_page(batch->items, n);
+    batch->at = batch->unit = batch->end_unit = 0;
+    for (batch->n_items = 0; batch->n_items < n; batch->n_items++)
+        if (!put(batch, &batch->items[batch->n_items]))
+            break;
+    for (unsigned i = batch->n_items; i < n; i++)
+        (void)delist(store, &batch->items[i]);
+}
+
 static int collect_from_pool(struct store *store, struct store_batch *batch, uint32_t first,
                              unsigned n_clusters)
 {
@@ -161,6 +214,7 @@ static int collect_from_pool(struct store *store, struct store_batch *batch, uin
     list_from(store, batch, pool_oldest_own(&store->pool));
     if (batch->n_items == 0)
         list_from(store, batch, store->pool.oldest);
+    put_in_order(store, batch);
     trim_clusters(store, batch);
     store_count_clusters(store);
     if (batch->n_items == 0)
@@ -406,23 +460,6 @@ int store_write(struct store *store, struct store_batch *batch)
     return error;
 }
 
-typedef bool relocate_fn(void *context, uint32_t page, store_ref old, store_ref new);
-
-/* B1: the object is in the batch no more. False when its page was dropped meanwhile. */
-static bool delist(struct store *store, const struct batch_item *item)
-{
-    const uint64_t slot = ref_slot(item->old);
-    size_t capacity;
-    const struct object_header *header = pool_object(&store->pool, slot, &capacity);
-    store->pool.blocks[slot >> REF_SLOT_BITS].n_leaving--;
-    if (header->state == OBJECT_DEAD) {
-        pool_give(&store->pool, slot);
-        return false;
-    }
-    pool_set_state(&store->pool, slot, OBJECT_KEPT);
-    return true;
-}
-
 void batch_put_back(struct store *store, struct store_batch *batch)
 {
     if (batch->kind == BATCH_FROM_POOL)
@@ -431,7 +468,8 @@ void batch_put_back(struct store *store, struct store_batch *batch)
 }
 
 static bool move_from_pool(struct store *store, const struct store_batch *batch,
-                           const struct batch_item *item, relocate_fn *relocate, void *context)
+                           const struct batch_item *item, store_relocate_fn *relocate,
+                           void *context)
 {
     const struct file_ref to = new_place(batch, item);
     if (!delist(store, item) || !relocate(context, item->page, item->old, ref_of_file(to)))
@@ -445,7 +483,8 @@ static bool move_from_pool(struct store *store, const struct store_batch *batch,
 }
 
 static bool move_within_file(struct store *store, const struct store_batch *batch,
-                             const struct batch_item *item, relocate_fn *relocate, void *context)
+                             const struct batch_item *item, store_relocate_fn *relocate,
+                             void *context)
 {
     const struct file_ref from = ref_file(item->old), to = new_place(batch, item);
     const struct file_ref start = {from.cluster, from.unit, 0};
@@ -498,7 +537,7 @@ static void end_source(struct store *store, const struct batch_source *source)
 }
 
 size_t store_commit(struct store *store, struct store_batch *batch, int result,
-                    relocate_fn *relocate, void *context)
+                    store_relocate_fn *relocate, void *context)
 {
     size_t n = 0;
     if (result != 0)

@@ -21,6 +21,9 @@
  * A slot is taken in a block over half full if there is one, so that emptier blocks can drain, and
  * always the lowest in its block, so that a block touches no page before the ones below are used.
  *
+ * Programs change, and with them the sizes that are stored: of some classes slots come free, of
+ * others none are. Compaction (compact.c) empties blocks of the former.
+ *
  * Age: a block joins the young end when it is opened and again when it comes to be over half full,
  * since most of what it holds is then new. Collecting starts at the old end.
  *
@@ -36,6 +39,7 @@
  *   P4  the age list holds exactly the blocks in use
  *   P5  has_room's bit of a class is set iff one of its room lists is not empty
  *   P6  shared has no bits but of touched pages; n_shared = sum of its bits
+ *   P7  n_free of a class = slots less n_used of its blocks in use
  */
 #include "store/pool.h"
 
@@ -245,6 +249,7 @@ static uint32_t open_block(struct pool *pool, unsigned class, size_t limit_pages
     struct pool_block *block = &pool->blocks[index];
     block->class = (uint8_t) class;
     block->first_free = 0;
+    pool->n_free[class] += n_slots(pool, block);
     add_age(pool, index);
     add_room(pool, index, POOL_EMPTIER);
     return index;
@@ -254,6 +259,7 @@ static uint32_t open_block(struct pool *pool, unsigned class, size_t limit_pages
 static void close_block(struct pool *pool, uint32_t index)
 {
     struct pool_block *block = &pool->blocks[index];
+    pool->n_free[block->class] -= n_slots(pool, block);
     remove_age(pool, index);
     if (pool->n_spare < POOL_SPARE_BLOCKS) {
         block->age_next = pool->spare_head;
@@ -273,17 +279,18 @@ static void close_block(struct pool *pool, uint32_t index)
 }
 
 /*
- * A block of the class with a free slot that takes no copy of a page and no more than `most`
- * untouched ones; POOL_NONE: none found.
+ * A block of the class, but not `except`, with a free slot that takes no copy of a page and no more
+ * than `most` untouched ones; POOL_NONE: none found.
  */
-static uint32_t find_room(const struct pool *pool, unsigned class, size_t most)
+static uint32_t find_room(const struct pool *pool, unsigned class, size_t most, uint32_t except)
 {
     for (int fill = 0; fill < POOL_N_FILLS; fill++) {
         uint32_t index = pool->room[class][fill];
         for (int i = 0; i < ROOM_TRIES && index != POOL_NONE; i++) {
             const struct pool_block *block = &pool->blocks[index];
             const unsigned slot = lowest_free(block);
-            if (pages_to_touch(pool, block, slot) <= most && !pages_to_copy(pool, block, slot))
+            if (index != except && pages_to_touch(pool, block, slot) <= most &&
+                !pages_to_copy(pool, block, slot))
                 return index;
             index = block->room_next;
         }
@@ -300,7 +307,7 @@ static uint32_t squeeze(struct pool *pool, unsigned class)
     for (unsigned c = class; c < pool->n_classes; c++) {
         if ((pool->has_room[c / 64] >> c % 64 & 1) == 0)
             continue;
-        const uint32_t index = find_room(pool, c, 0);
+        const uint32_t index = find_room(pool, c, 0, POOL_NONE);
         if (index != POOL_NONE)
             return index;
     }
@@ -310,7 +317,7 @@ static uint32_t squeeze(struct pool *pool, unsigned class)
 /* A block with a free slot for the class within the limit; POOL_NONE: no room. */
 static uint32_t choose_block(struct pool *pool, unsigned class, size_t limit_pages)
 {
-    uint32_t index = find_room(pool, class, SIZE_MAX);
+    uint32_t index = find_room(pool, class, SIZE_MAX, POOL_NONE);
     if (index == POOL_NONE)
         index = open_block(pool, class, limit_pages);
     if (index == POOL_NONE)
@@ -320,11 +327,9 @@ static uint32_t choose_block(struct pool *pool, unsigned class, size_t limit_pag
     return more != 0 && pool_pages(pool) + more > limit_pages ? squeeze(pool, class) : index;
 }
 
-int pool_take(struct pool *pool, size_t n_bytes, size_t limit_pages, uint64_t *slot)
+/* The lowest free slot of a block in use that has one. */
+static uint64_t take_in(struct pool *pool, uint32_t index)
 {
-    const uint32_t index = choose_block(pool, pool->class_of[(n_bytes + 15) / 16], limit_pages);
-    if (index == POOL_NONE)
-        return -ENOSPC;
     struct pool_block *block = &pool->blocks[index];
     const unsigned at = lowest_free(block);
     const size_t more = pages_to_touch(pool, block, at);
@@ -336,6 +341,7 @@ int pool_take(struct pool *pool, size_t n_bytes, size_t limit_pages, uint64_t *s
     block->used[at / 64] |= 1ull << at % 64;
     block->first_free = (uint16_t)(at + 1);
     block->n_used++;
+    pool->n_free[block->class]--;
     const bool full = block->n_used == n_slots(pool, block);
     const bool rose = fill_of(pool, block) != before;
     if (full || rose)
@@ -346,7 +352,20 @@ int pool_take(struct pool *pool, size_t n_bytes, size_t limit_pages, uint64_t *s
         remove_age(pool, index);
         add_age(pool, index);
     }
-    *slot = (uint64_t)index << REF_SLOT_BITS | at;
+    return (uint64_t)index << REF_SLOT_BITS | at;
+}
+
+static unsigned class_for(const struct pool *pool, size_t n_bytes)
+{
+    return pool->class_of[(n_bytes + 15) / 16];
+}
+
+int pool_take(struct pool *pool, size_t n_bytes, size_t limit_pages, uint64_t *slot)
+{
+    const uint32_t index = choose_block(pool, class_for(pool, n_bytes), limit_pages);
+    if (index == POOL_NONE)
+        return -ENOSPC;
+    *slot = take_in(pool, index);
     return 0;
 }
 
@@ -359,6 +378,7 @@ void pool_give(struct pool *pool, uint64_t slot)
     const bool was_full = block->n_used == n_slots(pool, block);
     block->used[at / 64] &= ~(1ull << at % 64);
     block->n_used--;
+    pool->n_free[block->class]++;
     if (at < block->first_free)
         block->first_free = (uint16_t)at;
     const enum pool_fill after = fill_of(pool, block);
@@ -368,6 +388,52 @@ void pool_give(struct pool *pool, uint64_t slot)
         close_block(pool, index);
     else if (was_full || after != before)
         add_room(pool, index, after);
+}
+
+/* The class with most memory in free slots, if that is a block and a quarter at least; or -1. */
+static int class_to_compact(const struct pool *pool)
+{
+    int best = -1;
+    size_t most = POOL_BLOCK_BYTES + POOL_BLOCK_BYTES / 4;
+    for (unsigned c = 0; c < pool->n_classes; c++) {
+        const size_t n_bytes = (size_t)pool->n_free[c] * pool->slot_bytes[c];
+        if (n_bytes < most)
+            continue;
+        most = n_bytes;
+        best = (int)c;
+    }
+    return best;
+}
+
+uint32_t pool_emptiest(const struct pool *pool)
+{
+    const int class = class_to_compact(pool);
+    uint32_t best = POOL_NONE;
+    for (int fill = POOL_N_FILLS - 1; class >= 0 && fill >= 0 && best == POOL_NONE; fill--) {
+        for (uint32_t i = pool->room[class][fill]; i != POOL_NONE; i = pool->blocks[i].room_next) {
+            const struct pool_block *block = &pool->blocks[i];
+            /* what a fork shares would not come free; what leaves for the file does by itself */
+            if (block->shared == 0 && block->n_leaving == 0 &&
+                (best == POOL_NONE || block->n_used < pool->blocks[best].n_used))
+                best = i;
+        }
+    }
+    return best;
+}
+
+int pool_take_other(struct pool *pool, uint64_t from, size_t n_bytes, uint64_t *slot)
+{
+    const uint32_t block = (uint32_t)(from >> REF_SLOT_BITS);
+    const unsigned class = pool->blocks[block].class, fitting = class_for(pool, n_bytes);
+    uint32_t index = POOL_NONE;
+    if (fitting != class)
+        index = find_room(pool, fitting, 0, block);
+    if (index == POOL_NONE)
+        index = find_room(pool, class, 0, block);
+    if (index == POOL_NONE)
+        return -ENOSPC;
+    *slot = take_in(pool, index);
+    return 0;
 }
 
 void pool_share(struct pool *pool)
@@ -489,6 +555,18 @@ static int validate_rooms(const struct pool *pool, uint32_t n_expected)
     return n == n_expected ? 0 : unclean("P3: blocks with room are on no list", n);
 }
 
+/* P7, of all classes; the age list has been found to be right. */
+static int validate_free(const struct pool *pool)
+{
+    size_t n_free[POOL_MAX_CLASSES] = {0};
+    for (uint32_t i = pool->oldest; i != POOL_NONE; i = pool->blocks[i].age_next)
+        n_free[pool->blocks[i].class] += n_slots(pool, &pool->blocks[i]) - pool->blocks[i].n_used;
+    for (unsigned c = 0; c < pool->n_classes; c++)
+        if (n_free[c] != pool->n_free[c])
+            return unclean("P7: a class's free slots do not add up", c);
+    return 0;
+}
+
 static int validate_shared(const struct pool *pool)
 {
     size_t n_shared = 0;
@@ -507,7 +585,7 @@ int pool_validate(const struct pool *pool)
     size_t n_pages = 0;
     if (validate_ages(pool, &n, &n_pages, &n_room) != 0 || validate_rooms(pool, n_room) != 0)
         return -EUCLEAN;
-    if (validate_shared(pool) != 0)
+    if (validate_free(pool) != 0 || validate_shared(pool) != 0)
         return -EUCLEAN;
     const uint32_t heads[] = {pool->free_head, pool->spare_head};
     for (unsigned list = 0; list < 2; list++) {

@@ -42,6 +42,7 @@ struct pool {
     uint32_t first_own; /* since the last fork, the oldest to join the young end; POOL_NONE */
     uint32_t room[POOL_MAX_CLASSES][POOL_N_FILLS];
     uint64_t has_room[(POOL_MAX_CLASSES + 63) / 64]; /* classes with a block in room[] */
+    uint32_t n_free[POOL_MAX_CLASSES];               /* free slots in blocks in use */
     _Atomic size_t n_pages;                          /* sum of n_touched */
     _Atomic size_t n_shared;                         /* sum of the bits in `shared` */
     size_t charged_bytes;                            /* of blocks[], as metadata */
@@ -60,6 +61,17 @@ void pool_deinit(struct pool *pool);
  */
 int pool_take(struct pool *pool, size_t n_bytes, size_t limit_pages, uint64_t *slot);
 void pool_give(struct pool *pool, uint64_t slot);
+
+/*
+ * Compaction. A block whose objects would fit into others of its size class, the emptiest of the
+ * class that has most memory in free slots; POOL_NONE: no class has much more than a block of them.
+ */
+uint32_t pool_emptiest(const struct pool *pool);
+/*
+ * Takes a slot in another block for the n_bytes that are in slot `from`: of the size class that
+ * fits them best if there is one on memory that is held anyway, or of the same. 0 or -ENOSPC.
+ */
+int pool_take_other(struct pool *pool, uint64_t from, size_t n_bytes, uint64_t *slot);
 
 /*
  * A fork: what the pool holds is shared with the other side until it is written to, which makes a

@@ -231,6 +231,39 @@ static int load_file(const struct store *store, struct store_packer *packer, str
     return open_object(store, packer, ref, page, (unsigned char *)scratch + (begin - window), out);
 }
 
+/* Bytes [begin, end) of its cluster are what is to be read for an object. */
+static size_t object_begin(struct file_ref ref)
+{
+    return ref.unit * OBJECT_UNIT_BYTES;
+}
+
+static size_t object_end(struct file_ref ref)
+{
+    return object_begin(ref) + object_sealed_bytes(ref.unit, ref.n_units);
+}
+
+/* Fills the reader with bytes [begin, end) of a cluster, or what the file has of them. */
+static void fill(const struct store *store, struct store_reader *reader, uint32_t cluster,
+                 size_t begin, size_t end)
+{
+    begin = round_down(begin, SYS_PAGE_SIZE);
+    const size_t n_bytes = round_up(end, SYS_PAGE_SIZE) - begin;
+    const ssize_t n = store_read_file(store, reader->buffer, n_bytes,
+                                      cluster_offset(cluster) + (off_t)begin);
+    reader->cluster = cluster;
+    reader->begin = begin;
+    reader->n_bytes = n > 0 ? (size_t)n : 0;
+}
+
+/* The object within the reader; NULL: it holds something else. */
+static unsigned char *object_in(const struct store_reader *reader, struct file_ref ref)
+{
+    const bool is_there = reader->n_bytes > 0 && reader->cluster == ref.cluster &&
+                          object_begin(ref) >= reader->begin &&
+                          object_end(ref) <= reader->begin + reader->n_bytes;
+    return is_there ? reader->buffer + (object_begin(ref) - reader->begin) : NULL;
+}
+
 /*
  * What the reader holds may be of an earlier use of the cluster, or opened before: then the object
  * does not open, and the cluster is read anew.
@@ -240,19 +273,28 @@ static int load_through(const struct store *store, struct store_packer *packer, 
 {
     if (!is_file_ref(store, ref))
         return -EBADMSG;
-    const size_t begin = ref.unit * OBJECT_UNIT_BYTES;
-    const size_t end = begin + object_sealed_bytes(ref.unit, ref.n_units);
-    if (reader->n_bytes >= end && reader->cluster == ref.cluster &&
-        open_object(store, packer, ref, page, reader->buffer + begin, out) == 0)
+    unsigned char *object = object_in(reader, ref);
+    if (object && open_object(store, packer, ref, page, object, out) == 0)
         return 0;
-    reader->n_bytes = 0;
-    const ssize_t n = store_read_file(store, reader->buffer, SWAP_CLUSTER_BYTES,
-                                      cluster_offset(ref.cluster));
-    if (n < (ssize_t)end)
+    fill(store, reader, ref.cluster, 0, SWAP_CLUSTER_BYTES);
+    object = object_in(reader, ref);
+    if (!object)
         return -EIO;
-    reader->cluster = ref.cluster;
-    reader->n_bytes = (size_t)n;
-    return open_object(store, packer, ref, page, reader->buffer + begin, out);
+    return open_object(store, packer, ref, page, object, out);
+}
+
+void store_read_ahead(const struct store *store, store_ref first, store_ref last,
+                      struct store_reader *reader)
+{
+    const struct file_ref from = ref_file(first), to = ref_file(last);
+    if (is_file_ref(store, from) && is_file_ref(store, to) && from.cluster == to.cluster)
+        fill(store, reader, from.cluster, object_begin(from), object_end(to));
+}
+
+bool store_are_together(store_ref one, store_ref other)
+{
+    return store_tier(one) == STORE_FILE && store_tier(other) == STORE_FILE &&
+           ref_file(one).cluster == ref_file(other).cluster;
 }
 
 int store_load_through(struct store *store, struct store_packer *packer, store_ref ref,

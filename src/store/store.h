@@ -106,11 +106,20 @@ int store_load(struct store *store, struct store_packer *packer, store_ref ref, 
  */
 struct store_reader {
     unsigned char *buffer; /* SWAP_CLUSTER_BYTES (store/swap.h), aligned to a page */
-    size_t n_bytes;        /* of `cluster`, in the buffer */
+    size_t begin, n_bytes; /* of `cluster`, in the buffer */
     uint32_t cluster;
 };
 int store_load_through(struct store *store, struct store_packer *packer, store_ref ref,
                        uint32_t page, void *out, struct store_reader *reader);
+
+/* Whether both lie in the file, in one cluster. Pure. */
+bool store_are_together(store_ref one, store_ref other);
+/*
+ * For loads that are about to follow: reads that part of the file in which objects from `first` to
+ * `last` of one cluster lie, instead of all of it. What can't be read the loads will say.
+ */
+void store_read_ahead(const struct store *store, store_ref first, store_ref last,
+                      struct store_reader *reader);
 
 /* Forgets a page. Pool blocks and clusters that fall empty are given back. */
 void store_drop(struct store *store, store_ref ref);
@@ -160,9 +169,16 @@ int store_write(struct store *store, struct store_batch *batch);
  * relocated. `page` may be any number where the disk damaged what is moved within the file: check
  * it.
  */
+typedef bool store_relocate_fn(void *context, uint32_t page, store_ref old, store_ref new);
 size_t store_commit(struct store *store, struct store_batch *batch, int result,
-                    bool (*relocate)(void *context, uint32_t page, store_ref old, store_ref new),
-                    void *context);
+                    store_relocate_fn *relocate, void *context);
+
+/*
+ * Locked: where sizes have changed and a block of the pool's worth of memory lies in free slots of
+ * one size, moves a block's objects (64 KiB at most) into others; relocate as above. False: there
+ * is nothing of the kind, or it could not be emptied now.
+ */
+bool store_compact(struct store *store, store_relocate_fn *relocate, void *context);
 
 /*
  * fork. In the parent, locked, before: every cluster that this process uses is marked as used by

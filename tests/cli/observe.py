@@ -5,21 +5,25 @@ machines exactly, on this one beside the well-known tools.
 
 Usage: observe.py QUIRE SOURCE_ROOT [unittest's arguments]
 """
+import fcntl
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 import xml.etree.ElementTree
 
 QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 MACHINES = os.path.join(ROOT, "tests/observe/machines")
-NUMA, ZRAM, CGROUP1 = (os.path.join(MACHINES, name) for name in
-                       ("4.15-numa", "6.1-zram-cgroup2", "6.18-cgroup1"))
+NUMA, SWAP, SMALL, ZRAM, CGROUP1 = (
+    os.path.join(MACHINES, name) for name in
+    ("4.15-numa", "5.10-swap", "5.14-small", "6.1-zram-cgroup2", "6.18-cgroup1"))
 COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones", "tune", "log")
 NOBODY = 65534
 PATIENCE_SECONDS = 300
@@ -118,7 +122,7 @@ class Free(unittest.TestCase):
         self.assertEqual(lines, FREE.splitlines())
 
     def test_explanations_add_up(self):
-        for machine in (NUMA, ZRAM, CGROUP1):
+        for machine in (NUMA, SWAP, SMALL, ZRAM, CGROUP1):
             memory = figures("free", "--explain", "--root", machine)
             for one in memory["explain"]:
                 known = [term for term in one["terms"] if term["bytes"] is not None]
@@ -153,6 +157,48 @@ class Free(unittest.TestCase):
         self.fail((theirs, ours))
 
 
+def on_a_terminal(width, *arguments):
+    """The lines that a command prints on a terminal of so many columns."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    child = subprocess.Popen([QUIRE, *arguments], stdout=theirs, stdin=subprocess.DEVNULL)
+    os.close(theirs)
+    text = b""
+    try:
+        while piece := os.read(ours, 65536):
+            text += piece
+    except OSError: # the other end is closed
+        pass
+    os.close(ours)
+    child.wait(PATIENCE_SECONDS)
+    return text.decode().replace("\r", "").splitlines()
+
+
+def may_unshare():
+    return os.geteuid() == 0 and shutil.which("unshare") and subprocess.run(
+        ["unshare", "--pid", "--mount", "--fork", "true"], capture_output=True,
+        check=False).returncode == 0
+
+
+class Narrow(unittest.TestCase):
+    def test_lines_fit(self):
+        for arguments in (["free"], ["vmstat"], ["zones"], ["slabs", "--kernel"], ["ps"],
+                          ["maps", "268"], ["tune"]):
+            wide = output(*arguments, "--root", ZRAM).splitlines()
+            lines = on_a_terminal(80, *arguments, "--root", ZRAM)
+            self.assertGreaterEqual(len(lines), len(wide), arguments) # nothing is left out
+            at_most = 85 if arguments[0] in ("free", "slabs") else 80 # sentences may wrap
+            lines = [line for line in lines if not line.startswith(("zram ", "all: "))]
+            self.assertLessEqual(max(map(len, lines)), at_most, arguments)
+
+    def test_what_is_left_of_vmstat(self):
+        for width, columns in ((200, 28), (132, 22), (80, 14), (60, 10), (10, 10)):
+            lines = on_a_terminal(width, "vmstat", "--root", ZRAM)
+            self.assertEqual([len(line.split()) for line in lines[1:]], [columns] * 2, width)
+            self.assertEqual(len({len(line) for line in lines}), 1)
+            self.assertIn("major", lines[1])
+
+
 class Vmstat(unittest.TestCase):
     def test_since_boot(self):
         line = figures("vmstat", "--root", CGROUP1)
@@ -160,6 +206,25 @@ class Vmstat(unittest.TestCase):
         self.assertAlmostEqual(line["major_faults_a_second"], 25799471 / 66128.73, places=3)
         self.assertAlmostEqual(line["scanned_pages_a_second"], 63000061 / 66128.73, places=3)
         self.assertAlmostEqual(line["memory_some_percent"], 298429497 / 66128.73e4, places=3)
+
+    @unittest.skipUnless(shutil.which("vmstat"), "no vmstat(8) here")
+    def test_beside_vmstat(self):
+        """The averages since boot lie between what vmstat -s counts before and after."""
+        def theirs():
+            counts = subprocess.run(["vmstat", "-s"], capture_output=True, text=True, check=True,
+                                    env={**os.environ, "LC_ALL": "C"}).stdout
+            uptime = float(read("/proc/uptime").split()[0])
+            return uptime, [int(re.search(rf"(\d+) {words}", counts)[1]) * unit for words, unit in
+                            (("K paged in", 1024), ("K paged out", 1024),
+                             ("pages swapped in", 4096), ("pages swapped out", 4096))]
+        start, before = theirs()
+        line = figures("vmstat")
+        end, after = theirs()
+        for key, least, most in zip(("block_in", "block_out", "swap_in", "swap_out"), before, after):
+            rate = line[f"{key}_bytes_a_second"]
+            self.assertGreaterEqual(rate, 0.99 * least / end, key)
+            self.assertLessEqual(rate, 1.01 * most / start + 1, key)
+        self.assertLessEqual(abs(line["seconds"] - start), end - start + 1)
 
     def test_what_old_kernels_lack(self):
         self.assertIsNone(figures("vmstat", "--root", NUMA)["memory_some_percent"])
@@ -455,7 +520,11 @@ class Zones(unittest.TestCase):
             self.assertEqual(zone["unusable_index"][0], 0)
             self.assertEqual(zone["unusable_index"][10],
                              (free - (zone["free_blocks"][10] << 10)) * 1000 // free / 1000)
-        self.assertIn("Movable", output("zones", "--types", "--root", NUMA))
+        for machine in (NUMA, SMALL):
+            self.assertIn("Movable", output("zones", "--types", "--root", machine))
+        for machine, boost in ((NUMA, None), (SWAP, None), (SMALL, 0)): # zoneinfo's since 5.14
+            self.assertEqual({zone["boost_pages"] for zone in figures(
+                "zones", "--root", machine)["zones"]}, {boost})
 
     @unittest.skipUnless(os.access("/sys/kernel/debug/extfrag/unusable_index", os.R_OK),
                          "no debugfs here")
@@ -484,6 +553,23 @@ class Zones(unittest.TestCase):
                       output("slabs", "--kernel", "--root", ZRAM))
 
 
+    @unittest.skipUnless(shutil.which("slabtop") and os.access("/proc/slabinfo", os.R_OK),
+                         "no slabtop(1) here, or it is denied")
+    def test_beside_slabtop(self):
+        theirs = subprocess.run(["slabtop", "-o"], capture_output=True, text=True, check=True,
+                                env={**os.environ, "LC_ALL": "C"}).stdout
+        ours = figures("slabs", "--kernel", "--all")["classes"]
+        self.assertEqual(len(ours), int(re.search(r"Total Caches .*/ (\d+) ", theirs)[1]))
+        active, objects = map(int, re.search(r"Total Objects .*: (\d+) / (\d+) ", theirs).groups())
+        for want, key in ((active, "active_objects"), (objects, "objects")):
+            self.assertAlmostEqual(sum(one[key] for one in ours) / want, 1, delta=0.1) # they move
+        sizes = {one["name"]: one["object_bytes"] for one in ours}
+        rows = re.findall(r"(?m)^ *\d+ +\d+ +\d+% +([\d.]+)K +\d+ +\d+ +\d+K (\S+) *$", theirs)
+        self.assertGreater(len(rows), 10)
+        for size, name in rows:
+            self.assertAlmostEqual(sizes[name] / 1024, float(size), delta=0.006)
+
+
 class Time(unittest.TestCase):
     TREE = ("import subprocess, sys\nkeep = b'x' * (24 << 20)\n"
             "held = \"import time; keep = b'x' * (24 << 20); time.sleep(1)\"\n"
@@ -503,6 +589,25 @@ class Time(unittest.TestCase):
         self.assertGreaterEqual(cost["wall_seconds"], 1)
         manual = read(f"{ROOT}/man/quire-time.1")
         self.assertEqual({key for key in keys_of(cost) - {"version"} if key not in manual}, set())
+
+    @unittest.skipUnless(may_unshare(), "needs root and unshare(1)")
+    def test_in_a_pid_namespace_with_anothers_proc(self):
+        """Processes are counted as /proc has them: not all of the machine are children of pid 1."""
+        with tempfile.NamedTemporaryFile() as file:
+            subprocess.run(["unshare", "--pid", "--fork", QUIRE, "time", "-j", file.name, "--",
+                            "sleep", "0.3"], check=True)
+            cost = json.loads(read(file.name))
+        self.assertLessEqual(cost["peak_processes"], 2)
+        self.assertIsInstance(cost["read_bytes"], int)
+
+    @unittest.skipUnless(may_unshare(), "needs root and unshare(1)")
+    def test_without_a_proc(self):
+        for command in ("ps", "free", "zones"):
+            result = subprocess.run(
+                ["unshare", "--mount", "sh", "-c", f"umount -l /proc && exec {QUIRE} {command}"],
+                capture_output=True, text=True, check=False)
+            self.assertEqual((result.returncode, result.stdout), (1, ""), command)
+            self.assertIn("/proc is not mounted", result.stderr)
 
     @unittest.skipUnless(os.path.exists("/usr/bin/time"), "no time(1) here")
     def test_beside_time(self):

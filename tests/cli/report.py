@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
@@ -285,6 +286,57 @@ class Page(WithRun):
         with open(self.page, encoding="utf-8") as file:
             self.assertTrue(file.read().endswith("</html>\n"))
         self.assertEqual(sorted(os.listdir(self.directory)), ["link.html", "run.html", "run.json"])
+
+
+class GoesOn(unittest.TestCase):
+    """A page of a run that has not ended, by what it publishes."""
+    def setUp(self):
+        program = "'<i>&'\n" + PROGRAM.replace("time.sleep(0.3)",
+                                               "print('ready', flush=True)\n__import__('sys').stdin.read()")
+        self.run_ = subprocess.Popen(
+            [QUIRE, "run", "-q", "--ram", "16M", "--swap", "none", "/usr/bin/python3", "-c",
+             program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(self.run_.wait)
+        self.addCleanup(self.run_.kill)
+        self.addCleanup(self.run_.stdin.close)
+        self.addCleanup(self.run_.stdout.close)
+        self.assertEqual(self.run_.stdout.readline(), b"ready\n")
+
+    def page(self, pid):
+        result = call("report", "--pid", str(pid), "-o", "-")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        return result.stdout
+
+    def test_its_figures(self):
+        end = time.monotonic() + PATIENCE_SECONDS
+        while "too short for a time line" in (page := self.page(self.run_.pid)):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.2)
+        self.assertRegex(page, r'id="budget">Budget<b>16\.0 MiB</b>')
+        self.assertRegex(page, r'id="exit">Exit status<b>none yet</b>')
+        needed = re.search(r'id="needed">In use at most<b>([\d.]+) MiB', page)
+        self.assertGreater(float(needed[1]), 48)
+        self.assertIn("The run goes on.", page)
+        self.assertNotIn('id="heat"', page)
+        self.assertNotIn("<i>&", page)
+        self.assertIn("&lt;i&gt;&amp;", page)
+        ours = [one["pid"] for one in json.loads(
+            call("ps", "--json", "--runs").stdout)["processes"] if "'<i>&'" in one["command"]]
+        self.assertTrue(ours)
+        for pid in ours: # by any of it the same run is meant
+            self.assertIn(f'<td class="n">{pid}</td>', page)
+            self.assertIn("16.0 MiB", self.page(pid))
+
+    def test_who_is_in_no_run(self):
+        for pid in (1, os.getpid(), 4000000):
+            result = call("report", "--pid", str(pid), "-o", "-")
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertIn(f"process {pid} is in no run of Quire", result.stderr)
+        for arguments, message in ((["--pid", "0"], "is no process id"),
+                                   (["--pid", "1", "FILE"], "leave out one of both")):
+            result = call("report", *arguments, "-o", "-")
+            self.assertEqual((result.returncode, result.stdout), (125, ""))
+            self.assertIn(message, result.stderr)
 
 
 class Refused(WithRun):

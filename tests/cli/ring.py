@@ -118,10 +118,22 @@ class Data(RingTest):
     def test_full(self):
         self.create("fail", "--size", "4K", "--full", "fail")
         self.assert_fails(self.ring("put", "fail", input=b"x" * 5000), "ring 'fail' is full")
+        self.assertEqual(self.ring("get", "fail", text=False).stdout, b"x" * 4096)
         self.create("over", "--size", "4K", "--full", "overwrite")
         data = random.Random(4).randbytes(10000)
         self.assertEqual(self.ring("put", "over", input=data).returncode, 0)
         self.assertEqual(self.ring("get", "over", text=False).stdout, data[-4096:])
+
+
+    def test_just_full(self):
+        for full in "fail", "wait":  # the input ends where the room does: no reason to fail, or wait
+            self.create(full, "--size", "4K", "--full", full)
+            self.assertEqual(self.ring("put", full, input=b"y" * 4096).returncode, 0)
+            result = self.ring("get", full, text=False)
+            self.assertEqual((result.returncode, result.stdout), (0, b"y" * 4096))
+
+    def test_just_full_and_more(self):
+        self.pass_through(b"z" * 4096 * 3 + b"!", "--size", "4K")
 
 
 class Ends(RingTest):

@@ -279,6 +279,44 @@ class Export(InDirectory):
         self.assertGreater(len(asked), 20)
         self.assertLessEqual(asked, documented_names())
 
+    def test_the_dashboard_lies_well(self):
+        """What Grafana mends or drops in silence: ids, places, the chosen data source."""
+        panels = json.loads(read(f"{ROOT}/docs/grafana-quire.json"))["panels"]
+        self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
+        places = set()
+        for panel in panels:
+            at = panel["gridPos"]
+            self.assertLessEqual(at["x"] + at["w"], 24)
+            cells = {(x, y) for x in range(at["x"], at["x"] + at["w"])
+                     for y in range(at["y"], at["y"] + at["h"])}
+            self.assertTrue(places.isdisjoint(cells), panel["title"])
+            places |= cells
+            self.assertIn(panel["fieldConfig"]["defaults"]["unit"],
+                          ("bytes", "percentunit", "ops", "short", "s"))
+            for one in (panel, *panel["targets"]):
+                self.assertEqual(one.get("datasource", panel["datasource"])["uid"], "${datasource}")
+            self.assertEqual(len({target["refId"] for target in panel["targets"]}),
+                             len(panel["targets"]))
+
+    @unittest.skipUnless(os.access(PROMTOOL, os.X_OK), "no promtool here")
+    def test_the_dashboards_questions(self):
+        """Each is PromQL, with Grafana's variables filled in: as a rule that promtool looks at."""
+        dashboard = json.loads(read(f"{ROOT}/docs/grafana-quire.json"))
+        rules = []
+        for panel in dashboard["panels"]:
+            for target in panel["targets"]:
+                question = target["expr"].replace("$__rate_interval", "1m")
+                question = re.sub(r"\$\{?instance\}?", ".*", question)
+                self.assertNotIn("$", question)
+                rules.append({"record": f"r{len(rules)}", "expr": question})
+        path = self.path("rules.yml")
+        with open(path, "w", encoding="utf-8") as file: # JSON is YAML
+            json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
+        result = subprocess.run([PROMTOOL, "check", "rules", path], capture_output=True, text=True,
+                                check=False)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertIn(f"{len(rules)} rules found", result.stdout)
+
     @unittest.skipUnless(may_be_run_by_others(), "needs root, setpriv and an open build directory")
     def test_as_somebody_else(self):
         strictly(self, self.page("--processes", "3", "--pss", before=AS_NOBODY, cwd="/"))
@@ -445,6 +483,36 @@ class Log(InDirectory):
         live = json.loads(output("vmstat", "--json", "--root", CGROUP1))
         del line["time"]
         self.assertEqual(line, live)
+
+    def test_zones_and_slab_caches_of_a_moment(self):
+        for machine in (CGROUP1, ZRAM):
+            self.assertEqual(self.record("-n", "1", "--root", machine).returncode, 0)
+            recorded = json.loads(output("zones", "--json", "--replay", self.path("log")))
+            live = json.loads(output("zones", "--json", "--root", machine))
+            for zone in live["zones"]: # by mobility is not recorded
+                self.assertNotEqual(zone["mobility"], {})
+                zone["mobility"] = {}
+            self.assertEqual(recorded["zones"], live["zones"])
+            slabs = ("slabs", "--kernel", "--all", "--sort", "bytes", "--json")
+            self.assertEqual(output(*slabs, "--replay", self.path("log")),
+                             output(*slabs, "--root", machine))
+        times = [line["time"] for line in self.replay()] # two machines, one after the other
+        self.assertEqual(len(times), 2)
+        first = json.loads(output("zones", "--json", "--replay", self.path("log"), "--at", "-1h"))
+        self.assertNotEqual(first["zones"], recorded["zones"])
+
+    def test_what_was_denied_is_not_in_a_recording(self):
+        machine = self.path("machine")
+        shutil.copytree(CGROUP1, machine)
+        for name in ("slabinfo", "buddyinfo"):
+            os.unlink(f"{machine}/proc/{name}")
+        self.assertEqual(self.record("-n", "1", "--root", machine).returncode, 0)
+        self.refused(1, "has no slab caches", "slabs", "--kernel", "--replay", self.path("log"))
+        self.refused(1, "has no zones", "zones", "--replay", self.path("log"))
+        self.refused(125, "goes with --replay", "zones", "--at", "14:30")
+        self.refused(125, "is no time", "zones", "--replay", self.path("log"), "--at", "noon")
+        self.refused(125, "neither with --pid nor", "zones", "--replay", "f", "--pid", "1")
+        self.refused(125, "goes with --kernel", "slabs", "--replay", "f", "--pid", "1")
 
     def test_signals_end_it(self):
         writer = subprocess.Popen([QUIRE, "log", "-o", self.path("log"), "--interval", "0.01"],

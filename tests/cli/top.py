@@ -353,11 +353,17 @@ class Live(Screen):
         self.terminal.wait_for(r"slabs  of \d+: hold")
         self.terminal.wait_for(r"(?m)^ +\d+ B  active \d+")
         self.terminal.wait_for(r"PID NAME +RESIDENT")
+        recording = os.path.join(self.terminal.directory, "recording")
+        subprocess.run([QUIRE, "log", "-o", recording, "-n", "1"], check=True, capture_output=True)
         run.stdin.close()
         self.terminal.wait_for(r"run \d+ has ended; Esc goes back")
         self.assertEqual(run.wait(PATIENCE_SECONDS), 0)
         self.terminal.keys("Escape")
         self.terminal.wait_for("runs   none of Quire|no process passes the filter|RESIDv")
+        self.end()
+        self.top(f"--replay {recording} --columns runs -f kept -d {STILL}", r"RESIDv")
+        self.terminal.keys("Enter")
+        self.terminal.wait_for(r"(?s)slabs  of \d+: hold.*\d+ B  active \d+")
 
     def test_who_is_in_no_run(self):
         self.top(f"-d {STILL} -f pid={os.getpid()}", str(os.getpid()))

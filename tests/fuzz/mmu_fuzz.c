@@ -60,6 +60,43 @@ static void walk(const struct quire_image *image, unsigned which, uint64_t root,
     (void)quire_mmu_each(&mmu, &limits, look, &its);
 }
 
+static int read_linear(void *context, uint64_t linear, void *bytes, size_t n)
+{
+    return quire_image_read(context, linear, bytes, n, NULL);
+}
+
+/* Selectors and offsets of tables anywhere: an answer is an address within 32 bits, an exception
+ * of segmentation's, or that the table can't be read. */
+static void fuzz_segments(struct quire_image *image, uint64_t base, uint64_t random)
+{
+    struct quire_segment_machine machine = {
+        .read = read_linear, .context = image, .gdt_base = base, .gdt_limit = 0xffff};
+    struct quire_segment_answer answer;
+    struct quire_segment_rights rights;
+
+    for (unsigned i = 0; i < 64; i++) {
+        random = random * 0x9e3779b97f4a7c15 + i;
+        machine.cpl = random >> 60 & 3;
+        machine.is_long_mode = (random >> 59 & 1) != 0;
+        machine.is_64_bit = machine.is_long_mode && (random >> 58 & 1) != 0;
+        uint16_t selector = (uint16_t)(random >> 16);
+        if (i % 16 == 0)
+            (void)quire_segment_load_ldt(&machine, selector & ~4u, &answer);
+        quire_segment_translate(&machine, selector, (enum quire_segment_use)(random >> 32 & 3),
+                                random >> 40, 1 + (random >> 34 & 7),
+                                (enum quire_segment_access)((random >> 37) % 3), &answer);
+        if (answer.failed == 0 && answer.exception == QUIRE_SEGMENT_OK && !machine.is_long_mode &&
+            answer.linear > UINT32_MAX)
+            abort();
+        if (answer.has_descriptor &&
+            quire_segment_type_name(&answer.descriptor, machine.is_long_mode) == NULL)
+            abort();
+        int error = quire_segment_rights(&machine, selector, &rights);
+        if (error == 0 && rights.verw && !rights.verr)
+            abort();
+    }
+}
+
 static void fuzz_memory(const uint8_t *data, size_t n_bytes)
 {
     struct quire_image *image;
@@ -80,6 +117,7 @@ static void fuzz_memory(const uint8_t *data, size_t n_bytes)
     if (n > 0 && quire_image_add_memory(image, (uint64_t)data[1] << 12, memory, n, false) != 0)
         abort();
     walk(image, data[0] % QUIRE_MMU_N_MODES, root & 0xffffff, va);
+    fuzz_segments(image, root & 0xffffff, va);
     struct quire_mmu_root roots[4];
     (void)quire_mmu_find_roots(image, (enum quire_mmu_mode)(data[0] % QUIRE_MMU_N_MODES), 0, roots,
                                4);

@@ -43,6 +43,17 @@ static void check(const struct sample *sample)
                 NULL ||
             sample->runs.list[i].n_alive > sample->runs.n_processes)
             abort();
+    if (sample->zones.n_orders > QUIRE_OBSERVE_MAX_ORDERS)
+        abort();
+    for (unsigned i = 0; i < sample->zones.n_zones; i++)
+        if (memchr(sample->zones.zones[i].name, '\0', 16) == NULL)
+            abort();
+    for (size_t i = 0; i < sample->slabs.n_caches; i++)
+        if (memchr(sample->slabs.caches[i].name, '\0', 64) == NULL)
+            abort();
+    for (size_t i = 0; i < sample->heaps.n; i++)
+        if (sample->heaps.list[i].slabs.n_classes > QUIRE_SLABS_MAX_CLASSES)
+            abort();
 }
 
 static void walk(struct feed *feed)

@@ -32,17 +32,22 @@ static const struct scenario {
     unsigned n_producers, n_consumers;
     unsigned n_each; /* frames of a producer */
     int victim;      /* actor that is killed: producers first; -1: none */
+    bool copies;     /* put and get, in place of reserve, commit, peek and release */
 } scenarios[] = {
-    {"one-to-one", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 2, 1, 1, 3, -1},
-    {"one-to-one, one frame", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 1, 1, 1, 2, -1},
-    {"overwriting", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_OVERWRITE, 2, 1, 1, 4, -1},
-    {"producer killed", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 2, 1, 1, 3, 0},
-    {"consumer killed", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 2, 1, 1, 3, 1},
-    {"two producers", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 2, 1, 2, -1},
-    {"two consumers", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 1, 2, 2, -1},
-    {"many overwriting", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_OVERWRITE, 2, 2, 1, 2, -1},
-    {"one of two producers killed", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 2, 1, 1, 0},
-    {"one of two consumers killed", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 1, 2, 2, 1},
+    {"one-to-one", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 2, 1, 1, 3, -1, false},
+    {"one-to-one, one frame", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 1, 1, 1, 2, -1, false},
+    {"copies", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 2, 1, 1, 3, -1, true},
+    {"copies, producer killed", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 2, 1, 1, 3, 0, true},
+    {"overwriting", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_OVERWRITE, 2, 1, 1, 4, -1, false},
+    {"producer killed", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 2, 1, 1, 3, 0, false},
+    {"consumer killed", QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT, 2, 1, 1, 3, 1, false},
+    {"two producers", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 2, 1, 2, -1, false},
+    {"two consumers", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 1, 2, 2, -1, false},
+    {"many overwriting", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_OVERWRITE, 2, 2, 1, 2, -1, false},
+    {"many overwriting one frame", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_OVERWRITE, 1, 2, 1, 3, -1,
+     false},
+    {"one of two producers killed", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 2, 1, 1, 0, false},
+    {"one of two consumers killed", QUIRE_RING_MANY_TO_MANY, QUIRE_RING_WAIT, 2, 1, 2, 2, 1, false},
 };
 #define N_SCENARIOS (sizeof scenarios / sizeof scenarios[0])
 
@@ -77,10 +82,39 @@ static int wait_for_turn(struct actor *self, struct quire_ring *ring)
     return error;
 }
 
+/* False: it is full. */
+static bool put_frame(struct quire_ring *ring, unsigned producer, unsigned number)
+{
+    const struct frame frame = {frame_of(producer, number), frame_of(producer, number)};
+    const unsigned before = n_committed[producer];
+    n_committed[producer] = number; /* from here on it may arrive */
+    const int64_t n = quire_ring_put(ring, &frame, 1, 0);
+    if (n != 1)
+        n_committed[producer] = before;
+    if (n != 1 && n != -EAGAIN && n != -EPIPE && n != -EOWNERDEAD)
+        fail("put fails");
+    return n == 1;
+}
+
+static void produce_copies(struct actor *self, struct quire_ring *ring, unsigned producer)
+{
+    for (unsigned number = 1; number <= now->n_each;) {
+        if (put_frame(ring, producer, number))
+            number++;
+        else if (wait_for_turn(self, ring) != 0)
+            break;
+    }
+}
+
 static void produce(struct actor *self)
 {
     const unsigned producer = (unsigned)(uintptr_t)self->context;
     struct quire_ring *ring = &rings[producer];
+    if (now->copies) {
+        produce_copies(self, ring, producer);
+        quire_ring_detach(ring);
+        return;
+    }
     for (unsigned number = 1; number <= now->n_each;) {
         void *place;
         const int64_t n = quire_ring_reserve(ring, 1, &place);
@@ -115,10 +149,29 @@ static void look_at(unsigned consumer, const struct frame *frame)
     }
 }
 
+static void consume_copies(struct actor *self, struct quire_ring *ring, unsigned consumer)
+{
+    for (;;) {
+        struct frame frame;
+        const int64_t n = quire_ring_get(ring, &frame, 1, 0);
+        if (n == 1)
+            look_at(consumer, &frame);
+        else if (n != -EAGAIN && n != 0 && n != -EOWNERDEAD)
+            fail("get fails");
+        else if (n != -EAGAIN || wait_for_turn(self, ring) != 0)
+            break;
+    }
+}
+
 static void consume(struct actor *self)
 {
     const unsigned consumer = (unsigned)(uintptr_t)self->context;
     struct quire_ring *ring = &rings[consumer];
+    if (now->copies) {
+        consume_copies(self, ring, consumer);
+        quire_ring_detach(ring);
+        return;
+    }
     for (;;) {
         void *place;
         const int64_t n = quire_ring_peek(ring, 1, &place);

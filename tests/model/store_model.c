@@ -2,11 +2,12 @@
 /*
  * The store against an oracle that knows what each page was made of.
  *
- * Pages are packed, inserted, loaded, renamed and dropped at random, with up to three batches in
- * flight between any of these, in a pool and a file so small that both fill up and the file has to
- * be tidied. From time to time the process forks: the child must find all of its pages, go on by
- * itself, and leave the parent's alone. In the end the same pages have a file that never fills up:
- * what is held of it has to follow what lives in it. QUIRE_TEST_SEED replays a run.
+ * Pages are packed, inserted, loaded, renamed, moved within the pool and dropped at random, with up
+ * to three batches in flight between any of these, in a pool and a file so small that both fill up
+ * and the file has to be tidied. From time to time the process forks: the child must find all of
+ * its pages, go on by itself, and leave the parent's alone. In the end the same pages have a file
+ * that never fills up: what is held of it has to follow what lives in it. QUIRE_TEST_SEED replays a
+ * run.
  */
 #include "store_pages.h"
 
@@ -58,6 +59,7 @@ static struct swap_space *space;
 static int swap_fd;
 static struct {
     unsigned loaded_ram, loaded_file, relocated, gathered, full_pool, full_file, renamed, forks;
+    unsigned compacted, stayed, ahead;
 } seen;
 static unsigned char page[SYS_PAGE_SIZE], out[SYS_PAGE_SIZE];
 static _Alignas(4096) unsigned char scratch[2 * SYS_PAGE_SIZE];
@@ -102,6 +104,27 @@ static void load(uint32_t p)
     seen.loaded_file += store_tier(pages[p].ref) == STORE_FILE;
 }
 
+/* As a window does it: in the order of references, those of one cluster through one reading. */
+static void load_in_a_row(uint32_t first)
+{
+    static _Alignas(4096) unsigned char buffer[SWAP_CLUSTER_BYTES];
+    struct store_reader reader = {.buffer = buffer};
+    for (uint32_t p = first; p < N_PAGES && p < first + 64; p++) {
+        if (pages[p].ref == 0)
+            continue;
+        if (p > first && draw(2) && store_are_together(pages[p].ref, pages[p - 1].ref)) {
+            const bool in_order = pages[p - 1].ref < pages[p].ref;
+            store_read_ahead(store, pages[in_order ? p - 1 : p].ref,
+                             pages[in_order ? p : p - 1].ref, &reader);
+            seen.ahead++;
+        }
+        make_page(page, pages[p].kind, pages[p].seed);
+        REQUIRE(store_load_through(store, packers[STORE_CODEC_ZSTD], pages[p].ref, p, out,
+                                   &reader) == 0);
+        REQUIRE(memcmp(page, out, SYS_PAGE_SIZE) == 0);
+    }
+}
+
 static void rename_page(uint32_t from, uint32_t to)
 {
     if (pages[from].ref == 0 || from == to)
@@ -123,6 +146,28 @@ static bool relocate(void *context, uint32_t p, store_ref old, store_ref new)
     seen.gathered += store_tier(old) == STORE_FILE;
     pages[p].ref = new;
     return true;
+}
+
+static bool relocate_in_pool(void *context, uint32_t p, store_ref old, store_ref new)
+{
+    REQUIRE(context == &seen && p < N_PAGES && pages[p].ref == old && new != old);
+    REQUIRE(store_tier(old) == STORE_RAM && store_tier(new) == STORE_RAM);
+    const bool moves = draw(8) != 0;
+    seen.stayed += !moves;
+    if (moves)
+        pages[p].ref = new;
+    return moves;
+}
+
+static void compact(void)
+{
+    struct store_counts before, after;
+    store_counts(store, &before);
+    const bool emptied = store_compact(store, relocate_in_pool, &seen);
+    store_counts(store, &after);
+    seen.compacted += emptied;
+    REQUIRE(after.pool_pages <= before.pool_pages && after.n_ram == before.n_ram &&
+            after.ram_bytes == before.ram_bytes);
 }
 
 /* Between two batches the buffer is anybody's; how much is written at once is, too. */
@@ -187,8 +232,12 @@ static void step_once(void)
     const uint32_t p = draw(N_PAGES), what = draw(100);
     if (what < 40)
         insert(p);
-    else if (what < 70)
+    else if (what < 66)
         load(p);
+    else if (what < 69)
+        load_in_a_row(p);
+    else if (what < 70)
+        compact();
     else if (what < 84 && pages[p].ref != 0)
         forget(p);
     else if (what < 85)
@@ -348,9 +397,10 @@ int main(void)
     live_in_a_large_file();
     close_store();
     printf("loaded: %u from RAM, %u from the file; relocated: %u, gathered: %u; full: pool %u, "
-           "file %u; renamed: %u; forks: %u\n",
+           "file %u; renamed: %u; forks: %u; compacted: %u, stayed: %u; read ahead: %u\n",
            seen.loaded_ram, seen.loaded_file, seen.relocated, seen.gathered, seen.full_pool,
-           seen.full_file, seen.renamed, seen.forks);
+           seen.full_file, seen.renamed, seen.forks, seen.compacted, seen.stayed, seen.ahead);
     REQUIRE(seen.loaded_file > 0 && seen.full_pool > 0);
+    REQUIRE(seen.compacted > 0 && seen.stayed > 0 && seen.ahead > 0);
     return 0;
 }

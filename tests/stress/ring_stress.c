@@ -7,6 +7,8 @@
  * must arrive, once each. With processes, kill -9 hits producers and consumers at random
  * and others take their places: one-to-one nothing may be lost and nothing may come twice but what
  * the dead had not released; many-to-many what is lost is counted.
+ *
+ *   ring_stress [KILLS]                  of each kind of ring
  */
 #include <quire/ring.h>
 
@@ -26,7 +28,7 @@
 #define N_EACH 40000u /* frames of a producer, with threads */
 #define N_PRODUCERS 2u
 #define N_CONSUMERS 2u
-#define N_KILLS 150u
+#define N_KILLS 150u  /* if not given */
 #define LIFE_US 1500u /* at most, before a process is killed */
 #define PAYLOAD_WORDS 5u
 
@@ -247,7 +249,7 @@ static void check_what_is_left(unsigned n_died)
     quire_ring_detach(&ring);
 }
 
-static void with_kills(enum quire_ring_kind kind)
+static void with_kills(enum quire_ring_kind kind, unsigned n_kills)
 {
     const unsigned n_producers = kind == QUIRE_RING_ONE_TO_ONE ? 1 : N_PRODUCERS;
     const unsigned n = 2 * n_producers;
@@ -256,7 +258,7 @@ static void with_kills(enum quire_ring_kind kind)
     start_ring(kind);
     for (unsigned i = 0; i < n; i++)
         children[i] = start(i, n_producers);
-    for (unsigned k = 0; k < N_KILLS; k++) {
+    for (unsigned k = 0; k < n_kills; k++) {
         random = scramble(random + k);
         usleep((useconds_t)(random % LIFE_US));
         const unsigned victim = (unsigned)(random >> 32) % n;
@@ -265,16 +267,18 @@ static void with_kills(enum quire_ring_kind kind)
     }
     for (unsigned i = 0; i < n; i++)
         end(children[i], i);
-    check_what_is_left(N_KILLS + n);
+    check_what_is_left(n_kills + n);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    const unsigned n_kills = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : N_KILLS;
+
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(shared != MAP_FAILED);
     with_threads(QUIRE_RING_ONE_TO_ONE);
     with_threads(QUIRE_RING_MANY_TO_MANY);
-    with_kills(QUIRE_RING_ONE_TO_ONE);
-    with_kills(QUIRE_RING_MANY_TO_MANY);
+    with_kills(QUIRE_RING_ONE_TO_ONE, n_kills);
+    with_kills(QUIRE_RING_MANY_TO_MANY, n_kills);
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "policy/fifo.h"
 #include "policy/protection.h"
 #include "policy/readahead.h"
+#include "policy/starvation.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -489,6 +490,30 @@ static void the_choice_follows_the_pages(void **state)
     assert_true(coding_is_dense(&coding));
 }
 
+#define MS 1000000ull
+
+static void who_waits_only_for_the_thread_that_it_woke_is_not_starved(void **state)
+{
+    const struct turns then = {5 * MS, 3 * MS, 2 * MS, 1}, now = {25 * MS, 18 * MS, 17 * MS, 1};
+    assert_false(starvation_between(&then, &now));
+    const struct turns longer = {25 * MS, 18 * MS, 21 * MS, 1}; /* one part in five: the tick's */
+    assert_false(starvation_between(&then, &longer));
+}
+
+static void who_waits_for_others_is_starved(void **state)
+{
+    const struct turns then = {5 * MS, 3 * MS, 2 * MS, 1}, now = {25 * MS, 5 * MS, 20 * MS, 1};
+    assert_true(starvation_between(&then, &now));
+}
+
+static void what_is_not_known_is_no_starvation(void **state)
+{
+    const struct turns then = {5 * MS, 3 * MS, 2 * MS, 1}, other = {25 * MS, 4 * MS, 20 * MS, 2};
+    assert_false(starvation_between(&then, &other)); /* another thread's turns */
+    const struct turns none = {5 * MS, 0, 2 * MS, 1}, now = {25 * MS, 1 * MS, 20 * MS, 1};
+    assert_false(starvation_between(&none, &now)); /* the kernel does not count them */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -520,6 +545,9 @@ int main(void)
         cmocka_unit_test(where_only_the_dense_one_packs_at_all_it_is_used),
         cmocka_unit_test(where_room_is_short_a_little_is_enough),
         cmocka_unit_test(the_choice_follows_the_pages),
+        cmocka_unit_test(who_waits_only_for_the_thread_that_it_woke_is_not_starved),
+        cmocka_unit_test(who_waits_for_others_is_starved),
+        cmocka_unit_test(what_is_not_known_is_no_starvation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

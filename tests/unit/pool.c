@@ -185,6 +185,73 @@ static void the_first_filled_is_the_oldest(void **state)
     assert_int_equal(pool_validate(&pool), 0);
 }
 
+/* What store_compact() does, without objects. */
+static void empty_block(uint32_t index, size_t n_bytes)
+{
+    for (int at; (at = pool_next_used(&pool.blocks[index], 0)) >= 0;) {
+        const uint64_t from = (uint64_t)index << REF_SLOT_BITS | (unsigned)at;
+        uint64_t to;
+        assert_int_equal(pool_take_other(&pool, from, n_bytes, &to), 0);
+        assert_int_not_equal(to >> REF_SLOT_BITS, index);
+        pool_give(&pool, from);
+    }
+}
+
+static void what_a_change_of_sizes_leaves_can_be_gathered(void **state)
+{
+    enum { N = 2000, PER_BLOCK = 34 };
+    uint64_t slots[N], random = 3;
+    for (unsigned i = 0; i < N; i++)
+        slots[i] = take(1900, NO_LIMIT);
+    assert_int_equal(pool_emptiest(&pool), POOL_NONE); /* nothing is free */
+    unsigned n_left = N;
+    for (unsigned i = 0; i < N; i++) {
+        if (next_random(&random) >> 62 == 0)
+            continue;
+        pool_give(&pool, slots[i]);
+        n_left--;
+    }
+    for (uint32_t index; (index = pool_emptiest(&pool)) != POOL_NONE;) {
+        for (uint32_t i = pool.oldest; i != POOL_NONE; i = pool.blocks[i].age_next)
+            assert_true(pool.blocks[i].n_used >= pool.blocks[index].n_used);
+        empty_block(index, 1900);
+        assert_int_equal(pool_validate(&pool), 0);
+    }
+    /* not more than a block and a quarter free, and the spare ones */
+    assert_true(pool_pages(&pool) <= (n_left / PER_BLOCK + 1 + 2 + POOL_SPARE_BLOCKS) * 16);
+    assert_true(pool_pages(&pool) >= resident_pages());
+}
+
+/* Objects that had to take what there was move to where they fit, if there is room. */
+static void what_was_squeezed_in_moves_to_its_own_class(void **state)
+{
+    uint64_t large[3 * 21], slot;
+    for (unsigned i = 0; i < 3 * 21; i++)
+        large[i] = take(3000, NO_LIMIT);
+    const uint64_t own = take(1000, NO_LIMIT);
+    take(1000, NO_LIMIT);
+    pool_give(&pool, own);
+    assert_int_equal(pool_take_other(&pool, large[0], 1000, &slot), 0);
+    assert_int_equal(slot, own);
+    pool_give(&pool, slot);
+    assert_int_equal(pool_take_other(&pool, large[0], 3000, &slot), -ENOSPC); /* nothing is free */
+    assert_int_equal(pool_validate(&pool), 0);
+}
+
+static void what_others_share_stays(void **state)
+{
+    enum { N = 500 };
+    uint64_t slots[N];
+    for (unsigned i = 0; i < N; i++)
+        slots[i] = take(1900, NO_LIMIT);
+    pool_share(&pool);
+    for (unsigned i = 0; i < N; i += 2)
+        pool_give(&pool, slots[i]);
+    assert_int_equal(pool_emptiest(&pool), POOL_NONE);
+    pool_unshare(&pool);
+    assert_int_not_equal(pool_emptiest(&pool), POOL_NONE);
+}
+
 static void holds_only_what_was_taken(void **state)
 {
     const uint64_t slot = take(500, NO_LIMIT);
@@ -210,6 +277,9 @@ static void validate_notices(void **state)
     pool.has_room[0] ^= 1;
     assert_int_equal(pool_validate(&pool), -EUCLEAN);
     pool.has_room[0] ^= 1;
+    pool.n_free[block->class]++;
+    assert_int_equal(pool_validate(&pool), -EUCLEAN);
+    pool.n_free[block->class]--;
     block->age_prev = 1;
     assert_int_equal(pool_validate(&pool), -EUCLEAN);
     block->age_prev = POOL_NONE;
@@ -230,6 +300,9 @@ int main(void)
         TEST(holes_are_filled_before_growing),
         TEST(the_first_filled_is_the_oldest),
         TEST(shared_pages_are_written_to_last),
+        TEST(what_a_change_of_sizes_leaves_can_be_gathered),
+        TEST(what_was_squeezed_in_moves_to_its_own_class),
+        TEST(what_others_share_stays),
         TEST(holds_only_what_was_taken),
         TEST(validate_notices),
     };

@@ -51,6 +51,9 @@ struct made { /* a sample with all that it points to */
     char commands[MAX_PROCESSES][32];
     struct quire_observe_run runs[2];
     struct quire_observe_run_process run_processes[3];
+    struct quire_observe_zone zones[2];
+    struct quire_observe_slab slabs[3];
+    struct sample_heap heaps[1];
 };
 
 static void make_process(struct made *made, size_t i, int pid)
@@ -66,6 +69,25 @@ static void make_process(struct made *made, size_t i, int pid)
     process->minor_faults = 5;
     snprintf(process->name, sizeof process->name, "p%d", pid);
     snprintf(made->commands[i], sizeof made->commands[i], "command %d", pid);
+}
+
+static void make_kernel(uint64_t n, struct made *made)
+{
+    made->sample.zones.n_orders = 11;
+    made->sample.zones.block_pages = 512;
+    made->sample.slabs_error = n % 2 == 0 ? 0 : -EACCES;
+    for (unsigned i = 0; i < 2; i++) {
+        made->zones[i] = (struct quire_observe_zone){.node = i, .name = "Normal"};
+        made->zones[i].free_pages = 1000 * n;
+        fill(made->zones[i].free_blocks, 11 * sizeof made->zones[i].free_blocks[0]);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        made->slabs[i] = (struct quire_observe_slab){.object_bytes = 8, .objects = n * i};
+        snprintf(made->slabs[i].name, sizeof made->slabs[i].name, "kmalloc-rcl-%u", i);
+    }
+    made->heaps[0] = (struct sample_heap){
+        .keeper = 11, .pid = 21, .slabs = {.hardened = true, .n_classes = 3, .n_large = n}};
+    made->heaps[0].slabs.classes[2].n_active = n;
 }
 
 /* From the one before, as machines do: a few processes change, one ends, one starts. */
@@ -112,10 +134,16 @@ static void make_next(const struct made *before, uint64_t n, struct made *made)
     for (unsigned i = 0; i < 3; i++)
         made->run_processes[i] = (struct quire_observe_run_process){
             .keeper = i == 0 ? 10 : 11, .pid = 20 + i, .start_ticks = 5, .resident = n};
+    make_kernel(n, made);
 }
 
 static void link_up(struct made *made)
 {
+    made->sample.zones.n_zones = 2;
+    made->sample.zones.zones = made->zones;
+    made->sample.slabs = (struct quire_observe_slabs){
+        .n_caches = made->sample.slabs_error == 0 ? 3 : 0, .caches = made->slabs};
+    made->sample.heaps = (struct sample_heaps){.n = 1, .list = made->heaps};
     made->sample.processes.list = made->processes;
     for (size_t i = 0; i < made->sample.processes.n; i++)
         made->processes[i].command = made->commands[i];
@@ -160,6 +188,16 @@ static void compare(const struct made *want, const struct sample *got)
     assert_int_equal(got->runs.n_processes, 3);
     for (size_t i = 0; i < 3; i++)
         compare_rows(RECORD_RUN_PROCESS, &want->run_processes[i], &got->runs.processes[i]);
+    assert_int_equal(got->zones.n_zones, 2);
+    for (unsigned i = 0; i < 2; i++)
+        compare_rows(RECORD_ZONE, &want->zones[i], &got->zones.zones[i]);
+    assert_int_equal(got->zones.n_types, 0);
+    assert_int_equal(got->zones.zones[0].page_blocks_of[0], QUIRE_OBSERVE_ABSENT);
+    assert_int_equal(got->slabs.n_caches, want->sample.slabs.n_caches);
+    for (size_t i = 0; i < got->slabs.n_caches; i++)
+        compare_rows(RECORD_SLAB, &want->slabs[i], &got->slabs.caches[i]);
+    assert_int_equal(got->heaps.n, 1);
+    compare_rows(RECORD_HEAP, &want->heaps[0], &got->heaps.list[0]);
 }
 
 static const struct made *of_time(const struct made *all, size_t n, uint64_t wall_ms)
@@ -208,7 +246,15 @@ static int tear_down(void **state)
 /* What a field list leaves out, in bytes: rates, pointers, and gaps that the compiler made. */
 static void no_field_is_forgotten(void **state)
 {
-    const size_t left_out[] = {0, 3 * sizeof(double) + sizeof(char *) + 6 + 4, 0, 0};
+    const size_t left_out[] = {0,
+                               3 * sizeof(double) + sizeof(char *) + 6 + 4,
+                               0,
+                               0,
+                               sizeof((struct quire_observe_zone *)0)->free_blocks_of +
+                                   sizeof((struct quire_observe_zone *)0)->page_blocks_of +
+                                   4, /* by mobility */
+                               0,
+                               7 + 4};
     size_t n_system = 0;
 
     for (unsigned table = 0; table < RECORD_N_TABLES; table++) {
@@ -217,7 +263,8 @@ static void no_field_is_forgotten(void **state)
         for (unsigned i = 0; i < fields->n; i++) {
             n += fields->fields[i].n_bytes;
             n_system += table == RECORD_SYSTEM && strchr(fields->fields[i].name, '.') != NULL &&
-                                strncmp(fields->fields[i].name, "processes.", 10) != 0
+                                strncmp(fields->fields[i].name, "processes.", 10) != 0 &&
+                                strncmp(fields->fields[i].name, "zones.", 6) != 0
                             ? fields->fields[i].n_bytes
                             : 0;
         }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rings, one behaviour a test. */
-#include <quire/ring.h>
+#include "share/ring.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -339,6 +339,53 @@ static void bad_rings_are_refused(void **state)
     }
 }
 
+/* Binds this thread to the nth processor that it may have; false: there are fewer. */
+static bool bind(const cpu_set_t *all, int nth)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE; i++) {
+        if (!CPU_ISSET(i, all) || nth-- != 0)
+            continue;
+        CPU_SET(i, &one);
+        return sched_setaffinity(0, sizeof one, &one) == 0;
+    }
+    return false;
+}
+
+static void who_is_bound_spins_beside_others_alone(void **state)
+{
+    cpu_set_t all;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    assert_true(bind(&all, 0));
+    make(8, 1, QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT);
+    assert_false(ring_runs_beside(&producer)); /* both on one processor: it would be in the way */
+    assert_false(ring_runs_beside(&consumer));
+    quire_ring_detach(&consumer);
+    if (bind(&all, 1)) {
+        assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_CONSUMER, &consumer),
+                         0);
+        assert_true(ring_runs_beside(&producer));
+        assert_true(ring_runs_beside(&consumer));
+        quire_ring_detach(&consumer);
+        assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+        assert_int_equal(quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_CONSUMER, &consumer),
+                         0);
+        assert_true(ring_runs_beside(&producer));
+    }
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+}
+
+static void nothing_is_got_by_asking_for_nothing(void **state)
+{
+    char byte;
+    make(8, 1, QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT);
+    assert_int_equal(put("abc"), 3);
+    assert_int_equal(quire_ring_get(&consumer, &byte, 0, 0), -EINVAL); /* 0 would be the end */
+    assert_int_equal(quire_ring_put(&producer, &byte, 0, 0), 0);
+    assert_int_equal(stats().n_in, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +404,8 @@ int main(void)
         cmocka_unit_test(a_poll_loop_is_told),
         cmocka_unit_test(who_sleeps_is_woken),
         cmocka_unit_test(bad_rings_are_refused),
+        cmocka_unit_test(who_is_bound_spins_beside_others_alone),
+        cmocka_unit_test(nothing_is_got_by_asking_for_nothing),
     };
     return cmocka_run_group_tests(tests, map, unmap);
 }

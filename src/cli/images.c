@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* images: see images.h. */
+#include "cli/images.h"
+
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "FILE@PHYS": the length of FILE, and where it begins, 0 without. */
+static size_t split_name(const char *text, uint64_t *start)
+{
+    const char *at = strrchr(text, '@');
+    char *end;
+
+    *start = 0;
+    if (at == NULL || at[1] < '0' || at[1] > '9')
+        return strlen(text);
+    errno = 0;
+    uint64_t value = strtoull(at + 1, &end, 0);
+    if (*end != '\0' || errno != 0)
+        return strlen(text);
+    *start = value;
+    return (size_t)(at - text);
+}
+
+static int open_one(const char *name, enum quire_image_format format, struct quire_image *image,
+                    char *message)
+{
+    uint64_t start;
+    char *path = strndup(name, split_name(name, &start));
+
+    if (path == NULL) {
+        snprintf(message, QUIRE_IMAGE_MESSAGE_BYTES, "out of memory");
+        return -ENOMEM;
+    }
+    int error = quire_image_add_file(image, path, start, format, message);
+    free(path);
+    return error;
+}
+
+bool images_open(const char *const *names, unsigned n, enum quire_image_format format,
+                 struct quire_image **image)
+{
+    char message[QUIRE_IMAGE_MESSAGE_BYTES];
+
+    if (quire_image_new(image) != 0) {
+        cli_error("cannot open the images: out of memory");
+        return false;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (open_one(names[i], format, *image, message) != 0) {
+            cli_error("cannot use the image %s: %s", names[i], message);
+            return false;
+        }
+        if (message[0] != '\0') /* it is used as far as it goes */
+            cli_error("note: the image %s: %s", names[i], message);
+    }
+    return true;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* batch: what lies side by side in the file. */
+#include "store_pages.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include <cmocka.h> /* wants the ones above */
+
+#define N_PAGES 512u
+#define FILE_BYTES ((uint64_t)64 * SWAP_CLUSTER_BYTES)
+
+static struct store *store;
+static store_ref refs[N_PAGES];
+
+static bool relocate(void *context, uint32_t page, store_ref old, store_ref new)
+{
+    assert_true(page < N_PAGES && refs[page] == old);
+    refs[page] = new;
+    return true;
+}
+
+static void insert(struct store_packer *packer, uint32_t page)
+{
+    static unsigned char contents[SYS_PAGE_SIZE];
+    static struct store_packed packed;
+    make_page(contents, PAGE_HALF, page); /* of six sizes, in turn */
+    store_pack(packer, contents, &packed);
+    assert_int_equal(store_insert(store, page, &packed, SIZE_MAX, &refs[page]), 0);
+}
+
+/* Pages of different sizes lie in different blocks of the pool, neighbours together in the file. */
+static void neighbours_lie_together(void **state)
+{
+    struct store_packer *packer = new_packer(STORE_CODEC_LZ4);
+    struct store_batch *batch = store_batch_new();
+    const int fd = new_swap_file(FILE_BYTES);
+    const struct store_config config = {.pool_max_bytes = 64 << 20,
+                                        .swap = new_space(FILE_BYTES),
+                                        .swap_fd = fd,
+                                        .seal = new_seal(0, NULL)};
+    assert_non_null(batch);
+    assert_int_equal(store_init(&config, &store), 0);
+    for (uint32_t page = 0; page < N_PAGES; page++)
+        insert(packer, page);
+    while (store_collect(store, batch) > 0) {
+        assert_int_equal(store_write(store, batch), 0);
+        assert_true(store_commit(store, batch, 0, relocate, NULL) > 0);
+    }
+    unsigned n_together = 0;
+    for (uint32_t page = 1; page < N_PAGES; page++)
+        n_together += store_are_together(refs[page - 1], refs[page]);
+    assert_true(n_together > N_PAGES / 3); /* by blocks, next to none would be */
+    assert_int_equal(store_validate(store), 0);
+    store_deinit(store);
+    close(fd);
+    free(packer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(neighbours_lie_together)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
