@@ -309,6 +309,97 @@ _quire_top()
     esac
 }
 
+_quire_tlb()
+{
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --ask | -a) mapfile -t COMPREPLY < <(compgen -W "levels size split bits inverted hashed page-size reach eat hit fault-rate" -- "$cur") ;;
+    --trace | -t) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --cpu | -c) mapfile -t COMPREPLY < <(compgen -W "textbook i386 pentium nehalem sandybridge haswell skylake icelake goldencove zen2 zen3 zen4 zen5 cortex-a53 cortex-a72 cortex-a76" -- "$cur") ;;
+    --page | -p) mapfile -t COMPREPLY < <(compgen -W "4K 64K 2M 1G" -- "$cur") ;;
+    --tables) mapfile -t COMPREPLY < <(compgen -W "x86-32 x86-pae x86-48 x86-57 sv32 sv39 sv48 sv57 arm64 arm64-16k arm64-64k ppc32 inverted" -- "$cur") ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "quire lackey plain perf csv oracle" -- "$cur") ;;
+    --unit) mapfile -t COMPREPLY < <(compgen -W "byte page" -- "$cur") ;;
+    *)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--ask --json --list-cpus --trace --arrays --cpu
+                --no-tags --page --switch --tables --unit --format --columns --delimiter --cache --cache-hit --dirty --eat
+                --fault --fault-rate --hit --hit2 --mem --slowdown --tlb --tlb2 --walk
+                --walk-saved --write-back --address --buckets --entries --frames --levels --pages
+                --processes --pte --ram --split --used --va-bits --help --usage" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        fi
+        ;;
+    esac
+}
+
+_quire_record()
+{
+    local i
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == -- ]]; then
+            if declare -F _command_offset >/dev/null; then
+                _command_offset $((i + 1))
+            else
+                mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
+            fi
+            return
+        fi
+    done
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --every) mapfile -t COMPREPLY < <(compgen -W "access page sample" -- "$cur") ;;
+    --output | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --window) mapfile -t COMPREPLY < <(compgen -W "8M 16M 32M" -- "$cur") ;;
+    *)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--every --output --period --quiet --window --help
+                --usage --" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        fi
+        ;;
+    esac
+}
+
+_quire_advise()
+{
+    local i
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == -- ]]; then
+            if declare -F _command_offset >/dev/null; then
+                _command_offset $((i + 1))
+            else
+                mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
+            fi
+            return
+        fi
+    done
+    local option=$prev
+    [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $cur == "=" ]] && option=$prev cur=
+    case $option in
+    --output | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --ram) mapfile -t COMPREPLY < <(compgen -W "64M 256M 1G" -- "$cur") ;;
+    --swap) mapfile -t COMPREPLY < <(compgen -W "none" -- "$cur") ;;
+    --slowdown | -s) mapfile -t COMPREPLY < <(compgen -W "10% 25% 50%" -- "$cur") ;;
+    --window) mapfile -t COMPREPLY < <(compgen -W "8M 16M 32M" -- "$cur") ;;
+    *)
+        if [[ $cur == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--compression --json --output --ram --swap
+                --slowdown --time --window --help --usage --" -- "$cur")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        fi
+        ;;
+    esac
+}
+
 _quire()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
@@ -317,6 +408,7 @@ _quire()
         mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps maps time zones
         mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan layout translate segment free vmstat top ps maps time zones
             tune export log ring help --help --version" -- "$cur")
+            tune export log ring tlb record advise help --help --version" -- "$cur")
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -355,6 +447,10 @@ _quire()
             mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
         fi
         ;;
+    tlb) _quire_tlb ;;
+    record) _quire_record ;;
+    advise) _quire_advise ;;
+    zones) _quire_figures "--types --pid" ;;
     zones) _quire_figures "--types --pid --replay --at" ;;
     top) _quire_top ;;
     tune) _quire_figures "--for --before --list" ;;
@@ -364,6 +460,7 @@ _quire()
     help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps
     help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan layout translate segment free vmstat top ps
         maps time zones tune export log ring" -- "$cur") ;;
+        maps time zones tune export log ring tlb record advise" -- "$cur") ;;
     esac
 }
 

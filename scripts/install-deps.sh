@@ -27,6 +27,7 @@ build_packages=(
 test_packages=(
     g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
+    valgrind
     e2fsprogs man-db mount procps tmux util-linux
     chromium libonnx-testdata python3-onnx
     sox espeak-ng

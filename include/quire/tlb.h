@@ -55,7 +55,8 @@ struct quire_tlb_counts {
     uint64_t n_hits[2]; /* of level 1, of level 2 */
     uint64_t n_walks;   /* of which n_faults found no mapping */
     uint64_t n_faults;
-    uint64_t n_entries_read;  /* by walks */
+    uint64_t n_entries_read;  /* by walks; of which */
+    uint64_t n_fault_entries; /* by those that found no mapping */
     uint64_t n_entries_saved; /* by the page-walk cache */
     uint64_t n_evictions;     /* entries that made room, of any array */
     uint64_t n_flushes;       /* calls that flush: shoot-downs */

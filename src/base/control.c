@@ -22,7 +22,7 @@
 #include <sys/stat.h>
 
 #define MAGIC 0x6c6f7274432e6571ull
-#define VERSION 3
+#define VERSION 4
 #define REAPING UINT32_MAX        /* in a slot's pid: somebody takes its holdings back */
 #define RESERVED (UINT32_MAX - 1) /* taken for a child that is not there yet */
 
@@ -133,8 +133,16 @@ void control_unview(const struct control *control)
 
 void *control_swap_space(const struct control *control)
 {
-    return control->swap_space_offset ? (char *)(uintptr_t)control + control->swap_space_offset
-                                      : NULL;
+    return control->swap_space_offset && control->options.n_touches == 0
+               ? (char *)(uintptr_t)control + control->swap_space_offset
+               : NULL;
+}
+
+struct touches *control_touches(const struct control *control)
+{
+    return control->options.n_touches > 0
+               ? (struct touches *)((char *)(uintptr_t)control + control->swap_space_offset)
+               : NULL;
 }
 
 static bool is_alive(const struct control_slot *slot, uint32_t pid)
@@ -153,7 +161,8 @@ static void raise_peak(_Atomic int64_t *peak, int64_t value)
 int64_t control_held(const struct control *control)
 {
     int64_t sum = atomic_load_explicit(&control->left_behind, memory_order_relaxed);
-    for (int kind = 0; kind < CONTROL_FILE; kind++)
+    const int end = control->options.n_touches > 0 ? CONTROL_POOL : CONTROL_FILE;
+    for (int kind = 0; kind < end; kind++)
         sum += atomic_load_explicit(&control->held[kind], memory_order_relaxed);
     return sum;
 }

@@ -125,6 +125,7 @@ struct control_options {
     uint32_t codec_adapts;   /* pages are packed by that or by LZ4, as it pays */
     uint32_t policy;         /* enum policy_kind */
     uint32_t prefetch;       /* enum prefetch_kind */
+    uint32_t n_touches;      /* a recorded run (touches.h): slots of the ring; 0: it is none */
     int32_t keeper_pid;      /* of the process that has the descriptors (the command's keeper.h) */
     int32_t control_fd;      /* there: /proc/<keeper_pid>/fd/<control_fd> is this block */
     int32_t swap_fd;         /* there, likewise; -1: none */
@@ -227,8 +228,11 @@ int control_attach(const char *path, struct control **control);
 int control_view(const char *path, const struct control **control);
 void control_unview(const struct control *control);
 
-/* The memory behind the slots, or NULL. */
+/* The memory behind the slots, or NULL. In a recorded run, which has no swap space, it is the ring
+ * of touches. */
 void *control_swap_space(const struct control *control);
+struct touches;
+struct touches *control_touches(const struct control *control);
 
 /*
  * Takes a slot for this process; finds the one it had before exec and clears its holdings. The
@@ -267,7 +271,8 @@ void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pa
 /* A fault was served, of the zone's page `page`. On the fault path: one addition as a rule. */
 void control_heat(struct control *control, enum control_zone zone, uint32_t page);
 
-int64_t control_held(const struct control *control); /* pages that count against the budget */
+/* Pages that count against the budget; in a recorded run, what is resident and staged alone. */
+int64_t control_held(const struct control *control);
 static inline int64_t control_budget(const struct control *control)
 {
     return (int64_t)(atomic_load_explicit(&control->budget_bytes, memory_order_relaxed) >> 12);

@@ -49,7 +49,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
             argp_error(state, "--delimiter is one character, or tab, not '%s'", argument);
         return 0;
     case ARGP_KEY_END:
-        if (input->path == NULL)
+        if (input->path == NULL && !input->is_optional)
             argp_error(state, "which trace? --trace FILE names it, --trace - is standard input");
         return 0;
     default:

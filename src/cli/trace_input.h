@@ -11,6 +11,7 @@
 struct trace_input {
     const char *path; /* NULL: --trace was not given */
     struct quire_trace_options options;
+    bool is_optional; /* the command does without */
 };
 
 /* A child of a command's parser; its input is a struct trace_input. */

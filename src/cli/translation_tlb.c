@@ -77,28 +77,28 @@ static bool parse_item(char *item, struct quire_tlb_config *config)
     return parse_array(item + 3, (unsigned)(item[1] - '0'), config);
 }
 
-static bool parse(const char *text, struct quire_tlb_config *config)
+bool translation_tlb_parse(const char *option, const char *text, struct quire_tlb_config *config)
 {
     char *copy = strdup(strcmp(text, "typical") == 0 ? TYPICAL : text), *rest;
     bool good = copy != NULL;
 
     if (!good)
-        cli_error("--tlb %s: out of memory", text);
+        cli_error("%s %s: out of memory", option, text);
     for (char *item = good ? strtok_r(copy, ",", &rest) : NULL; good && item != NULL;
          item = strtok_r(NULL, ",", &rest)) {
         char whole[64];
         snprintf(whole, sizeof whole, "%s", item);
         good = parse_item(item, config);
         if (!good)
-            cli_error("--tlb %s: '%s' can't be understood\n"
+            cli_error("%s %s: '%s' can't be understood\n"
                       "items are l1:ENTRIESxWAYS[:SIZE+SIZE], l2:..., walk:ENTRIES, lru, fifo and "
                       "random, as in " TYPICAL,
-                      text, whole);
+                      option, text, whole);
     }
     free(copy);
     if (good && quire_tlb_bytes(config) == 0) {
-        cli_error("--tlb %s: it needs an array of level 1, and powers of two for ENTRIES / WAYS",
-                  text);
+        cli_error("%s %s: it needs an array of level 1, and powers of two for ENTRIES / WAYS",
+                  option, text);
         good = false;
     }
     return good;
@@ -108,7 +108,7 @@ struct translation_tlb *translation_tlb_open(const char *text, const struct quir
 {
     struct quire_tlb_config config = {0};
 
-    if (!parse(text, &config))
+    if (!translation_tlb_parse("--tlb", text, &config))
         return NULL;
     size_t n_bytes = (quire_tlb_bytes(&config) + 63) & ~(size_t)63;
     struct translation_tlb *tlb = malloc(sizeof *tlb);

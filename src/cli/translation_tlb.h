@@ -7,6 +7,9 @@
 
 struct translation_tlb;
 
+/* What `option` describes; false, with a message: it can't be understood. */
+bool translation_tlb_parse(const char *option, const char *text, struct quire_tlb_config *config);
+
 /* NULL with a message: the description can't be understood, or there is no memory. */
 struct translation_tlb *translation_tlb_open(const char *text, const struct quire_mmu *mmu);
 void translation_tlb_close(struct translation_tlb *tlb); /* NULL is fine */

@@ -238,6 +238,7 @@ unsigned quire_tlb_fill(struct quire_tlb *tlb, uint32_t asid, uint64_t va,
 
     if (answer->reason != QUIRE_MMU_OK) {
         tlb->counts.n_faults++;
+        tlb->counts.n_fault_entries += walk->n_entries - n_saved;
         return n_saved;
     }
     uint64_t offset = va & (((uint64_t)1 << answer->page_shift) - 1);

@@ -11,9 +11,11 @@
  * given back meanwhile. Runs in the service thread, which alone has the descriptor.
  */
 #include "base/meta.h"
+#include "base/touches.h"
 #include "base/uffd.h"
 #include "pager/copies.h"
 #include "pager/internal.h"
+#include "pager/watch.h"
 #include "store/seal.h"
 #include "store/swap.h"
 
@@ -205,6 +207,7 @@ static void take_over(uint32_t page, page_entry flags, uint64_t map)
         flags |= PAGE_SHARED;
     table_set(&pager.table, page, table_get(&pager.table, page) | flags);
     pager.n_resident++;
+    watch_touch(page, TOUCHES_WRITE | TOUCHES_FIRST | TOUCHES_PRESENT);
 }
 
 /* L. What nobody shares may be written to. */
@@ -294,6 +297,7 @@ static int arm_locked(void)
     /* A child that Quire does not know of (raw clone) must not read zeros in place of contents. */
     sys_madvise(pager.base, arena_bytes(), MADV_DONTFORK);
     int64_t charged = pager.n_resident;
+    watch_begin();
     if (pager.shares)
         sharing_protect_all();
     error = scan_present();
@@ -330,6 +334,7 @@ int arm_child(void)
     int error = register_all();
     if (error)
         return error;
+    watch_begin();
     lock_take(&pager.lock);
     sharing_protect_all();
     lock_release(&pager.lock);

@@ -13,6 +13,7 @@
 #include "base/meta.h"
 #include "base/proc.h"
 #include "pager/internal.h"
+#include "pager/watch.h"
 #include "store/swap.h"
 
 #include <string.h>
@@ -60,6 +61,9 @@ void budget_watermarks(struct watermarks *marks)
     marks->pool_limit = !has_file      ? budget - budget / POOL_FLOOR_SHARE - marks->high
                         : is_to_shrink ? budget / POOL_AUTO_SHARE
                                        : budget - budget / POOL_FILE_SHARE;
+    if (is_watched()) /* what is outside of the window costs it nothing */
+        marks->pool_limit = (int64_t)(atomic_load(&pager.control->budget_most_bytes) >>
+                                      SYS_PAGE_SHIFT);
     marks->n_pagers = atomic_load_explicit(&n_pagers, memory_order_relaxed);
     int64_t part = budget / marks->n_pagers;
     int64_t least = clamp(part / STAGING_LEAST_SHARE, STAGING_FLOOR, STAGING_LEAST);

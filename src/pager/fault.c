@@ -11,8 +11,10 @@
  */
 #include "base/checked.h"
 #include "base/meta.h"
+#include "base/touches.h"
 #include "base/uffd.h"
 #include "pager/bring.h"
+#include "pager/watch.h"
 
 #include <errno.h>
 #include <string.h>
@@ -331,6 +333,17 @@ static uint64_t stall_of(const struct waiters *waiters, uint64_t made_room_ns, u
     return waiters->first_touch ? made_room_ns + waiters->waited_ns : duration;
 }
 
+/* It found the page in this state; another thread's fault may have been quicker. */
+static void note_touch(uint32_t page, const struct fault *fault, enum page_state before)
+{
+    const bool is_protection = fault->flags & UFFD_PAGEFAULT_FLAG_WP;
+    if (before == PAGE_RESIDENT && !is_protection)
+        return;
+    watch_touch(page,
+                (is_protection || fault->flags & UFFD_PAGEFAULT_FLAG_WRITE ? TOUCHES_WRITE : 0) |
+                    (before == PAGE_EMPTY ? TOUCHES_FIRST : 0));
+}
+
 void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
 {
     uint64_t start = sys_now_ns();
@@ -341,10 +354,13 @@ void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
         return;
     }
     budget_watermarks(&marks);
+    const enum page_state before = page_state(table_get(&pager.table, page));
     uint64_t made_room_ns = make_room(&marks, start);
     struct waiters waiters = fault->flags & UFFD_PAGEFAULT_FLAG_WP
                                  ? serve_write(page)
                                  : serve_absent(page, !(fault->flags & UFFD_PAGEFAULT_FLAG_WRITE));
+    if (waiters.n_pages > 0)
+        note_touch(page, fault, before);
     if (reclaim_room() < marks.urgent)
         service_wake();
     uint64_t duration = sys_now_ns() - start;

@@ -15,6 +15,7 @@
  */
 #include "base/checked.h"
 #include "pager/internal.h"
+#include "pager/watch.h"
 
 #include <sys/mman.h>
 
@@ -78,7 +79,7 @@ bool pager_admit(struct pager_guard *guard, int64_t n_pages)
                (n_pages <= budget_room() || !reclaim_is_store_full() || budget_retreat(n_pages));
     if (budget_room() < n_pages && purge_dead() < (size_t)n_pages)
         budget_reap();
-    if (budget_room() >= n_pages) {
+    if (budget_room() >= n_pages && !is_watched()) {
         charge_unarmed(n_pages);
         return true;
     }

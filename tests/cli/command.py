@@ -23,7 +23,8 @@ QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
 CORPUS = os.path.join(ROOT, "tests/fuzz/corpus/elf")
 NOBODY = 65534
 COMMANDS = ("run", "limit", "park", "resume", "dump", "report", "slabs", "doctor", "partition",
-            "plan", "layout", "translate", "segment", "free", "vmstat", "ps", "sim", "mrc")
+            "plan", "layout", "translate", "segment", "free", "vmstat", "ps",
+            "sim", "mrc", "tlb", "record", "advise")
 PATIENCE_SECONDS = 300  # what takes longer has hung
 
 

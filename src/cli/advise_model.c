@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * advise_model: from faults at each size to a budget.
+ *
+ *     budget  =  resident + staged + pool + tables + what is kept free        as in `quire run`
+ *
+ * The pool takes what is stored, compressed, up to 3/4 of the budget; what is more goes to the
+ * file (src/pager/budget.c). So for each size the simulation gets the budget without tables and
+ * free room, and what a stored page takes of it.
+ *
+ * Waiting: faults of each kind by what they take here, and pages that come along. Slowdown: that
+ * beside the time with RAM to spare, which is the recording's less its own faults: by the clock, or
+ * by the processors' time where others kept the machine busy.
+ *
+ * The knee is the point of the curve of waiting that lies furthest below the line from its first to
+ * its last one: V. Satopaa et al., "Finding a 'Kneedle' in a Haystack", 2011.
+ */
+#include "base/sys.h"
+#include "cli/advise.h"
+#include "cli/cli.h"
+
+#include <math.h>
+#include <string.h>
+
+#define CURVE_POLICY "pager:gclock"
+#define ASSUMED_COMPRESSION 2.5
+#define TABLE_BYTES 20 /* a page: its entry, its place in a queue, its object in the store */
+#define TABLES_LEAST ((uint64_t)512 << 10)
+#define POOL_SHARE 0.75      /* of the budget, with a file */
+#define POOL_SHARE_NONE 0.87 /* without */
+#define FREE_SHARE 256       /* one part in so many is kept free: the watermark `low` */
+#define FREE_LEAST ((uint64_t)256 << 10)
+#define FREE_MOST ((uint64_t)16 << 20)
+#define BASE_LEAST 0.05 /* of the recording's time: less can't be told from its noise */
+#define WAKE_SHARE 0.4  /* of a fault's time: until a handler notices, and the program runs */
+#define ADAPTIVE_WORTH                                                        \
+    0.8 /* it is the choice where it waits for less than this part, see below \
+         */
+
+static uint64_t free_bytes(uint64_t ram_bytes)
+{
+    uint64_t free = ram_bytes / FREE_SHARE;
+
+    return free < FREE_LEAST ? FREE_LEAST : free > FREE_MOST ? FREE_MOST : free;
+}
+
+/* What of a budget pages can have; and what each stored one takes of that. */
+static void split_budget(const struct advise *advise, const struct advise_question *question,
+                         uint64_t budget, struct advise_point *point)
+{
+    uint64_t taken = advise->metadata_bytes + free_bytes(budget);
+    double left = budget > taken + (budget >> 2) ? (double)(budget - taken) : (double)budget / 4;
+    double most = question->has_file ? POOL_SHARE : POOL_SHARE_NONE;
+    double peak = (double)advise->trace->peak_bytes;
+    double percent = 100 / advise->compression;
+    double stored = peak - left * (1 - most); /* where the pool is as large as it gets */
+
+    point->in_file = 0;
+    if (stored > 0 && stored * percent / 100 > left * most) {
+        double fits = 100 * left * most / stored;
+        point->in_file = question->has_file ? 1 - fits / percent : 0;
+        percent = fits;
+    }
+    point->stored_percent = percent < 1 ? 1 : percent > 100 ? 100 : (unsigned)lround(percent);
+    point->frame_bytes = (uint64_t)left;
+}
+
+static struct advise_point make_point(const struct advise *advise,
+                                      const struct advise_question *question, uint64_t budget,
+                                      const struct quire_sim_policy *policy)
+{
+    struct advise_point point = {.ram_bytes = budget, .policy = policy};
+
+    split_budget(advise, question, budget, &point);
+    return point;
+}
+
+static void find_stall(const struct advise *advise, struct advise_point *point)
+{
+    const struct advise_costs *costs = &advise->costs;
+    double again = (1 - point->in_file) * costs->ram + point->in_file * costs->file;
+
+    point->stall_ns = (double)point->first * costs->first + (double)point->again * again +
+                      (double)point->ahead * costs->stream;
+}
+
+double advise_slowdown(const struct advise *advise, const struct advise_point *point)
+{
+    return advise->base_ns > 0 ? 1 + point->stall_ns / advise->base_ns : 0;
+}
+
+static void find_base(struct advise *advise, const struct advise_question *question)
+{
+    const struct advise_trace *trace = advise->trace;
+    double wall = (double)trace->note.wall_ns;
+
+    advise->base_ns = (double)question->base_ns;
+    if (advise->base_ns > 0 || !trace->has_note)
+        return;
+    double n = (double)trace->note.n_touches, cpu = (double)trace->note.cpu_ns,
+           waited = (double)trace->note.fault_ns + WAKE_SHARE * advise->costs.ram * n;
+    advise->base_ns = fmax(cpu - n * advise->costs.cpu, BASE_LEAST * cpu);
+    if (advise->base_ns < wall - waited)
+        advise->base_ns = wall - waited;
+}
+
+static void find_compression(struct advise *advise, const struct advise_question *question)
+{
+    const struct record_note *note = &advise->trace->note;
+    double pages = (double)note->stored_pages;
+
+    advise->is_compression_known = question->compression > 0 || pages > 0;
+    if (question->compression > 0)
+        advise->compression = question->compression;
+    else if (pages > 0)
+        advise->compression = fmin(pages * SYS_PAGE_SIZE / fmax((double)note->pool_bytes, 1), 100);
+    else
+        advise->compression = ASSUMED_COMPRESSION;
+    if (advise->compression < 1)
+        advise->compression = 1;
+}
+
+/* What of a budget is resident when the program is at its largest. */
+static double resident_bytes(const struct advise *advise, const struct advise_point *point)
+{
+    double left = (double)point->frame_bytes, peak = (double)advise->trace->peak_bytes,
+           part = point->stored_percent / 100.0;
+
+    if (left >= peak)
+        return peak;
+    return part < 1 ? fmax((left - part * peak) / (1 - part), 0) : left;
+}
+
+bool advise_is_told(const struct advise *advise, const struct advise_point *point)
+{
+    return resident_bytes(advise, point) >= (double)advise->trace->note.window_bytes;
+}
+
+/* A budget has a least size; and what stays within the window was not seen. */
+static uint64_t least_budget(const struct advise *advise, const struct advise_question *question)
+{
+    for (uint64_t least = CONTROL_MIN_BUDGET_BYTES;; least += (uint64_t)1 << 20) {
+        struct advise_point point = make_point(advise, question, least, NULL);
+        if (advise_is_told(advise, &point) || least >= advise->trace->peak_bytes)
+            return least;
+    }
+}
+
+static uint64_t whole_budget(const struct advise *advise, uint64_t least)
+{
+    uint64_t peak = advise->trace->peak_bytes, whole = peak + peak / 32 + advise->metadata_bytes;
+
+    return whole > least ? whole : least;
+}
+
+/* Rounded up, so that it is a number that one would type. */
+static uint64_t round_budget(double bytes)
+{
+    const uint64_t step = bytes < 128.0 * (1 << 20)    ? (uint64_t)1 << 20
+                          : bytes < 1024.0 * (1 << 20) ? (uint64_t)8 << 20
+                                                       : (uint64_t)64 << 20;
+
+    return ((uint64_t)bytes + step - 1) / step * step;
+}
+
+/* Sizes in equal steps of the ratio, from the least that can be told to what holds all. */
+static void find_sizes(struct advise *advise, const struct advise_question *question,
+                       const struct quire_sim_policy *policy)
+{
+    uint64_t smallest = least_budget(advise, question), last = 0;
+    double least = (double)smallest, whole = (double)whole_budget(advise, smallest);
+
+    for (unsigned i = 0; i < ADVISE_SIZES; i++) {
+        uint64_t size = round_budget(least * pow(whole / least, (double)i / (ADVISE_SIZES - 1)));
+        if (size == last)
+            continue;
+        last = size;
+        advise->points[advise->n_points++] = make_point(advise, question, size, policy);
+    }
+}
+
+static unsigned find_knee(const struct advise *advise)
+{
+    const struct advise_point *points = advise->points;
+    unsigned n = advise->n_points, best = 0;
+    double x0 = (double)points[0].ram_bytes, x1 = (double)points[n - 1].ram_bytes,
+           y0 = points[0].stall_ns, y1 = points[n - 1].stall_ns, furthest = 0;
+
+    for (unsigned i = 0; i < n && x1 > x0 && y0 > y1; i++) {
+        double x = ((double)points[i].ram_bytes - x0) / (x1 - x0);
+        double below = 1 - x - (points[i].stall_ns - y1) / (y0 - y1);
+        if (below > furthest) {
+            furthest = below;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* The least size that is slow enough; where times are not known, the knee. */
+static uint64_t find_budget(struct advise *advise, const struct advise_question *question)
+{
+    if (question->ram_bytes != 0)
+        return question->ram_bytes;
+    if (advise->base_ns <= 0)
+        return advise->points[advise->knee].ram_bytes;
+    unsigned i = advise->n_points - 1;
+    while (i > 0 && advise_slowdown(advise, &advise->points[i - 1]) <= question->slowdown)
+        i--;
+    return advise->points[i].ram_bytes;
+}
+
+/*
+ * The one with the least waiting. But `adaptive`, which comes first, lets two rules compete, and
+ * which one wins depends on more than a recording shows: it has to be clearly better.
+ */
+static unsigned choose(const struct advise *advise)
+{
+    const struct advise_point *choices = advise->choices;
+    unsigned best = advise->n_choices > 1;
+
+    for (unsigned i = 1; i < advise->n_choices; i++)
+        if (choices[i].stall_ns < choices[best].stall_ns)
+            best = i;
+    bool is_adaptive = choices[0].stall_ns < ADAPTIVE_WORTH * choices[best].stall_ns;
+    return is_adaptive || choices[0].again == 0 ? 0 : best;
+}
+
+static bool compare_policies(struct advise *advise, const struct advise_question *question,
+                             uint64_t budget)
+{
+    const struct quire_sim_policy *policy;
+
+    for (unsigned i = 0; (policy = quire_sim_policies(i)) != NULL; i++)
+        if (strncmp(policy->name, "pager:", 6) == 0 && advise->n_choices < ADVISE_POLICIES)
+            advise->choices[advise->n_choices++] = make_point(advise, question, budget, policy);
+    if (!advise_simulate(advise->trace, advise->choices, advise->n_choices))
+        return false;
+    for (unsigned i = 0; i < advise->n_choices; i++)
+        find_stall(advise, &advise->choices[i]);
+    advise->chosen = choose(advise);
+    return true;
+}
+
+bool advise_find(const struct advise_trace *trace, const struct advise_question *question,
+                 struct advise *advise)
+{
+    const struct quire_sim_policy *policy;
+    uint64_t none;
+
+    advise->trace = trace;
+    if (quire_sim_find_policy(CURVE_POLICY, &policy, &none) != 0)
+        return false;
+    if (trace->peak_bytes == 0) {
+        cli_error("%s has no touches of memory: there is nothing to advise on\n"
+                  "a program that allocates nothing needs no budget; static ones are not seen",
+                  trace->path);
+        return false;
+    }
+    find_compression(advise, question);
+    find_base(advise, question);
+    advise->metadata_bytes = trace->note.metadata_bytes;
+    if (advise->metadata_bytes == 0)
+        advise->metadata_bytes = TABLES_LEAST + trace->peak_bytes / SYS_PAGE_SIZE * TABLE_BYTES;
+    find_sizes(advise, question, policy);
+    if (!advise_simulate(trace, advise->points, advise->n_points))
+        return false;
+    for (unsigned i = 0; i < advise->n_points; i++)
+        find_stall(advise, &advise->points[i]);
+    advise->knee = find_knee(advise);
+    uint64_t budget = find_budget(advise, question);
+    if (!compare_policies(advise, question, budget))
+        return false;
+    advise->is_met = advise->base_ns <= 0 ||
+                     advise_slowdown(advise, &advise->choices[advise->chosen]) <=
+                         question->slowdown;
+    return true;
+}
