@@ -405,9 +405,7 @@ _quire()
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps maps time zones
-        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan layout translate segment free vmstat top ps maps time zones
-            tune export log ring help --help --version" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan layout translate segment free vmstat top ps maps time zones
             tune export log ring tlb record advise help --help --version" -- "$cur")
         return
     fi
@@ -457,10 +455,8 @@ _quire()
     export) _quire_export ;;
     ring) _quire_ring ;;
     log) _quire_log ;;
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps
-    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition plan layout translate segment free vmstat top ps
-        maps time zones tune export log ring" -- "$cur") ;;
-        maps time zones tune export log ring tlb record advise" -- "$cur") ;;
+    help) ((COMP_CWORD == 2)) && mapfile -t COMPREPLY < <(compgen -W "run limit park resume dump report slabs doctor partition sim mrc plan layout translate segment free vmstat top ps maps time zones
+        tune export log ring tlb record advise" -- "$cur") ;;
     esac
 }
 

@@ -378,9 +378,7 @@ complete -c quire -n $ps -s n -l count -x -d 'With --watch: how often'
 complete -c quire -n $ps -l full -d 'Do not cut lines'
 complete -c quire -n $ps -l list -d 'List the columns'
 
-complete -c quire -n '__fish_seen_subcommand_from help' -a 'run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps maps time zones tune export log ring'
-complete -c quire -n '__fish_seen_subcommand_from help' -a 'run limit park resume dump report slabs doctor partition plan layout translate segment free vmstat top ps maps time zones tune export log ring'
-complete -c quire -n '__fish_seen_subcommand_from help' -a 'run limit park resume dump report slabs doctor partition sim mrc plan translate segment free vmstat top ps maps time zones tune export log ring tlb record advise'
+complete -c quire -n '__fish_seen_subcommand_from help' -a 'run limit park resume dump report slabs doctor partition sim mrc plan layout translate segment free vmstat top ps maps time zones tune export log ring tlb record advise'
 
 set -l ring '__fish_seen_subcommand_from ring'
 complete -c quire -n "$ring; and not __fish_seen_subcommand_from create put get stat ls rm bench" -a 'create put get stat ls rm bench'

@@ -26,8 +26,7 @@ build_packages=(
 # version.
 test_packages=(
     g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
-    redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd
-    valgrind
+    redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd valgrind
     e2fsprogs man-db mount procps tmux util-linux
     chromium libonnx-testdata python3-onnx
     sox espeak-ng
@@ -35,13 +34,12 @@ test_packages=(
 
 bench_packages=(
     libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools
-    libqb-dev libck-dev libdpdk-dev libzmq3-dev
+    libqb-dev libck-dev libdpdk-dev libzmq3-dev libdnnl-dev libopenblas-dev
 )
 
 record_packages=(
     qemu-system-x86 qemu-system-misc qemu-system-arm qemu-system-ppc seabios
     bochs bochsbios bochs-term vgabios clang lld
-    libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 redis-tools libdnnl-dev libopenblas-dev
 )
 
 die() {
