@@ -5,9 +5,8 @@
 #
 #   build   compilers, meson and the libraries that Quire links
 #   test    linters, sanitizers, and the real programs that the tests run
-#   bench   the allocators that bench/heap measures beside Quire's, and what it runs
+#   bench   what bench/ measures beside Quire: allocators, rings, tensor libraries
 #   record  the emulated machines that tests/mmu/ records its fixtures from; no test needs them
-#   bench   what bench/heap measures beside Quire's heap, and bench/share beside its rings
 #
 # Does nothing, in a few milliseconds, when everything is there. Elsewhere it looks for the tools
 # and libraries themselves and names what is missing.
