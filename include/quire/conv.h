@@ -5,8 +5,7 @@
  *
  *     destination[n][o][y][x] = activation(bias[o] + sum[n][o][y][x] +
  *         sum over i, ky, kx of weights[o][i][ky][kx] *
- *             source[n][i][y * stride - pad_top + ky * dilation][...])       (correlation, as all
- * do)
+ *             source[n][i][y * stride - pad_top + ky * dilation][...])
  *
  * How it is used: once plan, once pack the weights, then run as often as there is something to run.
  *
@@ -18,7 +17,8 @@
  *
  * Layouts (quire/layout.h). Fastest where both sides are blocked by quire_conv_block() channels:
  * "nchw16c" with AVX-512, else "nchw8c". Whatever other layout of four dimensions is converted on
- * the way, a strip of rows at a time. Tails of blocked destinations are zeros.
+ * the way, a strip of rows at a time. Tails of blocked destinations are zeros; those of a blocked
+ * `sum`, and of the source of depthwise convolution, have to be.
  *
  * Algorithms
  *     direct      register-blocked, for all shapes. Depthwise convolution has a kernel of its own,

@@ -411,7 +411,11 @@ static void scales(void **state)
         float r = c < 21 ? fmaxf(in[i] * scale[c] + shift[c], 0) : 0; /* tails, too */
         assert_true(out[i] == r);
     }
-    assert_int_equal(quire_scale_run(NULL, NULL, QUIRE_CONV_LINEAR, &l, in, in), 0);
+    assert_int_equal(quire_scale_run(NULL, NULL, QUIRE_CONV_LINEAR, &l, in, out), 0);
+    for (size_t i = 0; i < n; i++)
+        assert_true(out[i] == (i / 120 % 3 * 8 + i % 8 < 21 ? in[i] : 0));
+    assert_int_equal(quire_scale_run(NULL, shift, QUIRE_CONV_LINEAR, &l, in, in), 0);
+    assert_true(in[120 + 3] == out[120 + 3] - 11);
     assert_int_equal(quire_scale_run(scale, shift, QUIRE_CONV_RELU, &l, in, in + 16), -EINVAL);
     lay_out(&l, "nhwc", 2, 21, 5, 3);
     assert_int_equal(quire_scale_run(scale, shift, QUIRE_CONV_RELU, &l, in, out), -ENOTSUP);
