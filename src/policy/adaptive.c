@@ -15,10 +15,12 @@
  *
  *   | ... | g | b | ......... | b | g | ........ |     pairs of 16 pages, one in 32
  *
- * With less than duel.least pages a sample says too little, and it is gclock alone. What is in a
- * sample's queue then goes first. A victim that can't go leaves its sample, whose pages would else
- * be tried again and again: a sample has the first turn whenever it has more than its part.
- * Source: M. Qureshi et al., "Adaptive Insertion Policies for High Performance Caching", ISCA 2007.
+ * With less than duel.least pages a sample says too little, and it is gclock alone, until there are
+ * that many; then until there are a quarter less, since what is in a sample's queue goes first when
+ * it is no sample any more, and around the bound that would be all the time. A victim that can't go
+ * leaves its sample, whose pages would else be tried again and again: a sample has the first turn
+ * whenever it has more than its part. Source: M. Qureshi et al., "Adaptive Insertion Policies for
+ * High Performance Caching", ISCA 2007.
  */
 #include "policy/rules.h"
 
@@ -34,8 +36,8 @@ enum { BY_GCLOCK, BIMODAL, UNDECIDED };
     64u /* what stays in the entrance: what is read ahead is to be used first \
          */
 #define ENTRANCE_MOST 128u
-#define COST_GCLOCK 4 /* of a miss; so the bimodal entrance has to be better by a fifth */
-#define COST_BIMODAL 5
+#define COST_GCLOCK 4 /* of a miss; so the bimodal entrance has to be better by a third */
+#define COST_BIMODAL 6
 #define LEAD_MOST (96 * COST_GCLOCK) /* of the bimodal entrance */
 #define LEAD_WINS (48 * COST_GCLOCK) /* then it rules; below 0 it does no more */
 
@@ -47,9 +49,11 @@ static uint32_t hash(uint32_t x)
     return (x * 2654435761u) >> 8;
 }
 
-static bool duels(const struct policy *policy)
+static bool duels(struct policy *policy)
 {
-    return policy->n_held >= policy->duel.least;
+    const uint64_t least = policy->duel.least;
+    policy->duel.is_on = policy->n_held >= (policy->duel.is_on ? least - least / 4 : least);
+    return policy->duel.is_on;
 }
 
 /* Whose the page is, or UNDECIDED: whoever wins. */

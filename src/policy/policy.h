@@ -89,6 +89,7 @@ struct policy {
     uint64_t hand;      /* SIEVE: a position */
     struct {            /* ADAPTIVE: see there */
         uint64_t least; /* pages held, to duel; policy_open() sets it to POLICY_DUEL_LEAST */
+        bool is_on;
         uint32_t pairs; /* of pages; one in so many is a sample; and that to POLICY_DUEL_PAIRS */
         int32_t lead;
         uint32_t winner;

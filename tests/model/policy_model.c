@@ -87,7 +87,7 @@ static struct naive {
     uint64_t step, n_since; /* of time */
     uint32_t hand;          /* SIEVE: the index of the next to be looked at */
     int lead;
-    bool bimodal, lucky;
+    bool dueling, bimodal, lucky;
     uint32_t random, block;
 } naive;
 static unsigned n_duels_won; /* by the bimodal entrance */
@@ -367,15 +367,21 @@ static uint32_t stay_at(uint32_t entrance)
     return n < 32 ? 32 : n > 128 ? 128 : n;
 }
 
+static bool is_dueling(void)
+{
+    naive.dueling = n_held() >= DUEL_LEAST * (naive.dueling ? 3 : 4) / 4;
+    return naive.dueling;
+}
+
 static void adaptive_in(uint32_t page, enum policy_arrival how)
 {
-    bool duels = n_held() >= DUEL_LEAST;
+    bool duels = is_dueling();
     enum side side = duels && how != POLICY_AGAIN ? side_of(page) : MOST;
     bool missed = how != POLICY_FIRST && side != MOST;
     if (missed && side == BY_GCLOCK)
         naive.lead = naive.lead + 4 > 384 ? 384 : naive.lead + 4;
     if (missed && side == BIMODAL)
-        naive.lead = naive.lead - 5 < -384 ? -384 : naive.lead - 5;
+        naive.lead = naive.lead - 6 < -384 ? -384 : naive.lead - 6;
     bool was_bimodal = naive.bimodal;
     if (missed && (naive.lead <= 0 || naive.lead >= 192))
         naive.bimodal = naive.lead > 0;
@@ -398,7 +404,7 @@ static uint32_t out_of_either(uint32_t queue)
 
 static uint32_t adaptive_out(void)
 {
-    uint32_t part = n_held() < DUEL_LEAST ? 0 : n_held() / (2 * DUEL_PAIRS);
+    uint32_t part = is_dueling() ? n_held() / (2 * DUEL_PAIRS) : 0;
     if (naive.list[2].n > part)
         return gclock_out_of(2);
     return out_of_either(naive.list[3].n + naive.list[4].n > part ? 3 : 0);
@@ -516,7 +522,7 @@ static uint32_t draw_page(unsigned step)
     case SKEWED: /* small numbers far more often */
         return draw(1 + draw(1 + draw(N_PAGES)));
     case LOOP:
-        return step % (2 * MOST_HELD);
+        return step % (MOST_HELD + MOST_HELD / 2);
     default:
         return step % 3 == 0 ? step / 3 % N_PAGES : draw(MOST_HELD / 3);
     }
