@@ -333,6 +333,18 @@ static uint64_t stall_of(const struct waiters *waiters, uint64_t made_room_ns, u
     return waiters->first_touch ? made_room_ns + waiters->waited_ns : duration;
 }
 
+/* In a recorded run: what a fault finds. In others nobody asks, and the lock is not worth taking.
+ */
+static enum page_state state_before(uint32_t page)
+{
+    if (!is_watched())
+        return PAGE_RESIDENT;
+    lock_take(&pager.lock);
+    const enum page_state state = page_state(table_get(&pager.table, page));
+    lock_release(&pager.lock);
+    return state;
+}
+
 /* It found the page in this state; another thread's fault may have been quicker. */
 static void note_touch(uint32_t page, const struct fault *fault, enum page_state before)
 {
@@ -354,7 +366,7 @@ void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
         return;
     }
     budget_watermarks(&marks);
-    const enum page_state before = page_state(table_get(&pager.table, page));
+    const enum page_state before = state_before(page);
     uint64_t made_room_ns = make_room(&marks, start);
     struct waiters waiters = fault->flags & UFFD_PAGEFAULT_FLAG_WP
                                  ? serve_write(page)
