@@ -345,7 +345,10 @@ class Live(Screen):
         self.top("-d 0.2 --columns runs", r"runs   \d+ of Quire hold")
         self.addCleanup(self.end)
         self.terminal.type("/kept")
-        self.terminal.keys("Enter", "Enter")
+        self.terminal.keys("Enter")
+        # Commands that no column showed are read with the next sample.
+        self.terminal.wait_for(r"(?s)COMMAND\n *\d+ .*\nfilter: kept")
+        self.terminal.keys("Enter")
         self.terminal.wait_for(r"(?s)run \d+  /\S+python3.* -c .*budget +32M \[.*#resident [\d.]+M")
         self.terminal.wait_for(r"policy adaptive  prefetch adaptive .*codec zstd or lz4")
         self.terminal.wait_for(r"(?m)^latency  p50 \S+ us|^latency  p50 \S+ ms")
