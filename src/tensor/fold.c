@@ -225,6 +225,24 @@ static const struct graph_values *fold_concat(struct shape_call *call, uint32_t 
     return to;
 }
 
+/* TFLite's PACK of numbers: a list of them. */
+static const struct graph_values *fold_pack(struct shape_call *call, uint32_t n)
+{
+    struct graph_values *to = NULL;
+    for (uint32_t i = 0; i < call->operator_->n_inputs && i < n; i++) {
+        struct graph_tensor *x = shape_in(call, i);
+        const struct graph_values *from = x == NULL ? NULL : fold_values(call->graph, x);
+        if (from == NULL || from->n != 1 || n != call->operator_->n_inputs)
+            return NULL;
+        if (to == NULL)
+            to = new_values(call->graph, n, from->is_real);
+        if (to == NULL || to->is_real != from->is_real)
+            return NULL;
+        take(to, i, from, 0);
+    }
+    return to;
+}
+
 static const struct graph_values *fold_slice(struct shape_call *call,
                                              const struct graph_values *from, uint32_t n)
 {
@@ -439,6 +457,8 @@ static const struct graph_values *fold_one(struct shape_call *call, uint32_t n)
         return fold_size(call);
     if (strcmp(type, "Concat") == 0)
         return fold_concat(call, n);
+    if (strcmp(type, "PACK") == 0)
+        return fold_pack(call, n);
     if (strcmp(type, "Where") == 0)
         return fold_where(call, n);
     if (strcmp(type, "Range") == 0)

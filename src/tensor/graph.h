@@ -58,6 +58,7 @@ struct graph_tensor {
     bool is_bound;  /* dimensions are upper bounds: they depend on the data */
     bool is_opaque; /* a sequence, a map, a resource: nothing of it is in the arena */
     bool is_given;  /* the user gave its shape */
+    bool is_open;   /* of TFLite: the shape in the file is not to be relied on */
     uint32_t rank;
     int64_t *dims;
     const struct graph_values *values; /* NULL: not known */

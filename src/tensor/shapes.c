@@ -89,9 +89,14 @@ int shape_refuse(const struct shape_call *call, const char *why)
         used = strlen(all);
         strncat(all, graph_shape_text(tensor, text, sizeof text), sizeof all - used - 1);
     }
-    return graph_refuse(call->graph, -EINVAL, "the operator %s '%s': %s; its inputs are %s",
-                        call->operator_->type, call->operator_->name, why,
-                        all[0] == '\0' ? "none" : all);
+    const struct graph_tensor *out = shape_out(call, 0);
+    const struct graph_operator *here = out == NULL || out->producer == GRAPH_NONE
+                                            ? call->operator_
+                                            : &call->graph->operators[out->producer];
+    bool is_named = here->name[0] != '\0' || out == NULL;
+    return graph_refuse(call->graph, -EINVAL, "the operator %s%s '%s': %s; its inputs are %s",
+                        here->type, is_named ? "" : " that makes",
+                        is_named ? here->name : out->name, why, all[0] == '\0' ? "none" : all);
 }
 
 int shape_axis(const struct shape_call *call, int64_t axis, uint32_t rank, uint32_t *result)
@@ -504,18 +509,31 @@ static bool is_known_domain(const char *domain)
            strcmp(domain, "com.microsoft") == 0;
 }
 
+static const struct rule *find_rule(const struct graph_operator *operator_)
+{
+    return bsearch(operator_->type, rules, sizeof rules / sizeof rules[0], sizeof rules[0],
+                   by_type);
+}
+
+int shapes_infer_as(struct graph *graph, const struct graph_operator *operator_)
+{
+    struct shape_call call = {graph, operator_};
+    const struct rule *rule = find_rule(operator_);
+    return rule == NULL ? 0 : rule->infer(&call);
+}
+
+int shapes_finish(struct graph *graph, const struct graph_operator *operator_)
+{
+    struct shape_call call = {graph, operator_};
+    spread_bounds(&call);
+    return fold(graph, operator_);
+}
+
 int shapes_infer(struct graph *graph, uint32_t operator_)
 {
-    struct shape_call call = {graph, &graph->operators[operator_]};
-    if (!is_known_domain(call.operator_->domain))
+    const struct graph_operator *here = &graph->operators[operator_];
+    if (!is_known_domain(here->domain) || find_rule(here) == NULL)
         return 0;
-    const struct rule *rule = bsearch(call.operator_->type, rules, sizeof rules / sizeof rules[0],
-                                      sizeof rules[0], by_type);
-    if (rule == NULL)
-        return 0;
-    int error = rule->infer(&call);
-    if (error != 0)
-        return error;
-    spread_bounds(&call);
-    return fold(graph, call.operator_);
+    int error = shapes_infer_as(graph, here);
+    return error != 0 ? error : shapes_finish(graph, here);
 }

@@ -25,6 +25,9 @@ typedef int (*shape_rule)(struct shape_call *call);
 
 /* Sets the outputs of the operator. 0, or a negative errno with a message. */
 int shapes_infer(struct graph *graph, uint32_t operator_);
+/* The same in two steps, of an operator that need not be in the graph, of any domain. */
+int shapes_infer_as(struct graph *graph, const struct graph_operator *operator_);
+int shapes_finish(struct graph *graph, const struct graph_operator *operator_);
 
 /* NULL: it is left out, or there are fewer. */
 struct graph_tensor *shape_in(const struct shape_call *call, uint32_t i);
@@ -52,6 +55,8 @@ int shape_axes(const struct shape_call *call, const char *name, uint32_t i, uint
 enum quire_model_type shape_type_number(int64_t number);
 /* a * b, or GRAPH_UNKNOWN_DIM when one is not known, or the product does not fit. */
 int64_t shape_times(int64_t a, int64_t b);
+/* How many elements start:end:step takes of n, after the rules of ONNX's Slice; step is not 0. */
+int64_t shape_slice_length(int64_t n, int64_t start, int64_t end, int64_t step);
 
 int shape_broadcast(const struct shape_call *call, const struct graph_tensor *a, uint32_t *rank,
                     int64_t *dims);

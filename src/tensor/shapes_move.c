@@ -241,8 +241,7 @@ static int64_t clamp(int64_t value, int64_t least, int64_t most)
     return value < least ? least : value > most ? most : value;
 }
 
-/* How many elements start:end:step takes of n, after the rules of ONNX's Slice. */
-static int64_t slice_length(int64_t n, int64_t start, int64_t end, int64_t step)
+int64_t shape_slice_length(int64_t n, int64_t start, int64_t end, int64_t step)
 {
     if (start < 0)
         start += n;
@@ -308,7 +307,7 @@ int shape_slice(struct shape_call *call)
         bool is_known = starts != NULL && ends != NULL && x->dims[axis] >= 0 &&
                         (steps != NULL || shape_in(call, 4) == NULL);
         if (is_known)
-            dims[axis] = slice_length(x->dims[axis], starts[i], ends[i], step);
+            dims[axis] = shape_slice_length(x->dims[axis], starts[i], ends[i], step);
         else if (shape_out(call, 0) != NULL)
             shape_out(call, 0)->is_bound = true; /* at most all of it */
     }

@@ -8,7 +8,8 @@
  * copied to where they run (graph.h). A subgraph that runs itself is refused, as is a file whose
  * calls unfold to more than MAX_CALLS.
  *
- * Shapes are the file's: the converter has computed them. Fields are numbered as in the schema.
+ * Shapes are the file's, the converter has computed them, until the user says otherwise or the file
+ * leaves them open (tflite_shapes.h). Fields are numbered as in the schema.
  *
  * Source: the schema of TFLite, version 3.
  */
@@ -16,6 +17,7 @@
 #include "tensor/flat.h"
 #include "tensor/graph.h"
 #include "tensor/tflite_names.h"
+#include "tensor/tflite_shapes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -55,6 +57,7 @@ struct tflite {
     struct flat_vector subgraphs, buffers;
     struct code *codes;
     uint32_t n_codes, n_calls, depth;
+    bool is_resized;                   /* the user gave a shape that is not the file's */
     uint32_t running[GRAPH_MAX_DEPTH]; /* subgraphs, outermost first */
 };
 
@@ -127,8 +130,10 @@ static int read_data(struct tflite *tflite, const struct flat_table *table,
         tensor->data = flat->bytes + offset;
         tensor->data_bytes = size;
     }
-    if (tensor->data != NULL)
+    if (tensor->data != NULL) {
         tensor->role = QUIRE_MODEL_CONSTANT;
+        tensor->is_open = false;
+    }
     return 0;
 }
 
@@ -151,11 +156,17 @@ static int read_shape(struct tflite *tflite, const struct flat_table *table,
 {
     struct flat *flat = &tflite->flat;
     struct flat_vector shape = flat_vector_field(flat, table, TENSOR_SHAPE, 4);
+    struct flat_vector signature = flat_vector_field(flat, table, TENSOR_SIGNATURE, 4);
     int64_t dims[GRAPH_MAX_RANK] = {0};
-    for (uint32_t i = 0; i < shape.n && i < GRAPH_MAX_RANK; i++)
+    for (uint32_t i = 0; i < signature.n; i++)
+        tensor->is_open = tensor->is_open || flat_vector_int(flat, &signature, i) < 0;
+    if (tensor->is_open && shape.n != signature.n)
+        shape = signature;
+    for (uint32_t i = 0; i < shape.n && i < GRAPH_MAX_RANK; i++) {
         dims[i] = flat_vector_int(flat, &shape, i);
-    int error = graph_set_shape(tflite->graph, tensor, shape.n, dims);
-    return error;
+        tensor->is_open = tensor->is_open || dims[i] < 0;
+    }
+    return graph_set_shape(tflite->graph, tensor, shape.n, dims);
 }
 
 static int read_tensor(struct tflite *tflite, const struct flat_vector *tables, uint32_t i)
@@ -283,6 +294,62 @@ static uint32_t bodies_of(struct tflite *tflite, const struct flat_table *table,
     return n;
 }
 
+/* Shapes of what a Begin hands to a body. What a loop carries has other contents in each round. */
+static int hand_in(struct tflite *tflite, uint32_t begin, uint32_t builtin, const struct copy *body)
+{
+    const struct graph_operator *from = &tflite->graph->operators[begin];
+    uint32_t first = builtin == BUILTIN_IF ? 1 : 0; /* behind the condition */
+    int error = 0;
+    for (uint32_t i = 0; error == 0 && i < body->inputs.n && first + i < from->n_inputs; i++) {
+        uint32_t outer = graph_inputs(tflite->graph, from)[first + i], inner;
+        error = find_tensor(tflite, body, flat_vector_int(&tflite->flat, &body->inputs, i), &inner);
+        if (error == 0)
+            error = tflite_hand_over(tflite->graph, outer, inner, builtin != BUILTIN_WHILE);
+    }
+    return error;
+}
+
+/* Shapes of what an End hands out: of the body that runs last or, of two, of the larger. */
+static int hand_out_one(struct tflite *tflite, uint32_t to, uint32_t builtin,
+                        const struct copy *bodies, uint32_t i)
+{
+    struct graph *graph = tflite->graph;
+    const struct copy *body = &bodies[builtin == BUILTIN_WHILE];
+    uint32_t from, other = GRAPH_NONE;
+    if (i >= body->outputs.n)
+        return 0;
+    int error = find_tensor(tflite, body, flat_vector_int(&tflite->flat, &body->outputs, i), &from);
+    const struct copy *second = builtin == BUILTIN_WHILE ? body : &bodies[1];
+    const struct flat_vector *list = builtin == BUILTIN_WHILE ? &body->inputs : &second->outputs;
+    bool has_other = builtin == BUILTIN_WHILE || builtin == BUILTIN_IF;
+    if (error == 0 && has_other && i < list->n)
+        error = find_tensor(tflite, second, flat_vector_int(&tflite->flat, list, i), &other);
+    if (error != 0 || from == GRAPH_NONE || to == GRAPH_NONE)
+        return error;
+    uint64_t n, n_other;
+    bool differs = other != GRAPH_NONE &&
+                   !tflite_same_shape(&graph->tensors[from], &graph->tensors[other]) &&
+                   (graph->tensors[from].is_open || graph->tensors[other].is_open);
+    if (differs && builtin == BUILTIN_WHILE)
+        return graph_refuse(graph, -ENOTSUP, "a WHILE changes the shape of '%s' in each round",
+                            graph->tensors[from].name);
+    if (differs && graph_count(&graph->tensors[from], &n) &&
+        graph_count(&graph->tensors[other], &n_other) && n_other > n)
+        from = other;
+    graph->tensors[to].is_bound = graph->tensors[to].is_bound || differs;
+    return tflite_hand_over(graph, from, to, builtin == BUILTIN_CALL);
+}
+
+static int hand_out(struct tflite *tflite, uint32_t end, uint32_t builtin,
+                    const struct copy *bodies)
+{
+    const struct graph_operator *to = &tflite->graph->operators[end];
+    int error = 0;
+    for (uint32_t i = 0; error == 0 && i < to->n_outputs; i++)
+        error = hand_out_one(tflite, graph_outputs(tflite->graph, to)[i], builtin, bodies, i);
+    return error;
+}
+
 /* Begin, whose outputs are the bodies' inputs; the bodies; End, whose outputs are the operator's.
  */
 static int read_call(struct tflite *tflite, const struct copy *outer, const struct code *code,
@@ -313,6 +380,8 @@ static int read_call(struct tflite *tflite, const struct copy *outer, const stru
         error = set_outputs(tflite, &copy[i], begin, first, &copy[i].inputs);
         first += copy[i].inputs.n;
     }
+    for (uint32_t i = 0; error == 0 && i < n_bodies; i++)
+        error = hand_in(tflite, begin, code->builtin, &copy[i]);
     for (uint32_t i = 0; error == 0 && i < n_bodies; i++) {
         tflite->depth = depth;
         tflite->running[tflite->depth++] = (uint32_t)bodies[i];
@@ -331,7 +400,9 @@ static int read_call(struct tflite *tflite, const struct copy *outer, const stru
         error = set_inputs(tflite, &copy[i], end, first, &copy[i].outputs);
         first += copy[i].outputs.n;
     }
-    return error != 0 ? error : set_outputs(tflite, outer, end, 0, outputs);
+    if (error == 0)
+        error = set_outputs(tflite, outer, end, 0, outputs);
+    return error != 0 ? error : hand_out(tflite, end, code->builtin, copy);
 }
 
 static int read_operator(struct tflite *tflite, const struct copy *copy,
@@ -357,7 +428,9 @@ static int read_operator(struct tflite *tflite, const struct copy *copy,
         return -ENOMEM;
     graph->operators[operator_].domain = "tflite";
     int error = set_inputs(tflite, copy, operator_, 0, &inputs);
-    return error != 0 ? error : set_outputs(tflite, copy, operator_, 0, &outputs);
+    if (error == 0)
+        error = set_outputs(tflite, copy, operator_, 0, &outputs);
+    return error != 0 ? error : tflite_infer(graph, flat, table, operator_, tflite->is_resized);
 }
 
 /* Nobody makes a tensor of 0 bytes, as the shape that makes a scalar: it is a constant. */
@@ -412,22 +485,24 @@ static int mark_ends(struct tflite *tflite, const struct copy *copy)
     return 0;
 }
 
-/* A shape from the user has to be the file's, because those of all others follow from it. */
-static int check_given(struct graph *graph, const struct copy *copy)
+/* Shapes from the user; those of all others follow. */
+static int give_shapes(struct tflite *tflite, const struct copy *copy)
 {
+    struct graph *graph = tflite->graph;
     for (uint32_t i = 0; i < copy->n_tensors && graph->n_shapes > 0; i++) {
         struct graph_tensor *tensor = &graph->tensors[copy->first_tensor + i], old = *tensor;
         int given = graph_give_shape(graph, tensor);
         if (given < 0)
             return given;
-        for (uint32_t d = 0; given == 1 && d < tensor->rank; d++) {
-            char text[256];
-            if (tensor->dims[d] != old.dims[d])
-                return graph_refuse(graph, -ENOTSUP,
-                                    "a TFLite file has its shapes for one size: '%s' is %s there\n"
-                                    "convert the model again for the size that you want",
-                                    tensor->name, graph_shape_text(&old, text, sizeof text));
-        }
+        if (given == 0)
+            continue;
+        tensor->is_open = !tflite_same_shape(tensor, &old) || old.is_open;
+        tflite->is_resized = tflite->is_resized || !tflite_same_shape(tensor, &old);
+        if (tensor->is_open && !graph_is_dynamic(tensor))
+            return graph_refuse(graph, -EINVAL,
+                                "--shape %s: that is a weight or a variable, whose shape is the "
+                                "file's",
+                                tensor->name);
     }
     return 0;
 }
@@ -454,7 +529,7 @@ int tflite_import(struct graph *graph, const uint8_t *bytes, size_t n_bytes, uin
     if (error == 0)
         error = mark_ends(&tflite, &copy);
     if (error == 0)
-        error = check_given(graph, &copy);
+        error = give_shapes(&tflite, &copy);
     if (error == 0)
         error = run_copy(&tflite, &copy, 0);
     return error;

@@ -9,6 +9,7 @@ own test files (libonnx-testdata) are read, too, and python3-onnx is the other o
 import glob
 import json
 import os
+import struct
 import subprocess
 import sys
 
@@ -22,6 +23,7 @@ SHAPES = {
     "ch_PP-OCRv4_det_infer.onnx": ["x=1x3x640x640"], "ch_PP-OCRv4_rec_infer.onnx": ["x=1x3x48x320"],
     "ch_ppocr_mobile_v2.0_cls_infer.onnx": ["x=1x3x48x192"],
     "melspectrogram.onnx": ["input=1x16000"], "embedding_model.onnx": ["input_1=1x76x32x1"],
+    "melspectrogram.tflite": ["serving_default_input:0=1x16000"],
     "silero_vad.onnx": ["input=1x512", "h=2x1x64", "c=2x1x64"],
 }
 TEST_DATA = "/usr/share/libonnx-testdata/data"
@@ -108,6 +110,88 @@ def check_shapes(files, results):
             if name in ours and not ours[name]["bound"]:
                 assert ours[name]["shape"] == shape, (path, name, ours[name]["shape"], shape)
                 n += 1
+    return n
+
+
+class Flat:
+    """Reads FlatBuffers."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def at(self, place, kind="I"):
+        return struct.unpack_from("<" + kind, self.data, place)[0]
+
+    def follow(self, place):
+        return place + self.at(place)
+
+    def field(self, table, i):
+        vtable = table - self.at(table, "i")
+        offset = self.at(vtable + 4 + 2 * i, "H") if 4 + 2 * i < self.at(vtable, "H") else 0
+        return table + offset if offset else None
+
+    def vector(self, table, i):
+        """Where it lies, and its length."""
+        place = self.field(table, i)
+        if place is None:
+            return 0, 0
+        place = self.follow(place)
+        return place + 4, self.at(place)
+
+    def tables(self, table, i):
+        place, n = self.vector(table, i)
+        return [self.follow(place + 4 * k) for k in range(n)]
+
+    def numbers(self, table, i):
+        place, n = self.vector(table, i)
+        return [self.at(place + 4 * k, "i") for k in range(n)]
+
+
+def forget_shapes(path):
+    """A TFLite file without the shapes of what its operators make; how many they are."""
+    data = bytearray(open(path, "rb").read())
+    flat, n = Flat(data), 0
+    for subgraph in flat.tables(flat.follow(0), 2):
+        tensors = flat.tables(subgraph, 0)
+        made = {i for operator in flat.tables(subgraph, 3) for i in flat.numbers(operator, 2)}
+        kept = {flat.vector(tensor, 0)[0] for i, tensor in enumerate(tensors) if i not in made}
+        for i in made:
+            place, rank = flat.vector(tensors[i], 0)
+            if place not in kept and rank > 0:
+                struct.pack_into(f"<{rank}i", data, place, *[-1] * rank)
+                n += 1
+    return bytes(data), n
+
+
+def shapes_of(result):
+    return [(t["name"], t["shape"]) for t in result["model"]["tensors"]]
+
+
+def check_inferred(quire, files, results, cache):
+    """Shapes of TFLite files, forgotten and inferred again, are those that the files had; what is
+    resized is what python3-onnx makes of the same network. The number of shapes."""
+    n = 0
+    for path in (path for path in files if path.endswith(".tflite")):
+        data, forgotten = forget_shapes(path)
+        edited = os.path.join(cache, "edited", os.path.basename(path))
+        os.makedirs(os.path.dirname(edited), exist_ok=True)
+        with open(edited, "wb") as file:
+            file.write(data)
+        assert shapes_of(plan(quire, edited)) == shapes_of(results[path]), path
+        os.remove(edited)
+        n += forgotten
+    by_name = {os.path.basename(path): path for path in files}
+    if "embedding_model.tflite" in by_name:
+        wide = plan(quire, by_name["embedding_model.tflite"], "--shape",
+                    "serving_default_input_1:0=4x76x32x1")
+        assert all(t["shape"][0] == 4 for t in wide["model"]["tensors"] if t["role"] != "constant")
+    if "melspectrogram.tflite" in by_name:
+        ends = [[t["shape"] for t in results[by_name[f"melspectrogram.{kind}"]]["model"]["tensors"]
+                 if t["output"]] for kind in ("tflite", "onnx")]
+        assert ends[0] == ends[1], ends
+        SHAPES.pop("melspectrogram.tflite")
+        run = plan(quire, by_name["melspectrogram.tflite"], check=False)
+        assert run.returncode == 125 and "--shape 'serving_default_input:0=" in run.stderr, run
     return n
 
 
@@ -221,13 +305,14 @@ def main():
     onnx_files = [path for path in files if path.endswith(".onnx")]
     n_shapes = check_shapes(onnx_files, results) if onnx_files and has_onnx() else 0
     n_weights = check_weights(quire, files)
+    n_inferred = check_inferred(quire, files, results, cache)
     for kind in (".onnx", ".tflite"):
         some = [path for path in files if path.endswith(kind)]
         if some:
             check_cut(quire, min(some, key=os.path.getsize), cache)
     n_data = check_test_data(quire)
     print(f"{len(files)} models placed at the lower bound; {n_shapes} shapes as python3-onnx has "
-          f"them; {n_weights} weights in int8 as numpy has them; {n_data} files of ONNX's own "
+          f"them; {n_inferred} of TFLite inferred as they were; {n_weights} weights in int8 as numpy has them; {n_data} files of ONNX's own "
           "tests")
     if not files and n_data == 0:
         sys.exit(LEFT_OUT)
