@@ -179,7 +179,7 @@ static int make_instance(struct tensor_blocks *blocks, const struct tensor_insta
                 chosen[n++] = i;
         }
         struct quire_tensor_problem problem = {buffers, n_blocks, NULL, 0};
-        error = tensor_instance_init(&blocks->joined, &problem, chosen, n, 0);
+        error = tensor_instance_init(&blocks->joined, &problem, chosen, n, 0, NULL);
     }
     free(buffers);
     free(chosen);

@@ -17,11 +17,16 @@
  *   2. Two items meet in time or are of one group if and only if they share a section.
  *   3. need[s] is the sum of the sizes of the items that cover section s.
  *
- * Fails with -ENOMEM only.
+ * Of a million buffers this takes a part of a second, and so do the first placement and its check.
+ * A time limit that won't hold is seen early: after each piece of work it is reckoned how long all
+ * of it will take.
+ *
+ * Fails with -ENOMEM and -ETIME.
  */
 #include "tensor/instance.h"
 #include "base/checked.h"
 #include "tensor/sort.h"
+#include "tensor/work.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -29,6 +34,8 @@
 
 #define MAX_LISTED_PAIRS 6000000u /* 48 MB of neighbours */
 #define FAN 16u
+#define CUT_PERCENT 20u   /* of the time that an instance takes, at most, when pieces are cut, */
+#define SWEPT_PERCENT 60u /* and when they are swept */
 
 /* What is needed while it is made. */
 struct making {
@@ -41,7 +48,19 @@ struct making {
     struct tensor_piece *pieces;
     uint32_t *first; /* n + 1: the pieces of each */
     struct tensor_key *keys, *scratch;
+    const struct tensor_limits *limits;
+    uint64_t start_ns;
 };
+
+/* With `percent` of the instance made: what is still to come will end behind the deadline. */
+static bool is_hopeless(const struct making *making, uint64_t percent)
+{
+    if (making->limits == NULL || making->limits->deadline_ns == UINT64_MAX)
+        return false;
+    uint64_t took_ns = tensor_now_ns() - making->start_ns, all_ns = took_ns * 100 / percent;
+    return tensor_is_late(making->limits,
+                          all_ns - took_ns + TENSOR_FIRST_NS(all_ns) + TENSOR_CHECK_NS(all_ns));
+}
 
 static const struct quire_tensor_buffer *buffer_of(const struct making *making, uint32_t i)
 {
@@ -239,8 +258,11 @@ static int fill(struct making *making, uint64_t min_alignment)
     struct tensor_item *items = malloc((making->n + 1) * sizeof *items);
     int error = -ENOMEM;
 
-    if (group_of != NULL && items != NULL) {
+    if (group_of != NULL && items != NULL)
         instance->n_sections = add_groups(making, sweep(making), group_of);
+    if (group_of != NULL && items != NULL && is_hopeless(making, SWEPT_PERCENT)) {
+        error = -ETIME;
+    } else if (group_of != NULL && items != NULL) {
         for (uint32_t i = 0; i < making->n; i++)
             items[i] = make_item(making, i, group_of[i], min_alignment);
         sort_items(making, items);
@@ -338,9 +360,13 @@ static int find_bound(struct tensor_instance *instance)
 
 int tensor_instance_init(struct tensor_instance *instance,
                          const struct quire_tensor_problem *problem, const uint32_t *chosen,
-                         size_t n_chosen, uint64_t min_alignment)
+                         size_t n_chosen, uint64_t min_alignment,
+                         const struct tensor_limits *limits)
 {
-    struct making making = {.instance = instance, .problem = problem};
+    struct making making = {.instance = instance,
+                            .problem = problem,
+                            .limits = limits,
+                            .start_ns = limits == NULL ? 0 : tensor_now_ns()};
     uint32_t *sized = malloc((n_chosen + 1) * sizeof *sized);
     int error = -ENOMEM;
 
@@ -359,7 +385,7 @@ int tensor_instance_init(struct tensor_instance *instance,
     instance->origin = malloc((making.n + 1) * sizeof *instance->origin);
     if (instance->items != NULL && instance->origin != NULL && make_room(&making)) {
         cut_at_gaps(&making);
-        error = fill(&making, min_alignment);
+        error = is_hopeless(&making, CUT_PERCENT) ? -ETIME : fill(&making, min_alignment);
     }
     drop_room(&making);
     free(sized);
@@ -367,6 +393,8 @@ int tensor_instance_init(struct tensor_instance *instance,
         error = build_reach(instance);
     if (error == 0)
         error = find_bound(instance);
+    if (error == 0 && is_hopeless(&making, 100))
+        error = -ETIME;
     if (error != 0)
         tensor_instance_deinit(instance);
     return error;

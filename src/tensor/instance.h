@@ -29,6 +29,8 @@
 #define TENSOR_NOWHERE UINT64_MAX /* an offset that is not known */
 #define TENSOR_MAX_LEVELS 8u
 
+struct tensor_limits; /* work.h */
+
 struct tensor_piece {
     uint32_t lower, upper; /* sections, half-open */
 };
@@ -62,11 +64,13 @@ struct tensor_instance {
 
 /*
  * `chosen` has the indices of the buffers of `problem` that are in this instance; those of 0 bytes
- * are left out. 0 or -ENOMEM. The problem has been checked.
+ * are left out. 0; -ENOMEM; -ETIME, as soon as the first placement and its check would be too late
+ * for `limits` (NULL: none). The problem has been checked.
  */
 int tensor_instance_init(struct tensor_instance *instance,
                          const struct quire_tensor_problem *problem, const uint32_t *chosen,
-                         size_t n_chosen, uint64_t min_alignment);
+                         size_t n_chosen, uint64_t min_alignment,
+                         const struct tensor_limits *limits);
 
 void tensor_instance_deinit(struct tensor_instance *instance);
 

@@ -5,6 +5,7 @@
  *     check --> one space:  portfolio ------------------------------> verify --> plan
  *           \-> several:    for each, the preferred first:           /
  *                           choose, portfolio, what is over goes on -
+ *           \-> no time:    one behind the other                    /
  *
  * Several spaces: into a space go the buffers that may lie in no later one, then as many others as
  * its capacity holds at every time, those first that gain the most a byte and tick (`weight`). What
@@ -126,15 +127,13 @@ static uint64_t capacity_of(const struct placing *placing, uint32_t space)
 
 /* One space */
 
-/* The check at the end takes half as long again as making the instance did, and counts. */
+/* Time for the check at the end, which counts. */
 static void reserve_time(struct placing *placing, uint64_t took_ns)
 {
-    took_ns += took_ns / 2;
-    uint64_t now = tensor_now_ns(), deadline = placing->limits.deadline_ns;
-    if (deadline == UINT64_MAX || now >= deadline)
-        return;
-    uint64_t most = (deadline - now) / 2;
-    placing->limits.deadline_ns -= took_ns < most ? took_ns : most;
+    struct tensor_limits *limits = &placing->limits;
+    limits->pass_ns = took_ns;
+    if (limits->deadline_ns != UINT64_MAX && !tensor_is_late(limits, TENSOR_CHECK_NS(took_ns)))
+        limits->deadline_ns -= TENSOR_CHECK_NS(took_ns);
 }
 
 /* Places the first `n` of `chosen` in a space, and writes it into the plan. */
@@ -151,7 +150,7 @@ static int place_in(struct placing *placing, uint32_t space, size_t n,
                                      .seed = options->seed};
     uint64_t before_ns = tensor_now_ns();
     int error = tensor_instance_init(&instance, placing->problem, placing->chosen, n,
-                                     options->min_alignment);
+                                     options->min_alignment, &placing->limits);
     if (error != 0)
         return error;
     reserve_time(placing, tensor_now_ns() - before_ns);
@@ -226,7 +225,8 @@ static int find_load(struct placing *placing)
     size_t n = placing->problem->n_buffers;
     for (size_t i = 0; i < n; i++)
         placing->chosen[i] = (uint32_t)i;
-    int error = tensor_instance_init(&instance, placing->problem, placing->chosen, n, 0);
+    int error = tensor_instance_init(&instance, placing->problem, placing->chosen, n, 0,
+                                     &placing->limits);
     if (error == 0) {
         placing->plan->bound = instance.load;
         tensor_instance_deinit(&instance);
@@ -248,7 +248,7 @@ static int place_in_several(struct placing *placing)
         uint64_t capacity = capacity_of(placing, space);
         size_t n = 0, n_forced = 0;
         error = tensor_spaces_choose(problem, space, plan->spaces, placing->options->min_alignment,
-                                     placing->chosen, &n);
+                                     &placing->limits, placing->chosen, &n);
         if (error == 0)
             error = place_in(placing, space, n, &solution);
         if (error != 0)
@@ -271,6 +271,58 @@ static int place_in_several(struct placing *placing)
                                     : QUIRE_TENSOR_UNDECIDED;
     plan->is_proved = plan->peak == plan->bound || plan->verdict == QUIRE_TENSOR_DOES_NOT_FIT;
     return 0;
+}
+
+/* No time */
+
+/*
+ * There is no time to find out who meets whom: each buffer lies behind the one before, in the first
+ * space that it may lie in, and those that are not fixed above all that are. That such a plan is
+ * sound shows at a glance, to the verifier too.
+ */
+static void place_in_a_row(struct placing *placing)
+{
+    const struct quire_tensor_problem *problem = placing->problem;
+    struct quire_tensor_plan *plan = placing->plan;
+    uint64_t ends[QUIRE_TENSOR_MAX_SPACES] = {0}, largest = 0;
+    bool has_capacity = false, is_over = false;
+
+    for (unsigned pass = 0; pass < 2; pass++) { /* the fixed ones first */
+        for (size_t i = 0; i < problem->n_buffers; i++) {
+            const struct quire_tensor_buffer *buffer = &problem->buffers[i];
+            uint32_t space = buffer->spaces == 0 ? 0 : (uint32_t)__builtin_ctz(buffer->spaces);
+            uint64_t alignment = tensor_common_alignment(buffer->alignment,
+                                                         placing->options->min_alignment);
+            if (buffer->is_fixed != (pass == 0))
+                continue;
+            plan->spaces[i] = space;
+            plan->offsets[i] = buffer->is_fixed    ? buffer->offset
+                               : buffer->size == 0 ? 0
+                                                   : tensor_align_up(ends[space], alignment);
+            uint64_t end = plan->offsets[i] + buffer->size;
+            if (buffer->size > 0 && end > ends[space])
+                ends[space] = end;
+            uint64_t least = buffer->is_fixed && problem->n_spaces < 2 ? end : buffer->size;
+            largest = buffer->size > 0 && least > largest ? least : largest;
+        }
+    }
+    plan->peak = 0;
+    for (uint32_t s = 0; s < plan->n_spaces; s++) {
+        uint64_t capacity = capacity_of(placing, s);
+        plan->peaks[s] = ends[s];
+        plan->peak += ends[s];
+        has_capacity = has_capacity || capacity != 0;
+        is_over = is_over || (capacity != 0 && ends[s] > capacity);
+    }
+    plan->bound = largest;
+    plan->verdict = !has_capacity ? QUIRE_TENSOR_PLACED
+                    : !is_over    ? QUIRE_TENSOR_FITS
+                    : problem->n_spaces < 2 && largest > capacity_of(placing, 0)
+                        ? QUIRE_TENSOR_DOES_NOT_FIT
+                        : QUIRE_TENSOR_UNDECIDED;
+    plan->is_proved = plan->peak == plan->bound || plan->verdict == QUIRE_TENSOR_DOES_NOT_FIT;
+    plan->found_by = "one behind the other";
+    placing->limits.stopped = QUIRE_TENSOR_STOP_TIME;
 }
 
 /* The plan */
@@ -336,6 +388,10 @@ int quire_tensor_place(const struct quire_tensor_problem *problem,
         error = check_fixed(&placing, fault);
     if (error == 0)
         error = problem->n_spaces > 1 ? place_in_several(&placing) : place_in_one(&placing);
+    if (error == -ETIME) {
+        place_in_a_row(&placing);
+        error = 0;
+    }
     if (error == 0)
         error = verify(&placing);
     free(placing.chosen);

@@ -2,8 +2,8 @@
 /*
  * portfolio: from a placement at once to the best or a proof.
  *
- *     stack          at once, bad: for what `sweep` does not take
- *     sweep          nearly at once, as an allocator would do it at run time
+ *     sweep          at once, as an allocator would do it at run time
+ *     stack          bad: for what `sweep` does not take
  *     blocks         what fits together is joined, the rest placed by first fit
  *     first fit      in a few orders
  *     rounds of      lane 0 |--------|--------|----------|   exact, order A, target = bound
@@ -92,6 +92,15 @@ static bool is_stopped(const struct portfolio *portfolio)
     return tensor_work_is_stopped(&portfolio->work);
 }
 
+/* Whether there is time for a pass over all items, which does not ask the clock. */
+static bool has_time(struct portfolio *portfolio)
+{
+    struct tensor_limits *limits = portfolio->limits;
+    if (!is_stopped(portfolio) && tensor_is_late(limits, limits->pass_ns))
+        __atomic_store_n(&limits->stopped, QUIRE_TENSOR_STOP_TIME, __ATOMIC_RELAXED);
+    return !is_stopped(portfolio);
+}
+
 /* Takes a placement that is better than the best. */
 static void take(struct portfolio *portfolio, const uint64_t *offsets, const char *found_by)
 {
@@ -113,6 +122,8 @@ static bool fit(struct portfolio *portfolio, const char *keys, const uint64_t *s
 {
     const struct tensor_instance *instance = portfolio->instance;
     size_t n = instance->n_items + 1;
+    if (!has_time(portfolio))
+        return false;
     struct tensor_eject *eject = tensor_eject_new(instance, portfolio->request->seed);
     struct tensor_key *room = malloc(2 * n * sizeof *room);
     uint32_t *ranks = malloc(n * sizeof *ranks);
@@ -214,11 +225,9 @@ static void fit_all(struct portfolio *portfolio, uint64_t *offsets)
     const struct tensor_instance *instance = portfolio->instance;
     bool is_large = instance->n_items > MANY_ITEMS;
 
-    if (!is_answered(portfolio) && tensor_sweep(instance, offsets) == 0)
-        take(portfolio, offsets, "sweep over time");
     if (is_large && is_sparse(instance) && !is_answered(portfolio) && !is_stopped(portfolio))
         fit_many(portfolio, offsets);
-    if (!is_answered(portfolio) && !is_stopped(portfolio))
+    if (!is_answered(portfolio) && has_time(portfolio))
         fit_blocks(portfolio, offsets);
     bool has_blocks = strcmp(portfolio->best->found_by, "blocks") == 0;
     if (is_large && !is_sparse(instance) && !has_blocks && !is_stopped(portfolio) &&
@@ -390,10 +399,15 @@ int tensor_portfolio(struct tensor_instance *instance, const struct tensor_reque
                                   .pass = 16 * (uint64_t)instance->n_items + 8 * instance->n_pairs};
     uint64_t *offsets = malloc((instance->n_items + 1) * sizeof *offsets);
 
-    *solution = (struct tensor_solution){.peak = 0, .bound = instance->bound, .found_by = "stack"};
+    *solution = (struct tensor_solution){.bound = instance->bound, .found_by = "sweep over time"};
     solution->offsets = malloc((instance->n_items + 1) * sizeof *solution->offsets);
-    if (offsets == NULL || solution->offsets == NULL ||
-        tensor_stack(instance, solution->offsets) != 0) {
+    bool has_room = offsets != NULL && solution->offsets != NULL;
+    int error = has_room ? tensor_sweep(instance, solution->offsets) : -ENOMEM;
+    if (has_room && error != 0) {
+        solution->found_by = "stack";
+        error = tensor_stack(instance, solution->offsets);
+    }
+    if (error != 0) {
         free(offsets);
         free(solution->offsets);
         return -ENOMEM;

@@ -85,7 +85,8 @@ static int choose_by_gain(const struct quire_tensor_problem *problem, uint32_t s
 }
 
 int tensor_spaces_choose(const struct quire_tensor_problem *problem, uint32_t space,
-                         const uint32_t *where, uint64_t min_alignment, uint32_t *chosen, size_t *n)
+                         const uint32_t *where, uint64_t min_alignment,
+                         const struct tensor_limits *limits, uint32_t *chosen, size_t *n)
 {
     uint64_t capacity = problem->spaces[space].capacity;
     struct tensor_instance instance;
@@ -104,7 +105,7 @@ int tensor_spaces_choose(const struct quire_tensor_problem *problem, uint32_t sp
     int error = 0;
     *n = n_all;
     if (capacity != 0) {
-        error = tensor_instance_init(&instance, problem, chosen, n_all, min_alignment);
+        error = tensor_instance_init(&instance, problem, chosen, n_all, min_alignment, limits);
         if (error == 0) {
             error = choose_by_gain(problem, space, &instance, capacity, chosen, n);
             tensor_instance_deinit(&instance);

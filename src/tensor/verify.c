@@ -7,6 +7,9 @@
  *     sweep ---|-> | a | new?     the next above it, nor the next below it into it: the live ones
  *              |   +---+          don't overlap, so these two are the only candidates.
  *
+ * Where each begins behind the one before, in the order of the problem, nobody meets anybody, and
+ * that is all.
+ *
  * Members of a group are checked apart: sorted by (space, offset), neighbours may not overlap. A
  * buffer of 0 bytes meets nobody.
  *
@@ -107,6 +110,7 @@ int quire_tensor_check(const struct quire_tensor_problem *problem, struct quire_
 /* The placement */
 
 #define NOBODY UINT32_MAX
+#define FEW 12u /* events: insertion is quicker */
 
 struct live {
     uint64_t lower, upper; /* bytes */
@@ -207,18 +211,32 @@ static bool comes_first(const struct event *a, const struct event *b)
     return a->time != b->time ? a->time < b->time : a->begins < b->begins;
 }
 
-/* Merges runs of 1, 2, 4, ... `scratch` has room for n. Stable. */
+static void sort_few(struct event *events, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct event event = events[i];
+        size_t k = i;
+        for (; k > 0 && comes_first(&event, &events[k - 1]); k--)
+            events[k] = events[k - 1];
+        events[k] = event;
+    }
+}
+
+/* Sorts halves, which fit the cache sooner than runs do, and merges them. `scratch` has room for
+ * n / 2. */
 static void sort_events(struct event *events, struct event *scratch, size_t n)
 {
-    for (size_t length = 1; length < n; length *= 2) {
-        for (size_t i = 0; i + length < n; i += 2 * length) {
-            size_t a = 0, b = i + length, end = n - i < 2 * length ? n : i + 2 * length, k = i;
-            memcpy(scratch, events + i, length * sizeof *events);
-            while (a < length && b < end)
-                events[k++] = comes_first(&events[b], &scratch[a]) ? events[b++] : scratch[a++];
-            memcpy(events + k, scratch + a, (length - a) * sizeof *events);
-        }
+    size_t a = 0, half = n / 2, b = half, k = 0;
+    if (n <= FEW) {
+        sort_few(events, n);
+        return;
     }
+    sort_events(events, scratch, half);
+    sort_events(events + half, scratch, n - half);
+    memcpy(scratch, events, half * sizeof *events);
+    while (a < half && b < n)
+        events[k++] = comes_first(&events[b], &scratch[a]) ? events[b++] : scratch[a++];
+    memcpy(events + k, scratch + a, (half - a) * sizeof *events);
 }
 
 static size_t list_events(const struct quire_tensor_problem *problem, struct event *events)
@@ -246,7 +264,7 @@ static int check_times(struct sweep *sweep, struct quire_tensor_fault *fault)
     size_t n = 0;
     for (size_t i = 0; i < sweep->problem->n_buffers; i++)
         n += 2 + 2 * (size_t)sweep->problem->buffers[i].n_gaps;
-    struct event *events = malloc((2 * n + 1) * sizeof *events);
+    struct event *events = malloc((n + n / 2 + 1) * sizeof *events);
     if (events == NULL)
         return -ENOMEM;
     n = list_events(sweep->problem, events);
@@ -264,6 +282,20 @@ static int check_times(struct sweep *sweep, struct quire_tensor_fault *fault)
     }
     free(events);
     return error;
+}
+
+static bool are_in_a_row(const struct sweep *sweep)
+{
+    uint64_t ends[QUIRE_TENSOR_MAX_SPACES] = {0};
+    for (size_t i = 0; i < sweep->problem->n_buffers; i++) {
+        const struct live *live = &sweep->live[i];
+        if (live->lower == live->upper)
+            continue;
+        if (live->lower < ends[live->space])
+            return false;
+        ends[live->space] = live->upper;
+    }
+    return true;
 }
 
 struct member {
@@ -363,9 +395,10 @@ int quire_tensor_verify(const struct quire_tensor_problem *problem, const uint64
         if (problem->buffers[i].size > 0 && upper > peaks[space])
             peaks[space] = upper;
     }
-    if (error == 0)
+    bool is_row = error == 0 && are_in_a_row(&sweep);
+    if (error == 0 && !is_row)
         error = check_times(&sweep, fault);
-    if (error == 0)
+    if (error == 0 && !is_row)
         error = check_groups(&sweep, fault);
     free(sweep.live);
     for (unsigned s = 0; error == 0 && peak != NULL && s < QUIRE_TENSOR_MAX_SPACES; s++)

@@ -17,6 +17,11 @@ uint64_t tensor_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+bool tensor_is_late(const struct tensor_limits *limits, uint64_t more_ns)
+{
+    return limits->deadline_ns != UINT64_MAX && tensor_now_ns() + more_ns >= limits->deadline_ns;
+}
+
 bool tensor_work_look(struct tensor_work *work)
 {
     struct tensor_limits *limits = work->limits;

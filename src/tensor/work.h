@@ -13,6 +13,10 @@
 
 #define WORK_SLICE 8192u
 
+/* The first placement, and the check of any, beside making the instance, which takes `ns`. */
+#define TENSOR_FIRST_NS(ns) ((ns)*3 / 4)
+#define TENSOR_CHECK_NS(ns) ((ns)*2)
+
 struct tensor_solution; /* portfolio.h */
 
 /* What all threads of a call share. */
@@ -22,6 +26,7 @@ struct tensor_limits {
     int stopped;                /* atomic: an enum quire_tensor_stop, 0 while it goes on */
     int (*poll)(void *context); /* in the caller's thread: not 0 stops; or NULL */
     void *poll_context;
+    uint64_t pass_ns; /* what a look at all buffers takes on this machine, about; 0: no time */
     const struct tensor_solution *best; /* what there is, for the caller's thread; or NULL */
 };
 
@@ -38,6 +43,9 @@ struct tensor_work {
 };
 
 uint64_t tensor_now_ns(void);
+
+/* Whether what takes `more_ns` would end behind the deadline. */
+bool tensor_is_late(const struct tensor_limits *limits, uint64_t more_ns);
 
 /* Asks the clock and the caller. Whether to stop. */
 bool tensor_work_look(struct tensor_work *work);

@@ -314,6 +314,45 @@ static void test_cancelled_before(void **state)
     quire_tensor_plan_free(&plan);
 }
 
+/* The limit is over before it is known who meets whom: a sound plan all the same. */
+static void test_no_time(void **state)
+{
+    (void)state;
+    const struct quire_tensor_options none = {.time_limit = 1e-9, .min_alignment = 16};
+    const struct quire_tensor_space two[] = {{"fast", 100}, {"slow", 0}};
+    struct quire_tensor_buffer buffers[1000];
+    uint64_t sum = 0, peak;
+    make_many(buffers, COUNT(buffers));
+    for (size_t i = 0; i < COUNT(buffers); i++)
+        sum += (buffers[i].size + 15) / 16 * 16;
+    assert_int_equal(place(buffers, COUNT(buffers), &none), 0);
+    assert_string_equal(plan.found_by, "one behind the other");
+    assert_int_equal(plan.stopped, QUIRE_TENSOR_STOP_TIME);
+    assert_in_range(plan.peak, sum - 15, sum);
+    quire_tensor_plan_free(&plan);
+    buffers[7] = (struct quire_tensor_buffer){
+        .lower = 0, .upper = 9, .size = 40, .is_fixed = true, .offset = 4096, .spaces = 2};
+    buffers[8] = (struct quire_tensor_buffer){.lower = 0, .upper = 9, .size = 101, .spaces = 1};
+    buffers[9].size = 0;
+    struct quire_tensor_problem problem = {buffers, 10, two, 2};
+    for (size_t i = 0; i < 7; i++)
+        buffers[i].spaces = 2;
+    assert_int_equal(quire_tensor_place(&problem, &none, &plan, &fault), 0);
+    assert_string_equal(plan.found_by, "one behind the other");
+    assert_int_equal(plan.verdict, QUIRE_TENSOR_UNDECIDED); /* 101 of 100 bytes */
+    assert_int_equal(plan.peaks[0], 101);
+    assert_int_equal(plan.offsets[0], 4144); /* above what is fixed */
+    problem.spaces = NULL;
+    problem.n_spaces = 0;
+    for (size_t i = 0; i < 10; i++)
+        buffers[i].spaces = 0;
+    quire_tensor_plan_free(&plan);
+    assert_int_equal(quire_tensor_place(&problem, &none, &plan, &fault), 0);
+    assert_int_equal(quire_tensor_verify(&problem, plan.offsets, NULL, 0, 16, &peak, NULL), 0);
+    assert_int_equal(peak, plan.peak);
+    quire_tensor_plan_free(&plan);
+}
+
 static void test_profile(void **state)
 {
     struct quire_tensor_problem problem = {five, COUNT(five), NULL, 0};
@@ -504,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_progress_stops),
         cmocka_unit_test(test_cancelled_before),
+        cmocka_unit_test(test_no_time),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_verify),
         cmocka_unit_test(test_table),
