@@ -191,14 +191,15 @@ struct quire_model_schedule {
     size_t n_buffers;
     struct quire_model_place *places; /* in the order of tensors, then of time */
     size_t n_places;
-    uint64_t live_peak;    /* most bytes that live at one step: no placement has a lower peak */
-    uint64_t floor;        /* most bytes that one step reads and writes: no budget below is met */
-    uint64_t order_bound;  /* no order of the operators has a lower live_peak (all in one piece) */
-    bool order_is_proved;  /* of all orders none has a lower live_peak without sharing */
-    uint32_t n_shared;     /* tensors that lie in the bytes of another */
-    uint32_t n_recomputed; /* steps */
-    uint32_t n_offloaded;  /* buffers written out and fetched */
-    uint64_t moved_bytes;  /* written out, and as many fetched */
+    uint64_t live_peak;      /* most bytes that live at one step: no placement has a lower peak */
+    uint64_t floor;          /* most bytes that one step reads and writes: no budget below is met */
+    uint64_t order_bound;    /* no order of the operators has a lower live_peak (all in one piece);
+                              * 0: not known, as of a model with bodies (If, Loop, WHILE) */
+    bool order_is_proved;    /* of all orders none has a lower live_peak without sharing */
+    uint32_t n_shared;       /* tensors that lie in the bytes of another */
+    uint32_t n_recomputed;   /* steps */
+    uint32_t n_offloaded;    /* buffers written out and fetched */
+    uint64_t moved_bytes;    /* written out, and as many fetched */
     double cost, extra_cost; /* arithmetic operations of one run; of them computed again */
     double seconds,
         stall_seconds; /* at the given speed and bandwidth; of them waited for transfers */

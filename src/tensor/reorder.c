@@ -386,8 +386,10 @@ int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states,
     uint32_t n = search.units.n_units;
     uint32_t *units_order = malloc(((size_t)n + 1) * sizeof *units_order);
     order->operators = malloc(((size_t)graph->n_operators + 1) * sizeof *order->operators);
-    for (uint32_t i = 0; i < search.units.n_classes; i++)
-        live += search.units.class[i].is_input ? search.units.class[i].n_bytes : 0;
+    for (uint32_t i = 0; i < search.units.n_classes; i++) { /* what nobody reads goes at once */
+        const struct units_class *class = &search.units.class[i];
+        live += class->is_input && (class->users.n > 0 || class->stays) ? class->n_bytes : 0;
+    }
     if (units_order == NULL || order->operators == NULL)
         error = -ENOMEM;
     if (error == 0)

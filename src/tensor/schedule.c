@@ -70,9 +70,10 @@ static int choose_order(struct draft *draft, struct quire_model_schedule *schedu
     if (error != 0)
         return error;
     error = make_program(draft, order.operators, &other, &other_peak);
-    if (!draft->wishes.in_place) {
+    /* What a body takes is estimated: from outside, it is one operator. */
+    if (error == 0 && !draft->wishes.in_place && draft->graph->n_regions == 1) {
         schedule->order_bound = order.bound;
-        schedule->order_is_proved = order.bound == order.peak;
+        schedule->order_is_proved = order.bound == (other_peak < own_peak ? other_peak : own_peak);
     }
     reorder_free(&order);
     if (error != 0)

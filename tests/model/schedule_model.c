@@ -16,6 +16,7 @@
 #include "model_random.h"
 
 #include "tensor/model.h"
+#include "tensor/units.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -610,6 +611,34 @@ static void try_all_wishes(void)
     }
 }
 
+/* What a loop is handed has room up to its End, read or not: so the search has to reckon. */
+static void check_units(void)
+{
+    struct units units;
+    REQUIRE(units_init(&units, graph, false) == 0);
+    for (uint32_t r = 1; r < graph->n_regions; r++) {
+        const struct graph_operator *begin = &graph->operators[graph->regions[r].begin];
+        uint64_t handed = 0;
+        for (uint32_t i = 0; i < begin->n_outputs; i++)
+            handed += graph->tensors[graph_outputs(graph, begin)[i]].n_bytes;
+        REQUIRE(!graph->regions[r].repeats ||
+                units.unit[units.unit_of[graph->regions[r].begin]].inner >= handed);
+    }
+    units_free(&units);
+}
+
+/* What the search for an order says of its peak is what its schedule takes. */
+static void check_claims(void)
+{
+    check_units();
+    wishes = (struct quire_model_wishes){.reorder = true, .reorder_states = 2000};
+    REQUIRE(quire_model_schedule(&model, &wishes, &schedule) == 0);
+    REQUIRE(schedule.order_bound <= schedule.live_peak);
+    REQUIRE(schedule.order_is_proved == (schedule.order_bound == schedule.live_peak));
+    REQUIRE(graph->n_regions == 1 || schedule.order_bound == 0);
+    quire_model_schedule_free(&schedule);
+}
+
 /* The best order of a small network, by all orders */
 
 static uint64_t lowest;
@@ -692,6 +721,7 @@ int main(void)
         make_network((uint32_t)(1 + draw(round_number % 2 == 0 ? MAX_OPERATORS - 10 : 12)));
         set_all_contents();
         try_all_wishes();
+        check_claims();
         make_network((uint32_t)(1 + draw(7)));
         try_small();
     }
