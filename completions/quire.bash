@@ -355,7 +355,7 @@ _quire_record()
     case $option in
     --every) mapfile -t COMPREPLY < <(compgen -W "access page sample" -- "$cur") ;;
     --output | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
-    --window) mapfile -t COMPREPLY < <(compgen -W "8M 16M 32M" -- "$cur") ;;
+    --window) mapfile -t COMPREPLY < <(compgen -W "1M 2M 8M 16M" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--every --output --period --quiet --window --help
@@ -388,7 +388,7 @@ _quire_advise()
     --ram) mapfile -t COMPREPLY < <(compgen -W "64M 256M 1G" -- "$cur") ;;
     --swap) mapfile -t COMPREPLY < <(compgen -W "none" -- "$cur") ;;
     --slowdown | -s) mapfile -t COMPREPLY < <(compgen -W "10% 25% 50%" -- "$cur") ;;
-    --window) mapfile -t COMPREPLY < <(compgen -W "8M 16M 32M" -- "$cur") ;;
+    --window) mapfile -t COMPREPLY < <(compgen -W "1M 2M 8M 16M" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--compression --json --output --ram --swap

@@ -325,7 +325,7 @@ complete -c quire -n $record -l every -x -a 'access page sample' -d 'What there 
 complete -c quire -n $record -s o -l output -r -F -d 'Where the trace goes'
 complete -c quire -n $record -l period -x -d 'With sample'
 complete -c quire -n $record -s q -l quiet -d 'Print no summary'
-complete -c quire -n $record -l window -x -a '8M 16M 32M' -d 'With page'
+complete -c quire -n $record -l window -x -a '1M 2M 8M 16M' -d 'With page'
 complete -c quire -n $record -s h -l help -d 'Show the options'
 complete -c quire -n $record -l usage -d 'Show the options on a few lines'
 complete -c quire -n $record -a '(__fish_complete_subcommand --fcs-skip=2)'
@@ -338,7 +338,7 @@ complete -c quire -n $advise -l ram -x -a '64M 256M 1G' -d 'Tell what this budge
 complete -c quire -n $advise -l swap -x -a 'none' -d 'Where the swap file of the run will go'
 complete -c quire -n $advise -s s -l slowdown -x -a '10% 25% 50%' -d 'How slow it may become'
 complete -c quire -n $advise -l time -x -d 'What the program takes with RAM to spare'
-complete -c quire -n $advise -l window -x -a '8M 16M 32M' -d 'As that of quire record'
+complete -c quire -n $advise -l window -x -a '1M 2M 8M 16M' -d 'As that of quire record'
 complete -c quire -n $advise -s h -l help -d 'Show the options'
 complete -c quire -n $advise -l usage -d 'Show the options on a few lines'
 complete -c quire -n $advise -F
