@@ -317,7 +317,7 @@ _quire_tlb()
     case $option in
     --ask | -a) mapfile -t COMPREPLY < <(compgen -W "levels size split bits inverted hashed page-size reach eat hit fault-rate" -- "$cur") ;;
     --trace | -t) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
-    --cpu | -c) mapfile -t COMPREPLY < <(compgen -W "textbook i386 pentium nehalem sandybridge haswell skylake icelake goldencove zen2 zen3 zen4 zen5 cortex-a53 cortex-a72 cortex-a76" -- "$cur") ;;
+    --cpu | -c) mapfile -t COMPREPLY < <(compgen -W "textbook i386 pentiumpro nehalem sandybridge haswell skylake icelake goldencove zen2 zen3 zen4 zen5 cortex-a53 cortex-a72 cortex-a76 neoverse-v2 sifive-u54" -- "$cur") ;;
     --page | -p) mapfile -t COMPREPLY < <(compgen -W "4K 64K 2M 1G" -- "$cur") ;;
     --tables) mapfile -t COMPREPLY < <(compgen -W "x86-32 x86-pae x86-48 x86-57 sv32 sv39 sv48 sv57 arm64 arm64-16k arm64-64k ppc32 inverted" -- "$cur") ;;
     --format) mapfile -t COMPREPLY < <(compgen -W "quire lackey plain perf csv oracle" -- "$cur") ;;
@@ -355,7 +355,7 @@ _quire_record()
     case $option in
     --every) mapfile -t COMPREPLY < <(compgen -W "access page sample" -- "$cur") ;;
     --output | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
-    --window) mapfile -t COMPREPLY < <(compgen -W "8M 16M 32M" -- "$cur") ;;
+    --window) mapfile -t COMPREPLY < <(compgen -W "1M 2M 8M 16M" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--every --output --period --quiet --window --help
@@ -388,7 +388,7 @@ _quire_advise()
     --ram) mapfile -t COMPREPLY < <(compgen -W "64M 256M 1G" -- "$cur") ;;
     --swap) mapfile -t COMPREPLY < <(compgen -W "none" -- "$cur") ;;
     --slowdown | -s) mapfile -t COMPREPLY < <(compgen -W "10% 25% 50%" -- "$cur") ;;
-    --window) mapfile -t COMPREPLY < <(compgen -W "8M 16M 32M" -- "$cur") ;;
+    --window) mapfile -t COMPREPLY < <(compgen -W "1M 2M 8M 16M" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--compression --json --output --ram --swap

@@ -181,16 +181,15 @@ static double curve(double rate, bool from_memory, double *seconds)
     struct quire_mrc *mrc;
     struct rusage before = {0}, after;
     size_t n = 0;
-    long got;
+    long got = 0;
     if (quire_mrc_open(&options, quire_trace_info(trace), &mrc) != 0)
         die("mrc");
-    while ((got = quire_trace_read(trace, records, 4096)) > 0) {
-        for (long i = 0; i < got && pages != NULL; i++)
-            pages[n++] = records[i].address;
-        if (pages == NULL && quire_mrc_feed(mrc, records, (size_t)got, trace) != 0)
-            die("mrc");
-    }
+    if (pages == NULL && quire_mrc_feed_trace(mrc, trace) != 0)
+        die("mrc");
     if (pages != NULL) {
+        while ((got = quire_trace_read(trace, records, 4096)) > 0)
+            for (long i = 0; i < got; i++)
+                pages[n++] = records[i].address;
         getrusage(RUSAGE_SELF, &before);
         if (quire_mrc_feed_pages(mrc, pages, n) != 0)
             die("mrc");

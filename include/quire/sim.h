@@ -201,6 +201,13 @@ void quire_mrc_close(struct quire_mrc *mrc);
 /* As quire_sim_feed(). */
 int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *records, size_t n,
                    const struct quire_trace *trace) __attribute__((warn_unused_result));
+/*
+ * Reads the rest of a trace and feeds it: what quire_trace_read() and quire_mrc_feed() in turns do,
+ * and faster where the file's records need no decoding. 0, or an error of either; one of the trace
+ * has a quire_trace_message().
+ */
+int quire_mrc_feed_trace(struct quire_mrc *mrc, struct quire_trace *trace)
+    __attribute__((warn_unused_result));
 /* The same for page numbers, all of one process: for who has no trace. Not mixed with the above. */
 int quire_mrc_feed_pages(struct quire_mrc *mrc, const uint64_t *pages, size_t n)
     __attribute__((warn_unused_result));

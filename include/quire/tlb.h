@@ -6,7 +6,8 @@
  *                 ^-------- a hit of level 2 is copied up ------'                     |
  *                 '------------------ what a walk found goes into both -------------'
  *
- * An array has sets and ways; entries are tagged with the address space (ASID, PCID), and global
+ * An array has sets and ways; a page that several arrays of a level may hold takes a free entry of
+ * any, or the oldest of theirs. Entries are tagged with the address space (ASID, PCID), and global
  * ones match all. Translations that are in it are answered from it, as stale as they are, until
  * they are flushed: as the hardware does. What is not mapped is never kept. The page-walk cache
  * holds, for each level of tables, which of them were passed lately; it tells how many entries a

@@ -101,14 +101,16 @@ static uint64_t parse_seconds(struct argp_state *state, const char *text)
     return (uint64_t)(value * 1e9);
 }
 
-static uint64_t parse_size(struct argp_state *state, const char *option, const char *text)
+static uint64_t parse_size(struct argp_state *state, const char *option, const char *text,
+                           const char *least_text)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, least = 0;
 
+    size_parse(least_text, 0, &least);
     if (size_parse(text, 0, &bytes) != 0)
         argp_error(state, "%s %s: that is no size; write it as 512M or 1.5G", option, text);
-    if (bytes < CONTROL_MIN_BUDGET_BYTES)
-        argp_error(state, "%s %s: it takes at least 8M", option, text);
+    if (bytes < least)
+        argp_error(state, "%s %s: it takes at least %s", option, text, least_text);
     return bytes;
 }
 
@@ -153,7 +155,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->has_slowdown = true;
         return 0;
     case KEY_RAM:
-        options->question.ram_bytes = parse_size(state, "--ram", argument);
+        options->question.ram_bytes = parse_size(state, "--ram", argument, "8M");
         return 0;
     case KEY_COMPRESSION:
         options->question.compression = parse_ratio(state, "--compression", argument);
@@ -162,7 +164,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->question.base_ns = parse_seconds(state, argument);
         return 0;
     case KEY_WINDOW:
-        options->window_bytes = parse_size(state, "--window", argument);
+        options->window_bytes = parse_size(state, "--window", argument, "1M");
         return 0;
     case KEY_SWAP:
         options->swap_directory = strcmp(argument, "none") == 0 ? NULL : argument;

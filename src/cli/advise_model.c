@@ -251,12 +251,6 @@ bool advise_find(const struct advise_trace *trace, const struct advise_question 
     advise->trace = trace;
     if (quire_sim_find_policy(CURVE_POLICY, &policy, &none) != 0)
         return false;
-    if (trace->peak_bytes == 0) {
-        cli_error("%s has no touches of memory: there is nothing to advise on\n"
-                  "a program that allocates nothing needs no budget; static ones are not seen",
-                  trace->path);
-        return false;
-    }
     find_compression(advise, question);
     find_base(advise, question);
     advise->metadata_bytes = trace->note.metadata_bytes;

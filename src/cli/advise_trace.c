@@ -267,6 +267,12 @@ bool advise_read(const char *path, struct advise_trace *result)
         quire_sim_close(sim);
     quire_trace_close(trace);
     free_set(&looking.touched);
+    if (good && result->peak_bytes == 0) {
+        cli_error("%s has no touches of memory: there is nothing to advise on\n"
+                  "a program that allocates nothing needs no budget; static ones are not seen",
+                  path);
+        return false;
+    }
     return good;
 }
 

@@ -3,7 +3,7 @@
  * mrc: `quire mrc`. Reads a trace of references once and tells LRU's miss ratio at every size, how
  * far apart uses of a page are, and how the working set changes over time.
  *
- *     trace --quire_mrc_feed()--> curve, distances, intervals --> table, JSON, SVG
+ *     trace --quire_mrc_feed_trace()--> curve, distances, intervals --> table, JSON, SVG
  *
  * Exit status 0, or 125: the command line or the trace can't be understood, or a file can't be read
  * or written.
@@ -448,12 +448,6 @@ static bool draw(const struct arguments *arguments, const struct quire_mrc *mrc)
 
 /* ---- the whole ---- */
 
-static int take(void *context, const struct quire_trace_record *records, size_t n,
-                const struct quire_trace *trace)
-{
-    return quire_mrc_feed(context, records, n, trace);
-}
-
 static struct quire_mrc *open_mrc(const struct arguments *arguments,
                                   const struct quire_trace_info *info)
 {
@@ -480,7 +474,7 @@ int cli_mrc(int argc, char **argv)
         return CLI_EXIT_FAILED;
     struct quire_trace *trace = trace_input_open(&arguments.input);
     struct quire_mrc *mrc = trace != NULL ? open_mrc(&arguments, quire_trace_info(trace)) : NULL;
-    bool good = mrc != NULL && trace_input_read(trace, take, mrc);
+    bool good = mrc != NULL && trace_input_end(trace, quire_mrc_feed_trace(mrc, trace));
     if (good && quire_mrc_finish(mrc) != 0) {
         cli_error("cannot make the curve: out of memory");
         good = false;

@@ -31,7 +31,7 @@ static const struct argp_option option_list[] = {
      0},
     {"window", KEY_WINDOW, "SIZE", 0,
      "With page: what was touched last and is not seen again at once; a larger one costs the "
-     "program less, and says nothing about less RAM (default: 8M, the least)",
+     "program less, and says nothing about less RAM (default: 8M, at least 1M)",
      0},
     {"period", KEY_PERIOD, "N", 0, "With sample: one in N (default: perf's)", 0},
     {"quiet", 'q', NULL, 0, "Print no summary", 0},
@@ -75,8 +75,8 @@ static void parse_window(struct argp_state *state, struct record_options *option
 {
     if (size_parse(text, 0, &options->window_bytes) != 0)
         argp_error(state, "--window %s: that is no size; write it as 16M", text);
-    if (options->window_bytes < CONTROL_MIN_BUDGET_BYTES)
-        argp_error(state, "--window %s: it takes at least 8M", text);
+    if (options->window_bytes < RECORD_MIN_WINDOW)
+        argp_error(state, "--window %s: it takes at least 1M", text);
 }
 
 static void parse_period(struct argp_state *state, struct record_options *options, const char *text)

@@ -13,6 +13,7 @@
 #include <quire/trace.h>
 
 #define RECORD_DEFAULT_WINDOW ((uint64_t)8 << 20)
+#define RECORD_MIN_WINDOW ((uint64_t)1 << 20) /* less than a budget: the pool is not in it */
 
 struct record_options {
     const char *path; /* of the trace */

@@ -23,11 +23,11 @@ static bool list_as_json(void)
 
     for (unsigned i = 0; i < tlb_n_cpus; i++) {
         const struct tlb_cpu *cpu = &tlb_cpus[i];
-        bad |= json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:s}", "cpu",
-                                                     cpu->name, "title", cpu->title, "arrays",
-                                                     cpu->arrays, "tables", cpu->tables, "tlb2_ns",
-                                                     cpu->tlb2_ns, "entry_ns", cpu->walk_ns,
-                                                     "source", cpu->source)) != 0;
+        bad |= json_array_append_new(
+                   list, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:s, s:s}", "cpu", cpu->name,
+                                   "title", cpu->title, "arrays", cpu->arrays, "tables",
+                                   cpu->tables, "tlb2_ns", cpu->tlb2_ns, "entry_ns", cpu->walk_ns,
+                                   "source", cpu->source, "assumed", cpu->assumed)) != 0;
     }
     bad |= list == NULL || json_dumpf(list, stdout, JSON_INDENT(2)) != 0;
     puts("");
@@ -37,7 +37,7 @@ static bool list_as_json(void)
 
 static int list_cpus(bool as_json)
 {
-    struct table table = {.n_columns = 5, .left = 31};
+    struct table table = {.n_columns = 6, .left = 63};
 
     if (as_json)
         return list_as_json() ? EXIT_SUCCESS : CLI_EXIT_FAILED;
@@ -46,12 +46,14 @@ static int list_cpus(bool as_json)
     table_add(&table, "tables");
     table_add(&table, "arrays");
     table_add(&table, "source");
+    table_add(&table, "assumed");
     for (unsigned i = 0; i < tlb_n_cpus; i++) {
         table_add(&table, tlb_cpus[i].name);
         table_add(&table, tlb_cpus[i].title);
         table_add(&table, tlb_cpus[i].tables);
         table_add(&table, tlb_cpus[i].arrays);
         table_add(&table, tlb_cpus[i].source);
+        table_add(&table, tlb_cpus[i].assumed);
     }
     bool good = table_print(&table, 0);
     table_free(&table);

@@ -5,7 +5,7 @@
 
 #include <quire/tlb.h>
 
-/* A processor. What the manuals do not say, the size of walk caches as a rule, is assumed. */
+/* A processor. Times and walk caches are assumed of all of them. */
 struct tlb_cpu {
     const char *name, *title;
     const char *arrays; /* as --arrays has it */
@@ -13,6 +13,7 @@ struct tlb_cpu {
     double tlb2_ns;     /* second level; the first is looked up beside the data cache */
     double walk_ns;     /* reading an entry, which lies in a cache as a rule; 0: as memory */
     const char *source;
+    const char *assumed; /* of the arrays, or where they are simpler than the processor; "" */
 };
 
 extern const struct tlb_cpu tlb_cpus[];

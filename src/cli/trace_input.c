@@ -69,6 +69,20 @@ struct quire_trace *trace_input_open(const struct trace_input *input)
     return NULL;
 }
 
+bool trace_input_end(struct quire_trace *trace, int error)
+{
+    if (quire_trace_message(trace)[0] != '\0')
+        cli_error("%s", quire_trace_message(trace));
+    else if (error == -E2BIG)
+        cli_error("the trace is too long: more than 2^31 references or pages\n"
+                  "larger pages, or quire mrc --sample, take less");
+    else if (error != 0)
+        cli_error("the trace: %s", strerror(-error));
+    else if (!quire_trace_is_whole(trace))
+        cli_error("the trace has no end mark: it was cut off while it was recorded");
+    return error == 0;
+}
+
 bool trace_input_read(struct quire_trace *trace,
                       int (*take)(void *context, const struct quire_trace_record *records, size_t n,
                                   const struct quire_trace *trace),
@@ -76,21 +90,10 @@ bool trace_input_read(struct quire_trace *trace,
 {
     static struct quire_trace_record records[RECORDS];
     long got;
-    while ((got = quire_trace_read(trace, records, RECORDS)) > 0) {
-        int error = take(context, records, (size_t)got, trace);
-        if (error == -E2BIG)
-            cli_error("the trace is too long: more than 2^31 references or pages\n"
-                      "larger pages, or quire mrc --sample, take less");
-        else if (error != 0)
-            cli_error("the trace: %s", strerror(-error));
-        if (error != 0)
-            return false;
-    }
-    if (got < 0)
-        cli_error("%s", quire_trace_message(trace));
-    else if (!quire_trace_is_whole(trace))
-        cli_error("the trace has no end mark: it was cut off while it was recorded");
-    return got == 0;
+    int error = 0;
+    while (error == 0 && (got = quire_trace_read(trace, records, RECORDS)) != 0)
+        error = got < 0 ? (int)got : take(context, records, (size_t)got, trace);
+    return trace_input_end(trace, error);
 }
 
 const char *trace_input_name(const struct trace_input *input)

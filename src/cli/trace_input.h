@@ -20,6 +20,10 @@ extern const struct argp trace_input_argp;
 /* Opens it; NULL with a message. quire_trace_close(). */
 struct quire_trace *trace_input_open(const struct trace_input *input);
 
+/* It was read until `error`, of the trace or of who took it; 0: to its end. False with a message;
+ * a trace whose end is missing is warned of. */
+bool trace_input_end(struct quire_trace *trace, int error);
+
 /*
  * Reads all of it, in portions, each given to take() until that returns an error. False with a
  * message: it is broken, or take() failed. A trace whose end is missing is warned of.

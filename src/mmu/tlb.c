@@ -6,7 +6,7 @@
  *
  * Invariants:
  *   T1  an entry lies in the set that its page number and its array's size give
- *   T2  a page of an address space is in an array once at most
+ *   T2  a page of an address space is in the arrays of a level once at most
  *   T3  n_lookups = n_hits[0] + n_hits[1] + n_walks
  */
 #include "mmu/format.h"
@@ -124,45 +124,56 @@ static struct entry *find(struct quire_tlb *tlb, unsigned level, uint32_t asid, 
     return NULL;
 }
 
-/* The way that a new entry takes. */
-static uint32_t victim(struct quire_tlb *tlb, const struct entry *set, uint32_t n_ways,
-                       const struct entry *entry)
+/* The entry of a set that a new one takes: its own, a free one, or who has to go. */
+static struct entry *victim(struct quire_tlb *tlb, struct entry *set, uint32_t n_ways,
+                            const struct entry *entry)
 {
     uint32_t oldest = 0, free_way = n_ways;
 
     for (uint32_t way = n_ways; way-- > 0;) {
         if (is_match(&set[way], entry->page, entry->page_shift, entry->asid)) /* T2 */
-            return way;
+            return &set[way];
         if (!set[way].is_valid)
             free_way = way;
     }
     if (free_way < n_ways)
-        return free_way;
-    tlb->counts.n_evictions++;
+        return &set[free_way];
     if (tlb->config.replacement == QUIRE_TLB_RANDOM) { /* D. Knuth's multiplier, MMIX */
         tlb->random_state = tlb->random_state * 6364136223846793005u + 1442695040888963407u;
-        return (uint32_t)((tlb->random_state >> 32) * n_ways >> 32);
+        return &set[(uint32_t)((tlb->random_state >> 32) * n_ways >> 32)];
     }
     for (uint32_t way = 1; way < n_ways; way++)
         if (set[way].stamp < set[oldest].stamp)
             oldest = way;
-    return oldest;
+    return &set[oldest];
 }
 
+/* Of all arrays of the level that may hold it: T2, then a free entry, then the oldest. */
 static void keep(struct quire_tlb *tlb, unsigned level, const struct entry *entry)
 {
-    for (unsigned i = 0; i < tlb->config.n_arrays; i++) {
+    const uint64_t size = (uint64_t)1 << entry->page_shift;
+    struct entry *place = NULL;
+    bool is_there = false;
+    unsigned at = 0;
+
+    for (unsigned i = 0; i < tlb->config.n_arrays && !is_there; i++) {
         const struct quire_tlb_array *array = &tlb->config.arrays[i];
-        uint64_t size = (uint64_t)1 << entry->page_shift;
         if (array->level != level || (array->page_sizes != 0 && (array->page_sizes & size) == 0))
             continue;
-        struct entry *set = set_of(tlb, i, entry->page); /* T1 */
-        uint32_t way = victim(tlb, set, array->n_ways, entry);
-        set[way] = *entry;
-        set[way].stamp = ++tlb->clock;
-        tlb->shifts[i] |= size;
-        return;
+        struct entry *one = victim(tlb, set_of(tlb, i, entry->page), array->n_ways, entry); /* T1 */
+        is_there = is_match(one, entry->page, entry->page_shift, entry->asid);
+        if (is_there || place == NULL ||
+            (place->is_valid && (!one->is_valid || one->stamp < place->stamp))) {
+            place = one;
+            at = i;
+        }
     }
+    if (place == NULL)
+        return;
+    tlb->counts.n_evictions += place->is_valid && !is_there;
+    *place = *entry;
+    place->stamp = ++tlb->clock;
+    tlb->shifts[at] |= size;
 }
 
 /* Remembers the table that the walk reached after `depth` others; true: it was there. */

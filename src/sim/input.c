@@ -7,9 +7,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zstd.h>
 
 #define PACKED_BYTES ((size_t)256 << 10)
+#define WINDOW_BYTES \
+    (4 * INPUT_MOST_BYTES) /* fits a cache: it is walked twice, by the kernel too */
 
 static ssize_t read_some(int fd, void *buffer, size_t n_bytes)
 {
@@ -73,8 +78,83 @@ static int fill(struct input *input)
     return 0;
 }
 
+/* ---- windows ---- */
+
+static void unmap(struct input *input)
+{
+    if (input->window_bytes > 0)
+        sys_munmap(input->data, input->window_bytes);
+    input->window_bytes = 0;
+    input->data = NULL;
+}
+
+/* The window that begins in the page of file offset `from`, which is before mapped_end. */
+static int map_window(struct input *input, off_t from)
+{
+    const off_t at = from & ~(off_t)(SYS_PAGE_SIZE - 1);
+    const off_t left = input->mapped_end - at;
+    const size_t n = left < (off_t)WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
+    void *window = sys_mmap(NULL, n, PROT_READ, MAP_SHARED | MAP_POPULATE, input->fd, at);
+    if (sys_is_error(window))
+        return sys_error(window);
+    unmap(input);
+    input->data = window;
+    input->window_bytes = n;
+    input->window_at = at;
+    input->begin = (size_t)(from - at);
+    input->end = n;
+    return 0;
+}
+
+/* Behind the last window: what it has left moves to memory, and reading goes on from there. */
+static int end_windows(struct input *input)
+{
+    unsigned char *data = malloc(INPUT_MOST_BYTES);
+    if (data == NULL)
+        return -ENOMEM;
+    const size_t left = input_has(input);
+    memcpy(data, input_at(input), left);
+    unmap(input);
+    input->data = data;
+    input->begin = 0;
+    input->end = left;
+    return lseek(input->fd, input->mapped_end, SEEK_SET) < 0 ? -errno : 0;
+}
+
+/* n more bytes than there are, as far as the file goes. */
+static int next_window(struct input *input)
+{
+    const off_t from = input->window_at + (off_t)input->begin;
+    struct stat status;
+    if (fstat(input->fd, &status) == 0 && status.st_size < input->mapped_end)
+        input->mapped_end = status.st_size; /* cut off: there are no pages behind */
+    const off_t left = input->mapped_end - from;
+    if (left < (off_t)input_has(input))
+        input->end = input->begin + (left > 0 ? (size_t)left : 0);
+    return left > (off_t)input_has(input) ? map_window(input, from) : end_windows(input);
+}
+
+/* Of a plain file of which some has been read: maps it, if it is large enough to gain by it. */
+static void begin_windows(struct input *input)
+{
+    struct stat status;
+    const off_t here = lseek(input->fd, 0, SEEK_CUR);
+    if (here < (off_t)input->end || fstat(input->fd, &status) != 0 || !S_ISREG(status.st_mode) ||
+        status.st_size - here < (off_t)WINDOW_BYTES)
+        return;
+    unsigned char *data = input->data;
+    input->mapped_end = status.st_size;
+    if (map_window(input, here - (off_t)input->end) == 0) /* not every file system maps */
+        free(data);
+}
+
 ssize_t input_need(struct input *input, size_t n)
 {
+    while (input->window_bytes > 0 && input_has(input) < n) {
+        int error = next_window(input);
+        if (error)
+            return error;
+    }
     if (input_has(input) < n && input->begin + n > INPUT_MOST_BYTES / 2) {
         memmove(input->data, input_at(input), input_has(input));
         input->end -= input->begin;
@@ -118,6 +198,7 @@ int input_open(struct input *input, int fd)
     }
     if (input->end >= sizeof magic && memcmp(input->data, magic, sizeof magic) == 0)
         return begin_unpacking(input);
+    begin_windows(input);
     return 0;
 }
 
@@ -125,6 +206,8 @@ void input_close(struct input *input)
 {
     ZSTD_freeDStream(input->unpacker);
     free(input->packed);
+    if (input->window_bytes > 0)
+        unmap(input);
     free(input->data);
     *input = (struct input){0};
 }

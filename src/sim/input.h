@@ -3,7 +3,12 @@
  * input: the bytes of a trace, from a file or a pipe, unpacked if they are packed by zstd.
  *
  *     descriptor --read--> packed --zstd--> data[begin, end)     what has been seen is begin's left
- *          '----------- not packed ----------^
+ *          |'---------- not packed ---------^
+ *          '-- a plain file: windows of it, mapped, one after the other
+ *
+ * Mapped bytes are not copied. The last window ends where the file did when it was looked at; what
+ * comes behind, because it grew, is read. A file that is cut off within the window that is being
+ * looked at ends the process by SIGBUS, as any mapping does.
  *
  * Not thread-safe.
  */
@@ -19,8 +24,10 @@
 
 struct input {
     int fd;
-    unsigned char *data, *packed; /* allocated; packed only if it is */
+    unsigned char *data, *packed; /* allocated, or data is the window; packed only if it is */
     size_t begin, end;
+    off_t window_at, mapped_end; /* in the file; no window: window_bytes is 0 */
+    size_t window_bytes;
     size_t packed_begin, packed_end;
     void *unpacker;    /* a ZSTD_DStream, or NULL */
     bool in_frame;     /* of zstd: more must come */
@@ -52,6 +59,13 @@ static inline void input_pass(struct input *input, size_t n)
 {
     input->begin += n;
     input->n_passed += n;
+}
+
+/* The last n bytes that were passed are to come again. No call of input_need() is in between. */
+static inline void input_give_back(struct input *input, size_t n)
+{
+    input->begin -= n;
+    input->n_passed -= n;
 }
 
 /*

@@ -16,6 +16,7 @@
 #include "sim/intervals.h"
 #include "sim/pages.h"
 #include "sim/process.h"
+#include "sim/reader.h"
 
 #include <errno.h>
 #include <math.h>
@@ -172,14 +173,17 @@ static inline bool is_in_sample(const struct quire_mrc *mrc, uint64_t key, uint3
     return mrc->threshold == 0 || pages_hash(key, owner) < mrc->threshold;
 }
 
+/* Few are in a small sample: the branch is foretold, and nothing is stored for the others. */
 static inline void put(struct quire_mrc *mrc, uint64_t key, uint32_t owner, uint64_t time_ns)
 {
-    const size_t at = mrc->batch.n;
+    const uint64_t now = mrc->n_references++;
+    if (!is_in_sample(mrc, key, owner))
+        return;
+    const size_t at = mrc->batch.n++;
     mrc->batch.keys[at] = key;
     mrc->batch.owners[at] = owner;
-    mrc->batch.now[at] = mrc->n_references++;
+    mrc->batch.now[at] = now;
     mrc->batch.time_ns[at] = time_ns;
-    mrc->batch.n += is_in_sample(mrc, key, owner); /* or it is overwritten: no branch */
 }
 
 static void forget(struct quire_mrc *mrc, uint32_t owner, const struct quire_trace_mapping *mapping)
@@ -240,6 +244,39 @@ int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *recor
             return error;
     }
     return 0;
+}
+
+static int feed_raw(struct quire_mrc *mrc, const struct trace_raw *raw)
+{
+    const unsigned char *at = raw->at;
+    for (size_t i = 0; i < raw->n; i++, at += raw->n_bytes) {
+        uint64_t address;
+        uint32_t seconds;
+        memcpy(&address, at + raw->address_at, sizeof address);
+        memcpy(&seconds, at + raw->seconds_at, sizeof seconds);
+        put(mrc, address >> mrc->shift, 0, seconds * (uint64_t)1000000000);
+        int error = mrc->batch.n == PAGES_BATCH ? flush(mrc) : 0;
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+#define RECORDS 1024u
+
+int quire_mrc_feed_trace(struct quire_mrc *mrc, struct quire_trace *trace)
+{
+    struct quire_trace_record records[RECORDS];
+    struct trace_raw raw = {0};
+    long n = 0;
+    int error = 0;
+    while (trace->format->read_raw != NULL && !(error = trace_read_raw(trace, &raw)) && raw.n > 0 &&
+           !(error = feed_raw(mrc, &raw)))
+        ;
+    while (trace->format->read_raw == NULL && !error &&
+           (n = quire_trace_read(trace, records, RECORDS)) > 0)
+        error = quire_mrc_feed(mrc, records, (size_t)n, trace);
+    return error ? error : (int)n;
 }
 
 int quire_mrc_feed_pages(struct quire_mrc *mrc, const uint64_t *pages, size_t n)

@@ -14,6 +14,14 @@
 
 #define READER_MOST_LINE ((size_t)64 << 10)
 
+/* References that lie in the input as they are, all of one process: no copies are made of them. */
+struct trace_raw {
+    const unsigned char *at; /* valid until the trace is read again */
+    size_t n, n_bytes;       /* how many; of each */
+    size_t address_at;       /* 8 bytes, in units of info.unit_shift */
+    size_t seconds_at;       /* 4 bytes */
+};
+
 struct trace_format {
     const char *name;
     /* Whether these first bytes, of perhaps more, look like it. */
@@ -21,6 +29,8 @@ struct trace_format {
     /* Sets trace->info and trace->state; 0 or an error. NULL: nothing to do. */
     int (*open)(struct quire_trace *trace, const struct quire_trace_options *options);
     long (*read)(struct quire_trace *trace, struct quire_trace_record *records, size_t most);
+    /* As many as there are, and not 0 before the end. 0 or an error. NULL: they do not lie so. */
+    int (*read_raw)(struct quire_trace *trace, struct trace_raw *raw);
     void (*close)(struct quire_trace *trace); /* NULL: nothing to do; state may be NULL */
 };
 
@@ -41,6 +51,9 @@ struct quire_trace {
     char message[QUIRE_TRACE_MESSAGE_BYTES];
 };
 
+/* The format's read_raw(), which it has: counts records, and fails for good as
+ * quire_trace_read(). */
+int trace_read_raw(struct quire_trace *trace, struct trace_raw *raw);
 /* The name, what is wrong, into trace->message; returns -EBADMSG. */
 int trace_fail(struct quire_trace *trace, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -202,6 +202,15 @@ long quire_trace_read(struct quire_trace *trace, struct quire_trace_record *reco
     return got;
 }
 
+int trace_read_raw(struct quire_trace *trace, struct trace_raw *raw)
+{
+    *raw = (struct trace_raw){0};
+    if (!trace->error)
+        trace->error = trace->format->read_raw(trace, raw);
+    trace->n_records += raw->n;
+    return trace->error;
+}
+
 const char *quire_trace_message(const struct quire_trace *trace)
 {
     return trace->error == -ENOMEM ? "no memory to read the trace" : trace->message;

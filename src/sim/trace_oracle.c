@@ -39,7 +39,7 @@ static int open_oracle(struct quire_trace *trace, const struct quire_trace_optio
     return 0;
 }
 
-static long read_oracle(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+static int read_raw(struct quire_trace *trace, struct trace_raw *raw)
 {
     ssize_t got = input_need(&trace->input, REQUEST_BYTES);
     if (got < 0)
@@ -47,9 +47,27 @@ static long read_oracle(struct quire_trace *trace, struct quire_trace_record *re
     if (got > 0 && (size_t)got < REQUEST_BYTES)
         return trace_fail(trace, "record %llu: %zd of its %u bytes: the trace was cut off",
                           (unsigned long long)trace->n_records + 1, got, REQUEST_BYTES);
-    size_t n = (size_t)got / REQUEST_BYTES < most ? (size_t)got / REQUEST_BYTES : most;
-    const unsigned char *at = input_at(&trace->input);
-    for (size_t i = 0; i < n; i++, at += REQUEST_BYTES) {
+    *raw = (struct trace_raw){.at = input_at(&trace->input),
+                              .n = (size_t)got / REQUEST_BYTES,
+                              .n_bytes = REQUEST_BYTES,
+                              .address_at = 4,
+                              .seconds_at = 0};
+    input_pass(&trace->input, raw->n * REQUEST_BYTES);
+    return 0;
+}
+
+static long read_oracle(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+{
+    struct trace_raw raw = {0};
+    int error = read_raw(trace, &raw);
+    if (error)
+        return error;
+    if (raw.n > most) {
+        input_give_back(&trace->input, (raw.n - most) * REQUEST_BYTES);
+        raw.n = most;
+    }
+    const unsigned char *at = raw.at;
+    for (size_t i = 0; i < raw.n; i++, at += REQUEST_BYTES) {
         uint32_t seconds;
         records[i] = (struct quire_trace_record){.kind = QUIRE_TRACE_READ};
         memcpy(&seconds, at, sizeof seconds);
@@ -57,9 +75,11 @@ static long read_oracle(struct quire_trace *trace, struct quire_trace_record *re
         memcpy(&records[i].n_bytes, at + 12, sizeof records[i].n_bytes);
         records[i].time_ns = seconds * (uint64_t)1000000000;
     }
-    input_pass(&trace->input, n * REQUEST_BYTES);
-    return (long)n;
+    return (long)raw.n;
 }
 
-const struct trace_format trace_oracle = {
-    .name = "oracle", .looks_like = looks_like, .open = open_oracle, .read = read_oracle};
+const struct trace_format trace_oracle = {.name = "oracle",
+                                          .looks_like = looks_like,
+                                          .open = open_oracle,
+                                          .read = read_oracle,
+                                          .read_raw = read_raw};

@@ -41,6 +41,20 @@ class Asking(unittest.TestCase):
         self.ask("levels --va-bits 57 --page 4K --pte 8", levels=5)
         self.ask("levels --va-bits 48 --page 64K --pte 8", levels=3, top_index_bits=6)
 
+    def test_each_processor_has_a_source_and_reaches_somewhere(self):
+        processors = json.loads(call("--list-cpus", "--json").stdout)
+        self.assertGreaterEqual(len(processors), 18)
+        for one in processors:
+            self.assertGreater(len(one["source"]), 10, one["cpu"])
+            self.assertIn("assumed", one)
+            reach = self.ask(f"reach --cpu {one['cpu']} --page 4K")["reach_bytes"]
+            self.assertGreaterEqual(reach, 10 * 4096, one["cpu"])
+        # 4 KiB pages use both halves of the second level, others one of them
+        self.ask("reach --cpu icelake --page 4K", reach_bytes=2048 * 4096)
+        self.ask("reach --cpu icelake --page 2M", reach_bytes=1024 << 21)
+        self.ask("reach --cpu zen3 --page 1G", reach_bytes=64 << 30)
+        self.assertRegex(call("--list-cpus").stdout, r"(?m)^cpu .* source +assumed$")
+
     def test_size(self):
         # Tanenbaum's: 4M of text, 4M of data and 4M of stack take four tables of two levels
         self.ask("size --va-bits 32 --page 4K --pte 4 --levels 2 --used 12M", bytes=16 << 10)
@@ -239,6 +253,14 @@ class Traces(unittest.TestCase):
                          count(references, Array(32, 4), Array(1536, 12), 21))
         self.assertEqual(self.counts(models[3]), [0, 0, 4000])  # it has no entries for 2 MiB
         self.assertEqual([one["levels"] for one in models], [4, 3, 4, 3])
+
+    def test_two_arrays_that_hold_a_size_are_as_one_of_all_their_ways(self):
+        references = self.skewed(5000, 900, 8)
+        arrays = "l1:16x4,l2:64x4:4K+2M,l2:64x4:4K+1G,lru"
+        models = self.run_trace(self.write(references), "--arrays", arrays, "--page", "4K,2M")
+        self.assertEqual(self.counts(models[0]), count(references, Array(16, 4), Array(128, 8)))
+        self.assertEqual(self.counts(models[1]),
+                         count(references, Array(16, 4), Array(64, 4), 21))
 
     def test_each_format_of_tables(self):
         references = self.skewed(3000, 600, 2)

@@ -375,9 +375,63 @@ static void distances_are_counted(void **state)
     quire_mrc_close(mrc);
 }
 
+/* A trace that needs no decoding: the curve is that of its records. From a file of several windows,
+ * and of the exact and the sampled kind. */
+static void a_curve_of_a_trace_is_that_of_its_records(void **state)
+{
+    static struct quire_trace_record records[1000];
+    char message[QUIRE_TRACE_MESSAGE_BYTES];
+    (void)state;
+    make_numbers(1);
+    int fd = memfd_create("trace", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    for (uint64_t i = 0; i < N_CURVE; i++) {
+        struct {
+            uint32_t seconds;
+            uint64_t object;
+            uint32_t size;
+            int64_t next;
+        } __attribute__((packed)) request = {(uint32_t)(i / 5000), numbers[i] << 12, 1, -1};
+        assert_int_equal(write(fd, &request, sizeof request), sizeof request);
+    }
+    for (unsigned kind = 0; kind < 2; kind++) {
+        const struct quire_mrc_options options = {.rate = kind == 0 ? 1 : 0.05, .page_shift = 24};
+        struct quire_mrc *mrc[2];
+        struct quire_trace *trace[2];
+        long n;
+        for (unsigned i = 0; i < 2; i++) {
+            assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+            assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace[i]), 0);
+            assert_int_equal(quire_mrc_open(&options, quire_trace_info(trace[i]), &mrc[i]), 0);
+            if (i == 0)
+                assert_int_equal(quire_mrc_feed_trace(mrc[0], trace[0]), 0);
+            while (i == 1 && (n = quire_trace_read(trace[1], records, 1000)) > 0)
+                assert_int_equal(quire_mrc_feed(mrc[1], records, (size_t)n, trace[1]), 0);
+            assert_int_equal(quire_mrc_finish(mrc[i]), 0);
+        }
+        assert_int_equal(quire_mrc_references(mrc[0]), N_CURVE);
+        assert_int_equal(quire_mrc_sampled(mrc[0]), quire_mrc_sampled(mrc[1]));
+        for (uint64_t size = 1; size < 20000; size += 1 + size / 8)
+            assert_int_equal(quire_mrc_faults(mrc[0], size), quire_mrc_faults(mrc[1], size));
+        assert_int_equal(quire_mrc_intervals(mrc[0]), quire_mrc_intervals(mrc[1]));
+        for (uint32_t i = 0; i < quire_mrc_intervals(mrc[0]); i++) {
+            struct quire_mrc_interval one = quire_mrc_interval(mrc[0], i),
+                                      other = quire_mrc_interval(mrc[1], i);
+            assert_int_equal(one.n_pages, other.n_pages);
+            assert_int_equal(one.time_ns, other.time_ns);
+        }
+        for (unsigned i = 0; i < 2; i++) {
+            quire_mrc_close(mrc[i]);
+            quire_trace_close(trace[i]);
+        }
+    }
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_curve_of_a_trace_is_that_of_its_records),
         cmocka_unit_test(textbooks),
         cmocka_unit_test(a_working_set),
         cmocka_unit_test(a_reference_may_span_pages),

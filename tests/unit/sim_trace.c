@@ -220,11 +220,129 @@ static void what_is_no_trace_is_told(void **state)
                         "cannot open the trace /nowhere/at/all: No such file or directory");
 }
 
+/* ---- what is larger than a window: it is mapped ---- */
+
+#define N_REQUESTS 600000u /* 14 MB */
+
+struct request {
+    uint32_t seconds;
+    uint64_t object;
+    uint32_t size;
+    int64_t next;
+} __attribute__((packed));
+
+static struct request request_of(uint64_t i)
+{
+    return (struct request){(uint32_t)(i / 1000), i * 0x9e3779b97f4a7c15u, 7, -1};
+}
+
+static void append_requests(int fd, uint64_t from, uint64_t to)
+{
+    static struct request some[10000];
+    assert_true(lseek(fd, 0, SEEK_END) >= 0);
+    for (uint64_t i = from, n; i < to; i += n) {
+        n = to - i < 10000 ? to - i : 10000;
+        for (uint64_t k = 0; k < n; k++)
+            some[k] = request_of(i + k);
+        assert_int_equal(write(fd, some, n * sizeof *some), n * sizeof *some);
+    }
+}
+
+/* Reads up to `most` records that begin with number `from`. Returns the next one's number. */
+static uint64_t read_requests(struct quire_trace *trace, uint64_t from, uint64_t most, long *last)
+{
+    static struct quire_trace_record records[777];
+    uint64_t i = from;
+    for (*last = 1; *last > 0 && i<from + most; i += *last> 0 ? (uint64_t)*last : 0) {
+        *last = quire_trace_read(trace, records, 777);
+        for (long k = 0; k < *last; k++) {
+            const struct request wanted = request_of(i + (uint64_t)k);
+            assert_int_equal(records[k].address, wanted.object);
+            assert_int_equal(records[k].time_ns, wanted.seconds * (uint64_t)1000000000);
+            assert_int_equal(records[k].n_bytes, 7);
+        }
+    }
+    return i;
+}
+
+static struct quire_trace *open_requests(int fd, uint64_t first)
+{
+    struct quire_trace *trace;
+    append_requests(fd, 0, N_REQUESTS);
+    assert_int_equal(lseek(fd, (off_t)(first * sizeof(struct request)), SEEK_SET),
+                     first * sizeof(struct request));
+    assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace), 0);
+    assert_string_equal(quire_trace_info(trace)->format, "oracle");
+    return trace;
+}
+
+/* From where the descriptor stands, through all windows, and what was appended meanwhile. */
+static void a_large_file_that_grows(void **state)
+{
+    int fd = new_file();
+    long last;
+    (void)state;
+    struct quire_trace *trace = open_requests(fd, 3);
+    uint64_t i = read_requests(trace, 3, 300000, &last);
+    append_requests(fd, N_REQUESTS, N_REQUESTS + 50000);
+    assert_int_equal(read_requests(trace, i, UINT64_MAX / 2, &last), N_REQUESTS + 50000);
+    assert_int_equal(last, 0);
+    quire_trace_close(trace);
+    close(fd);
+}
+
+/* Behind what is being looked at: no signal, and the message of any trace that was cut. */
+static void a_large_file_that_is_cut_meanwhile(void **state)
+{
+    int fd = new_file();
+    long last;
+    (void)state;
+    struct quire_trace *trace = open_requests(fd, 0);
+    uint64_t i = read_requests(trace, 0, 1000, &last);
+    assert_int_equal(ftruncate(fd, 400000 * (off_t)sizeof(struct request) + 5), 0);
+    assert_int_equal(read_requests(trace, i, UINT64_MAX / 2, &last), 400000);
+    assert_int_equal(last, -EBADMSG);
+    assert_non_null(strstr(quire_trace_message(trace),
+                           "record 400001: 5 of its 24 bytes: the trace was cut off"));
+    quire_trace_close(trace);
+    close(fd);
+}
+
+/* Lines, which end where windows do not. */
+static void a_large_text(void **state)
+{
+    static struct quire_trace_record records[500];
+    struct quire_trace *trace;
+    uint64_t n = 0;
+    long got;
+    int fd = new_file();
+    FILE *file = fdopen(dup(fd), "w");
+    (void)state;
+    assert_non_null(file);
+    for (uint64_t i = 0; i < 700000; i++) /* 10 MB */
+        fprintf(file, "R 0x%llx\n", (unsigned long long)(i * i * 4096));
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace), 0);
+    while ((got = quire_trace_read(trace, records, 500)) > 0)
+        for (long k = 0; k < got; k++, n++)
+            assert_int_equal(records[k].address, n * n * 4096);
+    assert_int_equal(got, 0);
+    assert_int_equal(n, 700000);
+    quire_trace_close(trace);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_written_is_read),        cmocka_unit_test(a_cut_is_told),
-        cmocka_unit_test(damage_is_told_with_its_record), cmocka_unit_test(a_writer_refuses),
+        cmocka_unit_test(a_large_file_that_grows),
+        cmocka_unit_test(a_large_file_that_is_cut_meanwhile),
+        cmocka_unit_test(a_large_text),
+        cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(a_cut_is_told),
+        cmocka_unit_test(damage_is_told_with_its_record),
+        cmocka_unit_test(a_writer_refuses),
         cmocka_unit_test(what_is_no_trace_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,6 +229,34 @@ static void stale_until_flushed(void **state)
     machine_close(&machine);
 }
 
+/* Two arrays of a level that both hold 4 KiB pages: a second level in halves, as Intel's. */
+static void a_size_that_two_arrays_hold(void **state)
+{
+    struct quire_tlb_config config = {
+        .n_arrays = 2, .arrays = {{1, 2, 2, SIZE_4K | SIZE_2M}, {1, 2, 2, SIZE_4K | 1u << 30}}};
+    struct quire_tlb *tlb = make(&config);
+    struct quire_tlb_counts counts;
+
+    (void)state;
+    for (uint64_t page = 0; page < 8; page++) /* 4 go into each set, 2 of each array */
+        assert_int_equal(touch(tlb, 1, page << 12, 12, RIGHTS), 0);
+    for (uint64_t page = 0; page < 8; page++)
+        assert_int_equal(touch(tlb, 1, page << 12, 12, RIGHTS), 1);
+    quire_tlb_counts(tlb, &counts);
+    assert_int_equal(counts.n_evictions, 0);
+    assert_int_equal(touch(tlb, 1, 8 << 12, 12, RIGHTS), 0); /* the oldest of both makes room */
+    assert_false(has(tlb, 1, 0));
+    for (uint64_t page = 1; page < 9; page++)
+        assert_true(has(tlb, 1, page << 12));
+    quire_tlb_counts(tlb, &counts);
+    assert_int_equal(counts.n_evictions, 1);
+    for (uint64_t page = 0; page < 3; page++) /* of 2 MiB: in the first array only */
+        assert_int_equal(touch(tlb, 1, (page * 2 + 512) << 21, 21, RIGHTS), 0);
+    assert_false(has(tlb, 1, (uint64_t)512 << 21));
+    assert_true(has(tlb, 1, (uint64_t)514 << 21));
+    free(tlb);
+}
+
 static void filling_again_replaces(void **state)
 {
     struct quire_tlb *tlb = make_one(1, 4, QUIRE_TLB_LRU);
@@ -314,6 +342,7 @@ int main(void)
                                        cmocka_unit_test(spaces_and_global_pages),
                                        cmocka_unit_test(flushes_are_counted),
                                        cmocka_unit_test(stale_until_flushed),
+                                       cmocka_unit_test(a_size_that_two_arrays_hold),
                                        cmocka_unit_test(filling_again_replaces),
                                        cmocka_unit_test(page_walk_cache),
                                        cmocka_unit_test(two_halves_are_the_whole)};
