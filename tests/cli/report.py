@@ -139,9 +139,10 @@ class Timeline(WithRun):
             n_resident += zone["row_bytes"] * sum(resident)
             n_faulted += zone["row_bytes"] * sum(faulted)
             n_seen += zone["row_bytes"] * sum(map(max, resident, faulted))
-        # What came and went between two samples has left its faults only.
+        # What came and went between two samples has left its faults only; how much that is depends
+        # on the machine, but more than twice the budget has been seen where it was.
         self.assertGreaterEqual(n_seen, 48 * MIB)
-        self.assertGreaterEqual(n_resident, 40 * MIB)
+        self.assertGreater(n_resident, 32 * MIB)
         self.assertGreaterEqual(n_faulted, 40 * MIB)
 
     def test_who_and_how(self):
