@@ -14,13 +14,55 @@
 
 #define BATCH 4096
 
-/* The words with spaces in between, cut where they are too many. */
+struct line { /* a text that is cut where it becomes too long */
+    char *text;
+    size_t n, n_bytes;
+};
+
+static void add(struct line *line, char c)
+{
+    if (line->n + 1 < line->n_bytes)
+        line->text[line->n++] = c;
+    line->text[line->n] = '\0';
+}
+
+static bool is_plain(const char *word)
+{
+    return *word != '\0' &&
+           word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                             "@%+=:,./_-")] == '\0';
+}
+
+/* As a shell reads it: quoted where it has to be. */
+static void add_word(struct line *line, const char *word)
+{
+    const bool plain = is_plain(word);
+
+    if (!plain)
+        add(line, '\'');
+    for (; *word != '\0'; word++) {
+        if (*word == '\'' && !plain) {
+            add(line, '\'');
+            add(line, '\\');
+            add(line, '\'');
+        }
+        add(line, *word);
+    }
+    if (!plain)
+        add(line, '\'');
+}
+
+/* The command as one would type it. */
 static void join(char *text, size_t n_bytes, char *const *words)
 {
-    size_t n = 0;
+    struct line line = {text, 0, n_bytes};
 
-    for (text[0] = '\0'; *words != NULL && n + 1 < n_bytes; words++)
-        n += (size_t)snprintf(text + n, n_bytes - n, "%s%s", n > 0 ? " " : "", *words);
+    text[0] = '\0';
+    for (char *const *word = words; *word != NULL; word++) {
+        if (word > words)
+            add(&line, ' ');
+        add_word(&line, *word);
+    }
 }
 
 static uint64_t now_ns(void)

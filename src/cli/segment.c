@@ -15,6 +15,7 @@
 #include "cli/images.h"
 
 #include <argp.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,19 @@ static uint64_t parse_number(struct argp_state *state, const char *what, const c
     return value;
 }
 
+/* Hexadecimal, as manuals write it, with 0x or without. */
+static uint64_t parse_descriptor(struct argp_state *state, const char *text)
+{
+    char *end;
+
+    errno = 0;
+    const uint64_t value = strtoull(text, &end, 16);
+    if (!isxdigit((unsigned char)*text) || *end != '\0' || errno != 0)
+        argp_error(state, "'%s' is no descriptor: give its 8 bytes as one hexadecimal number",
+                   text);
+    return value;
+}
+
 static void parse_gdt(struct argp_state *state, struct segment_options *options, char *text)
 {
     char *cut = strchr(text, ':');
@@ -171,7 +185,7 @@ static void parse_argument(struct argp_state *state, struct segment_options *opt
                    MAX_ACCESSES);
     unsigned i = options->n_accesses++;
     if (options->decodes) {
-        options->descriptors[i] = parse_number(state, "descriptor", text, UINT64_MAX);
+        options->descriptors[i] = parse_descriptor(state, text);
         return;
     }
     const char *wrong = read_access(text, &options->accesses[i]);

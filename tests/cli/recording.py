@@ -155,6 +155,17 @@ class Pages(Scratch):
         self.assertEqual((result.returncode, result.stdout, result.stderr), (3, "out\n", ""))
         self.assertEqual(call("record", "-q", "-o", trace, "sh", "-c", "kill -9 $$").returncode, 137)
 
+    def test_the_command_is_kept_as_a_shell_reads_it(self):
+        words = ["sh", "-c", ": \"$1\"; echo 'a b'", "it's", "", "the-end"]
+        result = call("record", "-q", "-o", self.path("trace"), "--", *words)
+        self.assertEqual((result.returncode, result.stdout), (0, "a b\n"), result.stderr)
+        with open(self.path("trace"), "rb") as file:
+            head = file.read(4096)
+        line = head[head.index(b"sh -c "):head.index(b"the-end")] + b"the-end"
+        kept = subprocess.run(["sh", "-c", b"printf '%s\\0' " + line], capture_output=True,
+                              check=True).stdout
+        self.assertEqual(kept.decode().split("\0")[:-1], words)
+
     def test_a_tlb_is_told_of_what_is_missing(self):
         trace, _ = self.record("pass")
         self.assertIn("the trace has not every access", call("tlb", "--trace", trace).stderr)

@@ -181,7 +181,7 @@ class Accesses(Scratch):
                           ("0xec00", None, False, False)])
 
     def test_descriptors(self):
-        result = call("--descriptor", "0x00cf9a000000ffff", "0x0000ec0000081234")
+        result = call("--descriptor", "00cf9a000000ffff", "0x0000ec0000081234")
         self.assertEqual(result.stdout,
                          "0x00cf9a000000ffff code, readable, DPL 0, base 0x0, limit 0xffffffff "
                          "(4K units), 32 bit\n"
