@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,7 +131,7 @@ bool name_is_taken(int directory, const char *name, const struct sockaddr_un *ad
     return fd != -ECONNREFUSED && fd != -ENOENT;
 }
 
-/* It was refused: if it is still so with the lock held, the name was left behind. */
+/* Nobody answers: if it is still so with the lock held, the name was left behind. */
 static void remove_stale(const char *name)
 {
     struct sockaddr_un address;
@@ -138,7 +139,8 @@ static void remove_stale(const char *name)
 
     if (directory < 0)
         return;
-    (void)name_is_taken(directory, name, &address);
+    if (!name_is_taken(directory, name, &address))
+        rmdir(dirname(address.sun_path)); /* fails as long as there are others */
     close(directory);
 }
 
@@ -170,12 +172,12 @@ static int receive_offer(struct quire_share_opened *opened)
     opened->n_fds = QUIRE_SHARE_MAX_FDS;
     const ssize_t n = quire_share_receive(opened->socket, &offer, sizeof offer, opened->fds,
                                           &opened->n_fds);
-    if (n < 0) {
+    if (n < 0)
         opened->n_fds = 0;
+    if (n == 0 || n == -ECONNRESET)
+        return -ENOENT; /* it ended, with us in its queue or before */
+    if (n < 0)
         return n == -EMSGSIZE ? -EPROTO : (int)n;
-    }
-    if (n == 0)
-        return -ENOENT; /* it ended */
     if (n != sizeof offer || offer.magic != NAME_MAGIC || offer.version != NAME_VERSION ||
         offer.word_bits != sizeof(void *) * 8)
         return -EPROTO;
@@ -205,6 +207,8 @@ int quire_share_open(const char *name, struct quire_share_opened *opened)
         (error = receive_offer(opened)) == 0 && (error = send_message(fd, NAME_HELLO)) == 0)
         return 0;
     quire_share_close_opened(opened);
+    if (error == -ENOENT)
+        remove_stale(name);
     return error;
 }
 

@@ -17,6 +17,8 @@
  *
  * QUIRE_TEST_SEED replays a run's choices, if not its timing.
  */
+#include "sanitizers.h"
+
 #include "base/sys.h"
 
 #include <quire/ring.h>
@@ -322,6 +324,14 @@ static void check_counters(unsigned n_seen)
 
 /* Rounds */
 
+/* A consumer that is overtaken reads what is being written, and throws it away: meant so, but a
+   race to ThreadSanitizer. It does not see processes. */
+static bool is_race_by_intention(void)
+{
+    return UNDER_THREAD_SANITIZER && config.kind == QUIRE_RING_ONE_TO_ONE &&
+           config.full == QUIRE_RING_OVERWRITE;
+}
+
 static void choose(void)
 {
     uint64_t random = seed + n_round * 64 + 63;
@@ -334,7 +344,7 @@ static void choose(void)
     n_producers = config.kind == QUIRE_RING_ONE_TO_ONE ? 1 : 1 + (unsigned)draw(&random, 4);
     n_consumers = config.kind == QUIRE_RING_ONE_TO_ONE ? 1 : 1 + (unsigned)draw(&random, 4);
     n_each = 1 + (unsigned)draw(&random, MOST_EACH / n_producers);
-    with_threads = draw(&random, 4) == 0;
+    with_threads = draw(&random, 4) == 0 && !is_race_by_intention();
 }
 
 static void play_round(void)
