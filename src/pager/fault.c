@@ -221,6 +221,7 @@ static struct waiters serve_absent(uint32_t page, bool to_read)
         lock_take(&pager.lock);
         page_entry entry = table_get(&pager.table, page);
         if (entry & PAGE_BUSY) { /* another handler is at it, and wakes all who wait */
+            pager.n_busy_met++;
             lock_release(&pager.lock);
             return (struct waiters){page, 0, false, waited_ns};
         }
@@ -251,7 +252,8 @@ static struct waiters serve_write(uint32_t page)
         lock_take(&pager.lock);
     }
     page_entry entry = table_get(&pager.table, page);
-    if (entry & PAGE_BUSY) { /* it is being brought in: who does that wakes all who wait */
+    if (entry & PAGE_BUSY) { /* it comes or goes: who is at that wakes all who wait */
+        pager.n_busy_met++;
         lock_release(&pager.lock);
         return (struct waiters){page, 0, false, 0};
     }

@@ -110,3 +110,54 @@ uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresse
     }
     return done;
 }
+
+/* How many pages from the first on are neighbours. */
+static uint32_t run_length(char *const *addresses, uint32_t n_pages)
+{
+    uint32_t n = 1;
+    while (n < n_pages && addresses[n] == addresses[n - 1] + SYS_PAGE_SIZE)
+        n++;
+    return n;
+}
+
+/*
+ * Of neighbours. At one that is locked the kernel stops, and does not say where: what it had
+ * dropped before can be dropped once more.
+ */
+static bool drop_run(char *address, uint32_t n_pages, bool *gone)
+{
+    const bool all = sys_madvise(address, (size_t)n_pages << SYS_PAGE_SHIFT, MADV_DONTNEED) == 0;
+    for (uint32_t i = 0; i < n_pages; i++, address += SYS_PAGE_SIZE)
+        gone[i] = all || sys_madvise(address, SYS_PAGE_SIZE, MADV_DONTNEED) == 0;
+    return all;
+}
+
+/*
+ * By one call, where the kernel can: other processors, and a hypervisor, are told of all pages at
+ * once. Returns how many went, from the first on.
+ */
+static uint32_t drop_together(char *const *addresses, uint32_t n_pages)
+{
+    struct iovec ranges[FRAMES_MOST_DROPPED];
+    unsigned n_ranges = 0;
+    for (uint32_t at = 0, n; at < n_pages; at += n) {
+        n = run_length(addresses + at, n_pages - at);
+        ranges[n_ranges++] = (struct iovec){addresses[at], (size_t)n << SYS_PAGE_SHIFT};
+    }
+    const ssize_t done = n_ranges > 1 ? sys_madvise_ranges(ranges, n_ranges, MADV_DONTNEED) : 0;
+    return done > 0 ? (uint32_t)((size_t)done >> SYS_PAGE_SHIFT) : 0;
+}
+
+void frames_drop(char *const *addresses, uint32_t n_pages, bool *gone)
+{
+    static _Atomic bool cannot; /* drop several ranges by one call */
+    const uint32_t n_together = cannot ? 0 : drop_together(addresses, n_pages);
+    for (uint32_t i = 0; i < n_together; i++)
+        gone[i] = true;
+    for (uint32_t at = n_together, n; at < n_pages; at += n) {
+        n = run_length(addresses + at, n_pages - at);
+        const bool all = drop_run(addresses[at], n, gone + at);
+        if (at == 0 && all && n < n_pages)
+            cannot = true;
+    }
+}

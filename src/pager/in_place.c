@@ -5,14 +5,15 @@
  *   shared: a fork's other side has the frame too; to move it away would not free it
  *   clean:  not written to since it came in
  *
- *   lock: copied aside --> packed (no lock) --> lock: still the same? then STORED, frame dropped
- *                                                     else the copy in the store is dropped
+ *   copied aside, packed --> lock: still the same? --> frames dropped (clean: BUSY) --> STORED
+ *                                  else the copy is dropped
  *
  * Both are write-protected with the userfaultfd, also against the kernel's writes and pins. A write
  * to such a page faults, and its handler takes the mark off under the lock: as long as a page has
  * its mark it is what was copied. So no move is needed, which the kernel does page by page, and
  * pages of read-only memory, which can't be moved at all, can go this way.
  */
+#include "pager/bring.h"
 #include "pager/copies.h"
 #include "pager/reclaim.h"
 
@@ -32,30 +33,48 @@ static void requeue_if_there(const struct victims *victims, uint32_t at)
 }
 
 /* L. What can't be read where it is must be moved: it is an ordinary page from now on. */
-static void unmark(uint32_t page)
+static void unmark(const struct victims *victims, uint32_t at, page_entry mark)
 {
-    sharing_make_own(page);
-    evict_requeue(page);
+    if (is_marked(victims, at, mark))
+        sharing_make_own(victims->page[at]);
+    requeue_if_there(victims, at);
 }
 
-/* L. Copies marked victims from *at on aside, as many as there are buffers. */
-static void gather(const struct victims *victims, uint32_t *at, page_entry mark,
-                   struct packing *packing)
+/* L. Marked victims from *at on, as many as there are buffers. */
+static void list_marked(const struct victims *victims, uint32_t *at, page_entry mark,
+                        struct packing *packing)
 {
-    const char *addresses[PACK_BATCH];
     packing->n = 0;
     for (; *at < victims->n && packing->n < PACK_BATCH; ++*at) {
         if (!is_marked(victims, *at, mark)) {
             requeue_if_there(victims, *at);
             continue;
         }
-        addresses[packing->n] = page_address(victims->page[*at]);
         packing->page[packing->n] = victims->page[*at];
         packing->from[packing->n++] = *at;
     }
-    uint32_t n_read = frames_read_in_place(packing_copy(0), addresses, packing->n);
+}
+
+/*
+ * Copies marked victims from *at on aside. One that is written to meanwhile, or is another page by
+ * then, has lost its mark, or its position, when its copy is looked at again.
+ */
+static void gather(const struct victims *victims, uint32_t *at, page_entry mark,
+                   struct packing *packing)
+{
+    const char *addresses[PACK_BATCH];
+    lock_take(&pager.lock);
+    list_marked(victims, at, mark, packing);
+    lock_release(&pager.lock);
+    for (uint32_t i = 0; i < packing->n; i++)
+        addresses[i] = page_address(packing->page[i]);
+    const uint32_t n_read = frames_read_in_place(packing_copy(0), addresses, packing->n);
+    if (n_read == packing->n)
+        return;
+    lock_take(&pager.lock);
     for (uint32_t i = n_read; i < packing->n; i++)
-        unmark(packing->page[i]);
+        unmark(victims, packing->from[i], mark);
+    lock_release(&pager.lock);
     packing->n = n_read;
 }
 
@@ -87,9 +106,7 @@ uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes)
 {
     struct packing packing;
     uint32_t n_gone = 0, at = 0;
-    lock_take(&pager.lock);
     gather(victims, &at, PAGE_SHARED, &packing);
-    lock_release(&pager.lock);
     packing_run(&packing);
     lock_take(&pager.lock);
     for (uint32_t i = 0; i < packing.n; i++)
@@ -108,6 +125,7 @@ struct leaving {
     uint32_t from[EVICT_BATCH]; /* among the victims */
     store_ref ref[EVICT_BATCH]; /* not of kept ones; 0: nothing alive is on it */
 };
+_Static_assert(EVICT_BATCH <= FRAMES_MOST_DROPPED, "all that leave go by one call");
 
 /* L. What was packed goes into the store beside what is there yet. */
 static void insert_clean(const struct victims *victims, const struct packing *packing,
@@ -127,21 +145,6 @@ static void insert_clean(const struct victims *victims, const struct packing *pa
     }
 }
 
-/* L. The run of those from `at` on that are neighbours and still marked; lists their pages. */
-static uint32_t run_length(const struct victims *victims, const struct leaving *leaving,
-                           uint32_t at, uint32_t *pages)
-{
-    uint32_t n = 0;
-    const page_entry mark = PAGE_CLEAN | (leaving->kept ? PAGE_KEPT : 0);
-    while (at + n < leaving->n && is_marked(victims, leaving->from[at + n], mark)) {
-        pages[n] = victims->page[leaving->from[at + n]];
-        if (pages[n] != pages[0] + n)
-            break;
-        n++;
-    }
-    return n;
-}
-
 static void stay(const struct victims *victims, const struct leaving *leaving, uint32_t at)
 {
     if (leaving->ref[at] && !leaving->kept)
@@ -149,60 +152,77 @@ static void stay(const struct victims *victims, const struct leaving *leaving, u
     requeue_if_there(victims, leaving->from[at]);
 }
 
-/* L. Their frames are gone. */
-static void note_gone(const struct leaving *leaving, uint32_t at, const uint32_t *pages, uint32_t n)
+/*
+ * L. From here on they are BUSY, but for those that were written to: who writes to one now waits.
+ * What is left in `leaving` is to be dropped.
+ */
+static void close_up(const struct victims *victims, struct leaving *leaving)
 {
-    uint32_t n_dead = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        store_ref ref = leaving->kept ? copies_hand_over(pages[i]) : leaving->ref[at + i];
-        pager_note_eviction(pages[i]);
-        table_set(&pager.table, pages[i], ref ? page_make(PAGE_STORED, ref) : 0);
-        n_dead += ref == 0;
+    const page_entry mark = PAGE_CLEAN | (leaving->kept ? PAGE_KEPT : 0);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < leaving->n; i++) {
+        if (!is_marked(victims, leaving->from[i], mark)) {
+            stay(victims, leaving, i);
+            continue;
+        }
+        bring_begin(victims->page[leaving->from[i]], 1);
+        leaving->from[n] = leaving->from[i];
+        leaving->ref[n++] = leaving->ref[i];
     }
-    pager.n_resident -= n;
-    budget_charge(CONTROL_RESIDENT, -(int64_t)n);
-    control_count(&pager.self->stats.evictions, n);
-    control_count(&pager.self->stats.dropped_dead, n_dead);
+    leaving->n = n;
 }
 
-/*
- * L. Drops the frames of a run; how many went. At one that is locked the kernel stops, and does not
- * say where: what it had dropped before can be dropped once more.
- */
-static uint32_t drop_run(const struct victims *victims, const struct leaving *leaving, uint32_t at,
-                         const uint32_t *pages, uint32_t n)
+/* L. It is where its copy is, or nowhere if it is dead. */
+static void note_gone(const struct leaving *leaving, uint32_t at, uint32_t page)
+{
+    const store_ref ref = leaving->kept ? copies_hand_over(page) : leaving->ref[at];
+    pager_note_eviction(page);
+    table_set(&pager.table, page, ref ? page_make(PAGE_STORED, ref) : 0);
+    if (!ref)
+        control_count(&pager.self->stats.dropped_dead, 1);
+}
+
+/* L. They are BUSY no more. How many went. */
+static uint32_t note_left(const struct victims *victims, const struct leaving *leaving,
+                          const bool *gone)
 {
     uint32_t n_gone = 0;
-    if (sys_madvise(page_address(pages[0]), (size_t)n << SYS_PAGE_SHIFT, MADV_DONTNEED) == 0) {
-        note_gone(leaving, at, pages, n);
-        return n;
+    for (uint32_t i = 0; i < leaving->n; i++) {
+        const uint32_t page = victims->page[leaving->from[i]];
+        table_set(&pager.table, page, table_get(&pager.table, page) & ~PAGE_BUSY);
+        if (gone[i])
+            note_gone(leaving, i, page);
+        else
+            stay(victims, leaving, i);
+        n_gone += gone[i];
     }
-    for (uint32_t i = 0; i < n; i++) {
-        if (sys_madvise(page_address(pages[i]), SYS_PAGE_SIZE, MADV_DONTNEED) == 0) {
-            note_gone(leaving, at + i, &pages[i], 1);
-            n_gone++;
-        } else {
-            stay(victims, leaving, at + i);
-        }
-    }
+    pager.n_resident -= n_gone;
+    budget_charge(CONTROL_RESIDENT, -(int64_t)n_gone);
+    control_count(&pager.self->stats.evictions, n_gone);
+    pager_busy_done(leaving->n);
     return n_gone;
 }
 
 /* The frames go, but for those that were written to meanwhile, or are locked. */
-static uint32_t leave(const struct victims *victims, const struct leaving *leaving)
+static uint32_t leave(const struct victims *victims, struct leaving *leaving)
 {
-    uint32_t pages[EVICT_BATCH], n_gone = 0, n;
-    for (uint32_t at = 0; at < leaving->n; at += n) {
-        lock_take(&pager.lock);
-        n = run_length(victims, leaving, at, pages);
-        if (n > 0) {
-            n_gone += drop_run(victims, leaving, at, pages, n);
-        } else {
-            stay(victims, leaving, at);
-            n = 1;
-        }
-        lock_release(&pager.lock);
-    }
+    char *addresses[FRAMES_MOST_DROPPED];
+    bool gone[FRAMES_MOST_DROPPED];
+    if (leaving->n == 0)
+        return 0;
+    lock_take(&pager.lock);
+    close_up(victims, leaving);
+    const uint32_t n_met = pager.n_busy_met;
+    lock_release(&pager.lock);
+    for (uint32_t i = 0; i < leaving->n; i++)
+        addresses[i] = page_address(victims->page[leaving->from[i]]);
+    frames_drop(addresses, leaving->n, gone);
+    lock_take(&pager.lock);
+    const uint32_t n_gone = note_left(victims, leaving, gone);
+    const bool met = pager.n_busy_met != n_met;
+    lock_release(&pager.lock);
+    for (uint32_t i = 0; met && i < leaving->n; i++)
+        bring_wake((struct waiters){victims->page[leaving->from[i]], 1, false, 0});
     return n_gone;
 }
 
@@ -225,9 +245,7 @@ uint32_t pack_clean(const struct victims *victims, size_t pool_limit_bytes)
     struct leaving leaving = {0};
     uint32_t n_gone = leave_kept(victims), at = 0;
     while (at < victims->n) {
-        lock_take(&pager.lock);
         gather(victims, &at, PAGE_CLEAN, &packing);
-        lock_release(&pager.lock);
         packing_run(&packing);
         lock_take(&pager.lock);
         insert_clean(victims, &packing, pool_limit_bytes, &leaving);
