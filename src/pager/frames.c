@@ -74,10 +74,9 @@ ssize_t frames_move(char *to, char *from, uint32_t n_pages)
  * this takes 0.7. False: the kernel forbids it (a container's seccomp filter), or the pages can't
  * be read at all.
  */
-bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+static uint32_t read_together(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
 {
     struct iovec there[FRAMES_MOST_READ];
-    size_t n_bytes = (size_t)n_pages << SYS_PAGE_SHIFT;
     unsigned n = 0;
     for (uint32_t i = 0; i < n_pages; i++) {
         if (i > 0 && addresses[i] == addresses[i - 1] + SYS_PAGE_SIZE)
@@ -85,29 +84,38 @@ bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n
         else
             there[n++] = (struct iovec){(void *)(uintptr_t)addresses[i], SYS_PAGE_SIZE};
     }
-    return n_pages == 0 ||
-           sys_process_vm_readv(sys_getpid(), copies, n_bytes, there, n) == (ssize_t)n_bytes;
+    const ssize_t got = sys_process_vm_readv(sys_getpid(), copies,
+                                             (size_t)n_pages << SYS_PAGE_SHIFT, there, n);
+    return got > 0 ? (uint32_t)((size_t)got >> SYS_PAGE_SHIFT) : 0;
+}
+
+bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+{
+    return n_pages == 0 || read_together(copies, addresses, n_pages) == n_pages;
+}
+
+/* By /proc/self/mem, which says EIO of an absent page, and reads what the program may not. */
+static uint32_t read_run(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+{
+    uint32_t n = 1;
+    if (memory < 0)
+        memory = sys_openat(AT_FDCWD, "/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
+    while (n < n_pages && addresses[n] == addresses[n - 1] + SYS_PAGE_SIZE)
+        n++;
+    const ssize_t got = sys_pread(memory, copies, (size_t)n << SYS_PAGE_SHIFT,
+                                  (off_t)(uintptr_t)addresses[0]);
+    return got > 0 ? (uint32_t)((size_t)got >> SYS_PAGE_SHIFT) : 0;
 }
 
 /*
- * By /proc/self/mem, because that says EIO of an absent page, where process_vm_readv would wait for
- * a handler, and the handler for the lock: the program may have dropped pages by raw system calls.
+ * One call for all where it may fault: the program may have dropped pages by raw system calls, and
+ * a lone handler would wait for itself.
  */
 uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
 {
-    uint32_t done = 0;
-    if (memory < 0)
-        memory = sys_openat(AT_FDCWD, "/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
-    while (memory >= 0 && done < n_pages) {
-        uint32_t n = 1;
-        while (done + n < n_pages && addresses[done + n] == addresses[done + n - 1] + SYS_PAGE_SIZE)
-            n++;
-        ssize_t got = sys_pread(memory, copies + ((size_t)done << SYS_PAGE_SHIFT),
-                                (size_t)n << SYS_PAGE_SHIFT, (off_t)(uintptr_t)addresses[done]);
-        if (got != (ssize_t)n << SYS_PAGE_SHIFT)
-            return done + (got > 0 ? (uint32_t)((size_t)got >> SYS_PAGE_SHIFT) : 0);
-        done += n;
-    }
+    uint32_t done = handlers_are_several() ? read_together(copies, addresses, n_pages) : 0, n = 1;
+    for (; done < n_pages && n > 0; done += n)
+        n = read_run(copies + ((size_t)done << SYS_PAGE_SHIFT), addresses + done, n_pages - done);
     return done;
 }
 
