@@ -141,10 +141,11 @@ struct quire_share_opened {
 };
 
 /*
- * Gets what was published. Waits for an answer, two seconds at most. Returns 0, and the descriptors
- * in *opened, to be closed by the caller; -ENOENT: no such name (one that was left behind is
- * removed in passing); -EACCES: the mode does not let us; -EPROTO: the publisher is another
- * version; -EBUSY: it has too many users; -ETIMEDOUT; or from the kernel.
+ * Gets what was published. Waits for an answer, for 30 seconds at most: a publisher that has died
+ * is noticed at once, one that was stopped is not. Returns 0, and the descriptors in *opened, to be
+ * closed by the caller; -ENOENT: no such name (one that was left behind is removed in passing);
+ * -EACCES: the mode does not let us; -EPROTO: the publisher is another version; -EBUSY: it has too
+ * many users; -ETIMEDOUT; or from the kernel.
  */
 int quire_share_open(const char *name, struct quire_share_opened *opened)
     __attribute__((warn_unused_result));

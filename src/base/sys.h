@@ -88,7 +88,8 @@ _Noreturn void sys_exit_thread(int status);
 _Noreturn void sys_exit_group(int status);
 
 /* Time. */
-uint64_t sys_now_ns(void); /* CLOCK_MONOTONIC */
+uint64_t sys_now_ns(void);    /* CLOCK_MONOTONIC */
+uint64_t sys_thread_ns(void); /* processor time of the calling thread */
 int sys_sleep_ns(uint64_t ns);
 
 /*

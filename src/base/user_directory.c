@@ -46,10 +46,15 @@ int user_directory_named(char path[USER_DIRECTORY_BYTES])
     return n < 0 || n >= USER_DIRECTORY_BYTES ? -ENAMETOOLONG : 0;
 }
 
+/* What is made may be gone before it is opened: others remove it when they leave it empty. */
 int user_directory_open(const char *path, bool make)
 {
-    if (make && mkdir(path, 0700) != 0 && errno != EEXIST)
-        return -errno;
-    const int fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    int fd = -ENOENT;
+
+    for (unsigned i = 0; i < (make ? USER_DIRECTORY_TRIES : 1) && fd == -ENOENT; i++) {
+        if (make && mkdir(path, 0700) != 0 && errno != EEXIST)
+            return -errno;
+        fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    }
     return fd == -ELOOP || fd == -ENOTDIR ? -EPERM : fd;
 }

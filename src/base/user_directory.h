@@ -19,6 +19,10 @@
 
 #define USER_DIRECTORY_BYTES 512
 
+/* Who leaves the directory empty removes it. Who was about to put something into it makes it anew,
+ * so often at most: each time somebody has to have left in just that moment. */
+#define USER_DIRECTORY_TRIES 100
+
 /* PARENT/PREFIX UID SUFFIX; an absolute path. */
 struct user_directory_place {
     const char *parent, *prefix, *suffix;

@@ -24,7 +24,7 @@
 #include <string.h>
 
 #define FIRST_INTERVAL_NS (1000000000u / 16)
-#define LEAST_REST 50 /* times as long as a tick took */
+#define LEAST_REST 50 /* times as long as a tick took of a processor */
 
 struct sampler {
     const struct control *control;
@@ -58,7 +58,7 @@ uint64_t sampler_tick(void *context)
 {
     struct sampler *sampler = context;
     struct series_sample sample;
-    uint64_t begin_ns = sys_now_ns();
+    uint64_t begin_ns = sys_now_ns(), taken_ns = sys_thread_ns(); /* not what others took of it */
 
     if (sampler->series.n_samples == 0)
         sampler->start_ns = begin_ns;
@@ -71,7 +71,7 @@ uint64_t sampler_tick(void *context)
         sampler->interval_ns *= 2;
     }
     assert(sampler->heat.n_columns == sampler->series.n_samples); /* S1 */
-    uint64_t end_ns = sys_now_ns(), rest_ns = LEAST_REST * (end_ns - begin_ns);
+    uint64_t end_ns = sys_now_ns(), rest_ns = LEAST_REST * (sys_thread_ns() - taken_ns);
     return rest_ns > sampler->interval_ns ? end_ns + rest_ns : begin_ns + sampler->interval_ns;
 }
 

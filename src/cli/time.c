@@ -17,6 +17,7 @@
  * Exit status: the command's own, as with `quire run`.
  */
 #include "base/process.h"
+#include "base/sys.h"
 #include "cli/cli.h"
 #include "cli/figures.h"
 #include "cli/json_file.h"
@@ -127,14 +128,6 @@ static void take_sample(struct sampler *sampler)
     sampler->n_peak_processes = n > sampler->n_peak_processes ? n : sampler->n_peak_processes;
 }
 
-static uint64_t thread_ns(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 static void *sample_until_end(void *context)
 {
     struct sampler *sampler = context;
@@ -143,10 +136,10 @@ static void *sample_until_end(void *context)
     pthread_mutex_lock(&sampler->lock);
     while (!atomic_load(&sampler->ended)) {
         struct timespec until;
-        uint64_t start_ns = thread_ns();
+        uint64_t start_ns = sys_thread_ns();
         take_sample(sampler);
         waits_drain(&sampler->waits);
-        wait_ms = (thread_ns() - start_ns) / 1000000 * 50;
+        wait_ms = (sys_thread_ns() - start_ns) / 1000000 * 50;
         wait_ms = wait_ms < FIRST_MS ? FIRST_MS : wait_ms > MOST_MS ? MOST_MS : wait_ms;
         clock_gettime(CLOCK_REALTIME, &until);
         uint64_t ns = (uint64_t)until.tv_nsec + wait_ms * 1000000;

@@ -138,20 +138,35 @@ static void sweep(int directory)
     closedir(list);
 }
 
-bool publication_open(struct publication *publication)
+/* A file in the first place that will do, or a negative errno; -ENOENT: that place is gone. */
+static int make_in_directory(struct publication *publication)
 {
-    *publication = (struct publication){.fd = -1};
+    struct stat info;
     int directory = find_directory(publication->path, publication->problem);
 
     if (directory < 0)
-        return false;
+        return directory;
     sweep(directory);
     int fd = make_file(directory, &publication->file);
+    if (fd < 0 && fstat(directory, &info) == 0 && info.st_nlink == 0)
+        fd = -ENOENT; /* some file systems call that another error */
     sys_close(directory);
+    return fd;
+}
+
+bool publication_open(struct publication *publication)
+{
+    int fd = -ENOENT;
+
+    *publication = (struct publication){.fd = -1};
+    /* The directory may go, with the last run that was in it, before the file is made. */
+    for (unsigned i = 0; i < USER_DIRECTORY_TRIES && fd == -ENOENT; i++)
+        fd = make_in_directory(publication);
     if (fd < 0) {
         publication->file = NULL;
-        snprintf(publication->problem, sizeof publication->problem, "%s: %s", publication->path,
-                 strerror(-fd));
+        if (publication->problem[0] == '\0')
+            snprintf(publication->problem, sizeof publication->problem, "%s: %s", publication->path,
+                     strerror(-fd));
         return false;
     }
     publication->fd = fd;
@@ -167,7 +182,7 @@ static void unmap(struct publication *publication)
 /* The directory may have gone with the last run that was in it. 0 or an errno. */
 static int link_file(const char *self, char *path, size_t directory_bytes)
 {
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < USER_DIRECTORY_TRIES; i++) {
         if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
             return 0;
         if (errno != ENOENT)

@@ -12,6 +12,7 @@
 
 #include "base/process.h"
 #include "base/sys.h"
+#include "base/user_directory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,6 @@
 
 #define BACKLOG 64
 #define N_EVENTS 32
-#define N_TRIES 10
 #define LISTENER UINT32_MAX /* in the events; else the index of a user */
 
 struct user {
@@ -102,7 +102,7 @@ static int take_name_patiently(struct quire_share_publication *publication, cons
 {
     int error = -ENOENT;
 
-    for (unsigned i = 0; i < N_TRIES && error == -ENOENT; i++)
+    for (unsigned i = 0; i < USER_DIRECTORY_TRIES && error == -ENOENT; i++)
         error = take_name(publication, name);
     return error;
 }

@@ -20,6 +20,8 @@
 #define NO_MEMBER UINT8_MAX
 #define N_MASK_WORDS 16 /* of processors */
 #define WORD_BITS 64u
+#define REAPER_NAP_NS 200000u
+#define REAPER_LOOKS 10000u /* for two seconds and more: it may be preempted */
 
 static uint64_t who_word(uint32_t pid, enum quire_ring_side side, enum ring_member_state state)
 {
@@ -141,17 +143,36 @@ unsigned quire_ring_reap_process(struct quire_ring *ring, uint32_t pid)
     return pid ? reap_all(ring, pid) : 0;
 }
 
-static bool take_place(struct quire_ring *ring, unsigned index)
+/*
+ * Whether a place can be taken: it is free, or was that of a member that is gone. It may be that
+ * somebody else is at giving up what that one held, at this very moment; `patient` waits for it.
+ */
+static bool vacate(struct quire_ring *ring, unsigned index, bool patient)
+{
+    const struct ring_member *member = &ring->header->member[index];
+
+    for (unsigned looks = 0; looks < REAPER_LOOKS; looks++) {
+        const uint64_t who = ring_load(&member->who, memory_order_acquire);
+        if (state_of(who) == RING_MEMBER_FREE)
+            return true;
+        if (is_gone(member, who))
+            reap(ring, index, who);
+        else if (state_of(who) == RING_MEMBER_REAPED && patient)
+            sys_sleep_ns(REAPER_NAP_NS);
+        else
+            return false;
+    }
+    return false;
+}
+
+static bool take_place(struct quire_ring *ring, unsigned index, bool patient)
 {
     struct ring_member *member = &ring->header->member[index];
     const uint32_t pid = process_own_pid();
-    uint64_t who = ring_load(&member->who, memory_order_acquire);
+    uint64_t who = 0;
 
-    if (state_of(who) != RING_MEMBER_FREE) {
-        if (!is_gone(member, who) || !reap(ring, index, who))
-            return false;
-        who = 0;
-    }
+    if (!vacate(ring, index, patient))
+        return false;
     if (!ring_swap(&member->who, &who, who_word(pid, ring->side, RING_MEMBER_JOINING)))
         return false;
     ring_store(&member->start_time, process_start_time(pid), memory_order_relaxed);
@@ -196,9 +217,9 @@ bool ring_runs_beside(const struct quire_ring *ring)
 static int find_place(struct quire_ring *ring)
 {
     if (ring->kind == QUIRE_RING_ONE_TO_ONE)
-        return take_place(ring, ring->side) ? 0 : -EBUSY;
-    for (unsigned i = 0; i < QUIRE_RING_MAX_MEMBERS; i++)
-        if (take_place(ring, i))
+        return take_place(ring, ring->side, true) ? 0 : -EBUSY;
+    for (unsigned i = 0; i < 2 * QUIRE_RING_MAX_MEMBERS; i++) /* at first without waiting */
+        if (take_place(ring, i % QUIRE_RING_MAX_MEMBERS, i >= QUIRE_RING_MAX_MEMBERS))
             return 0;
     return -EUSERS;
 }

@@ -252,7 +252,8 @@ class Names(RingTest):
         self.create("r")
         getter = self.start("get", "r", stdout=subprocess.PIPE)
         putter = self.start("put", "r", stdin=subprocess.PIPE)
-        wait_for(lambda: self.stat("r")["producers"] == 1, "the producer has come")
+        wait_for(lambda: (ring := self.stat("r"))["producers"] == ring["consumers"] == 1,
+                 "both have come")
         self.assertEqual(self.ring("rm", "r").returncode, 0)
         self.assertFalse(self.has("r"))
         putter.communicate(b"it goes on", timeout=PATIENCE_SECONDS)

@@ -327,9 +327,9 @@ class Export(InDirectory):
         end = time.monotonic() + PATIENCE_SECONDS
         while not os.path.exists(path) and time.monotonic() < end:
             time.sleep(0.01)
-        inodes = set()
-        while len(inodes) < 5 and time.monotonic() < end:
-            inodes.add(os.stat(path).st_ino)
+        written = set()
+        while len(written) < 5 and time.monotonic() < end: # numbers of inodes are used again
+            written.add((os.stat(path).st_ino, os.stat(path).st_mtime_ns))
             text = read(path)
             self.assertTrue(text.startswith("# HELP") and text.endswith("# EOF\n"))
         writer.send_signal(signal.SIGTERM)

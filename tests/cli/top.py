@@ -112,6 +112,7 @@ class Screen(unittest.TestCase):
 
     def top(self, arguments, pattern=r"PID +USER"):
         self.terminal.run(f"{QUIRE} top {arguments}; echo status $?")
+        self.terminal.wait_for(r"(?m)^(h Help|filter: )")  # the last line, so all of them are there
         self.terminal.wait_for(pattern)
 
     def pids(self):
@@ -123,6 +124,13 @@ class Screen(unittest.TestCase):
 
     def commands(self):
         return [line for line in self.terminal.lines() if re.match(r" *\d+ ", line)]
+
+    def wait_for_order(self, **order):
+        """A screen may be seen half painted: the headings before the rows."""
+        def in_order():
+            pids = self.pids()
+            return len(pids) > 3 and pids == sorted(pids, **order)
+        wait_until(in_order, self.terminal.screen)
 
 
 # Below the first line, which has the time.
@@ -170,7 +178,7 @@ class Recorded(Screen):
 
     def test_help(self):
         self.terminal.keys("h")
-        self.terminal.wait_for("quire top: keys")
+        self.terminal.wait_for(r"(?ms)quire top: keys.*^Up Down Scroll")
         self.assertIn("end a process, after a question", self.terminal.screen())
         self.assertNotIn("does not manage", self.terminal.screen())
         self.terminal.keys(*["Down"] * 40)
@@ -181,11 +189,10 @@ class Recorded(Screen):
     def test_order(self):
         self.terminal.keys("N")
         self.terminal.wait_for("PIDv")
-        self.assertEqual(self.pids(), sorted(self.pids()))
-        self.assertGreater(len(self.pids()), 3)
+        self.wait_for_order()
         self.terminal.keys("I")
         self.terminal.wait_for(r"PID\^")
-        self.assertEqual(self.pids(), sorted(self.pids(), reverse=True))
+        self.wait_for_order(reverse=True)
         self.terminal.keys("I", "<") # to the left of the first is the last
         self.terminal.wait_for("COMMANDv")
         self.terminal.keys(">", ">")
@@ -197,8 +204,8 @@ class Recorded(Screen):
         everyone = self.pids()
         self.terminal.type("/sh")
         self.terminal.wait_for(r"filter: sh")
-        wait_until(lambda: len(self.pids()) < len(everyone), self.terminal.screen)
-        self.assertTrue(all("sh" in row for row in self.commands()))
+        wait_until(lambda: 0 < len(rows := self.commands()) < len(everyone)
+                   and all("sh" in row for row in rows), self.terminal.screen)
         self.terminal.keys("Enter")
         self.terminal.wait_for(r"filter: sh   \(/ changes it")
         self.terminal.keys("/", "C-u")
@@ -222,7 +229,8 @@ class Recorded(Screen):
                        for i, pid in enumerate(pids)) and any(
                            parent[pid] in pids for pid in pids)
         wait_until(is_tree, self.terminal.screen)
-        self.assertTrue(any(re.search(r"-   \S", row) for row in self.commands()))
+        wait_until(lambda: any(re.search(r"-   \S", row) for row in self.commands()),
+                   self.terminal.screen)
 
     def test_columns(self):
         for headings in ("RSS PSSv USS", "RUN RSS RESIDv", "MINFL MAJFL", "SWAP MIN/s"):
@@ -383,7 +391,7 @@ class Leaving(Screen):
     def state(self):
         Leaving.n_states += 1
         self.terminal.run(f"stty -a; echo done {Leaving.n_states}")
-        self.terminal.wait_for(rf"(?m)^done {Leaving.n_states}$")
+        self.terminal.wait_for(rf"(?m)^done {Leaving.n_states}\n[$#] *$")
         return ([line for line in self.terminal.lines() if not re.search("stty -a|^done", line)],
                 self.terminal.tmux("display-message", "-p", "#{alternate_on} #{cursor_flag} "
                                                             "#{keypad_flag}"))

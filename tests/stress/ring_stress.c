@@ -218,8 +218,10 @@ static pid_t start(unsigned role, unsigned n_producers)
 static void end(pid_t child, unsigned role)
 {
     int status;
-    while (!atomic_load(&shared->joined[role]))
+    while (!atomic_load(&shared->joined[role])) {
+        REQUIRE(waitpid(child, &status, WNOHANG) == 0);
         usleep(50);
+    }
     kill(child, SIGKILL);
     REQUIRE(waitpid(child, &status, 0) == child);
     REQUIRE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);

@@ -550,8 +550,8 @@ static void hundreds_of_processes_that_come_and_go(void **state)
         snprintf(path, sizeof path, "%s/proc/%d/stat", root, pid);
         remove(path);
     }
-    put_stat(111, "another", 5, 99000); /* its number is in use again */
-    put_stat(112, "worker", 1000100, 500);
+    put_stat(111, "another", 5, 99000);       /* its number is in use again */
+    put_stat(112, "worker", 4000000100, 500); /* a second may pass until it is seen */
     put_stat(50, "new", 1, 99999);
     usleep(2000);
     assert_int_equal(quire_observe_processes(observe, QUIRE_OBSERVE_STAT, &processes), 0);

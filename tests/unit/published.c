@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #define N_UPDATES 20000
+#define N_LEAVES 500
 
 static char home[] = "/tmp/quire-published-XXXXXX";
 
@@ -240,6 +241,32 @@ static void the_next_run_removes_it_too(void **state)
     publication_remove(&elsewhere);
 }
 
+/* Others leave all the time, and take the directory along when they leave it empty. */
+static void the_directory_comes_and_goes(void **state)
+{
+    char path[sizeof home + sizeof "/quire"];
+    struct publication publication;
+
+    snprintf(path, sizeof path, "%s/quire", home);
+    pid_t other = fork();
+    if (other == 0)
+        for (;;)
+            rmdir(path);
+    for (unsigned i = 0; i < N_LEAVES; i++) {
+        bool opened = publication_open(&publication);
+        if (opened)
+            publication_name(&publication, getpid());
+        if (!opened || publication.problem[0] != '\0' ||
+            strncmp(publication.path, path, strlen(path)) != 0) {
+            kill(other, SIGKILL);
+            fail_msg("time %u: %s %s", i, publication.path, publication.problem);
+        }
+        publication_remove(&publication);
+    }
+    kill(other, SIGKILL);
+    assert_int_equal(waitpid(other, NULL, 0), other);
+}
+
 static void strange_files_are_left_alone(void **state)
 {
     static const struct {
@@ -366,6 +393,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(is_of_one_moment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_the_dead_left_is_removed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_run_removes_it_too, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_directory_comes_and_goes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strange_files_are_left_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(files_cut_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(directories_must_be_ones_own, set_up, tear_down),

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,31 @@ static void the_dead_are_noticed(void **state)
     assert_int_equal(frame, 3);
 }
 
+/* Found by ring_stress: a new producer was told that there is one, while the dead one was reaped.
+ */
+static void who_comes_while_the_dead_is_reaped_waits(void **state)
+{
+    struct quire_ring next;
+
+    make(8, 1, QUIRE_RING_ONE_TO_ONE, QUIRE_RING_WAIT);
+    quire_ring_detach(&producer);
+    _Atomic uint64_t *who = &((struct ring_header *)memory)->member[QUIRE_RING_PRODUCER].who;
+    pid_t reaper = fork();
+    if (reaper == 0) {
+        while (atomic_load(who) == 0)
+            sched_yield();
+        usleep(20000);
+        atomic_store(who, 0);
+        pause();
+    }
+    atomic_store(who, (uint64_t)reaper << 32 | QUIRE_RING_PRODUCER << 8 | RING_MEMBER_REAPED);
+    const int error = quire_ring_attach(memory, MEMORY_BYTES, QUIRE_RING_PRODUCER, &next);
+    assert_int_equal(kill(reaper, SIGKILL), 0);
+    assert_int_equal(waitpid(reaper, NULL, 0), reaper);
+    assert_int_equal(error, 0);
+    quire_ring_detach(&next);
+}
+
 static void the_dead_of_one_to_one_make_room(void **state)
 {
     char text[4];
@@ -400,6 +426,7 @@ int main(void)
         cmocka_unit_test(one_a_side),
         cmocka_unit_test(the_dead_are_noticed),
         cmocka_unit_test(the_dead_of_one_to_one_make_room),
+        cmocka_unit_test(who_comes_while_the_dead_is_reaped_waits),
         cmocka_unit_test(a_descriptor_can_tell),
         cmocka_unit_test(a_poll_loop_is_told),
         cmocka_unit_test(who_sleeps_is_woken),

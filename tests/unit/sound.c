@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -266,10 +267,12 @@ static void a_recording_that_nobody_reads_overruns(void **state)
     assert_int_equal(quire_sound_give(&server, frames, 10, 0), -EPIPE);
 }
 
-static void *take_for_a_while(void *unused)
+static atomic_bool all_is_written;
+
+static void *take_until_all_is_written(void *unused)
 {
     uint32_t frames[PERIOD];
-    for (unsigned i = 0; i < 100; i++) {
+    while (!atomic_load(&all_is_written)) {
         usleep(200);
         if (quire_sound_take(&server, frames, PERIOD, 0) > 0)
             next_played += PERIOD;
@@ -285,10 +288,11 @@ static void writing_waits_for_room(void **state)
     assert_int_equal(write_frames(N_FRAMES), N_FRAMES);
     assert_int_equal(quire_sound_write(&client, frames, 1, MOMENT_NS), -ETIMEDOUT);
     assert_int_equal(quire_sound_drain(&client, MOMENT_NS), -ETIMEDOUT);
-    assert_int_equal(pthread_create(&thread, NULL, take_for_a_while, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, take_until_all_is_written, NULL), 0);
     assert_int_equal(quire_sound_write(&client, frames, 4 * N_FRAMES, QUIRE_RING_FOREVER),
                      4 * N_FRAMES);
     assert_int_equal(quire_sound_drain(&client, QUIRE_RING_FOREVER), 0);
+    atomic_store(&all_is_written, true);
     pthread_join(thread, NULL);
     assert_int_equal(next_played, 1 + 5 * N_FRAMES);
     quire_sound_detach(&server);
