@@ -16,6 +16,7 @@
 #include "cli/options.h"
 #include "cli/record.h"
 #include "cli/table.h"
+#include "cli/temporary.h"
 #include "policy/policy.h"
 
 #include <argp.h>
@@ -427,17 +428,11 @@ static int record_command(const struct options *options, const char *path)
 
 static int record_and_advise(const struct options *options)
 {
-    char temporary[] = "/tmp/quire-advise-XXXXXX";
+    char temporary[PATH_MAX];
     const char *path = options->keep_path != NULL ? options->keep_path : temporary;
 
-    if (options->keep_path == NULL) {
-        int fd = mkstemp(temporary);
-        if (fd < 0) {
-            cli_error("cannot make a file in /tmp: %s\nname one by --output FILE", strerror(errno));
-            return CLI_EXIT_FAILED;
-        }
-        close(fd);
-    }
+    if (options->keep_path == NULL && temporary_file("advise", temporary) != 0)
+        return CLI_EXIT_FAILED;
     int status = record_command(options, path);
     if (status != 0)
         cli_error("the command failed (exit status %d): no advice on that", status);

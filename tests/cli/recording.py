@@ -223,6 +223,23 @@ class Samples(Scratch):
                       "supported\n", result.stderr)
         self.assertFalse(os.path.exists(self.path("trace")))
 
+    def test_files_in_between_are_where_tmpdir_says(self):
+        os.makedirs(self.path("temporary"))
+        environment = self.perf(f"ls {self.path('temporary')} >&2; exit 1", "exit 1")
+        environment["TMPDIR"] = self.path("temporary")
+        for directory, told in (("temporary", r"perf mem: quire-perf-\w+"),
+                                ("none", f"cannot make a file in {self.path('none')}: No such file")):
+            environment["TMPDIR"] = self.path(directory)
+            result = call("record", "--every", "sample", "-o", self.path("trace"), "true",
+                          env=environment)
+            self.assertEqual(result.returncode, 125)
+            self.assertRegex(result.stderr, told)
+        self.assertEqual(os.listdir(self.path("temporary")), [])
+        result = call("advise", "--", "true", env=environment)
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("No such file or directory\n       TMPDIR names another directory\n",
+                      result.stderr)
+
     def test_samples_become_a_trace(self):
         lines = "\\n".join(f"job 12 1.{i:06} cpu/mem-loads/P: {0x7f0000001000 + 4096 * i:x}"
                            for i in range(40))
