@@ -318,6 +318,22 @@ class Advice(Scratch):
             happened = self.count_faults(line)
             self.assertGreater(happened, 3000)
             self.assertAlmostEqual(point["faults"], happened, delta=0.2 * happened, msg=line)
+            self.assertLess(point["faults_least"], happened)
+            self.assertGreater(point["faults_most"], happened)
+
+    def test_a_cliff_and_what_is_beyond_it(self):
+        """Passes: all of it fits, or hardly anything stays. What happens lies where it was said to."""
+        advice = self.advise(self.record(READING.format(pages=5000))[0])
+        curve, command = advice["curve"], advice["run"].split(" -- ", 1)[1]
+        steep = [point for point in curve if point["again_faults"] > 0 and point["faults_most"]]
+        for point in (steep[0], steep[-1]):
+            self.assertLessEqual(point["faults_least"], point["faults"])
+            self.assertLessEqual(point["faults"], point["faults_most"])
+            line = (f"quire run --ram {point['ram_bytes']} --policy gclock --swap none -- {command}")
+            happened = self.count_faults(line)
+            self.assertGreater(happened, 100)
+            self.assertGreaterEqual(happened, point["faults_least"], line)
+            self.assertLessEqual(happened, point["faults_most"], line)
 
     def test_a_command_its_curve_and_its_budget(self):
         job = self.script(ROUNDS.format(pages=6000, rounds=8))
@@ -341,9 +357,10 @@ class Advice(Scratch):
         result = call("advise", "--slowdown", "1.3", "--time", "2.5", trace)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         for words in ("\ntime       2.50 s with RAM to spare\n", "<- knee", "<- budget",
-                      "faults (+-20 %)", "\npolicy     ", "\npage size  4 KiB",
+                      "\npolicy     ", "\npage size  4 KiB",
                       "\n\nquire run --ram "):
             self.assertIn(words, result.stdout)
+        self.assertRegex(result.stdout, r"\nbudget     \S+ MiB: \d+ faults \(\d+ to \d+\), ")
         self.assertEqual(result.stdout.splitlines()[-1].count(" -- /"), 1)
 
     def test_a_command_that_fails(self):
