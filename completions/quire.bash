@@ -2,31 +2,38 @@
 # bash completion for quire(1). Behind COMMAND the command's own completion goes on, where
 # bash-completion is there to find it.
 
-_quire_run()
+# Completes COMMAND and its arguments: what stands behind --, or, unless $2 is "behind", at and behind
+# the first word that is neither an option nor the value of one of those in $1. Fails before it.
+_quire_command()
 {
     local i
-    # COMMAND is the first word that is neither an option nor an option's value
     for ((i = 2; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --ram | --max-stall | --swap | --swap-max | --codec | --policy | --prefetch | --stats)
-            # "--ram=1G" is three words to bash
-            [[ ${COMP_WORDS[i + 1]} == "=" ]] && ((i++))
-            ((i++))
-            ;;
         --) ((i++)) && break ;;
-        -*) ;;
-        *) break ;;
+        -*)
+            if [[ ${COMP_WORDS[i + 1]} == "=" ]]; then
+                ((i += 2)) # "--ram=1G" is three words to bash
+            elif [[ " $1 " == *" ${COMP_WORDS[i]} "* ]]; then
+                ((i++))
+            fi
+            ;;
+        *)
+            [[ $2 == behind ]] && return 1
+            break
+            ;;
         esac
     done
-    if ((i < COMP_CWORD)) || [[ ${COMP_WORDS[i - 1]} == "--" ]]; then
-        if declare -F _command_offset >/dev/null; then
-            _command_offset "$i"
-        else
-            mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
-        fi
-        return
+    ((i < COMP_CWORD)) || [[ ${COMP_WORDS[i - 1]} == "--" ]] || return 1
+    if declare -F _command_offset >/dev/null; then
+        _command_offset "$i"
+    else
+        mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
     fi
+}
 
+_quire_run()
+{
+    _quire_command "--ram --max-stall --swap --swap-max --codec --policy --prefetch --stats" && return
     local option=$prev
     [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
     [[ $cur == "=" ]] && option=$prev cur=
@@ -338,17 +345,7 @@ _quire_tlb()
 
 _quire_record()
 {
-    local i
-    for ((i = 2; i < COMP_CWORD; i++)); do
-        if [[ ${COMP_WORDS[i]} == -- ]]; then
-            if declare -F _command_offset >/dev/null; then
-                _command_offset $((i + 1))
-            else
-                mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
-            fi
-            return
-        fi
-    done
+    _quire_command "--every --output -o --period --window" && return
     local option=$prev
     [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
     [[ $cur == "=" ]] && option=$prev cur=
@@ -361,7 +358,7 @@ _quire_record()
             mapfile -t COMPREPLY < <(compgen -W "--every --output --period --quiet --window --help
                 --usage --" -- "$cur")
         else
-            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
         fi
         ;;
     esac
@@ -369,17 +366,7 @@ _quire_record()
 
 _quire_advise()
 {
-    local i
-    for ((i = 2; i < COMP_CWORD; i++)); do
-        if [[ ${COMP_WORDS[i]} == -- ]]; then
-            if declare -F _command_offset >/dev/null; then
-                _command_offset $((i + 1))
-            else
-                mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
-            fi
-            return
-        fi
-    done
+    _quire_command "--compression --output -o --ram --swap --slowdown -s --time --window" behind && return
     local option=$prev
     [[ $prev == "=" ]] && option=${COMP_WORDS[COMP_CWORD - 2]}
     [[ $cur == "=" ]] && option=$prev cur=
@@ -431,16 +418,16 @@ _quire()
     segment) _quire_segment ;;
     plan) _quire_plan ;;
     layout) _quire_layout ;;
-    free) _quire_figures "--explain" ;;
+    free) _quire_figures "--explain --replay --at" ;;
     vmstat) _quire_figures "--replay --from --to --reverse" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
-        --count --full --list" ;;
+        --count --full --list --replay --at" ;;
     maps) _quire_maps ;;
     time)
-        if [[ $cur == -* ]]; then
+        if _quire_command ""; then
+            return
+        elif [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--json --help --usage --" -- "$cur")
-        elif declare -F _command_offset >/dev/null; then
-            _command_offset 2
         else
             mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
         fi
@@ -448,7 +435,6 @@ _quire()
     tlb) _quire_tlb ;;
     record) _quire_record ;;
     advise) _quire_advise ;;
-    zones) _quire_figures "--types --pid" ;;
     zones) _quire_figures "--types --pid --replay --at" ;;
     top) _quire_top ;;
     tune) _quire_figures "--for --before --list" ;;

@@ -93,6 +93,9 @@ struct quire_sim_policy {
     uint32_t (*victim)(struct quire_sim_memory *memory, uint32_t incoming);
     /* The page is resident from now on. There is room for it. */
     void (*admit)(struct quire_sim_memory *memory, uint32_t page);
+    /* These have come in together, read ahead of one who runs through them: the first was missed.
+     * NULL: nothing to do. */
+    void (*streamed)(struct quire_sim_memory *memory, const uint32_t *pages, size_t n);
     /* A resident page is unmapped: forgotten. NULL: it stays until it is a victim. */
     void (*forget)(struct quire_sim_memory *memory, uint32_t page);
     /* An absent page is unmapped. NULL: nothing to do. */
@@ -131,9 +134,10 @@ const char *quire_sim_prefetch_name(enum quire_sim_prefetch prefetch);
 
 struct quire_sim_case {
     const struct quire_sim_policy *policy;
-    uint64_t argument;   /* of the policy; 0: its default */
-    uint64_t ram_bytes;  /* a page at least; what is left over a multiple of pages is unused */
-    unsigned page_shift; /* pages of 2^this bytes */
+    uint64_t argument;     /* of the policy; 0: its default */
+    uint64_t ram_bytes;    /* a page at least; what is left over a multiple of pages is unused */
+    uint64_t budget_bytes; /* of which these are what pages have: prefetching goes by it; 0: all */
+    unsigned page_shift;   /* pages of 2^this bytes */
     enum quire_sim_prefetch prefetch; /* not with OPT */
     bool is_local; /* by process: each has a part of the RAM; see quire_sim_options */
 };

@@ -16,6 +16,7 @@
 #include "cli/options.h"
 #include "cli/record.h"
 #include "cli/table.h"
+#include "cli/temporary.h"
 #include "policy/policy.h"
 
 #include <argp.h>
@@ -27,7 +28,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TOLERANCE 0.2 /* of the predicted fault count, as the test has it */
 #define HUGE_WORTH 1.25
 
 enum { KEY_RAM = 256, KEY_COMPRESSION, KEY_TIME, KEY_WINDOW, KEY_SWAP, KEY_PROBE };
@@ -236,6 +236,11 @@ static void add_point(struct table *table, const struct advise *advise,
 
     table_add(table, size_format(point->ram_bytes, size, sizeof size));
     add_number(table, "%.0f", faults);
+    add_number(table, "%.0f", (double)point->least);
+    if (point->most != ADVISE_UNKNOWN)
+        add_number(table, "%.0f", (double)point->most);
+    else
+        table_add(table, "-");
     add_number(table, "%.3f s", point->stall_ns / 1e9);
     if (slowdown > 0) {
         add_number(table, "%.0f", faults / (advise->base_ns * slowdown / 1e9));
@@ -250,9 +255,9 @@ static void add_point(struct table *table, const struct advise *advise,
 
 static bool print_curve(const struct advise *advise)
 {
-    static const char *const heads[] = {"  RAM",    "faults",  "waiting", "faults/s",
-                                        "slowdown", "in file", ""};
-    struct table table = {.n_columns = sizeof heads / sizeof heads[0], .left = 64};
+    static const char *const heads[] = {"  RAM",    "faults",   "least",   "most", "waiting",
+                                        "faults/s", "slowdown", "in file", ""};
+    struct table table = {.n_columns = sizeof heads / sizeof heads[0], .left = 256};
     uint64_t budget = advise->choices[advise->chosen].ram_bytes;
 
     for (unsigned i = 0; i < table.n_columns; i++)
@@ -303,10 +308,13 @@ static void print_choice(const struct advise *advise, const struct options *opti
     double slowdown = advise_slowdown(advise, choice);
     char size[24], line[QUIRE_TRACE_MAX_COMMAND + 512];
 
-    printf("\nbudget     %s: %llu faults (+-%.0f %%), %llu of them on new memory; %.3f s waiting",
-           size_format(choice->ram_bytes, size, sizeof size),
-           (unsigned long long)(choice->first + choice->again), 100 * TOLERANCE,
-           (unsigned long long)choice->first, choice->stall_ns / 1e9);
+    printf("\nbudget     %s: %llu faults", size_format(choice->ram_bytes, size, sizeof size),
+           (unsigned long long)(choice->first + choice->again));
+    if (choice->most != ADVISE_UNKNOWN)
+        printf(" (%llu to %llu)", (unsigned long long)choice->least,
+               (unsigned long long)choice->most);
+    printf(", %llu of them on new memory; %.3f s waiting", (unsigned long long)choice->first,
+           choice->stall_ns / 1e9);
     if (slowdown > 0)
         printf(", %.2f times the time", slowdown);
     if (!advise_is_told(advise, choice))
@@ -335,6 +343,10 @@ static json_t *point_json(const struct advise *advise, const struct advise_point
                              "prefetched", (json_int_t)point->ahead, "in_file", point->in_file,
                              "stall_seconds", point->stall_ns / 1e9);
 
+    json_object_set_new(json, "faults_least", json_integer((json_int_t)point->least));
+    json_object_set_new(json, "faults_most",
+                        point->most != ADVISE_UNKNOWN ? json_integer((json_int_t)point->most)
+                                                      : json_null());
     json_object_set_new(json, "slowdown", slowdown > 0 ? json_real(slowdown) : json_null());
     json_object_set_new(json, "faults_per_second",
                         slowdown > 0 ? json_real((double)(point->first + point->again) * 1e9 /
@@ -371,7 +383,7 @@ static bool print_json(const struct advise *advise, const struct options *option
         "file", advise->costs.file, "curve", points_json(advise, advise->points, advise->n_points),
         "policies", points_json(advise, advise->choices, advise->n_choices), "knee",
         point_json(advise, &advise->points[advise->knee]), "advice",
-        point_json(advise, &advise->choices[advise->chosen]), "tolerance", TOLERANCE,
+        point_json(advise, &advise->choices[advise->chosen]), "tolerance", ADVISE_TOLERANCE,
         "slowdown_met", (int)advise->is_met, "run", json_text(line));
     bool bad = json == NULL;
     json_object_set_new(json, "base_seconds",
@@ -427,17 +439,11 @@ static int record_command(const struct options *options, const char *path)
 
 static int record_and_advise(const struct options *options)
 {
-    char temporary[] = "/tmp/quire-advise-XXXXXX";
+    char temporary[PATH_MAX];
     const char *path = options->keep_path != NULL ? options->keep_path : temporary;
 
-    if (options->keep_path == NULL) {
-        int fd = mkstemp(temporary);
-        if (fd < 0) {
-            cli_error("cannot make a file in /tmp: %s\nname one by --output FILE", strerror(errno));
-            return CLI_EXIT_FAILED;
-        }
-        close(fd);
-    }
+    if (options->keep_path == NULL && temporary_file("advise", temporary) != 0)
+        return CLI_EXIT_FAILED;
     int status = record_command(options, path);
     if (status != 0)
         cli_error("the command failed (exit status %d): no advice on that", status);

@@ -56,7 +56,13 @@ struct advise_point {
     uint64_t ahead;          /* pages that came along */
     double in_file;          /* of what is stored, the part that RAM has no room for */
     double stall_ns;
+    uint64_t least,
+        most; /* between which the faults lie; ADVISE_UNKNOWN: nothing was seen of them */
 };
+
+#define ADVISE_UNKNOWN UINT64_MAX
+#define ADVISE_TOLERANCE 0.2 /* of the fault count, where the budget is what it should be */
+#define ADVISE_SIZE_ERROR 32 /* the budget is known to one part in so many, and to 1 MiB */
 
 /* What is to be found out, and how it comes out. */
 struct advise_question {
@@ -86,6 +92,9 @@ bool advise_find(const struct advise_trace *trace, const struct advise_question 
                  struct advise *advise);
 /* How many times the time with RAM to spare; 0: it is not known. */
 double advise_slowdown(const struct advise *advise, const struct advise_point *point);
+
+/* How many times at most, if the RAM is a little less than it seems: over the edge of a cliff. */
+double advise_slowdown_beside(const struct advise *advise, unsigned i);
 
 /* Whether the recording says anything about it: more is resident than its window. */
 bool advise_is_told(const struct advise *advise, const struct advise_point *point);

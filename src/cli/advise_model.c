@@ -12,6 +12,20 @@
  * beside the time with RAM to spare, which is the recording's less its own faults: by the clock, or
  * by the processors' time where others kept the machine busy.
  *
+ * How far it may be off: what of a budget is resident is known to about one part in 32, so a count
+ * lies between those of budgets a little larger and smaller (on a cliff of the curve these are far
+ * apart), and 20 % beside. Then
+ *
+ *   the window of a recording hides touches of what is in it. A page that it has may be gone from a
+ *   memory that is little larger, first in first out as both are; the fault on it is not seen. Of
+ *   pages in use alike, as many as the memory holds, a part of 1 / (1 + 1 / (2 r (r - 1))) of the
+ *   faults is seen where the memory is r windows large: it is worst then.
+ *   first touches all fault where more than the budget is handed out before it is touched
+ *   adaptive may do as gclock, whose rule is one of its two
+ *
+ * The budget is the least that is good enough if it is a little less than it seems, too: on this
+ * side of a cliff.
+ *
  * The knee is the point of the curve of waiting that lies furthest below the line from its first to
  * its last one: V. Satopaa et al., "Finding a 'Kneedle' in a Haystack", 2011.
  */
@@ -197,6 +211,78 @@ static unsigned find_knee(const struct advise *advise)
     return best;
 }
 
+/* ---- how far it may be off ---- */
+
+static uint64_t size_error(uint64_t ram_bytes)
+{
+    uint64_t error = ram_bytes / ADVISE_SIZE_ERROR;
+
+    return error > (uint64_t)1 << 20 ? error : (uint64_t)1 << 20;
+}
+
+static double faults_of(const struct advise_point *point)
+{
+    return (double)(point->first + point->again);
+}
+
+/* The faults at a size, on the line between two points of the curve. */
+static double faults_between(const struct advise_point *a, const struct advise_point *b,
+                             uint64_t ram_bytes)
+{
+    double x = ((double)ram_bytes - (double)a->ram_bytes) /
+               ((double)b->ram_bytes - (double)a->ram_bytes);
+
+    return faults_of(a) + x * (faults_of(b) - faults_of(a));
+}
+
+/* What the curve says of a size; beyond its ends it goes on as it is there. */
+static double faults_at(const struct advise *advise, uint64_t ram_bytes)
+{
+    const struct advise_point *points = advise->points;
+    unsigned i = 1;
+
+    if (advise->n_points < 2)
+        return faults_of(&points[0]);
+    while (i + 1 < advise->n_points && points[i].ram_bytes < ram_bytes)
+        i++;
+    return fmax(faults_between(&points[i - 1], &points[i], ram_bytes), 0);
+}
+
+double advise_slowdown_beside(const struct advise *advise, unsigned i)
+{
+    const struct advise_point *point = &advise->points[i];
+    double faults = faults_of(point),
+           more = faults_at(advise, point->ram_bytes - size_error(point->ram_bytes));
+
+    if (advise->base_ns <= 0)
+        return 0;
+    /* where there are no faults, each of those beside it costs as one from RAM */
+    double stall = faults > 0 ? point->stall_ns * fmax(more / faults, 1) : more * advise->costs.ram;
+    return 1 + stall / advise->base_ns;
+}
+
+/* Faults with a little more RAM, and with a little less. */
+static void find_bounds(const struct advise *advise, struct advise_point *point, double with_more,
+                        double with_less)
+{
+    const struct advise_trace *trace = advise->trace;
+    double least = fmin(faults_of(point), with_more), most = fmax(faults_of(point), with_less);
+    double windows = trace->note.window_bytes == 0
+                         ? INFINITY
+                         : resident_bytes(advise, point) / (double)trace->note.window_bytes;
+
+    point->least = (uint64_t)(least * (1 - ADVISE_TOLERANCE));
+    point->most = ADVISE_UNKNOWN;
+    if (windows <= 1)
+        return;
+    if (most > 0)
+        most += (double)(trace->n_first_faults - point->first);
+    most *= (1 + ADVISE_TOLERANCE) * (1 + 1 / (2 * windows * (windows - 1)));
+    point->most = most < 1e18 ? (uint64_t)most : ADVISE_UNKNOWN;
+}
+
+/* ---- what is chosen ---- */
+
 /* The least size that is slow enough; where times are not known, the knee. */
 static uint64_t find_budget(struct advise *advise, const struct advise_question *question)
 {
@@ -205,14 +291,24 @@ static uint64_t find_budget(struct advise *advise, const struct advise_question 
     if (advise->base_ns <= 0)
         return advise->points[advise->knee].ram_bytes;
     unsigned i = advise->n_points - 1;
-    while (i > 0 && advise_slowdown(advise, &advise->points[i - 1]) <= question->slowdown)
+    while (i > 0 && advise_slowdown_beside(advise, i - 1) <= question->slowdown)
         i--;
     return advise->points[i].ram_bytes;
 }
 
+/* Waiting, if it comes out as badly as it may. */
+static double worst_stall(const struct advise_point *point)
+{
+    double faults = faults_of(point);
+
+    return point->most == ADVISE_UNKNOWN || faults <= 0
+               ? point->stall_ns
+               : point->stall_ns * (double)point->most / faults;
+}
+
 /*
- * The one with the least waiting. But `adaptive`, which comes first, lets two rules compete, and
- * which one wins depends on more than a recording shows: it has to be clearly better.
+ * The one with the least waiting at worst. But `adaptive`, which comes first, lets two rules
+ * compete, and which one wins depends on more than a recording shows: it has to be clearly better.
  */
 static unsigned choose(const struct advise *advise)
 {
@@ -220,25 +316,66 @@ static unsigned choose(const struct advise *advise)
     unsigned best = advise->n_choices > 1;
 
     for (unsigned i = 1; i < advise->n_choices; i++)
-        if (choices[i].stall_ns < choices[best].stall_ns)
+        if (worst_stall(&choices[i]) < worst_stall(&choices[best]))
             best = i;
-    bool is_adaptive = choices[0].stall_ns < ADAPTIVE_WORTH * choices[best].stall_ns;
+    bool is_adaptive = worst_stall(&choices[0]) < ADAPTIVE_WORTH * worst_stall(&choices[best]);
     return is_adaptive || choices[0].again == 0 ? 0 : best;
 }
 
+/* The first choice is adaptive: it may do as its first rule, which is a choice, too. */
+static void widen_adaptive(struct advise *advise)
+{
+    struct advise_point *adaptive = &advise->choices[0];
+
+    for (unsigned i = 1; i < advise->n_choices; i++) {
+        const struct advise_point *point = &advise->choices[i];
+        if (strcmp(point->policy->name, CURVE_POLICY) != 0)
+            continue;
+        adaptive->least = point->least < adaptive->least ? point->least : adaptive->least;
+        adaptive->most = point->most > adaptive->most ? point->most : adaptive->most;
+    }
+}
+
+/* Each policy at the budget, and with a little more and a little less. */
 static bool compare_policies(struct advise *advise, const struct advise_question *question,
                              uint64_t budget)
 {
+    struct advise_point points[3 * ADVISE_POLICIES];
     const struct quire_sim_policy *policy;
+    const uint64_t error = size_error(budget);
+    const uint64_t budgets[3] = {budget, budget + error, budget - error};
+    unsigned n = 0;
 
     for (unsigned i = 0; (policy = quire_sim_policies(i)) != NULL; i++)
-        if (strncmp(policy->name, "pager:", 6) == 0 && advise->n_choices < ADVISE_POLICIES)
-            advise->choices[advise->n_choices++] = make_point(advise, question, budget, policy);
-    if (!advise_simulate(advise->trace, advise->choices, advise->n_choices))
+        if (strncmp(policy->name, "pager:", 6) == 0 && n < 3 * ADVISE_POLICIES)
+            for (unsigned k = 0; k < 3; k++)
+                points[n++] = make_point(advise, question, budgets[k], policy);
+    if (!advise_simulate(advise->trace, points, n))
         return false;
-    for (unsigned i = 0; i < advise->n_choices; i++)
+    advise->n_choices = n / 3;
+    for (unsigned i = 0; i < advise->n_choices; i++) {
+        advise->choices[i] = points[3 * i];
         find_stall(advise, &advise->choices[i]);
+        find_bounds(advise, &advise->choices[i], faults_of(&points[3 * i + 1]),
+                    faults_of(&points[3 * i + 2]));
+    }
+    widen_adaptive(advise);
     advise->chosen = choose(advise);
+    return true;
+}
+
+static bool find_curve(struct advise *advise)
+{
+    if (!advise_simulate(advise->trace, advise->points, advise->n_points))
+        return false;
+    for (unsigned i = 0; i < advise->n_points; i++)
+        find_stall(advise, &advise->points[i]);
+    for (unsigned i = 0; i < advise->n_points; i++) {
+        const uint64_t size = advise->points[i].ram_bytes, error = size_error(size);
+        find_bounds(advise, &advise->points[i], faults_at(advise, size + error),
+                    faults_at(advise, size - error));
+    }
+    advise->knee = find_knee(advise);
     return true;
 }
 
@@ -257,13 +394,7 @@ bool advise_find(const struct advise_trace *trace, const struct advise_question 
     if (advise->metadata_bytes == 0)
         advise->metadata_bytes = TABLES_LEAST + trace->peak_bytes / SYS_PAGE_SIZE * TABLE_BYTES;
     find_sizes(advise, question, policy);
-    if (!advise_simulate(trace, advise->points, advise->n_points))
-        return false;
-    for (unsigned i = 0; i < advise->n_points; i++)
-        find_stall(advise, &advise->points[i]);
-    advise->knee = find_knee(advise);
-    uint64_t budget = find_budget(advise, question);
-    if (!compare_policies(advise, question, budget))
+    if (!find_curve(advise) || !compare_policies(advise, question, find_budget(advise, question)))
         return false;
     advise->is_met = advise->base_ns <= 0 ||
                      advise_slowdown(advise, &advise->choices[advise->chosen]) <=

@@ -311,6 +311,7 @@ bool advise_simulate(const struct advise_trace *trace, struct advise_point *poin
         cases[i] = (struct quire_sim_case){.policy = points[i].policy,
                                            .argument = points[i].stored_percent,
                                            .ram_bytes = points[i].frame_bytes,
+                                           .budget_bytes = points[i].ram_bytes,
                                            .page_shift = SYS_PAGE_SHIFT,
                                            .prefetch = QUIRE_SIM_PREFETCH_ADAPTIVE};
     if (cases != NULL) {

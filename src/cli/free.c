@@ -8,28 +8,26 @@
 #include "cli/cli.h"
 #include "cli/explain.h"
 #include "cli/figures.h"
+#include "cli/moment.h"
 #include "cli/table.h"
+#include "cli/when.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { KEY_EXPLAIN = 256 };
 
 struct free_options {
     struct figure_options common;
+    struct moment_options moment;
     bool explain;
 };
 
-struct sample {
-    struct quire_observe_memory memory;
-    struct quire_observe_pressure pressure;
-    struct quire_observe_zram zram;
-    struct quire_observe_settings settings;
-    struct quire_observe_cgroup cgroup;
-};
-
+/* Less than sample_take() reads. */
 static int read_sample(struct quire_observe *observe, struct sample *sample)
 {
+    sample->wall_ms = 0; /* now */
     int error = quire_observe_memory(observe, &sample->memory);
 
     if (error == 0)
@@ -133,6 +131,7 @@ static void print_rest(const struct sample *sample)
     const struct quire_observe_memory *memory = &sample->memory;
     const struct quire_observe_pressure *pressure = &sample->pressure;
     const struct quire_observe_cgroup *cgroup = &sample->cgroup;
+    char time[40];
 
     print_huge(sample);
     printf("slab        reclaimable %s, unreclaimable %s\n",
@@ -151,6 +150,8 @@ static void print_rest(const struct sample *sample)
                figure_size(cgroup->soft_limit < cgroup->limit ? cgroup->soft_limit : cgroup->limit,
                            FIGURE),
                cgroup->path);
+    if (sample->wall_ms != 0)
+        printf("recorded    %s\n", when_text(sample->wall_ms, time, sizeof time));
 }
 
 static json_t *json_memory(const struct quire_observe_memory *memory)
@@ -211,7 +212,11 @@ static json_t *build_json(const struct sample *sample, bool explain)
         "path", cgroup->path, "limit_bytes", figure_json(cgroup->limit), "soft_limit_bytes",
         figure_json(cgroup->soft_limit), "used_bytes", figure_json(cgroup->used));
     json_t *swap = json_swap(sample);
+    char time[40];
 
+    if (sample->wall_ms != 0)
+        json_object_set_new(json, "time",
+                            json_string(when_utc(sample->wall_ms, time, sizeof time)));
     if (json_object_update(json, swap) != 0 ||
         (explain && json_object_set_new(json, "explain", explain_json(memory)) != 0)) {
         json_decref(json);
@@ -239,6 +244,7 @@ static const char documentation[] =
     "  quire free\n"
     "  quire free --explain        where the memory is, and why cache is not lost\n"
     "  quire free --json | jq .memory.available_bytes\n"
+    "  quire free --replay memory.log --at 14:30\n"
     "\n"
     "Exit status:\n"
     "  0    the figures were printed\n"
@@ -255,6 +261,11 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
+        state->child_inputs[1] = &options->moment;
+        return 0;
+    case ARGP_KEY_END:
+        if (options->moment.replay != NULL && options->common.root != NULL)
+            argp_error(state, "--replay and --root contradict: leave out one of both");
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -279,9 +290,27 @@ static bool print(const struct sample *sample, const struct free_options *option
     return true;
 }
 
+/* What a recording of another version, or of another machine, does not have is shown as absent. */
+static int show_recorded(const struct free_options *options)
+{
+    struct feed *feed;
+    int status;
+    const struct sample *recorded = moment_open(&options->moment, &feed, &status);
+
+    if (recorded == NULL)
+        return status;
+    struct sample sample = *recorded;
+    if (!sample.has_zram)
+        memset(&sample.zram, 0xff, sizeof sample.zram); /* absent */
+    status = print(&sample, options) ? EXIT_SUCCESS : CLI_EXIT_FAILED;
+    feed_close(feed);
+    return status;
+}
+
 int cli_free(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&figures_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {
+        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
     static const struct argp parser = {
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     struct free_options options = {.explain = false};
@@ -290,6 +319,8 @@ int cli_free(int argc, char **argv)
     argp_err_exit_status = CLI_EXIT_FAILED;
     if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
         return CLI_EXIT_FAILED;
+    if (options.moment.replay != NULL)
+        return show_recorded(&options);
     struct quire_observe *observe = figures_open(&options.common);
     if (observe == NULL)
         return EXIT_FAILURE;

@@ -8,8 +8,10 @@
  * Exit status 0; 1 when they can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
+#include "cli/moment.h"
 #include "cli/ps_rows.h"
 #include "cli/table.h"
+#include "cli/when.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,12 +29,13 @@ enum { KEY_LIST = 256, KEY_RUNS, KEY_FULL };
 
 struct ps_options {
     struct figure_options common;
+    struct moment_options moment;
     const char *column_list;
     const struct ps_column *columns[MAX_COLUMNS];
     unsigned n_columns;
     struct ps_order order;
     struct ps_filter filters[MAX_FILTERS];
-    bool list, full;
+    bool list, full, is_default_order;
     uint64_t watch_ms;   /* 0: once */
     unsigned long count; /* of samples; 0: for ever */
 };
@@ -61,6 +64,12 @@ static struct totals totals_of(const struct ps_view *view)
     return totals;
 }
 
+struct shown { /* what is told of processes, beside these themselves */
+    const struct quire_observe_processes *processes;
+    unsigned parts;   /* that were read */
+    uint64_t wall_ms; /* of a recording; else 0 */
+};
+
 static unsigned parts_of(const struct ps_options *options)
 {
     unsigned parts = QUIRE_OBSERVE_STAT | options->order.sort->parts;
@@ -72,12 +81,35 @@ static unsigned parts_of(const struct ps_options *options)
     return parts;
 }
 
-static bool print_text(const struct ps_view *view, const struct quire_observe_processes *processes,
+static void print_totals(const struct ps_view *view, const struct shown *shown,
+                         const struct ps_options *options)
+{
+    struct totals totals = totals_of(view);
+    unsigned wanted = parts_of(options), parts = wanted & shown->parts;
+    char time[40];
+
+    printf("%zu process%s, RSS %s", view->n, view->n == 1 ? "" : "es",
+           figure_size(totals.rss, FIGURE));
+    if (parts & QUIRE_OBSERVE_SHARES)
+        printf(", PSS %s", figure_size(totals.pss, FIGURE));
+    if (parts & QUIRE_OBSERVE_STATUS)
+        printf(", swap %s", figure_size(totals.swap, FIGURE));
+    if (shown->wall_ms != 0)
+        printf(", %s", when_text(shown->wall_ms, time, sizeof time));
+    putchar('\n');
+    if (wanted & ~parts & QUIRE_OBSERVE_SHARES)
+        printf("PSS and USS were not recorded: `quire log --pss' does\n");
+    if (shown->processes->n_denied > 0)
+        printf("of %zu the kernel does not show all to this user%s\n", shown->processes->n_denied,
+               shown->wall_ms != 0 ? ""
+               : geteuid() != 0    ? ": root sees more"
+                                   : ", although it is root");
+}
+
+static bool print_text(const struct ps_view *view, const struct shown *shown,
                        const struct ps_options *options)
 {
     struct table table = {.n_columns = options->n_columns};
-    struct totals totals = totals_of(view);
-    unsigned parts = parts_of(options);
     char buffer[PS_TEXT_BYTES];
 
     for (unsigned i = 0; i < options->n_columns; i++) {
@@ -91,25 +123,17 @@ static bool print_text(const struct ps_view *view, const struct quire_observe_pr
                                              options->common.exact, buffer));
     bool good = table_print(&table, options->full ? 0 : figures_width());
     table_free(&table);
-    printf("%zu process%s, RSS %s", view->n, view->n == 1 ? "" : "es",
-           figure_size(totals.rss, FIGURE));
-    if (parts & QUIRE_OBSERVE_SHARES)
-        printf(", PSS %s", figure_size(totals.pss, FIGURE));
-    if (parts & QUIRE_OBSERVE_STATUS)
-        printf(", swap %s", figure_size(totals.swap, FIGURE));
-    putchar('\n');
-    if (processes->n_denied > 0)
-        printf("of %zu the kernel does not show all to this user%s\n", processes->n_denied,
-               geteuid() != 0 ? ": root sees more" : ", although it is root");
+    print_totals(view, shown, options);
     return good;
 }
 
-static bool print_json(const struct ps_view *view, const struct quire_observe_processes *processes,
+static bool print_json(const struct ps_view *view, const struct shown *shown,
                        const struct ps_options *options)
 {
     struct totals totals = totals_of(view);
-    unsigned parts = parts_of(options);
+    unsigned parts = parts_of(options) & shown->parts;
     json_t *list = json_array();
+    char time[40];
 
     for (size_t row = 0; row < view->n; row++) {
         json_t *json = json_object();
@@ -120,31 +144,58 @@ static bool print_json(const struct ps_view *view, const struct quire_observe_pr
     }
     uint64_t pss = parts & QUIRE_OBSERVE_SHARES ? totals.pss : QUIRE_OBSERVE_ABSENT;
     uint64_t swap = parts & QUIRE_OBSERVE_STATUS ? totals.swap : QUIRE_OBSERVE_ABSENT;
-    json_t *json = json_pack(
-        "{s:s, s:s, s:o, s:{s:I, s:o, s:o, s:o}, s:I, s:I}", "schema", "quire.ps/1", "version",
-        QUIRE_VERSION, "processes", list, "totals", "processes", (json_int_t)view->n, "rss_bytes",
-        figure_json(totals.rss), "pss_bytes", figure_json(pss), "swap_bytes", figure_json(swap),
-        "denied", (json_int_t)processes->n_denied, "vanished", (json_int_t)processes->n_vanished);
+    json_t *json = json_pack("{s:s, s:s, s:o, s:{s:I, s:o, s:o, s:o}, s:I, s:I}", "schema",
+                             "quire.ps/1", "version", QUIRE_VERSION, "processes", list, "totals",
+                             "processes", (json_int_t)view->n, "rss_bytes", figure_json(totals.rss),
+                             "pss_bytes", figure_json(pss), "swap_bytes", figure_json(swap),
+                             "denied", (json_int_t)shown->processes->n_denied, "vanished",
+                             (json_int_t)shown->processes->n_vanished);
+    if (shown->wall_ms != 0)
+        json_object_set_new(json, "time", json_string(when_utc(shown->wall_ms, time, sizeof time)));
     return figures_print_json(json, options->watch_ms > 0);
 }
 
-static int show(struct quire_observe *observe, struct ps_view *view,
-                const struct ps_options *options, bool clears)
+static int show(struct ps_view *view, const struct shown *shown, const struct ps_options *options)
 {
-    struct quire_observe_processes processes;
-    int error = quire_observe_processes(observe, parts_of(options), &processes);
-
-    if (error < 0)
-        return figures_failed(observe, error);
-    if (!ps_rows_arrange(view, &processes, &options->order)) {
+    if (!ps_rows_arrange(view, shown->processes, &options->order)) {
         cli_error("out of memory");
         return CLI_EXIT_FAILED;
     }
+    bool good = options->common.as_json ? print_json(view, shown, options)
+                                        : print_text(view, shown, options);
+    return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
+}
+
+static int show_live(struct quire_observe *observe, struct ps_view *view,
+                     const struct ps_options *options, bool clears)
+{
+    struct quire_observe_processes processes;
+    const struct shown shown = {.processes = &processes, .parts = parts_of(options)};
+    int error = quire_observe_processes(observe, shown.parts, &processes);
+
+    if (error < 0)
+        return figures_failed(observe, error);
     if (clears)
         fputs("\033[H\033[2J", stdout);
-    bool good = options->common.as_json ? print_json(view, &processes, options)
-                                        : print_text(view, &processes, options);
-    return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
+    return show(view, &shown, options);
+}
+
+static int show_recorded(struct ps_options *options)
+{
+    struct ps_view view = {.n = 0};
+    struct feed *feed;
+    int status;
+    const struct sample *sample = moment_open(&options->moment, &feed, &status);
+
+    if (sample == NULL)
+        return status;
+    const struct shown shown = {&sample->processes, sample->parts, sample->wall_ms};
+    if (options->is_default_order && !(sample->parts & QUIRE_OBSERVE_SHARES))
+        options->order.sort = ps_column_find("rss", 3);
+    status = sample->has_processes ? show(&view, &shown, options) : moment_lacks("processes", 0);
+    ps_rows_free(&view);
+    feed_close(feed);
+    return status;
 }
 
 static int run(struct quire_observe *observe, const struct ps_options *options)
@@ -158,7 +209,7 @@ static int run(struct quire_observe *observe, const struct ps_options *options)
         figures_catch_signals();
     }
     for (unsigned long n = 1;; n++) {
-        status = show(observe, &view, options, clears);
+        status = show_live(observe, &view, options, clears);
         if (status != EXIT_SUCCESS || options->watch_ms == 0 || n == options->count)
             break;
         if (!clears && !options->common.as_json)
@@ -203,7 +254,8 @@ static const char documentation[] =
     "killer's score."
     "\v"
     "Rates are since the start of the process; with --watch, from the second time on, since the "
-    "time before. PSS and USS are read only where a column, the order or a filter needs them: they "
+    "time before; with --replay since the sample before. PSS and USS are read only where a column, "
+    "the order or a filter needs them: they "
     "cost the most.\n"
     "\n"
     "Examples:\n"
@@ -211,6 +263,7 @@ static const char documentation[] =
     "  quire ps -o pid,rss,major_rate,command -s major_rate --watch=1\n"
     "  quire ps --tree -o pid,pss,tree,command -f 'user=postgres'\n"
     "  quire ps --runs\n"
+    "  quire ps --replay memory.log --at 14:30 -l 5\n"
     "\n"
     "Exit status:\n"
     "  0    the processes were printed\n"
@@ -267,6 +320,10 @@ static void settle(struct argp_state *state)
     parse_columns(options->column_list != NULL ? options->column_list : DEFAULT_COLUMNS, state);
     if (options->count > 0 && options->watch_ms == 0)
         argp_error(state, "--count has no meaning without --watch");
+    if (options->moment.replay != NULL && (options->common.root != NULL || options->watch_ms > 0))
+        argp_error(state, "--replay goes neither with --root nor with --watch; `quire top "
+                          "--replay' plays a recording");
+    options->is_default_order = options->order.sort == NULL;
     for (unsigned i = 0; options->order.sort == NULL && i < options->n_columns; i++)
         if (strcmp(options->columns[i]->name, "pss") == 0)
             options->order.sort = options->columns[i];
@@ -281,6 +338,7 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
+        state->child_inputs[1] = &options->moment;
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -352,7 +410,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 int cli_ps(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&figures_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {
+        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
     static const struct argp parser = {
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     static struct ps_options options;
@@ -365,6 +424,8 @@ int cli_ps(int argc, char **argv)
         list_columns();
         return EXIT_SUCCESS;
     }
+    if (options.moment.replay != NULL)
+        return show_recorded(&options);
     struct quire_observe *observe = figures_open(&options.common);
     if (observe == NULL)
         return EXIT_FAILURE;

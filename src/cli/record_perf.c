@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/launch.h"
 #include "cli/record.h"
+#include "cli/temporary.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -139,7 +140,7 @@ static bool convert(const char *perf, char *from, struct record_file *file,
 int record_perf(const struct record_options *options, struct record_file *file,
                 struct record_summary *summary)
 {
-    char perf[PATH_MAX], temporary[] = "/tmp/quire-perf-XXXXXX", reason[256];
+    char perf[PATH_MAX], temporary[PATH_MAX], reason[256];
     struct launch_result result = {0};
 
     if (!record_find_tool("perf", perf)) {
@@ -150,12 +151,8 @@ int record_perf(const struct record_options *options, struct record_file *file,
     int status = record_check_command(options->command[0]);
     if (status != 0)
         return status;
-    int fd = mkstemp(temporary);
-    if (fd < 0) {
-        cli_error("cannot make a file in /tmp: %s", strerror(errno));
+    if (temporary_file("perf", temporary) != 0)
         return CLI_EXIT_FAILED;
-    }
-    close(fd);
     status = CLI_EXIT_FAILED;
     if (!can_sample(perf, temporary, reason, sizeof reason)) {
         cli_error("this machine gives no samples of memory addresses: perf mem: %s\n"

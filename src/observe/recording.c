@@ -338,6 +338,20 @@ static void settle_process(const struct sample *before, const struct sample *now
     process->cpu_percent = rate(process->cpu_ms, then != NULL ? then->cpu_ms : 0, seconds) / 10;
 }
 
+/* Texts that the file does not have are empty, and its figures absent. */
+static void take_settings(struct sample *sample)
+{
+    struct quire_observe_settings *settings = &sample->settings;
+
+    if (!(sample->parts & SAMPLE_SETTINGS))
+        settings->zswap_compressor[0] = settings->huge_enabled[0] = settings->huge_defrag[0] =
+            sample->cgroup.path[0] = '\0';
+    clean(settings->zswap_compressor, sizeof settings->zswap_compressor);
+    clean(settings->huge_enabled, sizeof settings->huge_enabled);
+    clean(settings->huge_defrag, sizeof settings->huge_defrag);
+    clean(sample->cgroup.path, sizeof sample->cgroup.path);
+}
+
 /* The sample of the current rows, with what follows from the one before. */
 static int materialize(struct recorded *recorded, const struct sample *before)
 {
@@ -345,6 +359,7 @@ static int materialize(struct recorded *recorded, const struct sample *before)
     size_t at = 0;
 
     unpack(recorded, RECORD_SYSTEM, 0, &slot->sample);
+    take_settings(&slot->sample);
     if (!take_processes(recorded, slot) || !take_runs(recorded, slot) ||
         !take_kernel(recorded, slot) || !take_heaps(recorded, slot))
         return -ENOMEM;

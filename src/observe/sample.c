@@ -73,6 +73,18 @@ static int take_kernel(struct quire_observe *observe, struct sample *sample)
     return sample->zones_error == -ENOMEM || sample->slabs_error == -ENOMEM ? -ENOMEM : 0;
 }
 
+/* What can't be read of these is no failure of the whole either: the part is then not there. */
+static int take_settings(struct quire_observe *observe, struct sample *sample)
+{
+    int error = quire_observe_settings(observe, &sample->settings);
+
+    if (error == 0)
+        error = quire_observe_cgroup(observe, &sample->cgroup);
+    if (error < 0)
+        sample->parts &= ~(unsigned)SAMPLE_SETTINGS;
+    return error == -ENOMEM ? error : 0;
+}
+
 int sample_take(struct quire_observe *observe, unsigned parts, const struct sample *before,
                 struct sample *sample)
 {
@@ -88,6 +100,8 @@ int sample_take(struct quire_observe *observe, unsigned parts, const struct samp
     sample->has_zram = quire_observe_zram(observe, &sample->zram) == 0;
     sample_rates(before, sample);
     error = take_kernel(observe, sample);
+    if (error == 0 && (parts & SAMPLE_SETTINGS))
+        error = take_settings(observe, sample);
     if (error < 0 || (parts & SAMPLE_PROCESS_PARTS) == SAMPLE_SYSTEM_ONLY)
         return error;
     sample->has_processes = true;

@@ -11,9 +11,10 @@
 
 /* What a sample can have beside the processes; added to the parts of these. */
 enum sample_part {
-    SAMPLE_ZONES = 1 << 16, /* the kernel's buddy lists, without mobility */
-    SAMPLE_SLABS = 1 << 17, /* its slab caches, for root */
-    SAMPLE_HEAPS = 1 << 18, /* with QUIRE_OBSERVE_RUNS: the heap of each run's largest process */
+    SAMPLE_ZONES = 1 << 16,    /* the kernel's buddy lists, without mobility */
+    SAMPLE_SLABS = 1 << 17,    /* its slab caches, for root */
+    SAMPLE_HEAPS = 1 << 18,    /* with QUIRE_OBSERVE_RUNS: the heap of each run's largest process */
+    SAMPLE_SETTINGS = 1 << 19, /* what is configured, and this process's control group's limit */
 };
 #define SAMPLE_PROCESS_PARTS 0xffffu /* of the sum: enum quire_observe_part */
 
@@ -36,6 +37,8 @@ struct sample {
     struct quire_observe_counters counters;
     struct quire_observe_pressure pressure;
     struct quire_observe_zram zram;
+    struct quire_observe_settings settings; /* SAMPLE_SETTINGS, as the next */
+    struct quire_observe_cgroup cgroup;
     struct quire_observe_processes processes; /* the owner's, valid until its next sample */
     struct quire_observe_runs runs;           /* likewise */
     int zones_error, slabs_error;             /* 0, or why there are none (-EACCES ...) */

@@ -16,14 +16,13 @@
 #include "pager/bring.h"
 #include "pager/watch.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define TOUCH_WINDOW 32u /* pages at most that a first touch brings in: 128 KiB */
 #define N_ZEROS TOUCH_WINDOW
-#define WINDOW_LEAST 16u   /* a window of loaded pages may be at most so large, or one part in */
-#define WINDOW_SHARE 128   /* so many of the process's part of the budget, up to WINDOW_PAGES */
 #define MOST_SKIPPED 1024u /* pages that are there, in the middle of a stream */
 #define MOST_STEPS 2       /* of reclaim before a fault */
 
@@ -60,15 +59,14 @@ static uint32_t n_resident_at(uint32_t page)
     return n;
 }
 
-/* A window should be little of what the process can have. */
+static_assert(PREFETCH_MOST <= WINDOW_PAGES, "a window of pages to load holds what is planned");
+
+/* Of its part of the budget. */
 static uint32_t most_loaded(void)
 {
     struct watermarks marks;
     budget_watermarks(&marks);
-    int64_t most = control_budget(pager.control) / marks.n_pagers / WINDOW_SHARE;
-    if (most > WINDOW_PAGES)
-        return WINDOW_PAGES;
-    return most > WINDOW_LEAST ? (uint32_t)most : WINDOW_LEAST;
+    return prefetch_most((uint64_t)(control_budget(pager.control) / marks.n_pagers));
 }
 
 /* Locked on entry, unlocked on return, as in all of the functions that serve. */

@@ -42,6 +42,11 @@ enum prefetch_kind {
 
 #define PREFETCH_RUNS PREFETCH_STRIDE
 
+/* A window should be little of what the process can have: one part in so many, within bounds. */
+#define PREFETCH_SHARE 128u
+#define PREFETCH_LEAST 16u /* pages */
+#define PREFETCH_MOST 64u
+
 struct prefetch_plan {
     uint32_t n_pages; /* from the page that was missed on: at least 1 */
     uint32_t n_runs;  /* others */
@@ -75,6 +80,15 @@ struct prefetch {
 
 /* UINT32_MAX is no page. */
 void prefetch_init(struct prefetch *prefetch, enum prefetch_kind kind);
+
+/* The most pages of a window where the process may have n_pages. */
+static inline uint32_t prefetch_most(uint64_t n_pages)
+{
+    const uint64_t most = n_pages / PREFETCH_SHARE;
+    if (most > PREFETCH_MOST)
+        return PREFETCH_MOST;
+    return most > PREFETCH_LEAST ? (uint32_t)most : PREFETCH_LEAST;
+}
 
 /* The page was missed: what to bring in, up to `most` pages from it on. */
 void prefetch_plan(struct prefetch *prefetch, uint32_t page, uint32_t most,

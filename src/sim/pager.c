@@ -7,6 +7,10 @@
  *              ^          ^                         |  '--touched: soft fault--> resident
  *              '----------'-------------------------'---> absent, if it is clean
  *
+ * Clean is what came in to be read and is protected (src/policy/protection.h), until it is written
+ * to. What is read ahead of a stream leaves before all others (drop_behind.h); such a page is still
+ * stored, beside.
+ *
  * Resident and staged pages together take the frames; staging has its share as in
  * src/pager/budget.c. The argument is what a page that is stored takes of the RAM, in hundredths of
  * its size; without one it takes nothing, as in a swap file.
@@ -15,7 +19,9 @@
  * that keep that, unless they are numbers of objects. Not modelled: the watermarks, and pages that
  * cannot be moved.
  */
+#include "policy/drop_behind.h"
 #include "policy/policy.h"
+#include "policy/protection.h"
 
 #include "sim/pages.h"
 #include "sim/rules.h"
@@ -33,9 +39,9 @@
 #define STORE_SHARE 8 /* so much stays for resident pages, however much is stored */
 
 #define STAGED QUIRE_SIM_FLAGS
-#define WRITTEN (2 * QUIRE_SIM_FLAGS) /* the policy knows */
+#define PROTECTED (2 * QUIRE_SIM_FLAGS) /* it came in to be read, and was not written to */
 #define SEEN (4 * QUIRE_SIM_FLAGS)
-#define STORED (8 * QUIRE_SIM_FLAGS)
+#define STORED (8 * QUIRE_SIM_FLAGS) /* of a resident page: it was streamed, its copy is kept */
 
 #define STAGING 0u /* the list */
 
@@ -47,10 +53,14 @@ struct entry { /* of a page, by its number here */
 
 struct state {
     struct policy policy;
+    struct drop_behind behind;
+    struct protection protection;
+    bool to_read; /* the last page that was missed is protected, and so is what comes along */
     struct pages blocks;
     struct array entries;
     uint64_t end; /* of numbers that are given out one by one */
     uint64_t n_frames, n_staged, most_staged, n_stored;
+    double worth_staging; /* of the last most_staged evictions, those of dirty pages: an average */
 };
 
 static struct entry *entry_of(const struct quire_sim_memory *memory, uint32_t number)
@@ -105,13 +115,22 @@ static int open_pager(struct quire_sim_memory *memory)
     int kind = policy_find(strchr(memory->policy->name, ':') + 1);
     error = policy_open(&state->policy, (enum policy_kind)kind, n, &owner);
     if (error)
-        pages_deinit(&state->blocks);
+        goto no_policy;
+    error = drop_behind_open(&state->behind, n);
+    if (error)
+        goto no_queue;
+    return 0;
+no_queue:
+    policy_close(&state->policy);
+no_policy:
+    pages_deinit(&state->blocks);
     return error;
 }
 
 static void close_pager(struct quire_sim_memory *memory)
 {
     struct state *state = memory->state;
+    drop_behind_close(&state->behind);
     policy_close(&state->policy);
     pages_deinit(&state->blocks);
     array_free(&state->entries);
@@ -157,18 +176,56 @@ static void leave_staging(struct quire_sim_memory *memory, uint32_t page)
     state->n_staged--;
 }
 
-/* The policy's next victim: into staging, or, if it is clean, returned. 0: there is no other. */
+static bool is_kept(const struct quire_sim_memory *memory, uint32_t page)
+{
+    const unsigned both = STORED | QUIRE_SIM_RESIDENT;
+    return (memory->flags[page] & both) == both;
+}
+
+/* Who goes next: what a stream left behind, else whom the policy names. False: there is none. */
+static bool next_victim(struct quire_sim_memory *memory, uint32_t *number)
+{
+    struct state *state = memory->state;
+    policy_place place;
+    while (drop_behind_pop(&state->behind, memory->n_resident - state->n_staged, number)) {
+        if (!is_kept(memory, entry_of(memory, *number)->page))
+            continue; /* it has changed, or gone */
+        policy_remove(&state->policy, *number, entry_of(memory, *number)->place);
+        policy_evicted(&state->policy, *number, entry_of(memory, *number)->place);
+        return true;
+    }
+    if (!policy_next(&state->policy, number, &place))
+        return false;
+    policy_evicted(&state->policy, *number, place);
+    return true;
+}
+
+/* As in src/pager/reclaim.c: where most that go are clean, what is staged would grow old there. */
+static void note_eviction(struct state *state, bool is_staged)
+{
+    if (state->most_staged > 0)
+        state->worth_staging -= state->worth_staging / (double)state->most_staged;
+    state->worth_staging += is_staged;
+}
+
+static bool is_staging_full(const struct state *state)
+{
+    return state->n_staged > state->most_staged ||
+           (double)state->n_staged > state->worth_staging + 1;
+}
+
+/* The next victim: into staging, or, if it is clean, returned. 0: there is no other. */
 static uint32_t evict_one(struct quire_sim_memory *memory)
 {
     struct state *state = memory->state;
     uint32_t number;
-    policy_place place;
-    if (!policy_next(&state->policy, &number, &place))
+    if (!next_victim(memory, &number))
         return 0;
-    policy_evicted(&state->policy, number, place);
     const uint32_t page = entry_of(memory, number)->page;
-    memory->flags[page] &= (uint8_t)~WRITTEN;
-    if (!(memory->flags[page] & QUIRE_SIM_DIRTY) || state->most_staged == 0)
+    const bool is_staged = !(memory->flags[page] & PROTECTED) && state->most_staged > 0;
+    memory->flags[page] &= (uint8_t)~PROTECTED;
+    note_eviction(state, is_staged);
+    if (!is_staged)
         return page;
     list_push(memory->pages, STAGING, 2 * page);
     memory->flags[page] |= STAGED;
@@ -187,21 +244,29 @@ static void set_frames(struct quire_sim_memory *memory)
         memory->n_frames = state->n_frames;
 }
 
+static void set_stored(struct quire_sim_memory *memory, uint32_t page, bool is_stored)
+{
+    struct state *state = memory->state;
+    if (!(memory->flags[page] & STORED) == !is_stored)
+        return;
+    memory->flags[page] ^= STORED;
+    state->n_stored += is_stored ? 1 : -(uint64_t)1;
+    set_frames(memory);
+}
+
 static uint32_t find_victim(struct quire_sim_memory *memory)
 {
     struct state *state = memory->state;
     uint32_t page = 0;
     while (page == 0) {
-        if (state->n_staged > state->most_staged || state->policy.n_held == 0) {
+        if (state->n_staged > 0 && (is_staging_full(state) || state->policy.n_held == 0)) {
             page = list_oldest(memory->pages, STAGING) / 2;
             leave_staging(memory, page);
         } else {
             page = evict_one(memory);
         }
     }
-    memory->flags[page] |= STORED;
-    state->n_stored++;
-    set_frames(memory);
+    set_stored(memory, page, true);
     return page;
 }
 
@@ -214,25 +279,30 @@ static void insert(struct quire_sim_memory *memory, uint32_t page, enum policy_a
 {
     struct state *state = memory->state;
     policy_insert(&state->policy, *number_of(memory, page), arrival);
-    if (memory->flags[page] & QUIRE_SIM_DIRTY)
-        memory->flags[page] |= WRITTEN;
+}
+
+/* Who comes along is protected as who was missed. */
+static void protect(struct quire_sim_memory *memory, uint32_t page)
+{
+    struct state *state = memory->state;
+    if (!(memory->flags[page] & QUIRE_SIM_AHEAD))
+        state->to_read = !(memory->flags[page] & QUIRE_SIM_DIRTY);
+    if (state->to_read && protection_wanted(&state->protection, 1))
+        memory->flags[page] |= PROTECTED;
 }
 
 static void admit(struct quire_sim_memory *memory, uint32_t page)
 {
-    struct state *state = memory->state;
     enum policy_arrival arrival = POLICY_FIRST;
     if (memory->flags[page] & SEEN)
         arrival = memory->flags[page] & QUIRE_SIM_AHEAD ? POLICY_BESIDE : POLICY_FETCHED;
     else if (give_number(memory, page) == 0)
         return; /* no memory; the next table that has to grow says so */
-    if (memory->flags[page] & STORED) {
-        memory->flags[page] &= (uint8_t)~STORED;
-        state->n_stored--;
-    }
+    if (memory->flags[page] & SEEN)
+        protect(memory, page);
+    set_stored(memory, page, false);
     memory->flags[page] |= SEEN;
     insert(memory, page, arrival);
-    set_frames(memory);
     while (memory->n_resident > memory->n_frames && memory->n_resident > 1)
         quire_sim_evict(memory, find_victim(memory));
 }
@@ -244,11 +314,25 @@ static void hit(struct quire_sim_memory *memory, uint32_t page)
         memory->counts.soft_faults++;
         leave_staging(memory, page);
         insert(memory, page, POLICY_TAKEN_BACK);
-    } else if ((memory->flags[page] & (QUIRE_SIM_DIRTY | WRITTEN)) == QUIRE_SIM_DIRTY) {
+    } else if (memory->flags[page] & PROTECTED && memory->flags[page] & QUIRE_SIM_DIRTY) {
         const uint32_t number = *number_of(memory, page);
-        memory->flags[page] |= WRITTEN;
+        memory->flags[page] &= (uint8_t)~PROTECTED;
+        set_stored(memory, page, false);
+        protection_failed(&state->protection);
         policy_touch(&state->policy, number, entry_of(memory, number)->place);
     }
+}
+
+static void streamed(struct quire_sim_memory *memory, const uint32_t *pages, size_t n)
+{
+    struct state *state = memory->state;
+    if (n < 2 || !(memory->flags[pages[0]] & PROTECTED) ||
+        !drop_behind_wanted(&state->behind, memory->n_resident - state->n_staged))
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (memory->flags[pages[i]] & PROTECTED &&
+            drop_behind_push(&state->behind, *number_of(memory, pages[i])))
+            set_stored(memory, pages[i], true);
 }
 
 static void forget(struct quire_sim_memory *memory, uint32_t page)
@@ -259,18 +343,16 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
         leave_staging(memory, page);
     else
         policy_remove(&state->policy, number, entry_of(memory, number)->place);
+    set_stored(memory, page, false);
     *entry_of(memory, number) = (struct entry){0};
 }
 
 static void forget_absent(struct quire_sim_memory *memory, uint32_t page)
 {
-    struct state *state = memory->state;
     if (!(memory->flags[page] & STORED))
         return;
-    memory->flags[page] &= (uint8_t)~STORED;
-    state->n_stored--;
+    set_stored(memory, page, false);
     *entry_of(memory, *number_of(memory, page)) = (struct entry){0};
-    set_frames(memory);
 }
 
 SIM_REPLAY(0, hit, victim, admit)
@@ -279,8 +361,8 @@ SIM_REPLAY(0, hit, victim, admit)
     {                                                                                              \
         .name = "pager:" policy, .about = text, .page_bytes = 2 * sizeof(struct link),             \
         .state_bytes = sizeof(struct state), .open = open_pager, .close = close_pager, .hit = hit, \
-        .victim = victim, .admit = admit, .forget = forget, .forget_absent = forget_absent,        \
-        .replay = replay, .has_argument = true                                                     \
+        .victim = victim, .admit = admit, .streamed = streamed, .forget = forget,                  \
+        .forget_absent = forget_absent, .replay = replay, .has_argument = true                     \
     }
 
 const struct quire_sim_policy sim_pager[] = {

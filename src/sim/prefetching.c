@@ -7,7 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MOST_AHEAD 64u /* pages from the one that was missed: the pager's window in a fault */
+#define MOST_SKIPPED \
+    1024u /* pages that are there, in the middle of a stream: as in pager/fault.c */
 
 static const enum prefetch_kind kinds[QUIRE_SIM_N_PREFETCH] = {
     [QUIRE_SIM_PREFETCH_NONE] = PREFETCH_NONE,
@@ -20,8 +21,10 @@ const char *quire_sim_prefetch_name(enum quire_sim_prefetch prefetch)
     return prefetch_name(kinds[prefetch]);
 }
 
-int prefetching_open(struct prefetching *prefetching, enum quire_sim_prefetch kind)
+int prefetching_open(struct prefetching *prefetching, enum quire_sim_prefetch kind,
+                     uint64_t n_pages)
 {
+    prefetching->most = prefetch_most(n_pages);
     if (kind == QUIRE_SIM_PREFETCH_NONE)
         return 0;
     prefetching->prefetch = malloc(sizeof *prefetching->prefetch);
@@ -65,27 +68,43 @@ static bool bring_ahead(struct quire_sim_memory *memory, uint32_t page)
     return true;
 }
 
+/* How many from `page` on are there, and will not be missed when a stream gets to them. */
+static uint32_t count_there(const struct quire_sim_memory *memory, const struct pages *pages,
+                            const struct neighbour *near, uint32_t page)
+{
+    uint32_t n = 0;
+    for (uint32_t next; page + n >= page && n < MOST_SKIPPED; n++) {
+        next = find(pages, near, page + n);
+        if (next == 0 || !(memory->flags[next] & QUIRE_SIM_RESIDENT))
+            break;
+    }
+    return n;
+}
+
 static void bring_others(struct prefetching *prefetching, struct quire_sim_memory *memory,
                          const struct pages *pages, uint32_t missed)
 {
     const struct neighbour near = {pages_key(pages, missed) & ~(uint64_t)UINT32_MAX,
                                    pages_owner(pages, missed)};
     const uint32_t page = (uint32_t)pages_key(pages, missed);
-    const uint32_t most = memory->n_frames / 4 < MOST_AHEAD ? (uint32_t)(memory->n_frames / 4)
-                                                            : MOST_AHEAD;
+    const uint32_t most = memory->n_frames / 4 < prefetching->most
+                              ? (uint32_t)(memory->n_frames / 4)
+                              : prefetching->most;
+    uint32_t window[PREFETCH_MOST] = {missed}, n_pages = 1, n_others = 0;
     struct prefetch_plan plan;
     if (page == UINT32_MAX || most == 0)
         return;
     prefetch_plan(prefetching->prefetch, page, most, &plan);
-    uint32_t n_pages = 1, n_others = 0, n_there = 0;
-    for (; n_pages < plan.n_pages && page + n_pages > page; n_pages++)
-        if (!bring_ahead(memory, find(pages, &near, page + n_pages)))
-            break;
-    for (uint32_t next; page + n_pages + n_there > page && n_there < MOST_AHEAD; n_there++) {
-        next = find(pages, &near, page + n_pages + n_there);
-        if (next == 0 || !(memory->flags[next] & QUIRE_SIM_RESIDENT))
+    for (; n_pages < plan.n_pages && page + n_pages > page; n_pages++) {
+        window[n_pages] = find(pages, &near, page + n_pages);
+        if (!bring_ahead(memory, window[n_pages]))
             break;
     }
+    if (plan.is_stream && memory->policy->streamed != NULL)
+        memory->policy->streamed(memory, window, n_pages);
+    const uint32_t n_there = n_pages < plan.n_pages
+                                 ? count_there(memory, pages, &near, page + n_pages)
+                                 : 0;
     for (uint32_t i = 0; i < plan.n_runs; i++)
         for (uint32_t k = 0; k < plan.run[i].n_pages; k++)
             n_others += bring_ahead(memory, find(pages, &near, plan.run[i].first + k));

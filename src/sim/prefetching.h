@@ -11,10 +11,12 @@
 
 struct prefetching {
     struct prefetch *prefetch; /* allocated; NULL: none */
+    uint32_t most;             /* pages of a window, the one that was missed among them */
 };
 
-/* 0; -ENOMEM. */
-int prefetching_open(struct prefetching *prefetching, enum quire_sim_prefetch kind);
+/* Of a budget of n_pages. 0; -ENOMEM. */
+int prefetching_open(struct prefetching *prefetching, enum quire_sim_prefetch kind,
+                     uint64_t n_pages);
 void prefetching_close(struct prefetching *prefetching);
 
 void prefetching_replay(struct prefetching *prefetching, struct quire_sim_memory *memory,

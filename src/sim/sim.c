@@ -67,7 +67,9 @@ static int open_run(struct quire_sim *sim, struct sim_run *run)
         return -ENOMEM;
     if (run->config.policy == &sim_opt)
         return 0;
-    int error = prefetching_open(&run->prefetching, run->config.prefetch);
+    const uint64_t budget = run->config.budget_bytes >> run->config.page_shift;
+    int error = prefetching_open(&run->prefetching, run->config.prefetch,
+                                 budget > 0 ? budget : n_frames);
     for (size_t i = 0; i < run->n_memories && !error; i++)
         error = open_memory(run, &run->tables[i].memory,
                             run->config.is_local ? share_of(sim, n_frames, i) : n_frames);

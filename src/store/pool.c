@@ -32,7 +32,7 @@
  * slots, of blocks opened since, are preferred, and so are objects that were stored since when
  * something has to go to the file, because to give up a shared page gives nobody memory.
  *
- * Invariants
+ * Invariants, which pool_validate.c checks
  *   P1  n_used = bits in used[]; a block in use has n_used >= 1
  *   P2  used slots, and only pages below n_touched, hold memory; n_pages = sum of n_touched
  *   P3  a block is on room[class][fill] iff it is in use, has a free slot, and fill says right
@@ -44,7 +44,6 @@
 #include "store/pool.h"
 
 #include "base/checked.h"
-#include "base/log.h"
 #include "base/meta.h"
 
 #include <errno.h>
@@ -104,16 +103,6 @@ void pool_deinit(struct pool *pool)
     meta_unmap(pool->blocks, pool->n_blocks * sizeof(*pool->blocks));
     meta_charge(-(long)pool->charged_bytes);
     sys_munmap(pool->base, pool->n_blocks * POOL_BLOCK_BYTES);
-}
-
-static unsigned n_slots(const struct pool *pool, const struct pool_block *block)
-{
-    return (unsigned)(POOL_BLOCK_BYTES / pool->slot_bytes[block->class]);
-}
-
-static enum pool_fill fill_of(const struct pool *pool, const struct pool_block *block)
-{
-    return 2u * block->n_used > n_slots(pool, block) ? POOL_FULLER : POOL_EMPTIER;
 }
 
 static void change_pages(struct pool *pool, ssize_t n)
@@ -192,14 +181,6 @@ static unsigned lowest_free(const struct pool_block *block)
     return word * 64 + (unsigned)__builtin_ctzll(~block->used[word]);
 }
 
-/* The pages that taking `slot` would touch for the first time. */
-static size_t pages_to_touch(const struct pool *pool, const struct pool_block *block, unsigned slot)
-{
-    const size_t end = (slot + 1) * (size_t)pool->slot_bytes[block->class];
-    const size_t n = (end + SYS_PAGE_SIZE - 1) >> SYS_PAGE_SHIFT;
-    return n > block->n_touched ? n - block->n_touched : 0;
-}
-
 /* Bits of the pages in which bytes [begin, end) of a block lie. */
 static unsigned page_bits(size_t begin, size_t end)
 {
@@ -249,7 +230,7 @@ static uint32_t open_block(struct pool *pool, unsigned class, size_t limit_pages
     struct pool_block *block = &pool->blocks[index];
     block->class = (uint8_t) class;
     block->first_free = 0;
-    pool->n_free[class] += n_slots(pool, block);
+    pool->n_free[class] += pool_n_slots(pool, block);
     add_age(pool, index);
     add_room(pool, index, POOL_EMPTIER);
     return index;
@@ -259,7 +240,7 @@ static uint32_t open_block(struct pool *pool, unsigned class, size_t limit_pages
 static void close_block(struct pool *pool, uint32_t index)
 {
     struct pool_block *block = &pool->blocks[index];
-    pool->n_free[block->class] -= n_slots(pool, block);
+    pool->n_free[block->class] -= pool_n_slots(pool, block);
     remove_age(pool, index);
     if (pool->n_spare < POOL_SPARE_BLOCKS) {
         block->age_next = pool->spare_head;
@@ -289,7 +270,7 @@ static uint32_t find_room(const struct pool *pool, unsigned class, size_t most, 
         for (int i = 0; i < ROOM_TRIES && index != POOL_NONE; i++) {
             const struct pool_block *block = &pool->blocks[index];
             const unsigned slot = lowest_free(block);
-            if (index != except && pages_to_touch(pool, block, slot) <= most &&
+            if (index != except && pool_pages_to_touch(pool, block, slot) <= most &&
                 !pages_to_copy(pool, block, slot))
                 return index;
             index = block->room_next;
@@ -323,7 +304,7 @@ static uint32_t choose_block(struct pool *pool, unsigned class, size_t limit_pag
     if (index == POOL_NONE)
         return squeeze(pool, class);
     const struct pool_block *block = &pool->blocks[index];
-    const size_t more = pages_to_touch(pool, block, lowest_free(block));
+    const size_t more = pool_pages_to_touch(pool, block, lowest_free(block));
     return more != 0 && pool_pages(pool) + more > limit_pages ? squeeze(pool, class) : index;
 }
 
@@ -332,18 +313,18 @@ static uint64_t take_in(struct pool *pool, uint32_t index)
 {
     struct pool_block *block = &pool->blocks[index];
     const unsigned at = lowest_free(block);
-    const size_t more = pages_to_touch(pool, block, at);
+    const size_t more = pool_pages_to_touch(pool, block, at);
     if (more != 0) {
         block->n_touched = (uint8_t)(block->n_touched + more);
         change_pages(pool, (ssize_t)more);
     }
-    const enum pool_fill before = fill_of(pool, block);
+    const enum pool_fill before = pool_fill_of(pool, block);
     block->used[at / 64] |= 1ull << at % 64;
     block->first_free = (uint16_t)(at + 1);
     block->n_used++;
     pool->n_free[block->class]--;
-    const bool full = block->n_used == n_slots(pool, block);
-    const bool rose = fill_of(pool, block) != before;
+    const bool full = block->n_used == pool_n_slots(pool, block);
+    const bool rose = pool_fill_of(pool, block) != before;
     if (full || rose)
         remove_room(pool, index, before);
     if (rose && !full)
@@ -374,14 +355,14 @@ void pool_give(struct pool *pool, uint64_t slot)
     const uint32_t index = (uint32_t)(slot >> REF_SLOT_BITS);
     const unsigned at = (unsigned)slot & (POOL_SLOTS - 1);
     struct pool_block *block = &pool->blocks[index];
-    const enum pool_fill before = fill_of(pool, block);
-    const bool was_full = block->n_used == n_slots(pool, block);
+    const enum pool_fill before = pool_fill_of(pool, block);
+    const bool was_full = block->n_used == pool_n_slots(pool, block);
     block->used[at / 64] &= ~(1ull << at % 64);
     block->n_used--;
     pool->n_free[block->class]++;
     if (at < block->first_free)
         block->first_free = (uint16_t)at;
-    const enum pool_fill after = fill_of(pool, block);
+    const enum pool_fill after = pool_fill_of(pool, block);
     if (!was_full && (after != before || block->n_used == 0))
         remove_room(pool, index, before);
     if (block->n_used == 0)
@@ -487,115 +468,4 @@ int pool_next_used(const struct pool_block *block, unsigned index)
             return (int)(index + (unsigned)__builtin_ctzll(bits));
     }
     return -1;
-}
-
-static int unclean(const char *what, uint32_t index)
-{
-    log_error("pool: block %u: %s", index, what);
-    return -EUCLEAN;
-}
-
-static int validate_block(const struct pool *pool, uint32_t index)
-{
-    const struct pool_block *block = &pool->blocks[index];
-    if (block->class >= pool->n_classes)
-        return unclean("no such class", index);
-    unsigned n = 0, end = 0;
-    for (int at = pool_next_used(block, 0); at >= 0; at = pool_next_used(block, end)) {
-        n++;
-        end = (unsigned)at + 1;
-        if (end == POOL_SLOTS)
-            break;
-    }
-    if (n != block->n_used || n == 0 || end > n_slots(pool, block))
-        return unclean("P1: used slots do not add up", index);
-    if (block->n_leaving > block->n_used)
-        return unclean("P1: more objects leave than are there", index);
-    if (pages_to_touch(pool, block, end - 1) != 0)
-        return unclean("P2: an object lies in untouched memory", index);
-    return 0;
-}
-
-/* Walks the age list; adds up the blocks, their pages, and those that must be on room lists. */
-static int validate_ages(const struct pool *pool, uint32_t *n, size_t *n_pages, uint32_t *n_room)
-{
-    uint32_t last = POOL_NONE;
-    for (uint32_t i = pool->oldest; i != POOL_NONE; i = pool->blocks[i].age_next) {
-        const struct pool_block *block = &pool->blocks[i];
-        if (i >= pool->n_opened || block->age_prev != last || ++*n > pool->n_opened)
-            return unclean("P4: the age list is broken", i);
-        if (validate_block(pool, i) != 0)
-            return -EUCLEAN;
-        *n_pages += block->n_touched;
-        *n_room += block->n_used < n_slots(pool, block);
-        last = i;
-    }
-    return last == pool->youngest ? 0 : unclean("P4: the youngest is not the last", last);
-}
-
-static int validate_rooms(const struct pool *pool, uint32_t n_expected)
-{
-    uint32_t n = 0;
-    for (unsigned c = 0; c < pool->n_classes; c++) {
-        bool any = false;
-        for (unsigned f = 0; f < POOL_N_FILLS; f++) {
-            uint32_t last = POOL_NONE;
-            for (uint32_t i = pool->room[c][f]; i != POOL_NONE; i = pool->blocks[i].room_next) {
-                const struct pool_block *block = &pool->blocks[i];
-                if (block->class != c || fill_of(pool, block) != f || block->room_prev != last ||
-                    ++n > n_expected)
-                    return unclean("P3: on a wrong room list", i);
-                last = i;
-                any = true;
-            }
-        }
-        if ((pool->has_room[c / 64] >> c % 64 & 1) != any)
-            return unclean("P5: a class's bit is wrong", c);
-    }
-    return n == n_expected ? 0 : unclean("P3: blocks with room are on no list", n);
-}
-
-/* P7, of all classes; the age list has been found to be right. */
-static int validate_free(const struct pool *pool)
-{
-    size_t n_free[POOL_MAX_CLASSES] = {0};
-    for (uint32_t i = pool->oldest; i != POOL_NONE; i = pool->blocks[i].age_next)
-        n_free[pool->blocks[i].class] += n_slots(pool, &pool->blocks[i]) - pool->blocks[i].n_used;
-    for (unsigned c = 0; c < pool->n_classes; c++)
-        if (n_free[c] != pool->n_free[c])
-            return unclean("P7: a class's free slots do not add up", c);
-    return 0;
-}
-
-static int validate_shared(const struct pool *pool)
-{
-    size_t n_shared = 0;
-    for (uint32_t i = 0; i < pool->n_opened; i++) {
-        const struct pool_block *block = &pool->blocks[i];
-        if (block->shared >> block->n_touched != 0)
-            return unclean("P6: an untouched page is shared", i);
-        n_shared += (size_t)__builtin_popcount(block->shared);
-    }
-    return n_shared == pool_shared_pages(pool) ? 0 : unclean("P6: shared pages do not add up", 0);
-}
-
-int pool_validate(const struct pool *pool)
-{
-    uint32_t n = 0, n_room = 0;
-    size_t n_pages = 0;
-    if (validate_ages(pool, &n, &n_pages, &n_room) != 0 || validate_rooms(pool, n_room) != 0)
-        return -EUCLEAN;
-    if (validate_free(pool) != 0 || validate_shared(pool) != 0)
-        return -EUCLEAN;
-    const uint32_t heads[] = {pool->free_head, pool->spare_head};
-    for (unsigned list = 0; list < 2; list++) {
-        for (uint32_t i = heads[list]; i != POOL_NONE; i = pool->blocks[i].age_next) {
-            if (i >= pool->n_opened || pool->blocks[i].n_used != 0 || ++n > pool->n_opened)
-                return unclean("P1: an empty block is not empty", i);
-            n_pages += pool->blocks[i].n_touched;
-        }
-    }
-    if (n != pool->n_opened)
-        return unclean("P4: blocks are on no list", n);
-    return n_pages == pool_pages(pool) ? 0 : unclean("P2: pages do not add up", 0);
 }

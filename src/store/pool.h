@@ -115,6 +115,26 @@ static inline size_t pool_shared_pages(const struct pool *pool)
     return atomic_load_explicit(&pool->n_shared, memory_order_relaxed); /* likewise */
 }
 
+/* How many slots the block's class has in a block. */
+static inline unsigned pool_n_slots(const struct pool *pool, const struct pool_block *block)
+{
+    return (unsigned)(POOL_BLOCK_BYTES / pool->slot_bytes[block->class]);
+}
+
+static inline enum pool_fill pool_fill_of(const struct pool *pool, const struct pool_block *block)
+{
+    return 2u * block->n_used > pool_n_slots(pool, block) ? POOL_FULLER : POOL_EMPTIER;
+}
+
+/* The pages that taking `slot` would touch for the first time. */
+static inline size_t pool_pages_to_touch(const struct pool *pool, const struct pool_block *block,
+                                         unsigned slot)
+{
+    const size_t end = (slot + 1) * (size_t)pool->slot_bytes[block->class];
+    const size_t n = (end + SYS_PAGE_SIZE - 1) >> SYS_PAGE_SHIFT;
+    return n > block->n_touched ? n - block->n_touched : 0;
+}
+
 /* The first slot in use at or after `index` in the block, or -1. */
 int pool_next_used(const struct pool_block *block, unsigned index);
 

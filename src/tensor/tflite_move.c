@@ -451,33 +451,60 @@ int tflite_rfft_2d(struct tflite_call *call)
     return tflite_set(call, 0, x->rank, dims);
 }
 
-/* The input with another last dimension, which is dimension d of input i. */
-static int with_last(struct tflite_call *call, uint32_t i, uint32_t d)
-{
-    const struct graph_tensor *x = tflite_ranked(call, 0), *w = tflite_ranked(call, i);
-    int64_t dims[GRAPH_MAX_RANK];
-    if (x == NULL || w == NULL || call->told.n_outputs != 1)
-        return 0;
-    if (x->rank == 0 || w->rank != 2)
-        return tflite_refuse(call, "an input and a matrix of weights are wanted");
-    memcpy(dims, x->dims, x->rank * sizeof *dims);
-    dims[x->rank - 1] = w->dims[d];
-    return tflite_set(call, 0, x->rank, dims);
-}
-
-/* Weights [units, in]. */
-int tflite_sequence_rnn(struct tflite_call *call)
-{
-    return with_last(call, 1, 0);
-}
-
-/* The recurrent weights of the output gate, [cells, outputs]. */
-int tflite_sequence_lstm(struct tflite_call *call)
-{
-    return with_last(call, 8, 1);
-}
-
 int tflite_scalar(struct tflite_call *call)
 {
     return tflite_set(call, 0, 0, NULL);
+}
+
+/* The longer of two shapes, known only where both have one known length: their common shape is the
+ * contents of the output. */
+int tflite_broadcast_args(struct tflite_call *call)
+{
+    const struct graph_tensor *a = tflite_ranked(call, 0), *b = tflite_ranked(call, 1);
+    if (a == NULL || b == NULL)
+        return 0;
+    if (a->rank != 1 || b->rank != 1)
+        return tflite_refuse(call, "two shapes of one dimension are wanted");
+    bool is_known = a->dims[0] >= 0 && b->dims[0] >= 0;
+    int64_t n = is_known ? (a->dims[0] > b->dims[0] ? a->dims[0] : b->dims[0]) : GRAPH_UNKNOWN_DIM;
+    return tflite_set(call, 0, 1, &n);
+}
+
+/* Logits [batch, classes] and how many samples: [batch, samples]. */
+int tflite_multinomial(struct tflite_call *call)
+{
+    const struct graph_tensor *x = tflite_ranked(call, 0);
+    const struct graph_values *n = shape_values(&call->shape, 1);
+    if (x == NULL || n == NULL)
+        return 0;
+    if (x->rank != 2 || n->n != 1 || n->integers[0] < 0)
+        return tflite_refuse(call, "logits of two dimensions and a number of samples are wanted");
+    return tflite_set(call, 0, 2, (int64_t[]){x->dims[0], n->integers[0]});
+}
+
+/* Keys asked for [n], keys, values [keys, ...]: what was found [n, ...], and whether [n]. */
+int tflite_table_lookup(struct tflite_call *call)
+{
+    const struct graph_tensor *wanted = tflite_ranked(call, 0), *values = tflite_ranked(call, 2);
+    int64_t dims[GRAPH_MAX_RANK];
+    if (wanted == NULL || values == NULL)
+        return 0;
+    if (wanted->rank != 1 || values->rank == 0)
+        return tflite_refuse(call, "keys of one dimension and rows of values are wanted");
+    memcpy(dims, values->dims, values->rank * sizeof *dims);
+    dims[0] = wanted->dims[0];
+    int error = tflite_set(call, 0, values->rank, dims);
+    return error != 0 ? error : tflite_set(call, 1, 1, dims);
+}
+
+/* As many as there are keys that are asked for, the second input. */
+int tflite_table_find(struct tflite_call *call)
+{
+    const struct graph_tensor *keys = tflite_ranked(call, 1);
+    return keys == NULL ? 0 : tflite_set(call, 0, keys->rank, keys->dims);
+}
+
+int tflite_table_size(struct tflite_call *call)
+{
+    return tflite_set(call, 0, 1, (int64_t[]){1});
 }

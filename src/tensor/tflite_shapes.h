@@ -11,6 +11,7 @@
  *                        such (shapes.h), with their options as attributes
  *     tflite_window.c    convolutions, pooling, resizing and padding: channels come last
  *     tflite_move.c      slices, packing, gathering and what else moves
+ *     tflite_recurrent.c networks with a state
  *
  * Sources: the schema of TFLite, version 3, and the documentation of TensorFlow's operators.
  */
@@ -91,8 +92,19 @@ int tflite_non_max_suppression(struct tflite_call *call);
 int tflite_segments(struct tflite_call *call);
 int tflite_matrix_diag(struct tflite_call *call);
 int tflite_rfft_2d(struct tflite_call *call);
+int tflite_scalar(struct tflite_call *call);
+int tflite_broadcast_args(struct tflite_call *call);
+int tflite_multinomial(struct tflite_call *call);
+int tflite_table_lookup(struct tflite_call *call);
+int tflite_table_find(struct tflite_call *call);
+int tflite_table_size(struct tflite_call *call);
+
+int tflite_rnn(struct tflite_call *call);
+int tflite_lstm(struct tflite_call *call);
+int tflite_svdf(struct tflite_call *call);
 int tflite_sequence_rnn(struct tflite_call *call);
 int tflite_sequence_lstm(struct tflite_call *call);
-int tflite_scalar(struct tflite_call *call);
+int tflite_both_rnn(struct tflite_call *call);
+int tflite_both_lstm(struct tflite_call *call);
 
 #endif

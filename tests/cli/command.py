@@ -179,6 +179,14 @@ class Documented(unittest.TestCase):
         self.assertEqual(complete("quire", "run", "--prefetch", "=", "c"), ["cluster"])
         self.assertIn("python3", complete("quire", "run", "--ram", "1G", "python"))
         self.assertEqual(complete("quire", "doctor", "--j"), ["--json"])
+        self.assertEqual(complete("quire", "zones", "--rep"), ["--replay"])
+        # COMMAND begins behind --, or where there is no option and no option's value
+        for words in (("run", "--"), ("run", "--ram", "=", "1G"), ("run", "--ram", "1G", "env"),
+                      ("record", "-o", "file"), ("record", "--window", "=", "8M", "--"),
+                      ("time",), ("time", "--json", "--"), ("advise", "--ram", "1G", "--")):
+            self.assertIn("python3", complete("quire", *words, "python3"), words)
+        self.assertNotIn("python3", complete("quire", "advise", "python3")) # a trace
+        self.assertEqual(complete("quire", "advise", "--slowdown", "2"), ["25%"])
         self.assertEqual(complete("quire", "slabs", "--sort", "f"), ["fill"])
         self.assertEqual(complete("quire", "report", "--o"), ["--output"])
 

@@ -223,6 +223,23 @@ class Samples(Scratch):
                       "supported\n", result.stderr)
         self.assertFalse(os.path.exists(self.path("trace")))
 
+    def test_files_in_between_are_where_tmpdir_says(self):
+        os.makedirs(self.path("temporary"))
+        environment = self.perf(f"ls {self.path('temporary')} >&2; exit 1", "exit 1")
+        environment["TMPDIR"] = self.path("temporary")
+        for directory, told in (("temporary", r"perf mem: quire-perf-\w+"),
+                                ("none", f"cannot make a file in {self.path('none')}: No such file")):
+            environment["TMPDIR"] = self.path(directory)
+            result = call("record", "--every", "sample", "-o", self.path("trace"), "true",
+                          env=environment)
+            self.assertEqual(result.returncode, 125)
+            self.assertRegex(result.stderr, told)
+        self.assertEqual(os.listdir(self.path("temporary")), [])
+        result = call("advise", "--", "true", env=environment)
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("No such file or directory\n       TMPDIR names another directory\n",
+                      result.stderr)
+
     def test_samples_become_a_trace(self):
         lines = "\\n".join(f"job 12 1.{i:06} cpu/mem-loads/P: {0x7f0000001000 + 4096 * i:x}"
                            for i in range(40))
@@ -301,6 +318,22 @@ class Advice(Scratch):
             happened = self.count_faults(line)
             self.assertGreater(happened, 3000)
             self.assertAlmostEqual(point["faults"], happened, delta=0.2 * happened, msg=line)
+            self.assertLess(point["faults_least"], happened)
+            self.assertGreater(point["faults_most"], happened)
+
+    def test_a_cliff_and_what_is_beyond_it(self):
+        """Passes: all of it fits, or hardly anything stays. What happens lies where it was said to."""
+        advice = self.advise(self.record(READING.format(pages=5000))[0])
+        curve, command = advice["curve"], advice["run"].split(" -- ", 1)[1]
+        steep = [point for point in curve if point["again_faults"] > 0 and point["faults_most"]]
+        for point in (steep[0], steep[-1]):
+            self.assertLessEqual(point["faults_least"], point["faults"])
+            self.assertLessEqual(point["faults"], point["faults_most"])
+            line = (f"quire run --ram {point['ram_bytes']} --policy gclock --swap none -- {command}")
+            happened = self.count_faults(line)
+            self.assertGreater(happened, 100)
+            self.assertGreaterEqual(happened, point["faults_least"], line)
+            self.assertLessEqual(happened, point["faults_most"], line)
 
     def test_a_command_its_curve_and_its_budget(self):
         job = self.script(ROUNDS.format(pages=6000, rounds=8))
@@ -324,9 +357,10 @@ class Advice(Scratch):
         result = call("advise", "--slowdown", "1.3", "--time", "2.5", trace)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         for words in ("\ntime       2.50 s with RAM to spare\n", "<- knee", "<- budget",
-                      "faults (+-20 %)", "\npolicy     ", "\npage size  4 KiB",
+                      "\npolicy     ", "\npage size  4 KiB",
                       "\n\nquire run --ram "):
             self.assertIn(words, result.stdout)
+        self.assertRegex(result.stdout, r"\nbudget     \S+ MiB: \d+ faults \(\d+ to \d+\), ")
         self.assertEqual(result.stdout.splitlines()[-1].count(" -- /"), 1)
 
     def test_a_command_that_fails(self):

@@ -501,6 +501,61 @@ class Log(InDirectory):
         first = json.loads(output("zones", "--json", "--replay", self.path("log"), "--at", "-1h"))
         self.assertNotEqual(first["zones"], recorded["zones"])
 
+    def test_free_of_a_moment(self):
+        for machine in (CGROUP1, ZRAM):
+            self.assertEqual(self.record("-n", "1", "--root", machine).returncode, 0)
+            recorded = json.loads(output("free", "--json", "--replay", self.path("log")))
+            self.assertEqual(recorded.pop("time"), self.replay()[-1]["time"])
+            self.assertEqual(recorded, json.loads(output("free", "--json", "--root", machine)))
+            self.assertEqual(output("free", "--explain", "--replay", self.path("log")),
+                             output("free", "--explain", "--root", machine))
+        text = output("free", "--replay", self.path("log")).splitlines()
+        self.assertEqual(text[:-1], output("free", "--root", ZRAM).splitlines())
+        self.assertRegex(text[-1], r"^recorded    \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$")
+        first = json.loads(output("free", "--json", "--replay", self.path("log"), "--at", "-1h"))
+        del first["time"] # of the other machine
+        self.assertEqual(first, json.loads(output("free", "--json", "--root", CGROUP1)))
+        self.refused(125, "goes with --replay", "free", "--at", "14:30")
+        self.refused(125, "is no time", "free", "--replay", self.path("log"), "--at", "noon")
+        self.refused(125, "contradict", "free", "--replay", "f", "--root", "/")
+        self.refused(1, "No such file", "free", "--replay", "/nonexistent/x")
+
+    def test_processes_of_a_moment(self):
+        columns = "pid,user,state,rss,swap,locked,oom,threads,minor,major,command"
+        for options in (("-s", "pid"), ("-t", "-l", "7"), ("-a", "-f", "rss>1M")):
+            self.assertEqual(self.record("-n", "1", "--root", CGROUP1).returncode, 0)
+            options = ("ps", "--json", "-o", columns, *options)
+            recorded = json.loads(output(*options, "--replay", self.path("log")))
+            live = json.loads(output(*options, "--root", CGROUP1))
+            self.assertEqual(recorded.pop("time"), self.replay()[-1]["time"])
+            self.assertGreater(len(live["processes"]), 3)
+            self.assertEqual(recorded["processes"], live["processes"])
+        text = output("ps", "--replay", self.path("log"))
+        self.assertIn("PSS and USS were not recorded: `quire log --pss' does", text)
+        rss = json.loads(output("ps", "--json", "-o", "rss,pss", "--replay", self.path("log")))
+        sizes = [process["rss_bytes"] for process in rss["processes"]]
+        self.assertEqual(sizes, sorted(sizes, reverse=True)) # without PSS by RSS
+        self.assertEqual({process["pss_bytes"] for process in rss["processes"]}, {None})
+        self.assertIsNone(rss["totals"]["pss_bytes"])
+        self.assertEqual(self.record("-n", "1", "--pss", "--root", CGROUP1).returncode, 0)
+        both = [json.loads(output("ps", "--json", "-o", "pid,pss,uss", *source))["processes"]
+                for source in (("--replay", self.path("log")), ("--root", CGROUP1))]
+        self.assertEqual(*both)
+        self.refused(125, "goes with --replay", "ps", "--at", "14:30")
+        self.refused(125, "neither with --root nor with --watch", "ps", "--replay", "f", "--watch")
+        self.refused(125, "neither with --root nor with --watch", "ps", "--replay", "f", "--root", "/")
+
+    def test_rates_of_a_moment(self):
+        busy = subprocess.Popen(["python3", "-c", "import mmap\nwhile True: mmap.mmap(-1, 4096)[0] = 1"])
+        try:
+            self.assertEqual(self.record("-n", "3", "--interval", "0.3").returncode, 0)
+        finally:
+            busy.kill()
+            busy.wait()
+        process, = json.loads(output("ps", "--json", "-o", "pid,minor,minor_rate", "-f",
+                                     f"pid={busy.pid}", "--replay", self.path("log")))["processes"]
+        self.assertGreater(process["minor_faults_a_second"], 100)
+
     def test_what_was_denied_is_not_in_a_recording(self):
         machine = self.path("machine")
         shutil.copytree(CGROUP1, machine)

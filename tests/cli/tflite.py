@@ -20,6 +20,9 @@ CODES = {
     "ADD": 0, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "DEPTH_TO_SPACE": 5,
     "EMBEDDING_LOOKUP": 7, "FULLY_CONNECTED": 9, "MAX_POOL_2D": 17, "MUL": 18, "RELU": 19, "RESHAPE": 22,
     "RESIZE_BILINEAR": 23, "SPACE_TO_DEPTH": 26, "CUSTOM": 32, "PAD": 34, "GATHER": 36,
+    "HASHTABLE_LOOKUP": 10, "LSTM": 16, "RNN": 24, "SVDF": 27, "UNIDIRECTIONAL_SEQUENCE_RNN": 35,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 44, "BIDIRECTIONAL_SEQUENCE_RNN": 46, "BIDIRECTIONAL_SEQUENCE_LSTM": 52,
+    "HASHTABLE_FIND": 137, "BROADCAST_ARGS": 145, "MULTINOMIAL": 149,
     "BATCH_TO_SPACE_ND": 37, "SPACE_TO_BATCH_ND": 38, "TRANSPOSE": 39, "MEAN": 40, "SQUEEZE": 43,
     "STRIDED_SLICE": 45, "TOPK_V2": 48, "SPLIT": 49, "ARG_MAX": 56, "SELECT": 64, "SLICE": 65,
     "TRANSPOSE_CONV": 67, "TILE": 69, "EXPAND_DIMS": 70, "SHAPE": 77, "PACK": 83, "ONE_HOT": 85,
@@ -100,6 +103,18 @@ class Graph:
         return self.tensor(f"constant{len(self.tensors)}", shape, INT32 if numbers else FLOAT32,
                            len(self.model.buffers) - 1)
 
+    def place(self, given):
+        """One of those that numbers(), zeros(), variable() and LEFT_OUT give."""
+        what, shape, contents = given
+        if what == "left out":
+            return -1
+        if what != "variable":
+            return self.constant(shape, contents)
+        place = self.tensor(f"variable{len(self.tensors)}", shape)
+        self.tensors[place][5] = 1
+        del self.tensors[place][7]
+        return place
+
     def run(self, kind, inputs, options=None, n_outputs=1, custom=b""):
         outputs = [self.tensor(f"{kind}{len(self.operators)}_{i}", [1]) for i in range(n_outputs)]
         self.operators.append({0: self.model.code(kind), 1: inputs, 2: outputs, 4: options or {},
@@ -140,6 +155,21 @@ def number(value):
 
 def zeros(*shape):
     return ("zeros", list(shape), None)
+
+
+def variable(*shape):
+    return ("variable", list(shape), None)
+
+
+LEFT_OUT = ("left out", None, None)
+
+
+def recurrent(sequence, gates, *states):
+    """An LSTM's inputs, where it has them: x, weights by gate, recurrent ones, the rest, states."""
+    cells, n_in, n_out = gates
+    one_way = [LEFT_OUT, *[zeros(cells, n_in)] * 3, LEFT_OUT, *[zeros(cells, n_out)] * 3,
+               *[LEFT_OUT] * 9]
+    return [sequence, *one_way, *states]
 
 
 # Operator; inputs: a list is the shape that --shape gives; options by field; what comes out.
@@ -198,6 +228,36 @@ CASES = [
     ("SELECT", [[4], [4, 3], [4, 3]], {}, [[4, 3]]),
     ("SELECT_V2", [[4, 1], [3], [4, 3]], {}, [[4, 3]]),
     ("MATRIX_DIAG", [[2, 3]], {}, [[2, 3, 3]]),
+    ("BROADCAST_ARGS", [numbers(3, 1), numbers(2, 1, 4)], {}, [[3]]),
+    ("MULTINOMIAL", [[5, 9], number(7)], {}, [[5, 7]]),
+    ("HASHTABLE_LOOKUP", [[6], zeros(9), zeros(9, 4, 3)], {}, [[6, 4, 3], [6]]),
+    ("HASHTABLE_FIND", [numbers(0), [6, 2], number(0)], {}, [[6, 2]]),
+    # by time and batch, or batch and time; the state is the file's
+    ("RNN", [[5, 7], zeros(4, 7), zeros(4, 4), zeros(4), variable(5, 4)], {}, [[5, 4]]),
+    ("SVDF", [[5, 7], zeros(8, 7), zeros(8, 3), LEFT_OUT, variable(5, 24)], {0: 2}, [[5, 4]]),
+    ("UNIDIRECTIONAL_SEQUENCE_RNN", [[9, 5, 7], zeros(4, 7), zeros(4, 4), zeros(4), variable(5, 4)],
+     {0: 1}, [[9, 5, 4]]),
+    ("UNIDIRECTIONAL_SEQUENCE_RNN", [[9, 5, 7], zeros(4, 7), zeros(4, 4), zeros(4), variable(9, 4)],
+     {}, [[9, 5, 4]]),
+    ("BIDIRECTIONAL_SEQUENCE_RNN",
+     [[9, 5, 7], zeros(4, 7), zeros(4, 4), zeros(4), variable(5, 4), zeros(3, 7), zeros(3, 3),
+      zeros(3), variable(5, 3), LEFT_OUT, LEFT_OUT, LEFT_OUT], {0: 1}, [[9, 5, 4], [9, 5, 3]]),
+    ("BIDIRECTIONAL_SEQUENCE_RNN",
+     [[9, 5, 7], zeros(4, 7), zeros(4, 4), zeros(4), variable(9, 4), zeros(3, 7), zeros(3, 3),
+      zeros(3), variable(9, 3), LEFT_OUT, LEFT_OUT, LEFT_OUT], {2: 1}, [[9, 5, 7]]),
+    ("LSTM", recurrent([5, 7], (6, 7, 4), variable(5, 4), variable(5, 6)), {}, [[5, 4]]),
+    ("LSTM", [[5, 7], variable(5, 6), zeros(24, 13), zeros(24), variable(5, 6)], {3: 1},
+     [[5, 6], [5, 6], [5, 13], [5, 24]]),
+    ("UNIDIRECTIONAL_SEQUENCE_LSTM", recurrent([9, 5, 7], (6, 7, 4), variable(5, 4), variable(5, 6)),
+     {3: 1}, [[9, 5, 4]]),
+    ("UNIDIRECTIONAL_SEQUENCE_LSTM", recurrent([9, 5, 7], (6, 7, 4), variable(9, 4), variable(9, 6)),
+     {}, [[9, 5, 4]]),
+    ("BIDIRECTIONAL_SEQUENCE_LSTM",
+     recurrent([9, 5, 7], (6, 7, 4), *recurrent(LEFT_OUT, (5, 7, 3))[1:], variable(5, 4),
+               variable(5, 6), variable(5, 3), variable(5, 5)), {}, [[9, 5, 4], [9, 5, 3]]),
+    ("BIDIRECTIONAL_SEQUENCE_LSTM",
+     recurrent([9, 5, 7], (6, 7, 4), *recurrent(LEFT_OUT, (5, 7, 3))[1:], variable(9, 4),
+               variable(9, 6), variable(9, 3), variable(9, 5)), {3: 1, 4: 0}, [[9, 5, 7]]),
 ]
 
 # Operator, inputs, options, what is said.
@@ -212,6 +272,12 @@ CONTRADICTIONS = [
     ("STRIDED_SLICE", [[9], numbers(3), numbers(7), numbers(0)], {}, "a step of 0"),
     ("SPLIT", [number(0), [5]], {0: 2}, "not the whole"),
     ("PACK", [[5], [6]], {}, "do not go together"),
+    ("RNN", [[5, 7], zeros(4, 6), zeros(4, 4), zeros(4), variable(5, 4)], {}, "number of inputs"),
+    ("SVDF", [[6, 7], zeros(8, 7), zeros(8, 3), LEFT_OUT, variable(5, 24)], {0: 2}, "another batch"),
+    ("SVDF", [[5, 7], zeros(8, 7), zeros(8, 3), LEFT_OUT, variable(5, 24)], {0: 3}, "does not divide"),
+    ("LSTM", recurrent([5, 9, 7], (6, 7, 4)), {}, "an input [batch, in]"),
+    ("UNIDIRECTIONAL_SEQUENCE_LSTM", recurrent([9, 5, 7], (6, 7, 4), variable(5, 4), variable(8, 6)),
+     {3: 1}, "another batch"),
 ]
 
 
@@ -223,7 +289,7 @@ def build(kind, inputs, options, n_outputs):
             places.append(graph.input(f"x{i}", len(given)))
             shapes += ["--shape", f"x{i}=" + "x".join(map(str, given))]
         else:
-            places.append(graph.constant(given[1], given[2]))
+            places.append(graph.place(given))
     is_custom = isinstance(options, bytes)
     made = graph.run(kind, places, None if is_custom else options, n_outputs,
                      options if is_custom else b"")

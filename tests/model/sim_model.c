@@ -5,6 +5,7 @@
  * the last one. And LRU's curve against the simulation at each size.
  */
 #include "policy/policy.h"
+#include "policy/protection.h"
 
 #include <quire/sim.h>
 
@@ -709,7 +710,9 @@ static bool clock_pro(uint32_t page, uint64_t t)
 static struct policy pager;
 static policy_place places[MOST];
 static policy_mark marks[MOST];
-static bool was_there[MOST], told[MOST];
+static struct protection protection;
+static double worth_staging;
+static bool was_there[MOST], clean[MOST]; /* clean: came in to be read */
 
 static policy_mark get_mark(void *context, uint32_t page)
 {
@@ -735,8 +738,9 @@ static bool run_pager(uint32_t page, enum policy_kind kind, uint64_t t)
     staged = staged > n_frames / 2 ? n_frames / 2 : staged;
     bool is_resident = policy_has(&pager, page, places[page]) && was_there[page];
     if (is_resident) {
-        if (dirty[page] && !told[page]) {
-            told[page] = true;
+        if (dirty[page] && clean[page]) {
+            clean[page] = false;
+            protection_failed(&protection);
             policy_touch(&pager, page, places[page]);
         }
         return true;
@@ -745,14 +749,17 @@ static bool run_pager(uint32_t page, enum policy_kind kind, uint64_t t)
     while (!was_staged && pager.n_held + a.n == n_frames) {
         uint32_t gone;
         policy_place place;
-        if (a.n > staged || pager.n_held == 0) {
+        /* pages that leave as clean ones make what is staged not worth its frames */
+        if (a.n > 0 && (a.n > staged || a.n > worth_staging + 1 || pager.n_held == 0)) {
             evicted(take_at(&a, 0));
             break;
         }
         assert_true(policy_next(&pager, &gone, &place));
         policy_evicted(&pager, gone, place);
-        told[gone] = false;
-        if (!dirty[gone] || staged == 0) {
+        worth_staging -= staged > 0 ? worth_staging / staged : 0;
+        worth_staging += !clean[gone] && staged > 0;
+        if (clean[gone] || staged == 0) {
+            clean[gone] = false;
             evicted(gone);
             break;
         }
@@ -762,8 +769,9 @@ static bool run_pager(uint32_t page, enum policy_kind kind, uint64_t t)
                   was_staged        ? POLICY_TAKEN_BACK
                   : was_there[page] ? POLICY_FETCHED
                                     : POLICY_FIRST);
+    clean[page] = was_there[page] && !was_staged && !dirty[page] &&
+                  protection_wanted(&protection, 1);
     was_there[page] = true;
-    told[page] = dirty[page]; /* it came in to be written to */
     return was_staged;
 }
 
@@ -835,7 +843,9 @@ static void forget_all(void)
     memset(places, 0, sizeof places);
     memset(marks, 0, sizeof marks);
     memset(was_there, 0, sizeof was_there);
-    memset(told, 0, sizeof told);
+    memset(clean, 0, sizeof clean);
+    protection = (struct protection){0};
+    worth_staging = 0;
     counter = other = 0;
     hand = 0;
     target = 0;

@@ -13,6 +13,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,7 +105,12 @@ static void make_next(const struct made *before, uint64_t n, struct made *made)
     made->sample.counters.uptime_ms = 5000000 + 1000 * n;
     made->sample.counters.major_faults = 100 * n;
     made->sample.wall_ms = FIRST_MS + 1000 * n;
-    made->sample.parts = 63;
+    made->sample.parts = 63 | SAMPLE_SETTINGS;
+    fill(&made->sample.settings, offsetof(struct quire_observe_settings, zswap_compressor));
+    strcpy(made->sample.settings.huge_enabled, n % 50 < 25 ? "always" : "madvise");
+    made->sample.cgroup.limit = n << 20;
+    snprintf(made->sample.cgroup.path, sizeof made->sample.cgroup.path, "/jobs/%u",
+             (unsigned)n / 9);
     made->sample.has_processes = made->sample.has_zram = true;
     made->sample.processes.at_ns = made->sample.counters.at_ns;
     for (size_t i = 0; i < before->sample.processes.n; i++) {
@@ -272,9 +278,10 @@ static void no_field_is_forgotten(void **state)
             fail_msg("a member of the struct of `%s' is not in record_fields.c: %zu of %zu bytes",
                      fields->name, n + left_out[table], fields->row_bytes);
     }
-    assert_int_equal(n_system,
-                     sizeof(struct quire_observe_memory) + sizeof(struct quire_observe_counters) +
-                         sizeof(struct quire_observe_pressure) + sizeof(struct quire_observe_zram));
+    assert_int_equal(
+        n_system, sizeof(struct quire_observe_memory) + sizeof(struct quire_observe_counters) +
+                      sizeof(struct quire_observe_pressure) + sizeof(struct quire_observe_zram) +
+                      sizeof(struct quire_observe_settings) + sizeof(struct quire_observe_cgroup));
     struct record_head head = {.max_bytes = RECORD_MIN_BYTES, .frame_bytes = 4096};
     char bytes[RECORD_HEAD_BYTES];
     record_head_make(&head, bytes);
