@@ -10,6 +10,7 @@
 
 #define V __m256i
 #define LANES 2
+#define ANY "x"
 #define TARGET __attribute__((target("avx2")))
 #define IN static inline __attribute__((always_inline, target("avx2")))
 #define load_whole(from) _mm256_loadu_si256((const __m256i *)(from))

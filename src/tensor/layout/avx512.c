@@ -15,6 +15,7 @@
 #define FEATURES "avx512f,avx512bw,avx512dq,avx512vl"
 #define V __m512i
 #define LANES 4
+#define ANY "v"
 #define TARGET __attribute__((target(FEATURES)))
 #define IN static inline __attribute__((always_inline, target(FEATURES)))
 #define load_whole(from) _mm512_loadu_si512(from)
@@ -73,18 +74,27 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
         for (size_t c = part->first_column; c < end_column; c += 16) {
             const char *first = rows.first + (int64_t)r * rows.step + c * 4;
             V v[4][4];
-            for (unsigned i = 0; i < 16; i++, first += rows.step)
+            for (unsigned i = 0; i < 16; i++) {
                 v[i / 4][i % 4] = load_whole(form.row_table ? rows.table[r + i] + c * 4 : first);
+                STEP(first, rows.step, v[i / 4][i % 4]);
+            }
             for (unsigned i = 0; i < 4; i++)
                 transpose_32(v[i]);
-            V result[16];
+            char *to = columns.first + (int64_t)c * columns.step + r * 4;
             for (unsigned j = 0; j < 4; j++) {
-                V lanes[4];
-                transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, lanes);
-                for (unsigned i = 0; i < 4; i++)
-                    result[4 * i + j] = lanes[i];
+                V results[4];
+                transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
+                char *at = to;
+                for (unsigned i = 0; i < 4; i++) {
+                    char *here = form.column_table ? columns.table[c + 4 * i + j] + r * 4 : at;
+                    if (form.streams)
+                        store_past(here, results[i]);
+                    else
+                        store(here, results[i]);
+                    STEP(at, 4 * columns.step, results[i]);
+                }
+                STEP(to, columns.step, results[3]);
             }
-            store_columns(result, 16, columns, form, c, r * 4, 16);
         }
     }
 }

@@ -10,6 +10,7 @@
  *     void store_first(char *, V, n_bytes)   the first 8, 4 or 2 bytes
  *     low8 high8 ... low64 high64   what interleaves the lower or upper halves of two, lane by lane
  *     IN                            the attributes of its functions
+ *     ANY                           the constraint of a register that has a V, for the compiler
  *
  * In a lane, J vectors are a matrix of J x J elements (J = 16 / size), transposed by interleaving
  * them log2(J) times. Lane i has rows i * J to i * J + J - 1, so that a column of the result has
@@ -67,6 +68,14 @@ IN void transpose_8(V v[16])
     }
 }
 
+/* The next line's address is this one's plus a step, after this one was loaded or stored. What the
+ * compiler sees through it computes all at once, and has no registers left for the work. */
+#define STEP(pointer, step, v)                   \
+    do {                                         \
+        (pointer) += (step);                     \
+        __asm__("" : "+r"(pointer), "+" ANY(v)); \
+    } while (0)
+
 /* What a matrix has is found out once. */
 #define ALL_FORMS(name)                                                                         \
     TARGET static void name(const struct layout_matrix *matrix, const struct layout_part *part) \
@@ -83,35 +92,38 @@ IN void transpose_8(V v[16])
             name##_any(matrix, part, (struct layout_form){false, false, false});                \
     }
 
-/* Of `at` on, of n rows a lane: lane l of v[i] is from row `row` + i + l * n. Steps are added up:
- * a multiplication for each address takes longer than the rest. */
+/* Of `at` on, of n rows a lane: lane l of v[i] is from row `row` + i + l * n. */
 IN void load_rows(V *v, unsigned n, struct layout_rows rows, struct layout_form form, size_t row,
                   size_t at)
 {
     const char *first = rows.first + (int64_t)row * rows.step + at;
 
-    for (unsigned i = 0; i < n; i++, first += rows.step) {
+    for (unsigned i = 0; i < n; i++) {
         const char *lanes[LANES];
         for (unsigned l = 0; l < LANES; l++)
             lanes[l] = form.row_table ? rows.table[row + i + l * n] + at
                                       : first + (int64_t)(l * n) * rows.step;
         v[i] = load(lanes);
+        if (!form.row_table)
+            STEP(first, rows.step, v[i]);
     }
 }
 
 /* To `at` of columns `column` on; only the first n_wanted of n. */
-IN void store_columns(const V *v, unsigned n, struct layout_columns columns,
-                      struct layout_form form, size_t column, size_t at, size_t n_wanted)
+IN void store_columns(V *v, unsigned n, struct layout_columns columns, struct layout_form form,
+                      size_t column, size_t at, size_t n_wanted)
 {
     char *to = columns.first + (int64_t)column * columns.step + at;
 
-    for (unsigned i = 0; i < n; i++, to += columns.step) {
+    for (unsigned i = 0; i < n; i++) {
         if (i >= n_wanted)
             return;
         if (form.streams)
             store_past(to, v[i]);
         else
             store(form.column_table ? columns.table[column + i] + at : to, v[i]);
+        if (!form.column_table)
+            STEP(to, columns.step, v[i]);
     }
 }
 

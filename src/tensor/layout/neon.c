@@ -11,6 +11,7 @@
 
 #define V uint8x16_t
 #define LANES 1
+#define ANY "w"
 #define TARGET
 #define IN static inline __attribute__((always_inline))
 #define load_whole(from) vld1q_u8((const uint8_t *)(from))

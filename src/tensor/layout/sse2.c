@@ -11,6 +11,7 @@
 
 #define V __m128i
 #define LANES 1
+#define ANY "x"
 #define TARGET
 #define IN static inline __attribute__((always_inline))
 #define load_whole(from) _mm_loadu_si128((const __m128i *)(from))
