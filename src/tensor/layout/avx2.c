@@ -7,13 +7,15 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
-#include <string.h>
 
 #define V __m256i
+#define LANES 2
+#define ANY "x"
 #define TARGET __attribute__((target("avx2")))
 #define IN static inline __attribute__((always_inline, target("avx2")))
 #define load_whole(from) _mm256_loadu_si256((const __m256i *)(from))
-#define store(to, v) _mm256_storeu_si256((__m256i *)(to), v)
+#define store(to, v) _mm256_storeu_si256((V *)(to), v)
+#define store_past(to, v) _mm256_stream_si256((V *)(void *)(to), v)
 #define low8 _mm256_unpacklo_epi8
 #define high8 _mm256_unpackhi_epi8
 #define low16 _mm256_unpacklo_epi16
@@ -28,11 +30,9 @@ IN __m128i load_lane(const char *from)
     return _mm_loadu_si128((const __m128i *)from);
 }
 
-IN V load(const struct layout_matrix *matrix, struct layout_tables tables, size_t row, size_t step,
-          size_t at)
+IN V load(const char *const rows[2])
 {
-    V v = _mm256_castsi128_si256(load_lane(layout_row(matrix, tables.rows, row) + at));
-    return _mm256_inserti128_si256(v, load_lane(layout_row(matrix, tables.rows, row + step) + at),
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load_lane(rows[0])), load_lane(rows[1]),
                                    1);
 }
 
@@ -44,58 +44,43 @@ LANES_KERNEL(32)
 LANES_KERNEL(64)
 
 /* 16 rows, so that a column of theirs is a line; 8 columns, so that half a line of each row is used
- * up at once. */
+ * up at once. The halves of a line are written one soon after the other. */
 IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
-                     struct layout_tables tables)
+                     struct layout_form form)
 {
+    const struct layout_rows rows = matrix->rows;
+    const struct layout_columns columns = matrix->columns;
     size_t end_row = part->first_row + part->n_rows;
     size_t end_column = part->first_column + part->n_columns;
 
     for (size_t r = part->first_row; r < end_row; r += 16)
         for (size_t c = part->first_column; c < end_column; c += 8)
             for (unsigned quarter = 0; quarter < 4; quarter++) {
-                size_t row = r + 8 * (quarter / 2), column = c + 4 * (quarter % 2);
+                size_t row = r + 8 * (quarter % 2), column = c + 4 * (quarter / 2);
                 V v[4];
-                for (unsigned i = 0; i < 4; i++)
-                    v[i] = load(matrix, tables, row + i, 4, column * 4);
+                load_rows(v, 4, rows, form, row, column * 4);
                 transpose_32(v);
-                for (unsigned i = 0; i < 4; i++)
-                    store(layout_column(matrix, tables.columns, column + i) + row * 4, v[i]);
+                store_columns(v, 4, columns, form, column, row * 4, 4);
             }
 }
-ALL_TABLES(lines_32)
+ALL_FORMS(lines_32)
 
 MOVE_KERNEL(32)
 MOVE_KERNEL(64)
-
-TARGET static void stream(char *to, const char *from, size_t n_bytes)
-{
-    size_t head = -(uintptr_t)to & 63;
-
-    if (head >= n_bytes)
-        head = n_bytes;
-    memcpy(to, from, head);
-    for (; head + 64 <= n_bytes; head += 64)
-        for (size_t i = 0; i < 64; i += 32)
-            _mm256_stream_si256((__m256i *)(to + head + i),
-                                _mm256_loadu_si256((const __m256i *)(from + head + i)));
-    memcpy(to + head, from + head, n_bytes - head);
-}
 
 static void fence(void)
 {
     _mm_sfence();
 }
 
-static const struct layout_kernel of_1[] = {{32, 16, lanes_8}, {0}};
-static const struct layout_kernel of_2[] = {{16, 8, lanes_16}, {0}};
-static const struct layout_kernel of_4[] = {{16, 8, lines_32}, {8, 4, lanes_32}, {0}};
-static const struct layout_kernel of_8[] = {{4, 2, lanes_64}, {0}};
+static const struct layout_kernel of_1[] = {{32, 16, lanes_8, true}, {0}};
+static const struct layout_kernel of_2[] = {{16, 8, lanes_16, true}, {0}};
+static const struct layout_kernel of_4[] = {{16, 8, lines_32, false}, {8, 4, lanes_32, true}, {0}};
+static const struct layout_kernel of_8[] = {{4, 2, lanes_64, true}, {0}};
 
 const struct layout_kernels layout_kernels_avx2 = {
     .transpose = {of_1, of_2, of_4, of_8},
     .move = {NULL, NULL, NULL, NULL, NULL, move_32, move_64},
-    .stream = stream,
     .fence = fence,
     .smaller = &layout_kernels_sse2,
 };

@@ -11,14 +11,16 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
-#include <string.h>
 
 #define FEATURES "avx512f,avx512bw,avx512dq,avx512vl"
 #define V __m512i
+#define LANES 4
+#define ANY "v"
 #define TARGET __attribute__((target(FEATURES)))
 #define IN static inline __attribute__((always_inline, target(FEATURES)))
 #define load_whole(from) _mm512_loadu_si512(from)
 #define store(to, v) _mm512_storeu_si512(to, v)
+#define store_past(to, v) _mm512_stream_si512((V *)(void *)(to), v)
 #define low8 _mm512_unpacklo_epi8
 #define high8 _mm512_unpackhi_epi8
 #define low16 _mm512_unpacklo_epi16
@@ -33,14 +35,12 @@ IN __m128i load_lane(const char *from)
     return _mm_loadu_si128((const __m128i *)from);
 }
 
-IN V load(const struct layout_matrix *matrix, struct layout_tables tables, size_t row, size_t step,
-          size_t at)
+IN V load(const char *const rows[4])
 {
-    V v = _mm512_castsi128_si512(load_lane(layout_row(matrix, tables.rows, row) + at));
-    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + step) + at), 1);
-    v = _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + 2 * step) + at), 2);
-    return _mm512_inserti32x4(v, load_lane(layout_row(matrix, tables.rows, row + 3 * step) + at),
-                              3);
+    V v = _mm512_castsi128_si512(load_lane(rows[0]));
+    v = _mm512_inserti32x4(v, load_lane(rows[1]), 1);
+    v = _mm512_inserti32x4(v, load_lane(rows[2]), 2);
+    return _mm512_inserti32x4(v, load_lane(rows[3]), 3);
 }
 
 #include "tensor/layout/lanes.h"
@@ -63,58 +63,59 @@ IN void transpose_lanes(const V v[4], V result[4])
 }
 
 IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
-                     struct layout_tables tables)
+                     struct layout_form form)
 {
+    const struct layout_rows rows = matrix->rows;
+    const struct layout_columns columns = matrix->columns;
     size_t end_row = part->first_row + part->n_rows;
     size_t end_column = part->first_column + part->n_columns;
 
     for (size_t r = part->first_row; r < end_row; r += 16) {
         for (size_t c = part->first_column; c < end_column; c += 16) {
+            const char *first = rows.first + (int64_t)r * rows.step + c * 4;
             V v[4][4];
-            for (unsigned i = 0; i < 4; i++) {
-                for (unsigned j = 0; j < 4; j++)
-                    v[i][j] = load_whole(layout_row(matrix, tables.rows, r + 4 * i + j) + c * 4);
-                transpose_32(v[i]);
+            for (unsigned i = 0; i < 16; i++) {
+                v[i / 4][i % 4] = load_whole(form.row_table ? rows.table[r + i] + c * 4 : first);
+                STEP(first, rows.step, v[i / 4][i % 4]);
             }
+            for (unsigned i = 0; i < 4; i++)
+                transpose_32(v[i]);
+            char *to = columns.first + (int64_t)c * columns.step + r * 4;
             for (unsigned j = 0; j < 4; j++) {
-                V result[4];
-                transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, result);
-                for (unsigned i = 0; i < 4; i++)
-                    store(layout_column(matrix, tables.columns, c + 4 * i + j) + r * 4, result[i]);
+                V results[4];
+                transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
+                char *at = to;
+                for (unsigned i = 0; i < 4; i++) {
+                    char *here = form.column_table ? columns.table[c + 4 * i + j] + r * 4 : at;
+                    if (form.streams)
+                        store_past(here, results[i]);
+                    else
+                        store(here, results[i]);
+                    STEP(at, 4 * columns.step, results[i]);
+                }
+                STEP(to, columns.step, results[3]);
             }
         }
     }
 }
-ALL_TABLES(lines_32)
+ALL_FORMS(lines_32)
 
 MOVE_KERNEL(64)
-
-TARGET static void stream(char *to, const char *from, size_t n_bytes)
-{
-    size_t head = -(uintptr_t)to & 63;
-
-    if (head >= n_bytes)
-        head = n_bytes;
-    memcpy(to, from, head);
-    for (; head + 64 <= n_bytes; head += 64)
-        _mm512_stream_si512((V *)(to + head), _mm512_loadu_si512(from + head));
-    memcpy(to + head, from + head, n_bytes - head);
-}
 
 static void fence(void)
 {
     _mm_sfence();
 }
 
-static const struct layout_kernel of_1[] = {{64, 16, lanes_8}, {0}};
-static const struct layout_kernel of_2[] = {{32, 8, lanes_16}, {0}};
-static const struct layout_kernel of_4[] = {{16, 16, lines_32}, {16, 4, lanes_32}, {0}};
-static const struct layout_kernel of_8[] = {{8, 2, lanes_64}, {0}};
+static const struct layout_kernel of_1[] = {{64, 16, lanes_8, true}, {0}};
+static const struct layout_kernel of_2[] = {{32, 8, lanes_16, true}, {0}};
+static const struct layout_kernel of_4[] = {
+    {16, 16, lines_32, false}, {16, 4, lanes_32, true}, {0}};
+static const struct layout_kernel of_8[] = {{8, 2, lanes_64, true}, {0}};
 
 const struct layout_kernels layout_kernels_avx512 = {
     .transpose = {of_1, of_2, of_4, of_8},
     .move = {NULL, NULL, NULL, NULL, NULL, NULL, move_64},
-    .stream = stream,
     .fence = fence,
     .smaller = &layout_kernels_avx2,
 };

@@ -59,7 +59,7 @@ static void run(const struct quire_layout_conversion *conversion, struct layout_
     job->stores = (enum quire_layout_stores)conversion->stores;
     job->n_bytes = quire_layout_type_bytes(conversion->from.type);
     layout_each_box(conversion, visit_box, job);
-    if (job->stores != QUIRE_LAYOUT_STORES_CACHED)
+    if (job->stores != QUIRE_LAYOUT_STORES_CACHED && job->kernels->fence != NULL)
         job->kernels->fence();
 }
 
@@ -85,7 +85,11 @@ int quire_layout_convert_part(const struct quire_layout_conversion *conversion, 
         return -EFAULT;
     if (source_bytes < conversion->from_bytes || target_bytes < conversion->to_bytes)
         return -ENOSPC;
-    struct layout_job job = {.source = source, .target = target, .part = part, .n_parts = n_parts};
+    struct layout_job job = {.source = source,
+                             .source_bytes = conversion->from_bytes,
+                             .target = target,
+                             .part = part,
+                             .n_parts = n_parts};
     run(conversion, &job);
     return 0;
 }

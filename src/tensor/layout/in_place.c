@@ -137,6 +137,7 @@ static void convert_piece(const struct quire_layout_conversion *whole, const str
         piece.from.offset = 0;
     struct layout_job job = {.kernels = layout_kernels_of((enum quire_layout_isa)whole->isa),
                              .source = workspace,
+                             .source_bytes = n_bytes,
                              .target = buffer,
                              .n_parts = 1,
                              .stores = QUIRE_LAYOUT_STORES_CACHED,

@@ -33,9 +33,10 @@ struct layout_matrix {
     struct layout_rows rows;
     struct layout_columns columns;
     bool has_row_table, has_column_table; /* the latter only along with the former */
+    bool streams; /* stores past the caches: what is written begins and ends at lines */
 };
 
-/* A rectangle of it: the numbers of rows and columns are multiples of the kernel's. */
+/* A rectangle of it. */
 struct layout_part {
     size_t first_row, n_rows, first_column, n_columns;
 };
@@ -45,9 +46,9 @@ typedef void layout_transpose(const struct layout_matrix *matrix, const struct l
 /* All of it; the units are copied as they are. */
 typedef void layout_move(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
 
-/* Which tables there are, as constants that the compiler knows: kernels have code for each. */
-struct layout_tables {
-    bool rows, columns;
+/* What a matrix has, as constants that the compiler knows: kernels have code for each. */
+struct layout_form {
+    bool row_table, column_table, streams;
 };
 
 #define LAYOUT_INLINE static inline __attribute__((always_inline))
@@ -65,9 +66,12 @@ LAYOUT_INLINE char *layout_column(const struct layout_matrix *matrix, bool has_t
                      : matrix->columns.first + (int64_t)number * matrix->columns.step;
 }
 
+/* Takes multiples of n_rows and n_columns. If takes_fewer, the last columns may be fewer: then the
+ * rows are read beyond them, up to the multiple, and that is not written. */
 struct layout_kernel {
-    uint32_t n_rows, n_columns; /* a multiple of */
+    uint32_t n_rows, n_columns;
     layout_transpose *run;
+    bool takes_fewer;
 };
 
 #define LAYOUT_N_UNITS 7 /* of 1, 2, 4, ... 64 bytes */
@@ -77,8 +81,7 @@ struct layout_kernels {
     /* For units of 1, 2, 4 and 8 bytes, by falling rows, then columns; n_rows 0 ends it */
     const struct layout_kernel *transpose[LAYOUT_N_TRANSPOSED];
     layout_move *move[LAYOUT_N_UNITS]; /* of any shape; NULL: as in `smaller` */
-    /* Copies past the caches where the instruction set can; to be followed by fence() */
-    void (*stream)(char *to, const char *from, size_t n_bytes);
+    /* To be called after stores past the caches. NULL: the instruction set has none */
     void (*fence)(void);
     const struct layout_kernels *smaller; /* what to use where these don't fit; the last: NULL */
 };

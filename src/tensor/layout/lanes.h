@@ -3,13 +3,14 @@
  * lanes: transposing in registers, for any width of vectors. The file that includes it says how:
  *
  *     V, LANES                      a vector of LANES lanes of 16 bytes
- *     V load(matrix, tables, row, step, at)   lane i is the 16 bytes at `at` in
- *                                                 row + i * step
+ *     V load(const char *const rows[LANES])   lane i is 16 bytes of rows[i]
  *     V load_whole(from)            all lanes, one behind the other
  *     void store(char *, V)         all of it
+ *     void store_past(char *, V)    the same past the caches, aligned
  *     void store_first(char *, V, n_bytes)   the first 8, 4 or 2 bytes
  *     low8 high8 ... low64 high64   what interleaves the lower or upper halves of two, lane by lane
  *     IN                            the attributes of its functions
+ *     ANY                           the constraint of a register that has a V, for the compiler
  *
  * In a lane, J vectors are a matrix of J x J elements (J = 16 / size), transposed by interleaving
  * them log2(J) times. Lane i has rows i * J to i * J + J - 1, so that a column of the result has
@@ -67,83 +68,146 @@ IN void transpose_8(V v[16])
     }
 }
 
-/* Matrices with tables and without have code of their own. */
-#define ALL_TABLES(name)                                                                        \
+/* The next line's address is this one's plus a step, after this one was loaded or stored. What the
+ * compiler sees through it computes all at once, and has no registers left for the work. */
+#define STEP(pointer, step, v)                   \
+    do {                                         \
+        (pointer) += (step);                     \
+        __asm__("" : "+r"(pointer), "+" ANY(v)); \
+    } while (0)
+
+/* What a matrix has is found out once. */
+#define ALL_FORMS(name)                                                                         \
     TARGET static void name(const struct layout_matrix *matrix, const struct layout_part *part) \
     {                                                                                           \
         if (matrix->has_column_table)                                                           \
-            name##_any(matrix, part, (struct layout_tables){true, true});                       \
+            name##_any(matrix, part, (struct layout_form){true, true, false});                  \
+        else if (matrix->has_row_table && matrix->streams)                                      \
+            name##_any(matrix, part, (struct layout_form){true, false, true});                  \
         else if (matrix->has_row_table)                                                         \
-            name##_any(matrix, part, (struct layout_tables){true, false});                      \
+            name##_any(matrix, part, (struct layout_form){true, false, false});                 \
+        else if (matrix->streams)                                                               \
+            name##_any(matrix, part, (struct layout_form){false, false, true});                 \
         else                                                                                    \
-            name##_any(matrix, part, (struct layout_tables){false, false});                     \
+            name##_any(matrix, part, (struct layout_form){false, false, false});                \
     }
+
+/* Of `at` on, of n rows a lane: lane l of v[i] is from row `row` + i + l * n. */
+IN void load_rows(V *v, unsigned n, struct layout_rows rows, struct layout_form form, size_t row,
+                  size_t at)
+{
+    const char *first = rows.first + (int64_t)row * rows.step + at;
+
+    for (unsigned i = 0; i < n; i++) {
+        const char *lanes[LANES];
+        for (unsigned l = 0; l < LANES; l++)
+            lanes[l] = form.row_table ? rows.table[row + i + l * n] + at
+                                      : first + (int64_t)(l * n) * rows.step;
+        v[i] = load(lanes);
+        if (!form.row_table)
+            STEP(first, rows.step, v[i]);
+    }
+}
+
+/* To `at` of columns `column` on; only the first n_wanted of n. */
+IN void store_columns(V *v, unsigned n, struct layout_columns columns, struct layout_form form,
+                      size_t column, size_t at, size_t n_wanted)
+{
+    char *to = columns.first + (int64_t)column * columns.step + at;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (i >= n_wanted)
+            return;
+        if (form.streams)
+            store_past(to, v[i]);
+        else
+            store(form.column_table ? columns.table[column + i] + at : to, v[i]);
+        if (!form.column_table)
+            STEP(to, columns.step, v[i]);
+    }
+}
 
 /* A kernel for elements of BITS, whose columns have all rows of the vector. */
 #define LANES_KERNEL(bits)                                                                         \
     IN void lanes_##bits##_any(const struct layout_matrix *matrix, const struct layout_part *part, \
-                               struct layout_tables tables)                                        \
+                               struct layout_form form)                                            \
     {                                                                                              \
-        enum { J = 128 / (bits), N_ROWS = sizeof(V) / ((bits) / 8) };                              \
+        enum { SIZE = (bits) / 8, J = 16 / SIZE, N_ROWS = sizeof(V) / SIZE };                      \
+        const struct layout_rows rows = matrix->rows;                                              \
+        const struct layout_columns columns = matrix->columns;                                     \
         size_t end_row = part->first_row + part->n_rows;                                           \
         size_t end_column = part->first_column + part->n_columns;                                  \
         for (size_t r = part->first_row; r < end_row; r += N_ROWS) {                               \
             for (size_t c = part->first_column; c < end_column; c += J) {                          \
                 V v[J];                                                                            \
-                for (unsigned i = 0; i < J; i++)                                                   \
-                    v[i] = load(matrix, tables, r + i, J, c * ((bits) / 8));                       \
+                load_rows(v, J, rows, form, r, c *SIZE);                                           \
                 transpose_##bits(v);                                                               \
-                for (unsigned i = 0; i < J; i++)                                                   \
-                    store(layout_column(matrix, tables.columns, c + i) + r * ((bits) / 8), v[i]);  \
+                store_columns(v, J, columns, form, c, r *SIZE, end_column - c);                    \
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
-    ALL_TABLES(lanes_##bits)
+    ALL_FORMS(lanes_##bits)
 
 /* Of only the first N_ROWS of a single lane: columns of N_ROWS * BITS / 8 bytes, 8 or fewer. */
-#define FIRST_KERNEL(bits, N_ROWS)                                                               \
-    IN void first_##bits##_##N_ROWS##_any(const struct layout_matrix *matrix,                    \
-                                          const struct layout_part *part,                        \
-                                          struct layout_tables tables)                           \
-    {                                                                                            \
-        enum { J = 128 / (bits) };                                                               \
-        size_t end_row = part->first_row + part->n_rows;                                         \
-        size_t end_column = part->first_column + part->n_columns;                                \
-        for (size_t r = part->first_row; r < end_row; r += N_ROWS) {                             \
-            for (size_t c = part->first_column; c < end_column; c += J) {                        \
-                V v[J];                                                                          \
-                for (unsigned i = 0; i < J; i++)                                                 \
-                    v[i] = i < (N_ROWS) ? load(matrix, tables, r + i, J, c * ((bits) / 8))       \
-                                        : zero();                                                \
-                transpose_##bits(v);                                                             \
-                for (unsigned i = 0; i < J; i++)                                                 \
-                    store_first(layout_column(matrix, tables.columns, c + i) + r * ((bits) / 8), \
-                                v[i], (N_ROWS) * ((bits) / 8));                                  \
-            }                                                                                    \
-        }                                                                                        \
-    }                                                                                            \
-    ALL_TABLES(first_##bits##_##N_ROWS)
+#define FIRST_KERNEL(bits, N_ROWS)                                                                 \
+    IN void first_##bits##_##N_ROWS##_any(const struct layout_matrix *matrix,                      \
+                                          const struct layout_part *part, struct layout_form form) \
+    {                                                                                              \
+        enum { SIZE = (bits) / 8, J = 16 / SIZE };                                                 \
+        const struct layout_rows rows = matrix->rows;                                              \
+        const struct layout_columns columns = matrix->columns;                                     \
+        size_t end_row = part->first_row + part->n_rows;                                           \
+        size_t end_column = part->first_column + part->n_columns;                                  \
+        for (size_t r = part->first_row; r < end_row; r += N_ROWS) {                               \
+            char *to = columns.first + (int64_t)part->first_column * columns.step + r * SIZE;      \
+            for (size_t c = part->first_column; c < end_column; c += J) {                          \
+                V v[J];                                                                            \
+                load_rows(v, N_ROWS, rows, form, r, c *SIZE);                                      \
+                for (unsigned i = N_ROWS; i < J; i++)                                              \
+                    v[i] = zero();                                                                 \
+                transpose_##bits(v);                                                               \
+                for (unsigned i = 0; i < J && c + i < end_column; i++, to += columns.step)         \
+                    store_first(form.column_table ? columns.table[c + i] + r *SIZE : to, v[i],     \
+                                (N_ROWS)*SIZE);                                                    \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    ALL_FORMS(first_##bits##_##N_ROWS)
 
 /* Units of whole vectors; the compiler knows how many. */
-IN void move_units(const struct layout_matrix *matrix, struct layout_tables tables, size_t n_rows,
+IN void move_units(const struct layout_matrix *matrix, struct layout_form form, size_t n_rows,
                    size_t n_columns, size_t unit)
 {
+    const struct layout_rows rows = matrix->rows;
+    const struct layout_columns columns = matrix->columns;
+
     for (size_t c = 0; c < n_columns; c++) {
-        char *to = layout_column(matrix, tables.columns, c);
-        for (size_t r = 0; r < n_rows; r++, to += unit)
-            for (size_t i = 0; i < unit; i += sizeof(V))
-                store(to + i, load_whole(layout_row(matrix, tables.rows, r) + c * unit + i));
+        char *to = form.column_table ? columns.table[c] : columns.first + (int64_t)c * columns.step;
+        const char *first = rows.first + c * unit;
+        for (size_t r = 0; r < n_rows; r++, to += unit, first += rows.step) {
+            const char *from = form.row_table ? rows.table[r] + c * unit : first;
+            for (size_t i = 0; i < unit; i += sizeof(V)) {
+                if (form.streams)
+                    store_past(to + i, load_whole(from + i));
+                else
+                    store(to + i, load_whole(from + i));
+            }
+        }
     }
 }
 
-#define MOVE_KERNEL(unit)                                                                      \
-    TARGET static void move_##unit(const struct layout_matrix *matrix, size_t n_rows,          \
-                                   size_t n_columns)                                           \
-    {                                                                                          \
-        if (matrix->has_column_table)                                                          \
-            move_units(matrix, (struct layout_tables){true, true}, n_rows, n_columns, unit);   \
-        else if (matrix->has_row_table)                                                        \
-            move_units(matrix, (struct layout_tables){true, false}, n_rows, n_columns, unit);  \
-        else                                                                                   \
-            move_units(matrix, (struct layout_tables){false, false}, n_rows, n_columns, unit); \
+#define MOVE_KERNEL(unit)                                                                          \
+    TARGET static void move_##unit(const struct layout_matrix *matrix, size_t n_rows,              \
+                                   size_t n_columns)                                               \
+    {                                                                                              \
+        if (matrix->has_column_table)                                                              \
+            move_units(matrix, (struct layout_form){true, true, false}, n_rows, n_columns, unit);  \
+        else if (matrix->streams)                                                                  \
+            move_units(matrix, (struct layout_form){matrix->has_row_table, false, true}, n_rows,   \
+                       n_columns, unit);                                                           \
+        else if (matrix->has_row_table)                                                            \
+            move_units(matrix, (struct layout_form){true, false, false}, n_rows, n_columns, unit); \
+        else                                                                                       \
+            move_units(matrix, (struct layout_form){false, false, false}, n_rows, n_columns,       \
+                       unit);                                                                      \
     }

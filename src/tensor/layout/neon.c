@@ -10,11 +10,15 @@
 #include <string.h>
 
 #define V uint8x16_t
+#define LANES 1
+#define ANY "w"
 #define TARGET
 #define IN static inline __attribute__((always_inline))
 #define load_whole(from) vld1q_u8((const uint8_t *)(from))
-#define load(matrix, tables, row, step, at) load_whole(layout_row(matrix, tables.rows, row) + (at))
+#define load(rows) load_whole((rows)[0])
 #define store(to, v) vst1q_u8((uint8_t *)(to), v)
+/* There is no store past the caches but a hint (STNP), which the cores in use don't follow. */
+#define store_past store
 #define zero() vdupq_n_u8(0)
 #define ZIP(a, b, bits, half) \
     vreinterpretq_u8_u##bits( \
@@ -51,28 +55,19 @@ MOVE_KERNEL(16)
 MOVE_KERNEL(32)
 MOVE_KERNEL(64)
 
-/* There is no store past the caches but a hint (STNP), which the cores in use don't follow. */
-static void stream(char *to, const char *from, size_t n_bytes)
-{
-    memcpy(to, from, n_bytes);
-}
-
-static void fence(void)
-{
-}
-
-static const struct layout_kernel of_1[] = {
-    {16, 16, lanes_8}, {8, 16, first_8_8}, {4, 16, first_8_4}, {2, 16, first_8_2}, {0}};
+static const struct layout_kernel of_1[] = {{16, 16, lanes_8, true},
+                                            {8, 16, first_8_8, true},
+                                            {4, 16, first_8_4, true},
+                                            {2, 16, first_8_2, true},
+                                            {0}};
 static const struct layout_kernel of_2[] = {
-    {8, 8, lanes_16}, {4, 8, first_16_4}, {2, 8, first_16_2}, {0}};
-static const struct layout_kernel of_4[] = {{4, 4, lanes_32}, {2, 4, first_32_2}, {0}};
-static const struct layout_kernel of_8[] = {{2, 2, lanes_64}, {0}};
+    {8, 8, lanes_16, true}, {4, 8, first_16_4, true}, {2, 8, first_16_2, true}, {0}};
+static const struct layout_kernel of_4[] = {{4, 4, lanes_32, true}, {2, 4, first_32_2, true}, {0}};
+static const struct layout_kernel of_8[] = {{2, 2, lanes_64, true}, {0}};
 
 const struct layout_kernels layout_kernels_neon = {
     .transpose = {of_1, of_2, of_4, of_8},
     .move = {NULL, NULL, NULL, NULL, move_16, move_32, move_64},
-    .stream = stream,
-    .fence = fence,
     .smaller = &layout_kernels_portable,
 };
 

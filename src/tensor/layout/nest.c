@@ -171,22 +171,23 @@ static void set_tiles(struct nest *nest)
     bool has_short_rows = columns->n * unit <= LONG_BYTES;
     bool has_short_columns = n_rows * unit <= LONG_BYTES || nest->pad_rows > 0;
     /* a line that is used up at once needs no tile to be kept in the cache for */
-    bool needs_none = nest->is_linear && !nest->is_staged && !nest->has_row_table;
+    bool needs_none = nest->is_linear && nest->stores != NEST_STAGED && !nest->has_row_table;
+    int64_t bytes = nest->stores == NEST_STAGED ? NEST_STAGE_BYTES : NEST_TILE_BYTES;
 
     if (needs_none && (has_short_rows || has_short_columns)) {
         set_whole(columns);
         set_whole(rows);
     } else if (has_short_columns) {
         set_whole(rows);
-        set_tile(columns, unit, smaller(NEST_TILE_BYTES / n_rows, NEST_MAX_ROW_BYTES));
+        set_tile(columns, unit, smaller(bytes / n_rows, NEST_MAX_ROW_BYTES));
     } else if (has_short_rows) {
         set_whole(columns);
-        set_tile(rows, unit, NEST_TILE_BYTES / columns->n);
+        set_tile(rows, unit, bytes / columns->n);
     } else { /* a square */
-        while (side * side * 4 / unit <= NEST_TILE_BYTES)
+        while (side * side * 4 / unit <= bytes)
             side *= 2;
         set_tile(columns, unit, side);
-        set_tile(rows, unit, NEST_TILE_BYTES / columns->tile);
+        set_tile(rows, unit, bytes / columns->tile);
     }
     nest->has_rows_outside = rows->n_tiles >= columns->n_tiles;
     nest->n_tiles = rows->n_tiles * columns->n_tiles;
@@ -210,7 +211,24 @@ static bool is_sequential(const struct nest *nest)
     return nest->columns.n_axes == 1 && nest->columns.axes[0].to == column;
 }
 
-void nest_make(const struct layout_box *box, int64_t n_bytes, enum quire_layout_stores stores,
+static enum nest_stores choose_stores(const struct nest *nest, uintptr_t first)
+{
+    int64_t column = (nest->rows.n + nest->pad_rows) * nest->unit;
+    bool are_lines = nest->is_linear && column % LINE_BYTES == 0;
+
+    if (nest->row_step != nest->unit || nest->has_column_table)
+        return NEST_CACHED;
+    /* several of these columns are a line; the vectors of all instruction sets divide them */
+    bool divide_lines = nest->is_linear && (column == LINE_BYTES / 2 || column == LINE_BYTES / 4);
+    if (is_sequential(nest) && !(first % LINE_BYTES == 0 && (are_lines || divide_lines)))
+        return NEST_STAGED;
+    if (is_sequential(nest) ||
+        (nest->is_linear && nest->columns.n_axes > 0 && nest->columns.axes[0].to % LINE_BYTES == 0))
+        return NEST_STREAMED;
+    return NEST_CACHED;
+}
+
+void nest_make(const struct layout_box *box, int64_t n_bytes, bool streams, uintptr_t target,
                struct nest *nest)
 {
     *nest = (struct nest){.columns.n = 1, .rows.n = 1, .n_outer = box->n_axes};
@@ -228,9 +246,8 @@ void nest_make(const struct layout_box *box, int64_t n_bytes, enum quire_layout_
     }
     nest->has_column_table = nest->columns.n_axes > 1;
     nest->has_row_table = nest->rows.n_axes > 1 || nest->pad_rows > 0 || nest->has_column_table;
-    nest->is_staged = nest->row_step == nest->unit &&
-                      (stores == QUIRE_LAYOUT_STORES_STREAMED ||
-                       (stores == QUIRE_LAYOUT_STORES_AUTO && is_sequential(nest)));
+    if (streams)
+        nest->stores = choose_stores(nest, target + (uintptr_t)box->to);
     qsort(nest->outer, nest->n_outer, sizeof nest->outer[0], by_target);
     set_tiles(nest);
 }

@@ -30,22 +30,11 @@ MOVE(16)
 MOVE(32)
 MOVE(64)
 
-static void copy(char *to, const char *from, size_t n_bytes)
-{
-    memcpy(to, from, n_bytes);
-}
-
-static void fence(void)
-{
-}
-
 static const struct layout_kernel none[] = {{0}};
 
 const struct layout_kernels layout_kernels_portable = {
     .transpose = {none, none, none, none},
     .move = {move_1, move_2, move_4, move_8, move_16, move_32, move_64},
-    .stream = copy,
-    .fence = fence,
 };
 
 const struct layout_kernels *layout_kernels_of(enum quire_layout_isa isa)

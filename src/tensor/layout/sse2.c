@@ -10,11 +10,14 @@
 #include <string.h>
 
 #define V __m128i
+#define LANES 1
+#define ANY "x"
 #define TARGET
 #define IN static inline __attribute__((always_inline))
 #define load_whole(from) _mm_loadu_si128((const __m128i *)(from))
-#define load(matrix, tables, row, step, at) load_whole(layout_row(matrix, tables.rows, row) + (at))
+#define load(rows) load_whole((rows)[0])
 #define store(to, v) _mm_storeu_si128((__m128i *)(to), v)
+#define store_past(to, v) _mm_stream_si128((__m128i *)(void *)(to), v)
 #define zero() _mm_setzero_si128()
 #define low8 _mm_unpacklo_epi8
 #define high8 _mm_unpackhi_epi8
@@ -48,36 +51,24 @@ MOVE_KERNEL(16)
 MOVE_KERNEL(32)
 MOVE_KERNEL(64)
 
-static void stream(char *to, const char *from, size_t n_bytes)
-{
-    size_t head = -(uintptr_t)to & 63;
-
-    if (head >= n_bytes)
-        head = n_bytes;
-    memcpy(to, from, head);
-    for (; head + 64 <= n_bytes; head += 64)
-        for (size_t i = 0; i < 64; i += 16)
-            _mm_stream_si128((__m128i *)(to + head + i),
-                             _mm_loadu_si128((const __m128i *)(from + head + i)));
-    memcpy(to + head, from + head, n_bytes - head);
-}
-
 static void fence(void)
 {
     _mm_sfence();
 }
 
-static const struct layout_kernel of_1[] = {
-    {16, 16, lanes_8}, {8, 16, first_8_8}, {4, 16, first_8_4}, {2, 16, first_8_2}, {0}};
+static const struct layout_kernel of_1[] = {{16, 16, lanes_8, true},
+                                            {8, 16, first_8_8, true},
+                                            {4, 16, first_8_4, true},
+                                            {2, 16, first_8_2, true},
+                                            {0}};
 static const struct layout_kernel of_2[] = {
-    {8, 8, lanes_16}, {4, 8, first_16_4}, {2, 8, first_16_2}, {0}};
-static const struct layout_kernel of_4[] = {{4, 4, lanes_32}, {2, 4, first_32_2}, {0}};
-static const struct layout_kernel of_8[] = {{2, 2, lanes_64}, {0}};
+    {8, 8, lanes_16, true}, {4, 8, first_16_4, true}, {2, 8, first_16_2, true}, {0}};
+static const struct layout_kernel of_4[] = {{4, 4, lanes_32, true}, {2, 4, first_32_2, true}, {0}};
+static const struct layout_kernel of_8[] = {{2, 2, lanes_64, true}, {0}};
 
 const struct layout_kernels layout_kernels_sse2 = {
     .transpose = {of_1, of_2, of_4, of_8},
     .move = {NULL, NULL, NULL, NULL, move_16, move_32, move_64},
-    .stream = stream,
     .fence = fence,
     .smaller = &layout_kernels_portable,
 };

@@ -13,15 +13,15 @@
 
 #include "base/checked.h"
 #include "tensor/layout/nest.h"
+#include "tensor/layout/transpose.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define LINE_BYTES 64
 #define RUN_BYTES 4096 /* longer runs are several */
 #define SHORT_BYTES 128
 
-static const char zeros[NEST_MAX_ROW_BYTES];
+static const char zeros[NEST_MAX_ROW_BYTES + LAYOUT_READ_ON_BYTES];
 static_assert(NEST_MAX_ROW_BYTES >= 4 * QUIRE_LAYOUT_MAX_BLOCK, "the longest tail of a unit");
 
 /* Where the loop stands, and what of it this tile is. */
@@ -161,81 +161,6 @@ static int64_t column_at(const struct nest *nest, const struct tile *tile, size_
 
 /* Moving a tile */
 
-static unsigned log2_of(int64_t unit)
-{
-    return log2_floor((size_t)unit);
-}
-
-static void move(const struct layout_kernels *kernels, unsigned unit,
-                 const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
-{
-    while (kernels->move[unit] == NULL)
-        kernels = kernels->smaller;
-    kernels->move[unit](matrix, n_rows, n_columns);
-}
-
-/* The kernel with the most rows and columns of those that are there; with n_rows given, of exactly
- * so many. NULL: there is none. */
-static const struct layout_kernel *find_kernel(const struct layout_kernels *kernels, unsigned unit,
-                                               size_t n_rows, size_t most_rows, size_t most_columns)
-{
-    for (; kernels != NULL; kernels = kernels->smaller)
-        for (const struct layout_kernel *k = kernels->transpose[unit]; k->n_rows != 0; k++)
-            if (k->n_rows <= most_rows && k->n_columns <= most_columns &&
-                (n_rows == 0 || k->n_rows == n_rows))
-                return k;
-    return NULL;
-}
-
-/* All columns of rows that are a kernel's. What is left over is done with columns that were done
- * before. */
-static void transpose_rows(const struct layout_kernels *kernels, const struct layout_kernel *kernel,
-                           unsigned unit, const struct layout_matrix *matrix,
-                           struct layout_part part, size_t n_columns)
-{
-    for (;;) {
-        part.n_columns = n_columns - part.first_column;
-        part.n_columns -= part.n_columns % kernel->n_columns;
-        kernel->run(matrix, &part);
-        part.first_column += part.n_columns;
-        if (part.first_column == n_columns)
-            return;
-        const struct layout_kernel *next = find_kernel(
-            kernels, unit, kernel->n_rows, kernel->n_rows, n_columns - part.first_column);
-        if (next == NULL) /* this one has the fewest columns */
-            part.first_column = n_columns - kernel->n_columns;
-        else
-            kernel = next;
-    }
-}
-
-/* The same with rows. */
-static void transpose(const struct layout_kernels *kernels, unsigned unit,
-                      const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
-{
-    const struct layout_kernel *kernel = find_kernel(kernels, unit, 0, n_rows, n_columns);
-    struct layout_part part = {0};
-
-    if (kernel == NULL) {
-        move(kernels, unit, matrix, n_rows, n_columns);
-        return;
-    }
-    while (part.first_row < n_rows) {
-        size_t left = n_rows - part.first_row;
-        if (kernel->n_rows > left) {
-            const struct layout_kernel *next = find_kernel(kernels, unit, 0, left, n_columns);
-            if (next == NULL)
-                part.first_row = n_rows - kernel->n_rows;
-            else
-                kernel = next;
-            left = n_rows - part.first_row;
-        }
-        part.n_rows = left - left % kernel->n_rows;
-        transpose_rows(kernels, kernel, unit, matrix, part, n_columns);
-        part.first_row += part.n_rows;
-    }
-}
-
 /* Short runs, by moves that overlap: a call of memcpy() takes longer than they do. */
 LAYOUT_INLINE void copy(char *to, const char *from, size_t n)
 {
@@ -276,12 +201,24 @@ static void move_strided(const struct nest *nest, const struct layout_matrix *ma
     }
 }
 
+/* Whether so many bytes from the start of each row on may be read, and a few behind them. */
+static bool reads_on(const struct layout_job *job, const struct nest *nest, const struct tile *tile,
+                     size_t n_bytes)
+{
+    int64_t last = row_at(nest, tile, 0), end = row_at(nest, tile, tile->n_rows - 1);
+
+    last = last > end ? last : end;
+    for (size_t i = 0; nest->has_row_table && i < tile->n_rows; i++)
+        last = last > tile->row_at[i] ? last : tile->row_at[i];
+    return (size_t)last + n_bytes + LAYOUT_READ_ON_BYTES <= job->source_bytes;
+}
+
 /* The target's side of the matrix is set already. */
 static void move_tile(const struct layout_job *job, const struct nest *nest,
                       const struct tile *tile, struct layout_matrix *matrix)
 {
     const char *table[2 * NEST_MAX_LINES];
-    size_t n_rows = tile->n_rows + (size_t)nest->pad_rows;
+    size_t n_rows = tile->n_rows + (size_t)nest->pad_rows, unit = (size_t)nest->unit;
 
     matrix->rows = (struct layout_rows){job->source + tile->first_row,
                                         first_step(&nest->rows, false), table};
@@ -289,12 +226,11 @@ static void move_tile(const struct layout_job *job, const struct nest *nest,
     matrix->has_column_table = nest->has_column_table;
     for (size_t i = 0; nest->has_row_table && i < n_rows; i++)
         table[i] = i < tile->n_rows ? job->source + tile->row_at[i] : zeros;
-    if (!nest->is_linear)
-        move_strided(nest, matrix, n_rows, tile->n_columns);
-    else if (log2_of(nest->unit) < LAYOUT_N_TRANSPOSED)
-        transpose(job->kernels, log2_of(nest->unit), matrix, n_rows, tile->n_columns);
+    if (nest->is_linear)
+        layout_transpose_tile(job->kernels, matrix, unit, n_rows, tile->n_columns,
+                              reads_on(job, nest, tile, tile->n_columns * unit));
     else
-        move(job->kernels, log2_of(nest->unit), matrix, n_rows, tile->n_columns);
+        move_strided(nest, matrix, n_rows, tile->n_columns);
 }
 
 static void store_tile(const struct layout_job *job, const struct nest *nest,
@@ -302,30 +238,28 @@ static void store_tile(const struct layout_job *job, const struct nest *nest,
 {
     char *table[NEST_MAX_LINES];
     struct layout_matrix matrix = {
-        .columns = {job->target + tile->first_column, first_step(&nest->columns, true), table}};
+        .columns = {job->target + tile->first_column, first_step(&nest->columns, true), table},
+        .streams = nest->stores == NEST_STREAMED};
 
     for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
         table[i] = job->target + tile->column_at[i];
     move_tile(job, nest, tile, &matrix);
 }
 
-static void stream_tile(const struct layout_job *job, const struct nest *nest,
-                        const struct tile *tile)
+static void stage_tile(const struct layout_job *job, const struct nest *nest,
+                       const struct tile *tile)
 {
-    char stage[2 * NEST_TILE_BYTES] __attribute__((aligned(LINE_BYTES)));
-    char *table[NEST_MAX_LINES];
+    char stage[2 * NEST_TILE_BYTES] __attribute__((aligned(LAYOUT_LINE_BYTES)));
     size_t n_bytes = (tile->n_rows + (size_t)nest->pad_rows) * (size_t)(nest->unit + nest->pad);
-    struct layout_matrix matrix = {.columns = {stage, (int64_t)n_bytes, table}};
+    struct layout_matrix matrix = {.columns = {stage, (int64_t)n_bytes, NULL}};
 
-    for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
-        table[i] = stage + i * n_bytes;
     move_tile(job, nest, tile, &matrix);
     for (size_t first = 0, end; first < tile->n_columns; first = end) {
         for (end = first + 1; end < tile->n_columns; end++)
             if (column_at(nest, tile, end) != column_at(nest, tile, end - 1) + (int64_t)n_bytes)
                 break;
-        job->kernels->stream(job->target + column_at(nest, tile, first), stage + first * n_bytes,
-                             (end - first) * n_bytes);
+        layout_stream_run(job->kernels, job->target + column_at(nest, tile, first),
+                          stage + first * n_bytes, (end - first) * n_bytes);
     }
 }
 
@@ -408,7 +342,9 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
     struct nest nest;
     struct tile tile;
 
-    nest_make(box, (int64_t)job->n_bytes, job->stores, &nest);
+    nest_make(box, (int64_t)job->n_bytes,
+              job->stores != QUIRE_LAYOUT_STORES_CACHED && job->kernels->fence != NULL,
+              (uintptr_t)job->target, &nest);
     int64_t first = (int64_t)((__int128)nest.n_tiles * job->part / job->n_parts);
     int64_t end = (int64_t)((__int128)nest.n_tiles * (job->part + 1) / job->n_parts);
     start_at(&nest, box, first, &tile);
@@ -416,8 +352,8 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
         find_lines(&nest, &tile);
         if (job->touch != NULL)
             touch_tile(job, &nest, &tile);
-        else if (nest.is_staged)
-            stream_tile(job, &nest, &tile);
+        else if (nest.stores == NEST_STAGED)
+            stage_tile(job, &nest, &tile);
         else
             store_tile(job, &nest, &tile);
     }

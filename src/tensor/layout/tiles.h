@@ -9,6 +9,7 @@
 struct layout_job {
     const struct layout_kernels *kernels;
     const char *source;
+    size_t source_bytes; /* that may be read; never beyond */
     char *target;
     uint32_t part, n_parts;
     enum quire_layout_stores stores;
