@@ -18,9 +18,17 @@ static void fetch_ahead(struct conv_ahead *ahead)
     }
 }
 
+/* Of a tile over the source: its first row and column of the output. */
+static void leave_dead_taps(const struct conv_run *run, int64_t y, int64_t n_rows, int64_t x,
+                            int64_t n_columns, struct conv_tile *tile)
+{
+    tile->n_taps = conv_taps_live(run->plan, run->taps, y, n_rows, x, n_columns, run->live_taps);
+    tile->taps = run->live_taps;
+}
+
 /* Two rows share a tile where one would leave half of it empty. */
 void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *first, int64_t n_blocks,
-                        int64_t n_rows, int64_t n_columns)
+                        int64_t first_row, int64_t n_rows, int64_t n_columns)
 {
     const struct conv_kernels *kernels = run->plan->kernels;
     const int64_t block = kernels->block, most = (*kernels->most_pixels)[n_blocks];
@@ -41,6 +49,8 @@ void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *firs
             tile.next = end < n_columns     ? first->in + y * first->in_row_stride + end * block
                         : y + rows < n_rows ? first->in + (y + rows) * first->in_row_stride
                                             : first->in;
+            if (run->plan->skips)
+                leave_dead_taps(run, first_row + y, rows, x, end - x, &tile);
             fetch_ahead(run->ahead);
             kernels->multiply[n_blocks - 1][rows - 1][end - x - 1](&tile);
         }
@@ -52,11 +62,14 @@ void conv_direct_strip(const struct conv_run *run, const struct conv_strip *stri
     const struct quire_conv_plan *plan = run->plan;
     const int64_t block = plan->kernels->block;
     const float *in = run->strip;
-    if (plan->packs)
+    if (plan->packs) {
         conv_strip_pack(run, strip);
-    else
+    } else {
         in = run->source + plan->source.offset + strip->image * plan->source.strides[0] +
              strip->first_row * plan->in_row_floats;
+        if (plan->skips)
+            conv_strip_look_ahead(run, strip);
+    }
     for (int64_t i = strip->first_column; i < strip->end_column; i++) {
         struct conv_column column = conv_column_at(plan, run->weights, i);
         int64_t out = column.first_block * strip->out_block_stride;
@@ -69,6 +82,7 @@ void conv_direct_strip(const struct conv_run *run, const struct conv_strip *stri
             .last_channels = column.last_channels,
             .taps = run->taps,
             .n_taps = conv_taps(&plan->shape),
+            .n_kernel_taps = conv_taps(&plan->shape),
             .weights = column.weights,
             .out = strip->out + out,
             .out_block_stride = strip->out_block_stride,
@@ -76,8 +90,9 @@ void conv_direct_strip(const struct conv_run *run, const struct conv_strip *stri
             .finish = conv_finish(run, column.first_block, sum),
         };
         if (plan->is_flat)
-            conv_multiply_rows(run, &tile, column.n_blocks, 1, strip->n_rows * plan->out_width);
+            conv_multiply_rows(run, &tile, column.n_blocks, 0, 1, strip->n_rows * plan->out_width);
         else
-            conv_multiply_rows(run, &tile, column.n_blocks, strip->n_rows, plan->out_width);
+            conv_multiply_rows(run, &tile, column.n_blocks, strip->first_row, strip->n_rows,
+                               plan->out_width);
     }
 }

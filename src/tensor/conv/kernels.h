@@ -32,14 +32,26 @@ struct conv_finish {
     bool clamps;
 };
 
+/* Pixels of a tile that lie outside of the input at one tap. Whole rows, and columns at the ends. */
+#define CONV_DEAD_FIRST 1u /* column */
+#define CONV_DEAD_LAST 2u
+#define CONV_DEAD_ROW(row) (4u << (row))
+
+struct conv_tap {
+    int64_t in;      /* floats from a pixel to it */
+    int32_t number;  /* its weights', in the kernel */
+    uint32_t is_dead; /* bits as above */
+};
+
 struct conv_tile {
     const float *in;                        /* the first pixel */
     const float *next;                      /* the next tile's, to be fetched early */
     int64_t in_block_stride, in_row_stride; /* floats */
     int64_t in_blocks;
     int64_t last_channels; /* of the last input block, the others have all */
-    const int64_t *taps;   /* floats from a pixel to each of its taps */
-    int64_t n_taps;
+    const struct conv_tap *taps;
+    int64_t n_taps;        /* that there are */
+    int64_t n_kernel_taps; /* that have weights */
     const float *weights;
     float *out;
     int64_t out_block_stride, out_row_stride; /* floats; pixels are `block` apart */

@@ -85,6 +85,35 @@ INLINE void fetch_output(const struct conv_tile *tile, int64_t n_vectors, int64_
         __builtin_prefetch(tile->out + place_of(tile, s / n_vectors, s % n_vectors, n_columns), 1);
 }
 
+/* One tap's products, `x` the first pixel there. */
+INLINE void add_tap(vec *sums, const float *x, const float *weights, const struct conv_tile *tile,
+                    int64_t n_channels, uint32_t is_dead, int64_t n_vectors, int64_t n_rows,
+                    int64_t n_columns)
+{
+    const int64_t row = tile->in_row_stride;
+    for (const float *end = x + n_channels; x != end; x++, weights += n_vectors * LANES) {
+        vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
+        UNROLL
+        for (int64_t v = 0; v < n_vectors; v++)
+            w[v] = load(weights + v * LANES);
+        UNROLL
+        for (int64_t r = 0; r < n_rows; r++) {
+            if (n_rows > 1 && (is_dead & CONV_DEAD_ROW(r)) != 0)
+                continue;
+            UNROLL
+            for (int64_t c = 0; c < n_columns; c++) {
+                if ((c == 0 && (is_dead & CONV_DEAD_FIRST) != 0) ||
+                    (c == n_columns - 1 && (is_dead & CONV_DEAD_LAST) != 0))
+                    continue;
+                vec pixel = all(x[r * row + c * BLOCK]);
+                UNROLL
+                for (int64_t v = 0; v < n_vectors; v++)
+                    sums[(r * n_columns + c) * n_vectors + v] += w[v] * pixel;
+            }
+        }
+    }
+}
+
 INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_rows,
                      int64_t n_columns)
 {
@@ -100,22 +129,16 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
         int64_t n_channels = b + 1 == tile->in_blocks ? tile->last_channels : BLOCK;
         const float *ahead = b + 1 == tile->in_blocks ? tile->next : in + tile->in_block_stride;
         for (int64_t t = 0; t < tile->n_taps; t++) {
-            fetch_pixels(ahead + tile->taps[t], row, n_rows, n_columns);
-            const float *x = in + tile->taps[t], *end = x + n_channels;
-            for (; x != end; x++, weights += n_vectors * LANES) {
-                vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
-                UNROLL
-                for (int64_t v = 0; v < n_vectors; v++)
-                    w[v] = load(weights + v * LANES);
-                UNROLL
-                for (int64_t p = 0; p < n_pixels; p++) {
-                    vec pixel = all(x[p / n_columns * row + p % n_columns * BLOCK]);
-                    UNROLL
-                    for (int64_t v = 0; v < n_vectors; v++)
-                        sums[p * n_vectors + v] += w[v] * pixel;
-                }
-            }
+            const struct conv_tap *tap = &tile->taps[t];
+            const float *w = weights + tap->number * n_channels * n_vectors * LANES;
+            fetch_pixels(ahead + tap->in, row, n_rows, n_columns);
+            if (tap->is_dead == 0)
+                add_tap(sums, in + tap->in, w, tile, n_channels, 0, n_vectors, n_rows, n_columns);
+            else
+                add_tap(sums, in + tap->in, w, tile, n_channels, tap->is_dead, n_vectors, n_rows,
+                        n_columns);
         }
+        weights += tile->n_kernel_taps * n_channels * n_vectors * LANES;
     }
     finish_tile(tile, sums, n_vectors, n_pixels, n_columns);
 }

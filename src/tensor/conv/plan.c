@@ -130,11 +130,13 @@ static void lay_rows(struct quire_conv_plan *plan)
                           shape->pad_right > 0;
     plan->n_phases = 1;
     plan->row_step = 1;
+    plan->skips = false;
     plan->unpacks = !conv_is_blocked(&plan->destination, block);
     if (plan->is_depthwise) {
         plan->packs = !is_blocked;
     } else {
-        plan->packs = !is_blocked || has_pads || shape->stride_x > 1 || m != 0 ||
+        plan->skips = has_pads && plan->algorithm == QUIRE_CONV_DIRECT && conv_taps_may_skip(plan);
+        plan->packs = !is_blocked || (has_pads && !plan->skips) || shape->stride_x > 1 || m != 0 ||
                       plan->algorithm == QUIRE_CONV_IM2COL;
         if (plan->packs) {
             plan->n_phases = shape->stride_x;
@@ -151,7 +153,7 @@ static void lay_rows(struct quire_conv_plan *plan)
     else
         plan->pitch_floats = plan->packed_columns * plan->n_phases * block;
     plan->in_row_floats = plan->pitch_floats * (shape->stride_y / plan->row_step);
-    plan->is_flat = conv_taps(shape) == 1 && !plan->is_depthwise &&
+    plan->is_flat = conv_taps(shape) == 1 && !plan->is_depthwise && !plan->skips &&
                     plan->in_row_floats == plan->out_width * block;
 }
 
@@ -203,7 +205,7 @@ static void measure(struct quire_conv_plan *plan)
     const int64_t n_pixels = plan->strip_rows * plan->out_width;
     plan->taps_bytes = plan->is_depthwise || m != 0
                            ? 0
-                           : round_up((size_t)conv_taps(&plan->shape) * sizeof(int64_t),
+                           : round_up((size_t)conv_taps(&plan->shape) * 2 * sizeof(struct conv_tap),
                                       QUIRE_CONV_ALIGNMENT);
     plan->strip_bytes = 0;
     if (plan->packs) {
@@ -237,13 +239,10 @@ static double count_multiplications(const struct quire_conv_plan *plan)
 {
     const struct quire_conv_shape *shape = &plan->shape;
     const int64_t m = conv_winograd_size(plan->algorithm);
-    double pixels = (double)shape->n_images * (double)plan->out_height * (double)plan->out_width;
-    double each = (double)conv_taps(shape);
-    if (m != 0) {
-        pixels = (double)shape->n_images * (double)(conv_ceil(plan->out_height, m) * plan->tiles_x);
-        each = (double)((m + 2) * (m + 2));
-    }
-    return pixels * each * (double)shape->out_channels *
+    double products = m == 0 ? conv_taps_count(plan)
+                             : (double)(conv_ceil(plan->out_height, m) * plan->tiles_x) *
+                                   (double)((m + 2) * (m + 2));
+    return products * (double)shape->n_images * (double)shape->out_channels *
            (double)(shape->in_channels / shape->groups);
 }
 

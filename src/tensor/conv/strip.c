@@ -6,18 +6,6 @@
 
 #define FLOATS_AHEAD 1024 /* a page: longer than memory takes */
 
-void conv_strip_taps(const struct quire_conv_plan *plan, int64_t *taps)
-{
-    const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block;
-    for (int64_t ky = 0; ky < shape->kernel_height; ky++)
-        for (int64_t kx = 0; kx < shape->kernel_width; kx++) {
-            int64_t x = kx * shape->dilation_x;
-            *taps++ = ky * shape->dilation_y * plan->pitch_floats +
-                      (x % plan->n_phases * plan->packed_columns + x / plan->n_phases) * block;
-        }
-}
-
 /* Rows that a strip of so many output rows reads. */
 int64_t conv_strip_in_rows(const struct quire_conv_plan *plan, int64_t n_rows)
 {
@@ -227,7 +215,7 @@ static void pack_any(const struct conv_run *run, const struct conv_strip *strip,
 }
 
 /* What the strip after this one reads. */
-static void look_ahead(const struct conv_run *run, const struct conv_strip *strip)
+void conv_strip_look_ahead(const struct conv_run *run, const struct conv_strip *strip)
 {
     const struct quire_conv_plan *plan = run->plan;
     const struct quire_conv_shape *shape = &plan->shape;
@@ -255,7 +243,7 @@ void conv_strip_pack(const struct conv_run *run, const struct conv_strip *strip)
         pack_blocked(run, strip, in_rows);
     else
         pack_any(run, strip, in_rows);
-    look_ahead(run, strip);
+    conv_strip_look_ahead(run, strip);
 }
 
 /* The channels of a unit's columns. */
