@@ -4,6 +4,8 @@
 
 #define LINE_FLOATS 16
 #define LINES_AHEAD 48 /* for a tile: as many as can be on their way, and enough for all shapes */
+#define MOST_LATER ((int64_t)80 << 10)  /* floats of a column: a third of the second level */
+#define FAR_FLOATS ((int64_t)128 << 10) /* of all columns: more than it holds beside the rest */
 
 static void fetch_ahead(struct conv_ahead *ahead)
 {
@@ -24,6 +26,16 @@ static void leave_dead_taps(const struct conv_run *run, int64_t y, int64_t n_row
 {
     tile->n_taps = conv_taps_live(run->plan, run->taps, y, n_rows, x, n_columns, run->live_taps);
     tile->taps = run->live_taps;
+}
+
+/* Of the lines that all tiles fetch, one tile's. */
+static void share_later(const struct conv_tile *all, int64_t number, int64_t n_tiles,
+                        struct conv_tile *tile)
+{
+    int64_t from = all->later_lines * number / n_tiles;
+    int64_t n_lines = all->later_lines * (number + 1) / n_tiles - from;
+    tile->later = all->later + from * LINE_FLOATS;
+    tile->later_lines = tile->n_taps == 0 ? 0 : conv_ceil(n_lines, tile->in_blocks * tile->n_taps);
 }
 
 /* Two rows share a tile where one would leave half of it empty. */
@@ -52,9 +64,25 @@ void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *firs
             if (run->plan->skips)
                 leave_dead_taps(run, first_row + y, rows, x, end - x, &tile);
             fetch_ahead(run->ahead);
+            if (first->later_lines > 0)
+                share_later(first, y / rows_at_once * n_tiles + i,
+                            conv_ceil(n_rows, rows_at_once) * n_tiles, &tile);
             kernels->multiply[n_blocks - 1][rows - 1][end - x - 1](&tile);
         }
     }
+}
+
+/* What the next column will read, if it comes from beyond the second level and has room there
+ * beside this one; NULL: does not. */
+static const float *next_weights(const struct conv_run *run, const struct conv_strip *strip,
+                                 int64_t column)
+{
+    const struct quire_conv_plan *plan = run->plan;
+    const bool is_last = column + 1 == strip->end_column;
+    if (plan->column_floats > MOST_LATER || plan->column_floats * plan->n_columns < FAR_FLOATS ||
+        (is_last && strip->first_row + strip->n_rows == plan->out_height))
+        return NULL;
+    return run->weights + (is_last ? strip->first_column : column + 1) * plan->column_floats;
 }
 
 void conv_direct_strip(const struct conv_run *run, const struct conv_strip *strip)
@@ -74,6 +102,7 @@ void conv_direct_strip(const struct conv_run *run, const struct conv_strip *stri
         struct conv_column column = conv_column_at(plan, run->weights, i);
         int64_t out = column.first_block * strip->out_block_stride;
         const float *sum = strip->sum == NULL ? NULL : strip->sum + out;
+        const float *next = next_weights(run, strip, i);
         struct conv_tile tile = {
             .in = in + column.first_in_block * plan->in_block_floats,
             .in_block_stride = plan->in_block_floats,
@@ -84,6 +113,8 @@ void conv_direct_strip(const struct conv_run *run, const struct conv_strip *stri
             .n_taps = conv_taps(&plan->shape),
             .n_kernel_taps = conv_taps(&plan->shape),
             .weights = column.weights,
+            .later = next,
+            .later_lines = next == NULL ? 0 : plan->column_floats / LINE_FLOATS,
             .out = strip->out + out,
             .out_block_stride = strip->out_block_stride,
             .out_row_stride = plan->out_width * block,

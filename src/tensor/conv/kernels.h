@@ -32,14 +32,15 @@ struct conv_finish {
     bool clamps;
 };
 
-/* Pixels of a tile that lie outside of the input at one tap. Whole rows, and columns at the ends. */
+/* Pixels of a tile that lie outside of the input at one tap. Whole rows, and columns at the ends.
+ */
 #define CONV_DEAD_FIRST 1u /* column */
 #define CONV_DEAD_LAST 2u
 #define CONV_DEAD_ROW(row) (4u << (row))
 
 struct conv_tap {
-    int64_t in;      /* floats from a pixel to it */
-    int32_t number;  /* its weights', in the kernel */
+    int64_t in;       /* floats from a pixel to it */
+    int32_t number;   /* its weights', in the kernel */
     uint32_t is_dead; /* bits as above */
 };
 
@@ -53,6 +54,8 @@ struct conv_tile {
     int64_t n_taps;        /* that there are */
     int64_t n_kernel_taps; /* that have weights */
     const float *weights;
+    const float *later;  /* weights of the next column, to be fetched meanwhile */
+    int64_t later_lines; /* of these at each tap of each block; of a column's first tile: all */
     float *out;
     int64_t out_block_stride, out_row_stride; /* floats; pixels are `block` apart */
     struct conv_finish finish;

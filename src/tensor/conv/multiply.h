@@ -32,6 +32,7 @@
 #endif
 #define MOST(blocks) ((blocks) == 1 ? MOST_1 : MOST_2)
 #define MOST_SUMS 28
+#define LINE_FLOATS 16
 
 /* Where the sum of pixel p and vector v goes. */
 INLINE int64_t place_of(const struct conv_tile *tile, int64_t p, int64_t v, int64_t n_columns)
@@ -119,7 +120,7 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
 {
     const int64_t n_vectors = n_blocks * BLOCK_VECTORS, n_pixels = n_rows * n_columns;
     const int64_t row = tile->in_row_stride;
-    const float *weights = tile->weights, *in = tile->in;
+    const float *weights = tile->weights, *in = tile->in, *later = tile->later;
     vec sums[MOST_SUMS];
     fetch_output(tile, n_vectors, n_pixels, n_columns);
     UNROLL
@@ -132,6 +133,8 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
             const struct conv_tap *tap = &tile->taps[t];
             const float *w = weights + tap->number * n_channels * n_vectors * LANES;
             fetch_pixels(ahead + tap->in, row, n_rows, n_columns);
+            for (int64_t i = 0; i < tile->later_lines; i++, later += LINE_FLOATS)
+                __builtin_prefetch(later, 0, 2);
             if (tap->is_dead == 0)
                 add_tap(sums, in + tap->in, w, tile, n_channels, 0, n_vectors, n_rows, n_columns);
             else

@@ -30,9 +30,9 @@ void conv_taps_fill(const struct quire_conv_plan *plan, struct conv_tap *taps)
     for (int64_t ky = 0; ky < shape->kernel_height; ky++)
         for (int64_t kx = 0; kx < shape->kernel_width; kx++) {
             int64_t x = kx * shape->dilation_x - left;
-            int64_t in_phase = plan->n_phases == 1 ? x
-                                                   : x % plan->n_phases * plan->packed_columns +
-                                                         x / plan->n_phases;
+            int64_t in_phase = plan->n_phases == 1
+                                   ? x
+                                   : x % plan->n_phases * plan->packed_columns + x / plan->n_phases;
             *taps++ = (struct conv_tap){
                 .in = (ky * shape->dilation_y - top) * plan->pitch_floats + in_phase * block,
                 .number = (int32_t)(ky * shape->kernel_width + kx),
