@@ -128,6 +128,9 @@ struct conv_kernels {
     const int64_t (*most_pixels)[CONV_MOST_BLOCKS + 1];
     /* [output blocks - 1][rows - 1][columns - 1]; where the tile is too large, NULL. */
     conv_multiply *const (*multiply)[CONV_MOST_ROWS][CONV_MOST_COLUMNS];
+    /* [output blocks - 1][columns - 1]: one row, whose pixels are one channel each, one after the
+     * other. */
+    conv_multiply *const (*multiply_plain)[CONV_MOST_COLUMNS];
     void (*const *winograd_in)(const struct conv_winograd_in *);
     void (*const *winograd_out)(const struct conv_winograd_out *);
     void (*depthwise)(const struct conv_depthwise *);

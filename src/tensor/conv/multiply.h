@@ -33,6 +33,8 @@
 #define MOST(blocks) ((blocks) == 1 ? MOST_1 : MOST_2)
 #define MOST_SUMS 28
 #define LINE_FLOATS 16
+#define IN_ORDER \
+    __asm__ volatile("" ::: "memory") /* what is loaded after it is not loaded before */
 
 /* Where the sum of pixel p and vector v goes. */
 INLINE int64_t place_of(const struct conv_tile *tile, int64_t p, int64_t v, int64_t n_columns)
@@ -146,6 +148,36 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
     finish_tile(tile, sums, n_vectors, n_pixels, n_columns);
 }
 
+/* The same for a tile whose blocks have one channel each, so that taps are what repeats. Left
+ * alone, compilers load all pixels before they multiply, and sums lose their registers. */
+INLINE void multiply_plain(const struct conv_tile *tile, int64_t n_blocks, int64_t n_columns)
+{
+    const int64_t n_vectors = n_blocks * BLOCK_VECTORS;
+    const float *weights = tile->weights, *in = tile->in;
+    vec sums[MOST_SUMS];
+    fetch_output(tile, n_vectors, n_columns, n_columns);
+    UNROLL
+    for (int64_t s = 0; s < n_columns * n_vectors; s++)
+        sums[s] = (vec){0};
+    for (int64_t b = 0; b < tile->in_blocks; b++, in += tile->in_block_stride)
+        for (int64_t t = 0; t < tile->n_taps; t++, weights += n_vectors * LANES) {
+            const float *x = in + tile->taps[t].in;
+            vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
+            UNROLL
+            for (int64_t v = 0; v < n_vectors; v++)
+                w[v] = load(weights + v * LANES);
+            UNROLL
+            for (int64_t c = 0; c < n_columns; c++) {
+                IN_ORDER;
+                vec pixel = all(x[c]);
+                UNROLL
+                for (int64_t v = 0; v < n_vectors; v++)
+                    sums[c * n_vectors + v] += w[v] * pixel;
+            }
+        }
+    finish_tile(tile, sums, n_vectors, n_columns, n_columns);
+}
+
 #define EACH_COLUMN(DO, blocks, rows) \
     DO(blocks, rows, 1)               \
     DO(blocks, rows, 2)               \
@@ -168,6 +200,14 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
         if ((rows) * (columns) <= MOST(blocks))                                             \
             multiply(tile, blocks, rows, columns);                                          \
     }
+#define DEFINE_PLAIN(blocks, rows, columns)                                              \
+    TARGET static void multiply_plain_##blocks##_##columns(const struct conv_tile *tile) \
+    {                                                                                    \
+        if ((columns) <= MOST(blocks))                                                   \
+            multiply_plain(tile, blocks, columns);                                       \
+    }
+EACH_COLUMN(DEFINE_PLAIN, 1, 1)
+EACH_COLUMN(DEFINE_PLAIN, 2, 1)
 EACH_COLUMN(DEFINE, 1, 1)
 EACH_COLUMN(DEFINE, 1, 2)
 EACH_COLUMN(DEFINE, 2, 1)
@@ -178,5 +218,11 @@ EACH_COLUMN(DEFINE, 2, 2)
 static conv_multiply *const multiply_tiles[][CONV_MOST_ROWS][CONV_MOST_COLUMNS] = {
     {{EACH_COLUMN(ENTRY, 1, 1)}, {EACH_COLUMN(ENTRY, 1, 2)}},
     {{EACH_COLUMN(ENTRY, 2, 1)}, {EACH_COLUMN(ENTRY, 2, 2)}},
+};
+#define ENTRY_PLAIN(blocks, rows, columns) \
+    (columns) <= MOST(blocks) ? multiply_plain_##blocks##_##columns : NULL,
+static conv_multiply *const multiply_plain_tiles[][CONV_MOST_COLUMNS] = {
+    {EACH_COLUMN(ENTRY_PLAIN, 1, 1)},
+    {EACH_COLUMN(ENTRY_PLAIN, 2, 1)},
 };
 static const int64_t most_pixels[CONV_MOST_BLOCKS + 1] = {0, MOST_1, MOST_2};

@@ -20,7 +20,7 @@ int64_t conv_strip_in_rows(const struct quire_conv_plan *plan, int64_t n_rows)
 /* Of a kernel of width 1 the first alone. */
 static int64_t phases_kept(const struct quire_conv_plan *plan)
 {
-    return plan->pitch_floats / (plan->packed_columns * plan->kernels->block);
+    return plan->pitch_floats / (plan->packed_columns * plan->in_block);
 }
 
 struct range {
@@ -133,7 +133,7 @@ static struct quire_layout strip_layout(const int64_t dims[4], int64_t block, in
         .strides = {block_stride * ((dims[1] + block - 1) / block), block_stride, row_stride,
                     block},
         .offset = at,
-        .n_blocks = 1,
+        .n_blocks = block > 1 ? 1 : 0,
         .blocks = {{.dim = 1, .size = (uint32_t)block}},
     };
     memcpy(layout.dims, dims, 4 * sizeof *dims);
@@ -167,7 +167,7 @@ static void pack_pixels(const struct conv_run *run, int64_t image, int64_t top, 
 {
     const struct quire_conv_plan *plan = run->plan;
     const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block, columns = plan->packed_columns;
+    const int64_t block = plan->in_block, columns = plan->packed_columns;
     int64_t i[] = {image, 0, 0, 0};
     for (i[1] = 0; i[1] < shape->in_channels; i[1]++)
         for (int64_t r = 0; r < in_rows; r++)
@@ -185,7 +185,7 @@ static void pack_any(const struct conv_run *run, const struct conv_strip *strip,
 {
     const struct quire_conv_plan *plan = run->plan;
     const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block;
+    const int64_t block = plan->in_block;
     const int64_t top = strip->first_row * shape->stride_y - shape->pad_top;
     int64_t first_row = top >= 0 ? 0 : conv_ceil(-top, plan->row_step);
     int64_t end_row = conv_ceil(shape->in_height - top, plan->row_step);

@@ -25,7 +25,6 @@ bool conv_taps_may_skip(const struct quire_conv_plan *plan)
 void conv_taps_fill(const struct quire_conv_plan *plan, struct conv_tap *taps)
 {
     const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block;
     const int64_t top = plan->skips ? shape->pad_top : 0, left = plan->skips ? shape->pad_left : 0;
     for (int64_t ky = 0; ky < shape->kernel_height; ky++)
         for (int64_t kx = 0; kx < shape->kernel_width; kx++) {
@@ -34,7 +33,8 @@ void conv_taps_fill(const struct quire_conv_plan *plan, struct conv_tap *taps)
                                    ? x
                                    : x % plan->n_phases * plan->packed_columns + x / plan->n_phases;
             *taps++ = (struct conv_tap){
-                .in = (ky * shape->dilation_y - top) * plan->pitch_floats + in_phase * block,
+                .in = (ky * shape->dilation_y - top) * plan->pitch_floats +
+                      in_phase * plan->in_block,
                 .number = (int32_t)(ky * shape->kernel_width + kx),
             };
         }
