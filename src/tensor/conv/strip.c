@@ -44,20 +44,31 @@ static struct range columns_there(const struct quire_conv_plan *plan, int64_t ph
     return range;
 }
 
+static void pick(float *out, const float *in, int64_t n, int64_t step)
+{
+    if (step == 2)
+        for (int64_t i = 0; i < n; i++)
+            out[i] = in[2 * i];
+    else
+        for (int64_t i = 0; i < n; i++)
+            out[i] = in[i * step];
+}
+
 /* Zeros, pixels, zeros: one phase of one row of one block. `in` is the input row's first pixel. */
 static void pack_row(const struct quire_conv_plan *plan, const float *in, int64_t phase, float *out)
 {
-    const int64_t block = plan->kernels->block, step = plan->n_phases;
-    const int64_t left = plan->shape.pad_left;
+    const int64_t block = plan->in_block, step = plan->n_phases * plan->source.strides[3];
     const size_t pixel_bytes = (size_t)block * sizeof *out;
     const struct range there = columns_there(plan, phase);
     const int64_t first = there.first, end = there.end;
     memset(out, 0, (size_t)first * pixel_bytes);
-    in += (first * step + phase - left) * block;
-    if (step == 1)
+    in += first * step + (phase - plan->shape.pad_left) * plan->source.strides[3];
+    if (step == block)
         memcpy(out + first * block, in, (size_t)(end - first) * pixel_bytes);
+    else if (block == 1)
+        pick(out + first, in, end - first, step);
     else
-        for (int64_t c = first; c < end; c++, in += step * block)
+        for (int64_t c = first; c < end; c++, in += step)
             memcpy(out + c * block, in, pixel_bytes);
     memset(out + end * block, 0, (size_t)(plan->packed_columns - end) * pixel_bytes);
 }
@@ -72,16 +83,16 @@ static void fetch_ahead(const float *in, const float *out, int64_t n_floats)
     }
 }
 
-static void pack_blocked(const struct conv_run *run, const struct conv_strip *strip,
-                         int64_t in_rows)
+/* Of a source that is blocked as the strip is. */
+static void pack_rows(const struct conv_run *run, const struct conv_strip *strip, int64_t in_rows)
 {
     const struct quire_conv_plan *plan = run->plan;
     const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block;
+    const int64_t *strides = plan->source.strides;
     const int64_t top = strip->first_row * shape->stride_y - shape->pad_top;
     for (int64_t b = 0; b < plan->in_blocks; b++) {
-        const float *in = run->source + plan->source.offset +
-                          strip->image * plan->source.strides[0] + b * plan->source.strides[1];
+        const float *in = run->source + plan->source.offset + strip->image * strides[0] +
+                          b * strides[1];
         for (int64_t r = 0; r < in_rows; r++) {
             int64_t y = top + r * plan->row_step;
             float *out = run->strip + b * plan->in_block_floats + r * plan->pitch_floats;
@@ -89,10 +100,10 @@ static void pack_blocked(const struct conv_run *run, const struct conv_strip *st
                 memset(out, 0, (size_t)plan->pitch_floats * sizeof *out);
                 continue;
             }
-            fetch_ahead(in + y * shape->in_width * block, out, plan->pitch_floats);
+            fetch_ahead(in + y * strides[2], out, plan->pitch_floats);
             for (int64_t phase = 0; phase < phases_kept(plan); phase++)
-                pack_row(plan, in + y * shape->in_width * block, phase,
-                         out + phase * plan->packed_columns * block);
+                pack_row(plan, in + y * strides[2], phase,
+                         out + phase * plan->packed_columns * plan->in_block);
         }
     }
 }
@@ -239,8 +250,9 @@ void conv_strip_look_ahead(const struct conv_run *run, const struct conv_strip *
 void conv_strip_pack(const struct conv_run *run, const struct conv_strip *strip)
 {
     int64_t in_rows = conv_strip_in_rows(run->plan, strip->n_rows);
-    if (conv_is_blocked(&run->plan->source, run->plan->kernels->block))
-        pack_blocked(run, strip, in_rows);
+    if (conv_is_blocked(&run->plan->source, run->plan->kernels->block) ||
+        (run->plan->in_block == 1 && run->plan->source.n_blocks == 0))
+        pack_rows(run, strip, in_rows);
     else
         pack_any(run, strip, in_rows);
     conv_strip_look_ahead(run, strip);
