@@ -13,7 +13,9 @@
  *     winograd    the same: our fastest of three sizes beside oneDNN when told to use Winograd
  *     auto        the same: both by their own choice, ours within an error of 1e-3
  *     plain       the same from nchw to nchw, conversions included
- *     1x1, depthwise, first (of a network: nchw in and out), product (of matrices)
+ *     1x1, depthwise, product (of matrices)
+ *     first       layers of a network, nchw to blocked, beside the better of oneDNN's two: made
+ *                 for nchw, and made for what it likes with a conversion before it
  *     residual    ResNet's block, whole, in blocked layout and converted at each operator
  */
 #include "peer.h"
@@ -53,7 +55,7 @@ static void *room(size_t n_bytes)
     return numbers;
 }
 
-static struct ours *ours_new(const struct quire_conv_shape *shape, const char *layout,
+static struct ours *ours_new(const struct quire_conv_shape *shape, const char *from, const char *to,
                              enum quire_conv_algorithm algorithm)
 {
     struct ours *ours = calloc(1, sizeof *ours);
@@ -61,10 +63,10 @@ static struct ours *ours_new(const struct quire_conv_shape *shape, const char *l
     struct quire_conv_options options = {.algorithm = algorithm, .activation = QUIRE_CONV_RELU};
     int64_t h, w;
     if (ours == NULL || quire_conv_out_size(shape, &h, &w) != 0 ||
-        quire_layout_init(&source, layout, QUIRE_LAYOUT_F32, 4,
+        quire_layout_init(&source, from, QUIRE_LAYOUT_F32, 4,
                           (int64_t[]){shape->n_images, shape->in_channels, shape->in_height,
                                       shape->in_width}) != 0 ||
-        quire_layout_init(&destination, layout, QUIRE_LAYOUT_F32, 4,
+        quire_layout_init(&destination, to, QUIRE_LAYOUT_F32, 4,
                           (int64_t[]){shape->n_images, shape->out_channels, h, w}) != 0 ||
         quire_layout_init(&weights, "oihw", QUIRE_LAYOUT_F32, 4,
                           (int64_t[]){shape->out_channels, shape->in_channels / shape->groups,
@@ -163,40 +165,60 @@ static double gflops(const struct quire_conv_shape *s, double seconds)
            (double)(s->in_channels / s->groups * s->kernel_height * s->kernel_width) / seconds;
 }
 
-/* Our algorithms from `first` to `last`, of which the fastest counts, beside the peer's. */
-static void compare(const char *what, const struct quire_conv_shape *shape, const char *layout,
-                    enum quire_conv_algorithm first, enum quire_conv_algorithm last,
-                    enum peer_kind kind, struct mean *mean)
+static unsigned fastest(const struct side *sides, unsigned from, unsigned to)
 {
-    struct side sides[QUIRE_CONV_N_ALGORITHMS] = {0};
-    unsigned n = 0, best = 1;
-    struct peer_conv *peer = peer_conv_new(shape, kind);
-    sides[n++] = (struct side){.run = peer_run, .context = peer};
-    for (enum quire_conv_algorithm a = first; a <= last; a++)
-        sides[n++] = (struct side){.run = ours_run, .context = ours_new(shape, layout, a)};
-    alternate(sides + (peer == NULL), n - (peer == NULL));
-    for (unsigned i = 1; i < n; i++)
+    unsigned best = from;
+    for (unsigned i = from; i < to; i++)
         if (sides[i].seconds < sides[best].seconds)
             best = i;
+    return best;
+}
+
+/* Of a shape, from one layout to another: our algorithms from `first` to `last`, of which the
+ * fastest counts, beside the peer's of one or two kinds. */
+struct contest {
+    const char *what, *from, *to;
+    enum quire_conv_algorithm first, last;
+    enum peer_kind kinds[2];
+    unsigned n_kinds;
+};
+
+static void compare(const struct contest *contest, const struct quire_conv_shape *shape,
+                    struct mean *mean)
+{
+    struct side sides[2 + QUIRE_CONV_N_ALGORITHMS] = {0};
+    unsigned n = 0;
+    for (unsigned i = 0; i < contest->n_kinds; i++) {
+        struct peer_conv *peer = peer_conv_new(shape, contest->kinds[i]);
+        if (peer != NULL)
+            sides[n++] = (struct side){.run = peer_run, .context = peer};
+    }
+    const unsigned n_peers = n;
+    for (enum quire_conv_algorithm a = contest->first; a <= contest->last; a++)
+        sides[n++] = (struct side){.run = ours_run,
+                                   .context = ours_new(shape, contest->from, contest->to, a)};
+    alternate(sides, n);
+    const unsigned best = fastest(sides, n_peers, n), peer = fastest(sides, 0, n_peers);
     const struct ours *ours = sides[best].context;
-    printf("%-10s %4lld->%4lld @%3lld %5s   %-9s %6.1f", what, (long long)shape->in_channels,
-           (long long)shape->out_channels, (long long)shape->in_height,
-           shape->stride_x == 1 ? "" : "s 2", quire_conv_algorithm_name(ours->plan.algorithm),
-           gflops(shape, sides[best].seconds));
-    for (unsigned i = 1; n > 2 && i < n; i++)
-        printf("%s%.0f%s", i == 1 ? " (" : " ", gflops(shape, sides[i].seconds),
+    printf("%-10s %4lld->%4lld @%3lld %5s   %-9s %6.1f", contest->what,
+           (long long)shape->in_channels, (long long)shape->out_channels,
+           (long long)shape->in_height, shape->stride_x == 1 ? "" : "s 2",
+           quire_conv_algorithm_name(ours->plan.algorithm), gflops(shape, sides[best].seconds));
+    for (unsigned i = n_peers; n > n_peers + 1 && i < n; i++)
+        printf("%s%.0f%s", i == n_peers ? " (" : " ", gflops(shape, sides[i].seconds),
                i + 1 == n ? ")" : "");
-    if (peer != NULL) {
-        double ratio = sides[0].seconds / sides[best].seconds;
-        printf("   %-24s %6.1f   %.3f", peer_conv_name(peer), gflops(shape, sides[0].seconds),
-               ratio);
+    if (n_peers > 0) {
+        double ratio = sides[peer].seconds / sides[best].seconds;
+        printf("   %-24s %6.1f   %.3f", peer_conv_name(sides[peer].context),
+               gflops(shape, sides[peer].seconds), ratio);
         if (mean != NULL)
             add(mean, ratio);
-        peer_conv_free(peer);
     }
     printf("\n");
     fflush(stdout);
-    for (unsigned i = 1; i < n; i++)
+    for (unsigned i = 0; i < n_peers; i++)
+        peer_conv_free(sides[i].context);
+    for (unsigned i = n_peers; i < n; i++)
         ours_free(sides[i].context);
 }
 
@@ -207,48 +229,70 @@ static bool wanted(const char *what)
     return strstr(what, only) != NULL;
 }
 
-static void of_three(const char *what, const char *layout, enum quire_conv_algorithm first,
-                     enum quire_conv_algorithm last, enum peer_kind kind)
+static void of_three(const struct contest *contest)
 {
     struct mean mean = {0};
-    if (!wanted(what))
+    if (!wanted(contest->what))
         return;
     for (unsigned i = 0; i < sizeof three / sizeof *three; i++) {
         struct quire_conv_shape shape;
         quire_conv_shape_init(&shape, 1, three[i][0], three[i][1], three[i][1], three[i][0], 3);
-        compare(what, &shape, layout, first, last, kind, &mean);
+        compare(contest, &shape, &mean);
     }
-    print_mean(&mean, what);
+    print_mean(&mean, contest->what);
 }
 
-static void others(const char *blocked)
+static void ones(const char *blocked)
 {
-    static const int64_t ones[][3] = {
+    static const int64_t sizes[][3] = {
         {256, 64, 56}, {1024, 256, 14}, {64, 256, 56}, {512, 2048, 7}};
-    static const int64_t deep[][3] = {
-        {144, 56, 1}, {96, 112, 2}, {144, 56, 2}, {384, 14, 1}, {960, 7, 1}};
+    const struct contest contest = {
+        "1x1", blocked, blocked, QUIRE_CONV_DIRECT, QUIRE_CONV_DIRECT, {PEER_DIRECT}, 1};
     struct quire_conv_shape shape;
     struct mean mean = {0};
-    for (unsigned i = 0; wanted("1x1") && i < sizeof ones / sizeof *ones; i++) {
-        quire_conv_shape_init(&shape, 1, ones[i][0], ones[i][2], ones[i][2], ones[i][1], 1);
-        compare("1x1", &shape, blocked, QUIRE_CONV_DIRECT, QUIRE_CONV_DIRECT, PEER_DIRECT, &mean);
+    for (unsigned i = 0; wanted(contest.what) && i < sizeof sizes / sizeof *sizes; i++) {
+        quire_conv_shape_init(&shape, 1, sizes[i][0], sizes[i][2], sizes[i][2], sizes[i][1], 1);
+        compare(&contest, &shape, &mean);
     }
-    print_mean(&mean, "1x1");
-    mean = (struct mean){0};
-    for (unsigned i = 0; wanted("depthwise") && i < sizeof deep / sizeof *deep; i++) {
-        quire_conv_shape_init(&shape, 1, deep[i][0], deep[i][1], deep[i][1], deep[i][0], 3);
-        shape.groups = deep[i][0];
-        shape.stride_y = shape.stride_x = deep[i][2];
-        compare("depthwise", &shape, blocked, QUIRE_CONV_DIRECT, QUIRE_CONV_DIRECT, PEER_DIRECT,
-                &mean);
+    print_mean(&mean, contest.what);
+}
+
+static void depthwise(const char *blocked)
+{
+    static const int64_t sizes[][3] = {
+        {144, 56, 1}, {96, 112, 2}, {144, 56, 2}, {384, 14, 1}, {960, 7, 1}};
+    const struct contest contest = {"depthwise",       blocked,       blocked, QUIRE_CONV_DIRECT,
+                                    QUIRE_CONV_DIRECT, {PEER_DIRECT}, 1};
+    struct quire_conv_shape shape;
+    struct mean mean = {0};
+    for (unsigned i = 0; wanted(contest.what) && i < sizeof sizes / sizeof *sizes; i++) {
+        quire_conv_shape_init(&shape, 1, sizes[i][0], sizes[i][1], sizes[i][1], sizes[i][0], 3);
+        shape.groups = sizes[i][0];
+        shape.stride_y = shape.stride_x = sizes[i][2];
+        compare(&contest, &shape, &mean);
     }
-    print_mean(&mean, "depthwise");
-    mean = (struct mean){0};
-    if (wanted("first")) {
-        quire_conv_shape_init(&shape, 1, 3, 224, 224, 64, 7);
-        shape.stride_y = shape.stride_x = 2;
-        compare("first", &shape, "nchw", QUIRE_CONV_DIRECT, QUIRE_CONV_DIRECT, PEER_PLAIN, &mean);
+    print_mean(&mean, contest.what);
+}
+
+/* Of ResNet, MobileNet and VGG. */
+static void firsts(const char *blocked)
+{
+    static const int64_t sizes[][3] = {{64, 7, 2}, {32, 3, 2}, {64, 3, 1}}; /* out, kernel, step */
+    const struct contest contest = {"first",
+                                    "nchw",
+                                    blocked,
+                                    QUIRE_CONV_DIRECT,
+                                    QUIRE_CONV_DIRECT,
+                                    {PEER_FIRST, PEER_FIRST_PLAIN},
+                                    2};
+    struct quire_conv_shape shape;
+    struct mean mean = {0};
+    for (unsigned i = 0; wanted(contest.what) && i < sizeof sizes / sizeof *sizes; i++) {
+        quire_conv_shape_init(&shape, 1, 3, 224, 224, sizes[i][0], sizes[i][1]);
+        shape.stride_y = shape.stride_x = sizes[i][2];
+        compare(&contest, &shape, &mean);
     }
+    print_mean(&mean, contest.what);
 }
 
 #define N 1024
@@ -307,7 +351,7 @@ static struct residual residual_new(const char *layout)
     for (unsigned i = 0; i < 3; i++) {
         struct quire_conv_shape shape;
         quire_conv_shape_init(&shape, 1, sizes[i][0], 56, 56, sizes[i][1], sizes[i][2]);
-        block.layers[i] = ours_new(&shape, layout, QUIRE_CONV_AUTO);
+        block.layers[i] = ours_new(&shape, layout, layout, QUIRE_CONV_AUTO);
     }
     return block;
 }
@@ -348,6 +392,18 @@ static void residuals(const char *blocked)
 int main(int argc, char **argv)
 {
     const char *blocked = quire_conv_block(QUIRE_LAYOUT_BEST) == 16 ? "nchw16c" : "nchw8c";
+    const struct contest contests[] = {
+        {"direct", blocked, blocked, QUIRE_CONV_DIRECT, QUIRE_CONV_DIRECT, {PEER_DIRECT}, 1},
+        {"winograd",
+         blocked,
+         blocked,
+         QUIRE_CONV_WINOGRAD_2,
+         QUIRE_CONV_WINOGRAD_6,
+         {PEER_WINOGRAD},
+         1},
+        {"auto", blocked, blocked, QUIRE_CONV_AUTO, QUIRE_CONV_AUTO, {PEER_AUTO}, 1},
+        {"plain", "nchw", "nchw", QUIRE_CONV_AUTO, QUIRE_CONV_AUTO, {PEER_PLAIN}, 1},
+    };
     for (int i = 1; i + 1 < argc; i += 2)
         if (strcmp(argv[i], "--rounds") == 0)
             n_rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
@@ -358,11 +414,11 @@ int main(int argc, char **argv)
         return 2;
     }
     printf("%-10s %-22s %-16s GFLOP/s, oneDNN's, ratio\n\n", "", "", "Quire");
-    of_three("direct", blocked, QUIRE_CONV_DIRECT, QUIRE_CONV_DIRECT, PEER_DIRECT);
-    of_three("winograd", blocked, QUIRE_CONV_WINOGRAD_2, QUIRE_CONV_WINOGRAD_6, PEER_WINOGRAD);
-    of_three("auto", blocked, QUIRE_CONV_AUTO, QUIRE_CONV_AUTO, PEER_AUTO);
-    of_three("plain", "nchw", QUIRE_CONV_AUTO, QUIRE_CONV_AUTO, PEER_PLAIN);
-    others(blocked);
+    for (unsigned i = 0; i < sizeof contests / sizeof *contests; i++)
+        of_three(&contests[i]);
+    ones(blocked);
+    depthwise(blocked);
+    firsts(blocked);
     products();
     residuals(blocked);
     return 0;

@@ -53,8 +53,12 @@ static const dnnl_memory_desc_t *query(const struct peer_conv *conv, dnnl_query_
 }
 
 static dnnl_status_t describe(struct peer_conv *conv, const struct quire_conv_shape *s,
-                              dnnl_alg_kind_t algorithm, const int64_t *in, const int64_t *out)
+                              enum peer_kind kind, const int64_t *in, const int64_t *out)
 {
+    static const dnnl_alg_kind_t algorithms[] = {dnnl_convolution_auto,     dnnl_convolution_direct,
+                                                 dnnl_convolution_winograd, dnnl_convolution_auto,
+                                                 dnnl_convolution_auto,     dnnl_convolution_auto};
+    const dnnl_format_tag_t from = kind == PEER_FIRST_PLAIN ? dnnl_nchw : dnnl_format_tag_any;
     const dnnl_dims_t grouped = {s->groups, s->out_channels / s->groups, s->in_channels / s->groups,
                                  s->kernel_height, s->kernel_width};
     const dnnl_dims_t plain = {s->out_channels, s->in_channels, s->kernel_height, s->kernel_width};
@@ -66,7 +70,7 @@ static dnnl_status_t describe(struct peer_conv *conv, const struct quire_conv_sh
     dnnl_convolution_desc_t desc;
     dnnl_primitive_attr_t attributes;
     dnnl_post_ops_t relu;
-    must(dnnl_memory_desc_init_by_tag(&source, 4, in, dnnl_f32, dnnl_format_tag_any), "source");
+    must(dnnl_memory_desc_init_by_tag(&source, 4, in, dnnl_f32, from), "source");
     must(dnnl_memory_desc_init_by_tag(&weights, s->groups > 1 ? 5 : 4,
                                       s->groups > 1 ? grouped : plain, dnnl_f32,
                                       dnnl_format_tag_any),
@@ -74,7 +78,7 @@ static dnnl_status_t describe(struct peer_conv *conv, const struct quire_conv_sh
     must(dnnl_memory_desc_init_by_tag(&bias, 1, channels, dnnl_f32, dnnl_x), "bias");
     must(dnnl_memory_desc_init_by_tag(&destination, 4, out, dnnl_f32, dnnl_format_tag_any),
          "destination");
-    must(dnnl_dilated_convolution_forward_desc_init(&desc, dnnl_forward_inference, algorithm,
+    must(dnnl_dilated_convolution_forward_desc_init(&desc, dnnl_forward_inference, algorithms[kind],
                                                     &source, &weights, &bias, &destination, strides,
                                                     dilations, before, after),
          "convolution");
@@ -91,8 +95,6 @@ static dnnl_status_t describe(struct peer_conv *conv, const struct quire_conv_sh
 
 struct peer_conv *peer_conv_new(const struct quire_conv_shape *shape, enum peer_kind kind)
 {
-    static const dnnl_alg_kind_t algorithms[] = {dnnl_convolution_auto, dnnl_convolution_direct,
-                                                 dnnl_convolution_winograd, dnnl_convolution_auto};
     struct peer_conv *conv = calloc(1, sizeof *conv);
     int64_t height, width;
     if (conv == NULL || quire_conv_out_size(shape, &height, &width) != 0)
@@ -101,7 +103,7 @@ struct peer_conv *peer_conv_new(const struct quire_conv_shape *shape, enum peer_
     dnnl_dims_t out = {shape->n_images, shape->out_channels, height, width};
     must(dnnl_engine_create(&conv->engine, dnnl_cpu, 0), "engine");
     must(dnnl_stream_create(&conv->stream, conv->engine, dnnl_stream_default_flags), "stream");
-    if (describe(conv, shape, algorithms[kind], in, out) != dnnl_success) {
+    if (describe(conv, shape, kind, in, out) != dnnl_success) {
         dnnl_stream_destroy(conv->stream);
         dnnl_engine_destroy(conv->engine);
         free(conv);
@@ -112,13 +114,15 @@ struct peer_conv *peer_conv_new(const struct quire_conv_shape *shape, enum peer_
     conv->weights = memory(conv, query(conv, dnnl_query_weights_md));
     conv->bias = memory(conv, dnnl_primitive_desc_query_md(conv->desc, dnnl_query_weights_md, 1));
     conv->destination = memory(conv, query(conv, dnnl_query_dst_md));
-    if (kind == PEER_PLAIN) {
-        dnnl_memory_desc_t plain_in, plain_out;
-        must(dnnl_memory_desc_init_by_tag(&plain_in, 4, in, dnnl_f32, dnnl_nchw), "nchw");
-        must(dnnl_memory_desc_init_by_tag(&plain_out, 4, out, dnnl_f32, dnnl_nchw), "nchw");
+    dnnl_memory_desc_t plain_in, plain_out;
+    must(dnnl_memory_desc_init_by_tag(&plain_in, 4, in, dnnl_f32, dnnl_nchw), "nchw");
+    must(dnnl_memory_desc_init_by_tag(&plain_out, 4, out, dnnl_f32, dnnl_nchw), "nchw");
+    if (kind == PEER_PLAIN || kind == PEER_FIRST) {
         conv->plain_source = memory(conv, &plain_in);
-        conv->plain_destination = memory(conv, &plain_out);
         conv->in = reorder(conv, &plain_in, query(conv, dnnl_query_src_md));
+    }
+    if (kind == PEER_PLAIN) {
+        conv->plain_destination = memory(conv, &plain_out);
         conv->out = reorder(conv, query(conv, dnnl_query_dst_md), &plain_out);
     }
     return conv;

@@ -9,7 +9,9 @@ enum peer_kind {
     PEER_AUTO,   /* the algorithm that oneDNN takes for its own choice */
     PEER_DIRECT, /* in the layouts that it likes best */
     PEER_WINOGRAD,
-    PEER_PLAIN /* nchw in and out: converted to what it likes best and back */
+    PEER_PLAIN,      /* nchw in and out: converted to what it likes best and back */
+    PEER_FIRST,      /* nchw in: converted to what it likes best, and what comes out is left so */
+    PEER_FIRST_PLAIN /* nchw in: read as it is */
 };
 
 struct peer_conv;

@@ -99,6 +99,39 @@ static void what_an_algorithm_cannot_do(void **state)
     }
 }
 
+/* Of 3x3 with a border of one pixel: no copy, and nothing multiplied that lies outside. */
+static void a_blocked_source_is_read_where_it_is(void **state)
+{
+    struct layer layer;
+    make(&layer, "nchw16c");
+    layer.options.algorithm = QUIRE_CONV_DIRECT;
+    assert_int_equal(plan(&layer), 0);
+    assert_true(layer.plan.workspace_bytes < 1024);
+    assert_true(layer.plan.multiplications == (3.0 * 56 - 2) * (3.0 * 56 - 2) * 64 * 64);
+    layer.shape.pad_left = 2; /* two columns are outside: rows are padded again */
+    layer.shape.pad_right = 0;
+    assert_int_equal(plan(&layer), 0);
+    assert_true(layer.plan.workspace_bytes > 64 * 1024);
+    assert_true(layer.plan.multiplications == 9.0 * 56 * 56 * 64 * 64);
+}
+
+/* Three channels are not made sixteen first. */
+static void a_first_layer_reads_plain_channels(void **state)
+{
+    size_t workspaces[2];
+    for (unsigned i = 0; i < 2; i++) {
+        struct layer layer = {.options = {.algorithm = QUIRE_CONV_DIRECT}};
+        const int64_t channels = i == 0 ? 3 : 16;
+        quire_conv_shape_init(&layer.shape, 1, channels, 64, 64, 32, 3);
+        layer.shape.stride_y = layer.shape.stride_x = 2;
+        lay_out(&layer.source, "nchw", 1, channels, 64, 64);
+        lay_out(&layer.destination, "nchw16c", 1, 32, 32, 32);
+        assert_int_equal(plan(&layer), 0);
+        workspaces[i] = layer.plan.workspace_bytes;
+    }
+    assert_true(workspaces[0] < workspaces[1] * 4 / 16);
+}
+
 static void wrong_shapes(void **state)
 {
     struct quire_conv_shape shape;
@@ -428,6 +461,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(choice_stays_within_the_error),
         cmocka_unit_test(what_an_algorithm_cannot_do),
+        cmocka_unit_test(a_blocked_source_is_read_where_it_is),
+        cmocka_unit_test(a_first_layer_reads_plain_channels),
         cmocka_unit_test(wrong_shapes),
         cmocka_unit_test(wrong_layouts_and_options),
         cmocka_unit_test(wrong_buffers),

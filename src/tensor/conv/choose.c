@@ -37,7 +37,7 @@ double conv_cycles(const struct quire_conv_plan *plan)
     const double in_pixels = (double)(shape->n_images * plan->in_blocks) *
                              (double)(shape->in_height * shape->in_width);
     double products = plan->multiplications / (double)plan->kernels->block;
-    double packing = plan->packs ? pack * in_pixels : 0;
+    double packing = plan->packs ? (plan->in_block == 1 ? 1 : pack) * in_pixels : 0;
     if (plan->algorithm == QUIRE_CONV_IM2COL)
         packing += pack * in_pixels * (double)conv_taps(shape);
     if (m == 0)

@@ -47,7 +47,7 @@ struct conv_run {
     const float *source, *weights, *bias, *sum;
     float *destination;
     /* Its part of the workspace */
-    int64_t *taps;
+    struct conv_tap *taps, *live_taps;
     float *strip, *gather, *out, *out_sum;
     struct conv_ahead *ahead;
 };
@@ -92,8 +92,18 @@ void conv_strip_pack(const struct conv_run *run, const struct conv_strip *strip)
 void conv_strip_pack_sum(const struct conv_run *run, struct conv_strip *strip);
 void conv_strip_unpack(const struct conv_run *run, const struct conv_strip *strip);
 int64_t conv_strip_in_rows(const struct quire_conv_plan *plan, int64_t n_rows);
-/* The offsets of the taps in a packed row, or in the source's. */
-void conv_strip_taps(const struct quire_conv_plan *plan, int64_t *taps);
+/* The source of the strip after this one shall be fetched while this one is computed. */
+void conv_strip_look_ahead(const struct conv_run *run, const struct conv_strip *strip);
+
+/* taps.c: whether the source serves as it is, padding skipped. */
+bool conv_taps_may_skip(const struct quire_conv_plan *plan);
+/* All taps, in a packed row or in the source. */
+void conv_taps_fill(const struct quire_conv_plan *plan, struct conv_tap *taps);
+/* Of `all` those that a tile has within the source; returns how many. */
+int64_t conv_taps_live(const struct quire_conv_plan *plan, const struct conv_tap *all, int64_t y,
+                       int64_t n_rows, int64_t x, int64_t n_columns, struct conv_tap *live);
+/* Products for one channel of an image, those that are skipped not counted. */
+double conv_taps_count(const struct quire_conv_plan *plan);
 
 /* One unit each. */
 void conv_direct_strip(const struct conv_run *run, const struct conv_strip *strip);
@@ -101,9 +111,10 @@ void conv_im2col_strip(const struct conv_run *run, const struct conv_strip *stri
 void conv_winograd_strip(const struct conv_run *run, const struct conv_strip *strip);
 void conv_depthwise_strip(const struct conv_run *run, const struct conv_strip *strip);
 
-/* direct.c: tiles over rows of pixels, all of one column; `tile` has the first pixels. */
+/* direct.c: tiles over rows of pixels, all of one column; `tile` has the first pixels, of the row
+ * `first_row` of the image. */
 void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *tile, int64_t n_blocks,
-                        int64_t n_rows, int64_t n_columns);
+                        int64_t first_row, int64_t n_rows, int64_t n_columns);
 
 /* What is done to the results of some blocks from `first_block` on, whose first pixel's sum lies at
  * `sum` (NULL: none). */

@@ -2,8 +2,8 @@
 /*
  * depthwise: each channel with a kernel of its own, some rows of one channel block.
  *
- * 3x3 with stride 1, the usual one, holds the nine weights and a tile of output in registers and
- * loads each input once for a tile: two rows of seven pixels are 126 multiply-adds for 36 loads.
+ * 3x3 with stride 1 or 2, the usual ones, hold the nine weights and a tile of output in registers
+ * and load each input once for a tile: two rows of seven pixels are 126 multiply-adds for 36 loads.
  * What lies outside of the input is a zero in place of a load. All others take one load a tap; the
  * pixels whose window sticks out at the left or the right are done one by one.
  */
@@ -28,34 +28,50 @@ INLINE void fetch(const float *from, int64_t n)
         __builtin_prefetch(from + i * BLOCK);
 }
 
-/* A tile of 3x3, stride 1: output rows y.., columns x... */
-INLINE void three(const struct conv_depthwise *d, int64_t y, int64_t x, int64_t part, const vec *w,
-                  int64_t n_rows, int64_t n_columns)
+/* Those of a tile's output, to be written; with parts of a block, once. */
+INLINE void fetch_out(const struct conv_depthwise *d, int64_t y, int64_t x, int64_t part,
+                      int64_t n_rows, int64_t n_columns)
 {
-    const int64_t top = y - d->pad_top, left = x - d->pad_left;
-    const bool is_left_out = left < 0, is_right_out = left + n_columns + TAPS - 2 >= d->in_width;
+    if (part > 0)
+        return;
+    UNROLL
+    for (int64_t s = 0; s < n_rows * n_columns; s++)
+        __builtin_prefetch(
+            d->out + ((y + s / n_columns) * d->out_width + x + s % n_columns) * BLOCK, 1);
+}
+
+/* A tile of 3x3: output rows y.., columns x... */
+INLINE void three(const struct conv_depthwise *d, int64_t y, int64_t x, int64_t part, const vec *w,
+                  int64_t n_rows, int64_t n_columns, int64_t stride)
+{
+    const int64_t top = y * stride - d->pad_top, left = x * stride - d->pad_left;
+    const int64_t in_rows = (n_rows - 1) * stride + TAPS;
+    const int64_t in_columns = (n_columns - 1) * stride + TAPS;
+    const bool is_left_out = left<0, is_right_out = left + in_columns> d->in_width;
     vec sums[2 * 7];
+    fetch_out(d, y, x, part, n_rows, n_columns);
     UNROLL
     for (int64_t s = 0; s < n_rows * n_columns; s++)
         sums[s] = (vec){0};
     UNROLL
-    for (int64_t r = 0; r < n_rows + TAPS - 1; r++) {
+    for (int64_t r = 0; r < in_rows; r++) {
         if (top + r < 0 || top + r >= d->in_height)
             continue;
         const float *in = d->in + ((top + r) * d->in_width + left) * BLOCK + part;
-        if (r >= TAPS - 1) /* what the next tile down reads first */
-            fetch(in + n_rows * d->in_width * BLOCK, n_columns);
+        if (r >= TAPS - stride) /* what the next tile down reads first */
+            fetch(in + n_rows * stride * d->in_width * BLOCK, n_columns * stride);
         UNROLL
-        for (int64_t c = 0; c < n_columns + TAPS - 1; c++) {
-            bool is_out = (c == 0 && is_left_out) || (c == n_columns + TAPS - 2 && is_right_out);
+        for (int64_t c = 0; c < in_columns; c++) {
+            bool is_out = (c == 0 && is_left_out) || (c == in_columns - 1 && is_right_out);
             vec pixel = {0};
             if (!is_out)
                 pixel = load(in + c * BLOCK);
             UNROLL
             for (int64_t t = 0; t < TAPS * TAPS; t++) {
-                int64_t row = r - t / TAPS, column = c - t % TAPS;
-                if (row >= 0 && row < n_rows && column >= 0 && column < n_columns)
-                    sums[row * n_columns + column] += w[t] * pixel;
+                int64_t down = r - t / TAPS, right = c - t % TAPS; /* stride times row and column */
+                if (down >= 0 && down < n_rows * stride && down % stride == 0 && right >= 0 &&
+                    right < n_columns * stride && right % stride == 0)
+                    sums[down / stride * n_columns + right / stride] += w[t] * pixel;
             }
         }
     }
@@ -65,33 +81,33 @@ INLINE void three(const struct conv_depthwise *d, int64_t y, int64_t x, int64_t 
 }
 
 INLINE void three_rows(const struct conv_depthwise *d, int64_t y, int64_t part, const vec *w,
-                       int64_t n_rows)
+                       int64_t n_rows, int64_t stride)
 {
     int64_t n_tiles = (d->out_width + MOST_WIDE - 1) / MOST_WIDE;
     for (int64_t i = 0; i < n_tiles; i++) {
         int64_t x = d->out_width * i / n_tiles, n = d->out_width * (i + 1) / n_tiles - x;
         switch (n) {
         case 1:
-            three(d, y, x, part, w, n_rows, 1);
+            three(d, y, x, part, w, n_rows, 1, stride);
             break;
         case 2:
-            three(d, y, x, part, w, n_rows, 2);
+            three(d, y, x, part, w, n_rows, 2, stride);
             break;
         case 3:
-            three(d, y, x, part, w, n_rows, 3);
+            three(d, y, x, part, w, n_rows, 3, stride);
             break;
         case 4:
-            three(d, y, x, part, w, n_rows, 4);
+            three(d, y, x, part, w, n_rows, 4, stride);
             break;
 #if LANES == 16
         case 5:
-            three(d, y, x, part, w, n_rows, 5);
+            three(d, y, x, part, w, n_rows, 5, stride);
             break;
         case 6:
-            three(d, y, x, part, w, n_rows, 6);
+            three(d, y, x, part, w, n_rows, 6, stride);
             break;
         default:
-            three(d, y, x, part, w, n_rows, 7);
+            three(d, y, x, part, w, n_rows, 7, stride);
 #else
         default:
             break;
@@ -108,10 +124,13 @@ TARGET static void all_three(const struct conv_depthwise *d)
         for (int64_t t = 0; t < TAPS * TAPS; t++)
             w[t] = load(d->weights + t * BLOCK + part);
         int64_t y = d->first_row, end = y + d->n_rows;
-        for (; y + TALL <= end; y += TALL)
-            three_rows(d, y, part, w, TALL);
+        for (; d->stride_x == 1 && y + TALL <= end; y += TALL)
+            three_rows(d, y, part, w, TALL, 1);
         for (; y < end; y++)
-            three_rows(d, y, part, w, 1);
+            if (d->stride_x == 1)
+                three_rows(d, y, part, w, 1, 1);
+            else
+                three_rows(d, y, part, w, 1, 2);
     }
 }
 
@@ -179,9 +198,10 @@ TARGET static void any_row(const struct conv_depthwise *d, int64_t y, int64_t pa
 
 TARGET static void depthwise(const struct conv_depthwise *d)
 {
-    bool is_three = d->kernel_height == TAPS && d->kernel_width == TAPS && d->stride_y == 1 &&
-                    d->stride_x == 1 && d->dilation_y == 1 && d->dilation_x == 1 &&
-                    d->pad_left <= 1 && d->out_width + TAPS - 1 - d->pad_left <= d->in_width + 1;
+    const int64_t last = (d->out_width - 1) * d->stride_x - d->pad_left + TAPS - 1;
+    bool is_three = d->kernel_height == TAPS && d->kernel_width == TAPS && d->stride_x <= 2 &&
+                    d->stride_y == d->stride_x && d->dilation_y == 1 && d->dilation_x == 1 &&
+                    d->pad_left <= 1 && last <= d->in_width;
     if (is_three) {
         all_three(d);
         return;

@@ -31,7 +31,7 @@ static void gather(const struct conv_run *run, const struct conv_strip *strip)
     float *out = run->gather;
     for (int64_t b = 0; b < plan->in_blocks; b++)
         for (int64_t t = 0; t < n_taps; t++) {
-            const float *in = run->strip + b * plan->in_block_floats + run->taps[t];
+            const float *in = run->strip + b * plan->in_block_floats + run->taps[t].in;
             for (int64_t y = 0; y < strip->n_rows; y++, out += row_floats)
                 gather_row(out, in + y * plan->in_row_floats, plan->out_width, block,
                            b + 1 < plan->in_blocks ? block : tail);
@@ -42,7 +42,8 @@ void conv_im2col_strip(const struct conv_run *run, const struct conv_strip *stri
 {
     const struct quire_conv_plan *plan = run->plan;
     const int64_t block = plan->kernels->block, n_taps = conv_taps(&plan->shape);
-    const int64_t n_pixels = strip->n_rows * plan->out_width, zero = 0;
+    const int64_t n_pixels = strip->n_rows * plan->out_width;
+    const struct conv_tap only = {0};
     conv_strip_pack(run, strip);
     gather(run, strip);
     for (int64_t i = strip->first_column; i < strip->end_column; i++) {
@@ -54,13 +55,14 @@ void conv_im2col_strip(const struct conv_run *run, const struct conv_strip *stri
             .in_block_stride = n_pixels * block,
             .in_blocks = column.n_in_blocks * n_taps,
             .last_channels = block,
-            .taps = &zero,
+            .taps = &only,
             .n_taps = 1,
+            .n_kernel_taps = 1,
             .weights = column.weights,
             .out = strip->out + out,
             .out_block_stride = strip->out_block_stride,
             .finish = conv_finish(run, column.first_block, sum),
         };
-        conv_multiply_rows(run, &tile, column.n_blocks, 1, n_pixels);
+        conv_multiply_rows(run, &tile, column.n_blocks, 0, 1, n_pixels);
     }
 }

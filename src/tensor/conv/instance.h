@@ -12,6 +12,7 @@ const struct conv_kernels KERNELS = {
     .block = BLOCK,
     .most_pixels = &most_pixels,
     .multiply = multiply_tiles,
+    .multiply_plain = multiply_plain_tiles,
     .winograd_in = winograd_in,
     .winograd_out = winograd_out,
     .depthwise = depthwise,

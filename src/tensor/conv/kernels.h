@@ -32,15 +32,30 @@ struct conv_finish {
     bool clamps;
 };
 
+/* Pixels of a tile that lie outside of the input at one tap. Whole rows, and columns at the ends.
+ */
+#define CONV_DEAD_FIRST 1u /* column */
+#define CONV_DEAD_LAST 2u
+#define CONV_DEAD_ROW(row) (4u << (row))
+
+struct conv_tap {
+    int64_t in;       /* floats from a pixel to it */
+    int32_t number;   /* its weights', in the kernel */
+    uint32_t is_dead; /* bits as above */
+};
+
 struct conv_tile {
     const float *in;                        /* the first pixel */
     const float *next;                      /* the next tile's, to be fetched early */
     int64_t in_block_stride, in_row_stride; /* floats */
     int64_t in_blocks;
     int64_t last_channels; /* of the last input block, the others have all */
-    const int64_t *taps;   /* floats from a pixel to each of its taps */
-    int64_t n_taps;
+    const struct conv_tap *taps;
+    int64_t n_taps;        /* that there are */
+    int64_t n_kernel_taps; /* that have weights */
     const float *weights;
+    const float *later;  /* weights of the next column, to be fetched meanwhile */
+    int64_t later_lines; /* of these at each tap of each block; of a column's first tile: all */
     float *out;
     int64_t out_block_stride, out_row_stride; /* floats; pixels are `block` apart */
     struct conv_finish finish;
@@ -113,6 +128,9 @@ struct conv_kernels {
     const int64_t (*most_pixels)[CONV_MOST_BLOCKS + 1];
     /* [output blocks - 1][rows - 1][columns - 1]; where the tile is too large, NULL. */
     conv_multiply *const (*multiply)[CONV_MOST_ROWS][CONV_MOST_COLUMNS];
+    /* [output blocks - 1][columns - 1]: one row, whose pixels are one channel each, one after the
+     * other. */
+    conv_multiply *const (*multiply_plain)[CONV_MOST_COLUMNS];
     void (*const *winograd_in)(const struct conv_winograd_in *);
     void (*const *winograd_out)(const struct conv_winograd_out *);
     void (*depthwise)(const struct conv_depthwise *);

@@ -32,6 +32,9 @@
 #endif
 #define MOST(blocks) ((blocks) == 1 ? MOST_1 : MOST_2)
 #define MOST_SUMS 28
+#define LINE_FLOATS 16
+#define IN_ORDER \
+    __asm__ volatile("" ::: "memory") /* what is loaded after it is not loaded before */
 
 /* Where the sum of pixel p and vector v goes. */
 INLINE int64_t place_of(const struct conv_tile *tile, int64_t p, int64_t v, int64_t n_columns)
@@ -85,12 +88,41 @@ INLINE void fetch_output(const struct conv_tile *tile, int64_t n_vectors, int64_
         __builtin_prefetch(tile->out + place_of(tile, s / n_vectors, s % n_vectors, n_columns), 1);
 }
 
+/* One tap's products, `x` the first pixel there. */
+INLINE void add_tap(vec *sums, const float *x, const float *weights, const struct conv_tile *tile,
+                    int64_t n_channels, uint32_t is_dead, int64_t n_vectors, int64_t n_rows,
+                    int64_t n_columns)
+{
+    const int64_t row = tile->in_row_stride;
+    for (const float *end = x + n_channels; x != end; x++, weights += n_vectors * LANES) {
+        vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
+        UNROLL
+        for (int64_t v = 0; v < n_vectors; v++)
+            w[v] = load(weights + v * LANES);
+        UNROLL
+        for (int64_t r = 0; r < n_rows; r++) {
+            if (n_rows > 1 && (is_dead & CONV_DEAD_ROW(r)) != 0)
+                continue;
+            UNROLL
+            for (int64_t c = 0; c < n_columns; c++) {
+                if ((c == 0 && (is_dead & CONV_DEAD_FIRST) != 0) ||
+                    (c == n_columns - 1 && (is_dead & CONV_DEAD_LAST) != 0))
+                    continue;
+                vec pixel = all(x[r * row + c * BLOCK]);
+                UNROLL
+                for (int64_t v = 0; v < n_vectors; v++)
+                    sums[(r * n_columns + c) * n_vectors + v] += w[v] * pixel;
+            }
+        }
+    }
+}
+
 INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_rows,
                      int64_t n_columns)
 {
     const int64_t n_vectors = n_blocks * BLOCK_VECTORS, n_pixels = n_rows * n_columns;
     const int64_t row = tile->in_row_stride;
-    const float *weights = tile->weights, *in = tile->in;
+    const float *weights = tile->weights, *in = tile->in, *later = tile->later;
     vec sums[MOST_SUMS];
     fetch_output(tile, n_vectors, n_pixels, n_columns);
     UNROLL
@@ -100,24 +132,50 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
         int64_t n_channels = b + 1 == tile->in_blocks ? tile->last_channels : BLOCK;
         const float *ahead = b + 1 == tile->in_blocks ? tile->next : in + tile->in_block_stride;
         for (int64_t t = 0; t < tile->n_taps; t++) {
-            fetch_pixels(ahead + tile->taps[t], row, n_rows, n_columns);
-            const float *x = in + tile->taps[t], *end = x + n_channels;
-            for (; x != end; x++, weights += n_vectors * LANES) {
-                vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
-                UNROLL
-                for (int64_t v = 0; v < n_vectors; v++)
-                    w[v] = load(weights + v * LANES);
-                UNROLL
-                for (int64_t p = 0; p < n_pixels; p++) {
-                    vec pixel = all(x[p / n_columns * row + p % n_columns * BLOCK]);
-                    UNROLL
-                    for (int64_t v = 0; v < n_vectors; v++)
-                        sums[p * n_vectors + v] += w[v] * pixel;
-                }
-            }
+            const struct conv_tap *tap = &tile->taps[t];
+            const float *w = weights + tap->number * n_channels * n_vectors * LANES;
+            fetch_pixels(ahead + tap->in, row, n_rows, n_columns);
+            for (int64_t i = 0; i < tile->later_lines; i++, later += LINE_FLOATS)
+                __builtin_prefetch(later, 0, 2);
+            if (tap->is_dead == 0)
+                add_tap(sums, in + tap->in, w, tile, n_channels, 0, n_vectors, n_rows, n_columns);
+            else
+                add_tap(sums, in + tap->in, w, tile, n_channels, tap->is_dead, n_vectors, n_rows,
+                        n_columns);
         }
+        weights += tile->n_kernel_taps * n_channels * n_vectors * LANES;
     }
     finish_tile(tile, sums, n_vectors, n_pixels, n_columns);
+}
+
+/* The same for a tile whose blocks have one channel each, so that taps are what repeats. Left
+ * alone, compilers load all pixels before they multiply, and sums lose their registers. */
+INLINE void multiply_plain(const struct conv_tile *tile, int64_t n_blocks, int64_t n_columns)
+{
+    const int64_t n_vectors = n_blocks * BLOCK_VECTORS;
+    const float *weights = tile->weights, *in = tile->in;
+    vec sums[MOST_SUMS];
+    fetch_output(tile, n_vectors, n_columns, n_columns);
+    UNROLL
+    for (int64_t s = 0; s < n_columns * n_vectors; s++)
+        sums[s] = (vec){0};
+    for (int64_t b = 0; b < tile->in_blocks; b++, in += tile->in_block_stride)
+        for (int64_t t = 0; t < tile->n_taps; t++, weights += n_vectors * LANES) {
+            const float *x = in + tile->taps[t].in;
+            vec w[CONV_MOST_BLOCKS * BLOCK_VECTORS];
+            UNROLL
+            for (int64_t v = 0; v < n_vectors; v++)
+                w[v] = load(weights + v * LANES);
+            UNROLL
+            for (int64_t c = 0; c < n_columns; c++) {
+                IN_ORDER;
+                vec pixel = all(x[c]);
+                UNROLL
+                for (int64_t v = 0; v < n_vectors; v++)
+                    sums[c * n_vectors + v] += w[v] * pixel;
+            }
+        }
+    finish_tile(tile, sums, n_vectors, n_columns, n_columns);
 }
 
 #define EACH_COLUMN(DO, blocks, rows) \
@@ -142,6 +200,14 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
         if ((rows) * (columns) <= MOST(blocks))                                             \
             multiply(tile, blocks, rows, columns);                                          \
     }
+#define DEFINE_PLAIN(blocks, rows, columns)                                              \
+    TARGET static void multiply_plain_##blocks##_##columns(const struct conv_tile *tile) \
+    {                                                                                    \
+        if ((columns) <= MOST(blocks))                                                   \
+            multiply_plain(tile, blocks, columns);                                       \
+    }
+EACH_COLUMN(DEFINE_PLAIN, 1, 1)
+EACH_COLUMN(DEFINE_PLAIN, 2, 1)
 EACH_COLUMN(DEFINE, 1, 1)
 EACH_COLUMN(DEFINE, 1, 2)
 EACH_COLUMN(DEFINE, 2, 1)
@@ -152,5 +218,11 @@ EACH_COLUMN(DEFINE, 2, 2)
 static conv_multiply *const multiply_tiles[][CONV_MOST_ROWS][CONV_MOST_COLUMNS] = {
     {{EACH_COLUMN(ENTRY, 1, 1)}, {EACH_COLUMN(ENTRY, 1, 2)}},
     {{EACH_COLUMN(ENTRY, 2, 1)}, {EACH_COLUMN(ENTRY, 2, 2)}},
+};
+#define ENTRY_PLAIN(blocks, rows, columns) \
+    (columns) <= MOST(blocks) ? multiply_plain_##blocks##_##columns : NULL,
+static conv_multiply *const multiply_plain_tiles[][CONV_MOST_COLUMNS] = {
+    {EACH_COLUMN(ENTRY_PLAIN, 1, 1)},
+    {EACH_COLUMN(ENTRY_PLAIN, 2, 1)},
 };
 static const int64_t most_pixels[CONV_MOST_BLOCKS + 1] = {0, MOST_1, MOST_2};

@@ -49,14 +49,15 @@ static void pack_elements(const struct source *source, const struct conv_column 
 {
     const struct quire_conv_plan *plan = source->plan;
     const int64_t width = plan->shape.kernel_width, block = plan->kernels->block;
+    const int64_t in_block = plan->in_block;
     for (int64_t b = 0; b < column->n_in_blocks; b++) {
         bool is_last = b + 1 == column->n_in_blocks && plan->algorithm != QUIRE_CONV_IM2COL;
-        int64_t n_channels = is_last ? column->last_channels : block;
+        int64_t n_channels = is_last ? column->last_channels : in_block;
         for (int64_t t = 0; t < conv_taps(&plan->shape); t++)
             for (int64_t i = 0; i < n_channels; i++)
                 for (int64_t o = 0; o < column->n_blocks * block; o++)
                     *packed++ = weight(source, column->first_block * block + o,
-                                       (column->first_in_block + b) * block + i, t / width,
+                                       (column->first_in_block + b) * in_block + i, t / width,
                                        t % width);
     }
 }
@@ -101,7 +102,7 @@ static void pack_direct(const struct source *source, const struct conv_column *c
                         float *packed)
 {
     const struct quire_conv_plan *plan = source->plan;
-    const int64_t block = plan->kernels->block, n_out = column->n_blocks * block;
+    const int64_t block = plan->in_block, n_out = column->n_blocks * plan->kernels->block;
     const int64_t whole = plan->shape.in_channels / block * block;
     const int64_t rest = plan->shape.in_channels - whole;
     const int64_t last = plan->algorithm == QUIRE_CONV_IM2COL ? block : rest;

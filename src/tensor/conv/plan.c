@@ -32,7 +32,7 @@ struct conv_column conv_column_at(const struct quire_conv_plan *plan, const floa
                                   int64_t number)
 {
     const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block;
+    const int64_t block = plan->kernels->block, in_block = plan->in_block;
     const int64_t n_out = shape->out_channels / shape->groups;
     const int64_t n_in = shape->in_channels / shape->groups;
     struct conv_column column = {
@@ -54,9 +54,10 @@ struct conv_column conv_column_at(const struct quire_conv_plan *plan, const floa
         end = shape->out_channels;
     int64_t first_channel = column.first_block * block / n_out * n_in;
     int64_t end_channel = ((end - 1) / n_out + 1) * n_in;
-    column.first_in_block = first_channel / block;
-    column.n_in_blocks = conv_ceil(end_channel, block) - column.first_in_block;
-    column.last_channels = end_channel - (column.first_in_block + column.n_in_blocks - 1) * block;
+    column.first_in_block = first_channel / in_block;
+    column.n_in_blocks = conv_ceil(end_channel, in_block) - column.first_in_block;
+    column.last_channels = end_channel -
+                           (column.first_in_block + column.n_in_blocks - 1) * in_block;
     return column;
 }
 
@@ -88,6 +89,15 @@ static bool is_possible(const struct quire_conv_shape *shape, enum quire_conv_al
             shape->stride_x == 1 && shape->dilation_y == 1 && shape->dilation_x == 1);
 }
 
+/* The first layer of a network: of a block nearly all would be zeros, so that making it took longer
+ * than what is computed from it. Each channel is a block of its own instead. */
+static bool reads_plain(const struct quire_conv_plan *plan)
+{
+    const int64_t block = plan->kernels->block;
+    return plan->algorithm == QUIRE_CONV_DIRECT && plan->shape.groups == 1 &&
+           plan->shape.in_channels < block && !conv_is_blocked(&plan->source, block);
+}
+
 /* Blocks and columns, and what their weights take. */
 static void lay_columns(struct quire_conv_plan *plan)
 {
@@ -98,7 +108,8 @@ static void lay_columns(struct quire_conv_plan *plan)
     const int64_t m = conv_winograd_size(plan->algorithm);
     const int64_t n_matrices = m != 0 ? (m + 2) * (m + 2) : conv_taps(shape);
     bool straddles = shape->groups > 1 && n_out % block != 0;
-    plan->in_blocks = conv_ceil(shape->in_channels, block);
+    plan->in_block = reads_plain(plan) ? 1 : block;
+    plan->in_blocks = conv_ceil(shape->in_channels, plan->in_block);
     plan->out_blocks = conv_ceil(shape->out_channels, block);
     if (plan->is_depthwise) {
         plan->column_blocks = 1;
@@ -114,10 +125,10 @@ static void lay_columns(struct quire_conv_plan *plan)
                                 : shape->groups * conv_ceil(group_blocks, plan->column_blocks);
     /* Groups that a column meets, then blocks that these may touch. */
     int64_t n_groups = straddles ? (block - 1) / n_out + 2 : 1;
-    int64_t in_blocks = conv_ceil(n_groups * n_in, block) + (n_in % block == 0 ? 0 : 1);
+    int64_t in_blocks = conv_ceil(n_groups * n_in, plan->in_block) + (n_in % block == 0 ? 0 : 1);
     if (in_blocks > plan->in_blocks)
         in_blocks = plan->in_blocks;
-    plan->column_floats = n_matrices * in_blocks * block * plan->column_blocks * block;
+    plan->column_floats = n_matrices * in_blocks * plan->in_block * plan->column_blocks * block;
 }
 
 /* How packed rows, or the source's own, are laid out. */
@@ -130,11 +141,13 @@ static void lay_rows(struct quire_conv_plan *plan)
                           shape->pad_right > 0;
     plan->n_phases = 1;
     plan->row_step = 1;
+    plan->skips = false;
     plan->unpacks = !conv_is_blocked(&plan->destination, block);
     if (plan->is_depthwise) {
         plan->packs = !is_blocked;
     } else {
-        plan->packs = !is_blocked || has_pads || shape->stride_x > 1 || m != 0 ||
+        plan->skips = has_pads && plan->algorithm == QUIRE_CONV_DIRECT && conv_taps_may_skip(plan);
+        plan->packs = !is_blocked || (has_pads && !plan->skips) || shape->stride_x > 1 || m != 0 ||
                       plan->algorithm == QUIRE_CONV_IM2COL;
         if (plan->packs) {
             plan->n_phases = shape->stride_x;
@@ -146,18 +159,29 @@ static void lay_rows(struct quire_conv_plan *plan)
                              : (plan->out_width - 1) * shape->stride_x +
                                    (shape->kernel_width - 1) * shape->dilation_x + 1;
     plan->packed_columns = plan->packs ? conv_ceil(columns, plan->n_phases) : shape->in_width;
-    if (plan->packs && shape->kernel_width == 1 && !plan->is_depthwise)
-        plan->pitch_floats = plan->packed_columns * block; /* the other phases are not read */
-    else
-        plan->pitch_floats = plan->packed_columns * plan->n_phases * block;
+    plan->pitch_floats = plan->packed_columns * plan->in_block;
+    if (!plan->packs || shape->kernel_width > 1 || plan->is_depthwise) /* else one phase is read */
+        plan->pitch_floats *= plan->n_phases;
     plan->in_row_floats = plan->pitch_floats * (shape->stride_y / plan->row_step);
-    plan->is_flat = conv_taps(shape) == 1 && !plan->is_depthwise &&
-                    plan->in_row_floats == plan->out_width * block;
+    plan->is_flat = conv_taps(shape) == 1 && !plan->is_depthwise && !plan->skips &&
+                    plan->in_row_floats == plan->out_width * plan->in_block;
 }
 
 static int64_t strip_floats(const struct quire_conv_plan *plan, int64_t n_rows)
 {
     return plan->in_blocks * conv_strip_in_rows(plan, n_rows) * plan->pitch_floats;
+}
+
+/* Of the results, where they are converted afterwards. */
+static int64_t scratch_floats(const struct quire_conv_plan *plan, int64_t n_rows)
+{
+    return plan->unpacks ? plan->out_blocks * plan->kernels->block * n_rows * plan->out_width : 0;
+}
+
+static bool fits_cache(const struct quire_conv_plan *plan, int64_t n_rows)
+{
+    const int64_t most = STRIP_BYTES / (int64_t)sizeof(float);
+    return strip_floats(plan, n_rows) <= most && scratch_floats(plan, n_rows) <= most;
 }
 
 /* As many rows as the cache holds, not fewer than make a tile; then less, for more parts. */
@@ -167,7 +191,7 @@ static void cut_strips(struct quire_conv_plan *plan)
     const int64_t n_images = plan->shape.n_images, n_parts = plan->n_parts;
     int64_t rows = plan->out_height;
     if (!plan->is_depthwise || plan->packs)
-        while (rows > step && strip_floats(plan, rows) * (int64_t)sizeof(float) > STRIP_BYTES)
+        while (rows > step && !fits_cache(plan, rows))
             rows = rows / 2 > step ? rows / 2 : step;
     if (n_images * conv_ceil(plan->out_height, rows) < n_parts)
         rows = conv_ceil(plan->out_height, conv_ceil(n_parts, n_images));
@@ -203,7 +227,7 @@ static void measure(struct quire_conv_plan *plan)
     const int64_t n_pixels = plan->strip_rows * plan->out_width;
     plan->taps_bytes = plan->is_depthwise || m != 0
                            ? 0
-                           : round_up((size_t)conv_taps(&plan->shape) * sizeof(int64_t),
+                           : round_up((size_t)conv_taps(&plan->shape) * 2 * sizeof(struct conv_tap),
                                       QUIRE_CONV_ALIGNMENT);
     plan->strip_bytes = 0;
     if (plan->packs) {
@@ -220,8 +244,7 @@ static void measure(struct quire_conv_plan *plan)
         plan->gather_bytes = (size_t)(plan->in_blocks * conv_taps(&plan->shape) * n_pixels *
                                       block) *
                              sizeof(float);
-    plan->out_bytes = plan->unpacks ? (size_t)(plan->out_blocks * n_pixels * block) * sizeof(float)
-                                    : 0;
+    plan->out_bytes = (size_t)scratch_floats(plan, plan->strip_rows) * sizeof(float);
     plan->strip_bytes = round_up(plan->strip_bytes, QUIRE_CONV_ALIGNMENT);
     plan->gather_bytes = round_up(plan->gather_bytes, QUIRE_CONV_ALIGNMENT);
     plan->out_bytes = round_up(plan->out_bytes, QUIRE_CONV_ALIGNMENT);
@@ -237,13 +260,10 @@ static double count_multiplications(const struct quire_conv_plan *plan)
 {
     const struct quire_conv_shape *shape = &plan->shape;
     const int64_t m = conv_winograd_size(plan->algorithm);
-    double pixels = (double)shape->n_images * (double)plan->out_height * (double)plan->out_width;
-    double each = (double)conv_taps(shape);
-    if (m != 0) {
-        pixels = (double)shape->n_images * (double)(conv_ceil(plan->out_height, m) * plan->tiles_x);
-        each = (double)((m + 2) * (m + 2));
-    }
-    return pixels * each * (double)shape->out_channels *
+    double products = m == 0 ? conv_taps_count(plan)
+                             : (double)(conv_ceil(plan->out_height, m) * plan->tiles_x) *
+                                   (double)((m + 2) * (m + 2));
+    return products * (double)shape->n_images * (double)shape->out_channels *
            (double)(shape->in_channels / shape->groups);
 }
 

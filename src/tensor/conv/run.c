@@ -95,13 +95,14 @@ static void run_part(const struct quire_conv_plan *plan, struct conv_run *run, f
     if (plan->workspace_bytes > 0) {
         float *at = workspace + part * (plan->part_bytes / sizeof *at);
         run->taps = (void *)take(&at, plan->taps_bytes);
+        run->live_taps = run->taps + conv_taps(&plan->shape);
         run->strip = take(&at, plan->strip_bytes);
         run->gather = take(&at, plan->gather_bytes);
         run->out = take(&at, plan->out_bytes);
         run->out_sum = take(&at, plan->out_bytes);
     }
     if (plan->taps_bytes > 0)
-        conv_strip_taps(plan, run->taps);
+        conv_taps_fill(plan, run->taps);
     for (int64_t unit = n_units * part / plan->n_parts; unit < n_units * (part + 1) / plan->n_parts;
          unit++)
         run_unit(run, unit);

@@ -6,18 +6,6 @@
 
 #define FLOATS_AHEAD 1024 /* a page: longer than memory takes */
 
-void conv_strip_taps(const struct quire_conv_plan *plan, int64_t *taps)
-{
-    const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block;
-    for (int64_t ky = 0; ky < shape->kernel_height; ky++)
-        for (int64_t kx = 0; kx < shape->kernel_width; kx++) {
-            int64_t x = kx * shape->dilation_x;
-            *taps++ = ky * shape->dilation_y * plan->pitch_floats +
-                      (x % plan->n_phases * plan->packed_columns + x / plan->n_phases) * block;
-        }
-}
-
 /* Rows that a strip of so many output rows reads. */
 int64_t conv_strip_in_rows(const struct quire_conv_plan *plan, int64_t n_rows)
 {
@@ -32,7 +20,7 @@ int64_t conv_strip_in_rows(const struct quire_conv_plan *plan, int64_t n_rows)
 /* Of a kernel of width 1 the first alone. */
 static int64_t phases_kept(const struct quire_conv_plan *plan)
 {
-    return plan->pitch_floats / (plan->packed_columns * plan->kernels->block);
+    return plan->pitch_floats / (plan->packed_columns * plan->in_block);
 }
 
 struct range {
@@ -56,20 +44,31 @@ static struct range columns_there(const struct quire_conv_plan *plan, int64_t ph
     return range;
 }
 
+static void pick(float *out, const float *in, int64_t n, int64_t step)
+{
+    if (step == 2)
+        for (int64_t i = 0; i < n; i++)
+            out[i] = in[2 * i];
+    else
+        for (int64_t i = 0; i < n; i++)
+            out[i] = in[i * step];
+}
+
 /* Zeros, pixels, zeros: one phase of one row of one block. `in` is the input row's first pixel. */
 static void pack_row(const struct quire_conv_plan *plan, const float *in, int64_t phase, float *out)
 {
-    const int64_t block = plan->kernels->block, step = plan->n_phases;
-    const int64_t left = plan->shape.pad_left;
+    const int64_t block = plan->in_block, step = plan->n_phases * plan->source.strides[3];
     const size_t pixel_bytes = (size_t)block * sizeof *out;
     const struct range there = columns_there(plan, phase);
     const int64_t first = there.first, end = there.end;
     memset(out, 0, (size_t)first * pixel_bytes);
-    in += (first * step + phase - left) * block;
-    if (step == 1)
+    in += first * step + (phase - plan->shape.pad_left) * plan->source.strides[3];
+    if (step == block)
         memcpy(out + first * block, in, (size_t)(end - first) * pixel_bytes);
+    else if (block == 1)
+        pick(out + first, in, end - first, step);
     else
-        for (int64_t c = first; c < end; c++, in += step * block)
+        for (int64_t c = first; c < end; c++, in += step)
             memcpy(out + c * block, in, pixel_bytes);
     memset(out + end * block, 0, (size_t)(plan->packed_columns - end) * pixel_bytes);
 }
@@ -84,16 +83,16 @@ static void fetch_ahead(const float *in, const float *out, int64_t n_floats)
     }
 }
 
-static void pack_blocked(const struct conv_run *run, const struct conv_strip *strip,
-                         int64_t in_rows)
+/* Of a source that is blocked as the strip is. */
+static void pack_rows(const struct conv_run *run, const struct conv_strip *strip, int64_t in_rows)
 {
     const struct quire_conv_plan *plan = run->plan;
     const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block;
+    const int64_t *strides = plan->source.strides;
     const int64_t top = strip->first_row * shape->stride_y - shape->pad_top;
     for (int64_t b = 0; b < plan->in_blocks; b++) {
-        const float *in = run->source + plan->source.offset +
-                          strip->image * plan->source.strides[0] + b * plan->source.strides[1];
+        const float *in = run->source + plan->source.offset + strip->image * strides[0] +
+                          b * strides[1];
         for (int64_t r = 0; r < in_rows; r++) {
             int64_t y = top + r * plan->row_step;
             float *out = run->strip + b * plan->in_block_floats + r * plan->pitch_floats;
@@ -101,10 +100,10 @@ static void pack_blocked(const struct conv_run *run, const struct conv_strip *st
                 memset(out, 0, (size_t)plan->pitch_floats * sizeof *out);
                 continue;
             }
-            fetch_ahead(in + y * shape->in_width * block, out, plan->pitch_floats);
+            fetch_ahead(in + y * strides[2], out, plan->pitch_floats);
             for (int64_t phase = 0; phase < phases_kept(plan); phase++)
-                pack_row(plan, in + y * shape->in_width * block, phase,
-                         out + phase * plan->packed_columns * block);
+                pack_row(plan, in + y * strides[2], phase,
+                         out + phase * plan->packed_columns * plan->in_block);
         }
     }
 }
@@ -145,7 +144,7 @@ static struct quire_layout strip_layout(const int64_t dims[4], int64_t block, in
         .strides = {block_stride * ((dims[1] + block - 1) / block), block_stride, row_stride,
                     block},
         .offset = at,
-        .n_blocks = 1,
+        .n_blocks = block > 1 ? 1 : 0,
         .blocks = {{.dim = 1, .size = (uint32_t)block}},
     };
     memcpy(layout.dims, dims, 4 * sizeof *dims);
@@ -179,7 +178,7 @@ static void pack_pixels(const struct conv_run *run, int64_t image, int64_t top, 
 {
     const struct quire_conv_plan *plan = run->plan;
     const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block, columns = plan->packed_columns;
+    const int64_t block = plan->in_block, columns = plan->packed_columns;
     int64_t i[] = {image, 0, 0, 0};
     for (i[1] = 0; i[1] < shape->in_channels; i[1]++)
         for (int64_t r = 0; r < in_rows; r++)
@@ -197,7 +196,7 @@ static void pack_any(const struct conv_run *run, const struct conv_strip *strip,
 {
     const struct quire_conv_plan *plan = run->plan;
     const struct quire_conv_shape *shape = &plan->shape;
-    const int64_t block = plan->kernels->block;
+    const int64_t block = plan->in_block;
     const int64_t top = strip->first_row * shape->stride_y - shape->pad_top;
     int64_t first_row = top >= 0 ? 0 : conv_ceil(-top, plan->row_step);
     int64_t end_row = conv_ceil(shape->in_height - top, plan->row_step);
@@ -227,7 +226,7 @@ static void pack_any(const struct conv_run *run, const struct conv_strip *strip,
 }
 
 /* What the strip after this one reads. */
-static void look_ahead(const struct conv_run *run, const struct conv_strip *strip)
+void conv_strip_look_ahead(const struct conv_run *run, const struct conv_strip *strip)
 {
     const struct quire_conv_plan *plan = run->plan;
     const struct quire_conv_shape *shape = &plan->shape;
@@ -251,11 +250,12 @@ static void look_ahead(const struct conv_run *run, const struct conv_strip *stri
 void conv_strip_pack(const struct conv_run *run, const struct conv_strip *strip)
 {
     int64_t in_rows = conv_strip_in_rows(run->plan, strip->n_rows);
-    if (conv_is_blocked(&run->plan->source, run->plan->kernels->block))
-        pack_blocked(run, strip, in_rows);
+    if (conv_is_blocked(&run->plan->source, run->plan->kernels->block) ||
+        (run->plan->in_block == 1 && run->plan->source.n_blocks == 0))
+        pack_rows(run, strip, in_rows);
     else
         pack_any(run, strip, in_rows);
-    look_ahead(run, strip);
+    conv_strip_look_ahead(run, strip);
 }
 
 /* The channels of a unit's columns. */

@@ -43,14 +43,16 @@ static void multiply(const struct conv_run *run, const struct conv_column *colum
                      struct tiles tiles, float *products, int64_t n_positions)
 {
     const struct quire_conv_plan *plan = run->plan;
-    const int64_t block = plan->kernels->block, zero = 0;
+    const int64_t block = plan->kernels->block;
+    const struct conv_tap only = {0};
     const int64_t in_channels = (column->n_in_blocks - 1) * block + column->last_channels;
     struct conv_tile tile = {
         .in_block_stride = tiles.n * block,
         .in_blocks = column->n_in_blocks,
         .last_channels = column->last_channels,
-        .taps = &zero,
+        .taps = &only,
         .n_taps = 1,
+        .n_kernel_taps = 1,
         .out_block_stride = tiles.n * block,
     };
     for (int64_t k = 0; k < n_positions; k++) {
@@ -58,7 +60,7 @@ static void multiply(const struct conv_run *run, const struct conv_column *colum
                   column->first_in_block * tiles.n * block;
         tile.weights = column->weights + k * in_channels * column->n_blocks * block;
         tile.out = products + k * plan->product_floats;
-        conv_multiply_rows(run, &tile, column->n_blocks, 1, tiles.n);
+        conv_multiply_rows(run, &tile, column->n_blocks, 0, 1, tiles.n);
     }
 }
 
