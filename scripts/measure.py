@@ -127,8 +127,9 @@ class Sampler(threading.Thread):
             pids = [pid for pid in descendants(os.getpid()) if pid not in self.before]
             total, counted = 0, []
             for pid in pids:
+                # A child of this process that has yet to be executed shows this one's memory.
                 if program_name(pid) in self.not_counted or any(
-                        same_memory(pid, other) for other in counted):
+                        same_memory(pid, other) for other in (os.getpid(), *counted)):
                     continue
                 counted.append(pid)
                 total += anonymous_bytes(pid)
