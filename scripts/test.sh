@@ -3,8 +3,9 @@
 #
 # Runs the tests and ends with one line `N passed, N failed, N skipped` over all of them.
 #
-#   test.sh              gcc and clang, real programs, stress, sanitizers, format, lint
-#   test.sh full         the same with clang-tidy, the stress tests ten times over, eleven minutes of soak
+#   test.sh              gcc and clang, real programs, stress, sanitizers, format, lint; beside it all
+#                        ten minutes of soak (docs/soak.md)
+#   test.sh full         the same with clang-tidy, the stress tests ten times over, eleven minutes more of soak
 #   test.sh sanitizers   these alone
 #   test.sh quick        a minute: one build, unit, model, misuse and command tests, format, lint
 #
@@ -19,6 +20,8 @@ logs=$builds/logs
 passed=0
 failed=0
 skipped=0
+soak=         # its process, while it goes on
+soak_minutes=10
 
 say() {
     printf '\n== %s\n' "$*"
@@ -107,6 +110,48 @@ suites() {
     python3 "$root/scripts/test_results.py" --failures "$builds/$name/meson-logs/testlog.json"
 }
 
+# Ten minutes of real programs at random, on processors that nobody else wants: from here on beside
+# whatever comes, until soak_result. What it shows to others (published runs, temporary files) it has
+# in a directory of its own.
+soak_begin() {
+    soak_directory=$(mktemp -d) || return 1
+    XDG_RUNTIME_DIR=$soak_directory TMPDIR=$soak_directory python3 tests/programs/soak.py --beside \
+        --quire "$builds/gcc/quire" --helpers "$builds/gcc/tests/programs" \
+        --minutes "$soak_minutes" --cut 300 >"$logs/soak-beside.log" 2>&1 &
+    soak=$!
+    soak_until=$((SECONDS + soak_minutes * 60))
+}
+
+# Has it end, if it still goes on, and removes what it may have left; its status.
+soak_end() {
+    local status
+    kill -TERM "$soak" 2>/dev/null
+    wait "$soak"
+    status=$?
+    soak=
+    rm -rf "$soak_directory"
+    return $status
+}
+
+soak_result() {
+    local status
+    while ((SECONDS < soak_until)) && kill -0 "$soak" 2>/dev/null; do
+        sleep 1
+    done
+    soak_end
+    status=$?
+    cat "$logs/soak-beside.log"
+    return $status
+}
+
+# The script ends; it was interrupted if the soak still goes on.
+leave() {
+    [[ -n $soak ]] || return
+    soak_end
+    echo "the soak was ended before its time; $logs/soak-beside.log has what it saw:"
+    tail -n 3 "$logs/soak-beside.log"
+}
+
 sources() {
     find src include tests bench examples -name '*.[ch]' 2>/dev/null | sort
 }
@@ -162,11 +207,13 @@ quick() {
 everything() {
     static_checks
     say 'gcc: everything'
-    build gcc gcc && suites gcc unit model fault misuse fuzz cli stress examples programs
+    build gcc gcc && soak_begin &&
+        suites gcc unit model fault misuse fuzz cli stress examples programs
     # For its warnings, unoptimised: what clang makes of the C tests, the sanitizers run.
     say 'clang'
     build clang clang -Dbuildtype=debug && suites clang misuse examples
     sanitizers
+    [[ -z $soak ]] || check 'soak beside' soak_result
 }
 
 # What the pager does, it does to the memory of programs that are not sanitized (suite `programs`);
@@ -202,6 +249,9 @@ full() {
 
 main() {
     mkdir -p "$logs"
+    trap leave EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     scripts/install-deps.sh build test || exit 1
     case ${1:-all} in
     quick) quick ;;

@@ -3,6 +3,7 @@
 """Real programs under tiny budgets, at random, for long; their outputs compared with a plain run's.
 
   soak.py --quire PATH --helpers DIR [--minutes N] [--jobs N] [--seed N] [--only NAME]... [--keep]
+          [--beside]
 
 Each job takes a test of suite `programs` at random and draws what the test leaves open: the share of
 its memory that the program gets, from a half down to a quarter; replacement, prefetching, codec,
@@ -12,10 +13,14 @@ the while. Several jobs at a time, so that the processors are never idle and the
 worst; as root, the kernel's memory is compacted all the while, which moves pages under everybody's
 feet.
 
+With --beside it goes on beside something else, with the least share of the processors: one job at a
+time, no program that has time-outs of its own, which it would meet, and little compaction. SIGTERM
+ends it soon, with the figures of what was done until then.
+
 A failure is printed with the seed that draws the same test again (`--seed N --jobs 1 --minutes 0`);
 what the kernel and the scheduler did is not drawn again. With --keep its directory stays. --log adds
-a line of JSON for each job to a file, --summary FILE adds such files up. Ends with 0 if nothing
-failed. Nothing of this is timed. What an hour of it has shown: docs/soak.md.
+a line of JSON for each job to a file. Ends with 0 if nothing failed. Nothing of this is timed. What
+an hour of it has shown: docs/soak.md.
 """
 import argparse
 import collections
@@ -24,6 +29,7 @@ import json
 import os
 import pathlib
 import random
+import select
 import signal
 import sys
 import threading
@@ -38,6 +44,9 @@ import meddle  # noqa: E402
 import run as single  # noqa: E402
 
 COMPACT = "/proc/sys/vm/compact_memory"
+COMPACT_SECONDS = 0.2
+BESIDE_COMPACT_SECONDS = 5
+LEAST_NICE = 19
 STILL_SECONDS = 60  # without any processor time: it hangs
 LEAST_BUDGET_BYTES = 12 * harness.MIB
 MOST_SHARES = 4  # of the memory that a program needs: the smallest budget is one part in so many
@@ -51,6 +60,26 @@ AS_THEY_ARE = {"out_of_room", "large", "endings", "policies", "swap_faults", "sw
 NOT_STOPPED = {"cpython_signals", "cpython_processes", "signals"}
 # So little RAM for so long would take minutes, and shows nothing that a short one does not.
 NO_LESS_THAN = {"redis": 3, "node": 3, "cpython_memory": 3, "perl": 3}
+# They, or what they test, look at the clock: CPython's own tests wait for each other for so long.
+WITH_CLOCKS = {"cpython_memory", "cpython_multiprocessing_fork", "cpython_multiprocessing_spawn",
+               "cpython_processes", "cpython_signals", "cpython_threads", "killed", "many_processes",
+               "redis", "stress_ng", "swap_sealed", "swap_sparse"}
+
+
+class Enough:
+    """What one process says and its children hear; a handler of a signal may say it."""
+
+    def __init__(self):
+        self.to_hear, self.to_say = os.pipe()
+
+    def say(self):
+        os.write(self.to_say, b"!")
+
+    def is_said(self):
+        return bool(select.select([self.to_hear], [], [], 0)[0])
+
+
+enough = Enough()
 
 
 class OutOfRoom(Exception):
@@ -100,7 +129,8 @@ def is_over():
 
 
 class Cutter(threading.Thread):
-    """Ends the job of this process when it has had its time, or finds out that it hangs.
+    """Ends the job of this process when it has had its time, or finds out that it hangs, or when
+    the whole is to end.
 
     By killing what runs, not by an exception in the middle of something: what the case says about
     that is not looked at, and it starts nothing else.
@@ -119,12 +149,18 @@ class Cutter(threading.Thread):
 
         case.run = run
 
+    def is_due(self, until):
+        return enough.is_said() or time.monotonic() > until
+
     def run(self):
-        if self.is_over.wait(self.seconds):
-            return
+        until = time.monotonic() + self.seconds
+        while not self.is_due(until):
+            if self.is_over.wait(0.5):
+                return
         if self.meddler:
             self.meddler.end()
-        self.hangs = self.look_if_it_hangs()
+        if not enough.is_said():
+            self.hangs = self.look_if_it_hangs()
         self.has_cut = True
         while not self.is_over.wait(0.2):
             for pid in measure.descendants(os.getpid()):
@@ -233,9 +269,9 @@ def run_one(options, seed):
             "seconds": round(time.monotonic() - start, 1), "wrong": wrong}
 
 
-def compact(stop):
+def compact(stop, seconds):
     """Has the kernel move pages about, where it lets us."""
-    while not stop.wait(0.2):
+    while not stop.wait(seconds):
         try:
             with open(COMPACT, "w", encoding="ascii") as file:
                 file.write("1")
@@ -243,10 +279,19 @@ def compact(stop):
             return
 
 
+def step_aside():
+    os.nice(LEAST_NICE)
+    try:
+        os.setsid()
+    except OSError:
+        return  # a shell's job: what else is in its session is not to be slowed down
+    measure.share_niceness(os.getpid())
+
+
 class Soak:
     def __init__(self, options):
         self.options, self.next_seed = options, options.seed
-        self.n_good, self.failures = collections.Counter(), []
+        self.n_good, self.n_cut, self.failures = collections.Counter(), 0, []
         self.until = time.monotonic() + options.minutes * 60
 
     def job(self, executor):
@@ -261,8 +306,10 @@ class Soak:
             with open(self.options.log, "a", encoding="utf-8") as log:
                 print(json.dumps(result), file=log)
         if wrong:
-            self.failures.append((result["seed"], result["name"]))
+            self.failures.append(result)
             print("    " + wrong.replace("\n", "\n    "), flush=True)
+        elif result["ended"] == "cut short":
+            self.n_cut += 1
         else:
             self.n_good[result["name"]] += 1
 
@@ -275,16 +322,16 @@ class Soak:
                 for future in done:
                     del running[future]
                     self.note(future.result())
-                    if time.monotonic() < self.until:
+                    if time.monotonic() < self.until and not enough.is_said():
                         future, seed = self.job(executor)
                         running[future] = seed
 
     def tell(self):
         n = sum(self.n_good.values())
-        print(f"\n{n} good, {len(self.failures)} failed: "
+        print(f"\n{n} good, {self.n_cut} cut short, {len(self.failures)} failed: "
               f"{', '.join(f'{name} {count}' for name, count in sorted(self.n_good.items()))}")
-        for seed, name in self.failures:
-            print(f"failed: {name}, --seed {seed}")
+        for result in self.failures:
+            print(f"failed: {result['name']}, --seed {result['seed']}: {result['wrong']}")
 
 
 def parse():
@@ -298,10 +345,13 @@ def parse():
     parser.add_argument("--only", action="append", metavar="NAME", help="these tests alone")
     parser.add_argument("--cut", type=float, metavar="SECONDS",
                         help="end a test that takes longer; until then it must have gone well")
+    parser.add_argument("--beside", action="store_true",
+                        help="beside something else: one job at a time, nothing with a clock")
     parser.add_argument("--log", metavar="FILE", help="add a line of JSON for each job to it")
     parser.add_argument("--keep", action="store_true", help="keep the directories of failures")
     options = parser.parse_args()
-    options.names = options.only or single.names()
+    options.names = options.only or [name for name in single.names()
+                                     if not (options.beside and name in WITH_CLOCKS)]
     unknown = sorted(set(options.names) - set(single.names()))
     if unknown:
         parser.error(f"no such test: {', '.join(unknown)}")
@@ -309,6 +359,8 @@ def parse():
         parser.error("--jobs: at least 1")
     if not os.access(options.quire, os.X_OK):
         parser.error(f"{options.quire} is not there: build first, or say --quire PATH")
+    if options.beside:
+        options.jobs = 1
     if options.seed is None:
         options.seed = int(time.time())
     return options
@@ -316,9 +368,12 @@ def parse():
 
 def main():
     options = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: enough.say())
+    if options.beside:
+        step_aside()
     stop = threading.Event()
-    threading.Thread(target=compact, args=(stop,), daemon=True).start()
+    seconds = BESIDE_COMPACT_SECONDS if options.beside else COMPACT_SECONDS
+    threading.Thread(target=compact, args=(stop, seconds), daemon=True).start()
     soak = Soak(options)
     try:
         soak.go()
