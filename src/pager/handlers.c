@@ -40,6 +40,8 @@
 #define OTHER_FAULTS 16    /* of others, not long one after the other, until it is not */
 #define WATCH_NS 20000000u /* while faults come: each look makes the processor less quiet */
 #define WATCH_IDLE_NS 50000000u
+#define IDLE_LOOKS 20u /* without a fault, until the watch rests: */
+#define REST_MS 1000   /* it looks no more unless a fault is waiting, or so much has passed */
 #define PENALTY_NS 1000000000ull          /* so long the crowd stays at least after that, */
 #define MOST_PENALTY_NS (16 * PENALTY_NS) /* longer each time it happens again soon */
 
@@ -160,6 +162,18 @@ static void relieve(uint64_t began)
 }
 
 /*
+ * Until the watch's next look. While it rests it is woken by each fault, and sleeps on where that
+ * one is answered at once.
+ */
+static void await_look(unsigned n_idle)
+{
+    if (n_idle >= IDLE_LOOKS)
+        sys_poll_in(service_uffd, REST_MS);
+    else
+        sys_futex_wait(&mode, ALONE, n_idle == 0 ? WATCH_NS : WATCH_IDLE_NS, false);
+}
+
+/*
  * The crowd's first, while one handler is alone. It watches from the same processor: on another one
  * it would put this address space there, to be flushed over there too from then on.
  */
@@ -168,11 +182,12 @@ static void watch(struct thread *self)
     uint32_t served = lone.n_served;
     int processor = -1;
     uint64_t began = sys_now_ns();
-    uint64_t interval = WATCH_NS;
+    unsigned n_idle = 0; /* looks since the last fault */
     bool had_work = false, was_starved = false;
     struct turns turns = turns_now();
     while (atomic_load(&mode) == ALONE) {
-        sys_futex_wait(&mode, ALONE, interval, false);
+        const bool rested = n_idle >= IDLE_LOOKS;
+        await_look(n_idle);
         if (processor != lone_processor) {
             processor = lone_processor;
             bind(0, processor);
@@ -181,12 +196,12 @@ static void watch(struct thread *self)
         struct turns before = turns;
         turns = turns_now();
         bool has_work = lone.n_read != now_served || sys_poll_in(service_uffd, 0) > 0;
-        bool starved = starvation_between(&before, &turns);
+        bool starved = !rested && starvation_between(&before, &turns);
         if ((has_work && had_work && now_served == served) || (starved && was_starved)) {
             relieve(began);
             break;
         }
-        interval = has_work || now_served != served ? WATCH_NS : WATCH_IDLE_NS;
+        n_idle = has_work || now_served != served ? 0 : n_idle + 1;
         had_work = has_work;
         was_starved = starved;
         served = now_served;
