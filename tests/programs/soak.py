@@ -310,7 +310,7 @@ def parse():
     if not os.access(options.quire, os.X_OK):
         parser.error(f"{options.quire} is not there: build first, or say --quire PATH")
     if options.seed is None:
-        options.seed = int(time.time())
+        options.seed = int(os.environ.get("QUIRE_TEST_SEED") or time.time())
     return options
 
 
