@@ -11,6 +11,9 @@
 #
 # Each step logs to build-test/logs; what failed is shown at the end of its step. Other places:
 # BUILD_ROOT. A step that stops the others from making sense (a build) counts as one failed test.
+#
+# What tests draw at random follows from the sources: who runs them again sees the same again, and
+# each change draws anew. QUIRE_TEST_SEED=N draws another time; so does each repetition of `full`.
 
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -190,6 +193,7 @@ clang_tidy() {
 }
 
 static_checks() {
+    printf 'QUIRE_TEST_SEED=%s\n' "$QUIRE_TEST_SEED"
     say 'format and lint'
     check format format
     check layers python3 tests/cli/layers.py
@@ -237,6 +241,7 @@ full() {
     say 'clang-tidy'
     check clang-tidy clang_tidy
     say 'stress'
+    unset QUIRE_TEST_SEED
     for build in gcc address thread; do
         repeat=10 suites "$build" stress
     done
@@ -252,6 +257,7 @@ main() {
     trap leave EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    export QUIRE_TEST_SEED=${QUIRE_TEST_SEED:-$(sources | LC_ALL=C sort | xargs cat | cksum | cut -d ' ' -f 1)}
     scripts/install-deps.sh build test || exit 1
     case ${1:-all} in
     quick) quick ;;

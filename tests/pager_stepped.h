@@ -24,7 +24,7 @@
 #define PAGE_WORDS (SYS_PAGE_SIZE / sizeof(uint64_t))
 #define MOST_OPERATIONS 3u
 #define PAGEMAP_PROTECTED ((uint64_t)1 << 57) /* by a userfaultfd */
-#define PAGEMAP_THERE ((uint64_t)1 << 63)
+#define PAGEMAP_THERE ((uint64_t)3 << 62)     /* or the kernel is at moving it to another frame */
 
 enum state { EMPTY, DIRTY, CLEAN, KEPT, SHARED, STAGED, RAM, IN_FILE, DEAD, N_STATES };
 static const char *const state_names[N_STATES] = {"empty",  "dirty", "clean", "kept", "shared",

@@ -606,14 +606,27 @@ class Zones(unittest.TestCase):
 
 
 class Time(unittest.TestCase):
-    TREE = ("import subprocess, sys\nkeep = b'x' * (24 << 20)\n"
-            "held = \"import time; keep = b'x' * (24 << 20); time.sleep(1)\"\n"
-            "subprocess.run([sys.executable, '-c', held])\nsys.exit(7)")
+    HELD = """
+import glob, re, sys, time
+keep = b'x' * (24 << 20)
+
+def naps():
+    return sum(int(re.search(r"\\nvoluntary_ctxt_switches:\\s+(\\d+)", open(path).read())[1])
+               for path in glob.glob(f"/proc/{sys.argv[1]}/task/*/status"))
+
+enough = naps() + 3
+time.sleep(1)
+while naps() < enough: # who takes samples sleeps in between: it has taken one by now
+    time.sleep(0.01)
+"""
+    TREE = ("import os, subprocess, sys\nkeep = b'x' * (24 << 20)\n"
+            "subprocess.run([sys.executable, '-c', sys.argv[1], str(os.getppid())])\nsys.exit(7)")
 
     def test_a_tree(self):
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "figures.json")
-            result = call("time", "--json", path, "--", sys.executable, "-c", self.TREE)
+            result = call("time", "--json", path, "--", sys.executable, "-c", self.TREE,
+                          self.HELD)
             self.assertEqual((result.returncode, result.stdout, result.stderr), (7, "", ""))
             cost = json.loads(read(path))
         self.assertEqual((cost["schema"], cost["exit_status"]), ("quire.time/1", 7))

@@ -9,11 +9,13 @@ import io
 import json
 import os
 import pathlib
+import re
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -72,6 +74,12 @@ def onnx_model():
     graph = b"".join(field(1, node) for node in nodes) + field(5, tensor)
     graph += field(11, onnx_value("x", 4, 64)) + field(12, onnx_value("y", 4, 32))
     return field(1, 8) + field(7, graph) + field(8, field(2, 17))
+
+
+def catches(pid, number):
+    """Whether a process, which is not yet reaped, has a handler for that signal."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return int(re.search(r"SigCgt:\s+([0-9a-f]+)", file.read())[1], 16) >> number - 1 & 1
 
 
 class Models(unittest.TestCase):
@@ -195,6 +203,8 @@ class Plans(unittest.TestCase):
     def test_interrupted(self):
         with subprocess.Popen([QUIRE, "plan", INSTANCES[9], "-s", "search", "-o", "-"],
                               stdout=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and not catches(process.pid, signal.SIGINT):
+                time.sleep(0.01)
             try:
                 process.communicate(timeout=1)
             except subprocess.TimeoutExpired:

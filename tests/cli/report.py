@@ -331,14 +331,15 @@ class GoesOn(unittest.TestCase):
         return result.stdout
 
     def test_its_figures(self):
+        def needed_mib(page):
+            return float(re.search(r'id="needed">In use at most<b>([\d.]+) MiB', page)[1])
         end = time.monotonic() + PATIENCE_SECONDS
-        while "too short for a time line" in (page := self.page(self.run_.pid)):
+        while ("too short for a time line" in (page := self.page(self.run_.pid))
+               or needed_mib(page) <= 48): # what is published may be a second old
             self.assertLess(time.monotonic(), end)
             time.sleep(0.2)
         self.assertRegex(page, r'id="budget">Budget<b>16\.0 MiB</b>')
         self.assertRegex(page, r'id="exit">Exit status<b>none yet</b>')
-        needed = re.search(r'id="needed">In use at most<b>([\d.]+) MiB', page)
-        self.assertGreater(float(needed[1]), 48)
         self.assertIn("The run goes on.", page)
         self.assertNotIn('id="heat"', page)
         self.assertNotIn("<i>&", page)

@@ -182,7 +182,9 @@ static void step(void)
 
 int main(int argc, char **argv)
 {
-    seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL) * 2654435761u | 1;
+    const char *given = getenv("QUIRE_TEST_SEED");
+    seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+    seed = argc > 1 ? strtoull(argv[1], NULL, 0) : seed * 2654435761u | 1;
     unsigned long n_operations = argc > 2 ? strtoul(argv[2], NULL, 0) : 100000;
     printf("heap_model %#lx %lu\n", (unsigned long)seed, n_operations);
 

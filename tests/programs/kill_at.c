@@ -25,7 +25,7 @@
 #include <sys/ptrace.h>
 #include <time.h>
 
-enum { N_ROUNDS = 1, PATIENCE_SECONDS = 120, MEND_SECONDS = 10, MOST_REST_PAGES = 512 };
+enum { N_ROUNDS = 1, PATIENCE_SECONDS = 500, MEND_SECONDS = 120, MOST_REST_PAGES = 512 };
 
 static const char *results;
 static size_t n_bytes;
@@ -122,8 +122,11 @@ static int signal_of(int status)
     return is_own ? 0 : signal;
 }
 
-/* Until all have ended. How many stops at system calls there were; the Kth is somebody's last. */
-static unsigned long trace(pid_t root, unsigned long k, uint64_t delay_ns)
+/*
+ * Until all have ended. How many stops at system calls there were; the Kth is somebody's last.
+ * *n_forks: how many forks there had been by then.
+ */
+static unsigned long trace(pid_t root, unsigned long k, uint64_t delay_ns, unsigned *n_forks)
 {
     const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE |
                          PTRACE_O_TRACEVFORK;
@@ -137,6 +140,8 @@ static unsigned long trace(pid_t root, unsigned long k, uint64_t delay_ns)
             continue;
         bool at_call = WSTOPSIG(status) == (SIGTRAP | 0x80);
         n += at_call;
+        if (n < k || k == 0)
+            *n_forks += status >> 8 == (SIGTRAP | PTRACE_EVENT_FORK << 8);
         if (at_call && n == k)
             kill_process_of(tid, delay_ns);
         else /* after the kill nobody needs to stop any more */
@@ -213,8 +218,9 @@ int main(int argc, char **argv)
         raise(SIGSTOP);
         live();
     }
-    unsigned long n = trace(root, k, delay_ns);
+    unsigned n_forks = 0;
+    unsigned long n = trace(root, k, delay_ns, &n_forks);
     check_control();
-    printf("OK %lu\n", n);
+    printf("OK %lu %u\n", n, n_forks);
     return 0;
 }

@@ -362,7 +362,7 @@ def parse():
     if options.beside:
         options.jobs = 1
     if options.seed is None:
-        options.seed = int(time.time())
+        options.seed = int(os.environ.get("QUIRE_TEST_SEED") or time.time())
     return options
 
 

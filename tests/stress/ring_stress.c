@@ -256,7 +256,8 @@ static void with_kills(enum quire_ring_kind kind, unsigned n_kills)
     const unsigned n_producers = kind == QUIRE_RING_ONE_TO_ONE ? 1 : N_PRODUCERS;
     const unsigned n = 2 * n_producers;
     pid_t children[N_PRODUCERS + N_CONSUMERS];
-    uint64_t random = (uint64_t)time(NULL);
+    const char *given = getenv("QUIRE_TEST_SEED");
+    uint64_t random = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
     start_ring(kind);
     for (unsigned i = 0; i < n; i++)
         children[i] = start(i, n_producers);

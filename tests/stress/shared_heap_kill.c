@@ -142,7 +142,9 @@ int main(void)
     struct quire_shared_heap_stats stats;
     struct quire_shared_heap *heap;
     pid_t children[N_MEMBERS];
-    random_state = (uint64_t)time(NULL) * 0x9e3779b97f4a7c15 + 1;
+    const char *given = getenv("QUIRE_TEST_SEED");
+    random_state = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+    random_state = random_state * 0x9e3779b97f4a7c15 + 1;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(shared != MAP_FAILED && quire_shared_heap_create(&config, &heap) == 0);
     for (unsigned i = 0; i < N_MEMBERS; i++)
