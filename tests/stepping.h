@@ -428,4 +428,32 @@ void stepping_fault_wake(const void *address, size_t n_bytes)
     }
 }
 
+/* Every order of the steps of what prepare() sets up, which returns how many of `actors` there are.
+ * check_end() looks at what has come of each. Ends the program, with the schedule, where something
+ * fails. Returns how many schedules there were. */
+static inline unsigned long stepping_explore(const char *name, struct actor *actors,
+                                             unsigned n_delays, unsigned (*prepare)(void),
+                                             void (*check_end)(void))
+{
+    static struct schedule schedule;
+    unsigned long n = 0;
+    schedule.n_prefix = 0;
+    schedule.knows_chosen = false;
+    do {
+        const unsigned n_actors = prepare();
+        if (stepping_run(actors, n_actors, n_delays, &schedule))
+            check_end();
+        n++;
+        if (schedule.why[0] || stepping.diverged) {
+            fprintf(stderr, "%s: %s; schedule", name,
+                    schedule.why[0] ? schedule.why : "an execution differs from the last");
+            for (uint32_t i = 0; i < schedule.n; i++)
+                fprintf(stderr, " %u", schedule.choice[i]);
+            fputc('\n', stderr);
+            exit(1);
+        }
+    } while (schedule_advance(&schedule));
+    return n;
+}
+
 #endif

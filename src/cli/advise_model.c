@@ -322,7 +322,10 @@ static unsigned choose(const struct advise *advise)
     return is_adaptive || choices[0].again == 0 ? 0 : best;
 }
 
-/* The first choice is adaptive: it may do as its first rule, which is a choice, too. */
+/*
+ * The first choice is adaptive: it may do as its first rule, which is a choice, too, or as the
+ * other; which one wins has made runs of one program differ by twice.
+ */
 static void widen_adaptive(struct advise *advise)
 {
     struct advise_point *adaptive = &advise->choices[0];
@@ -331,8 +334,10 @@ static void widen_adaptive(struct advise *advise)
         const struct advise_point *point = &advise->choices[i];
         if (strcmp(point->policy->name, CURVE_POLICY) != 0)
             continue;
-        adaptive->least = point->least < adaptive->least ? point->least : adaptive->least;
+        adaptive->least = (point->least < adaptive->least ? point->least : adaptive->least) / 2;
         adaptive->most = point->most > adaptive->most ? point->most : adaptive->most;
+        if (adaptive->most < ADVISE_UNKNOWN / 2)
+            adaptive->most *= 2;
     }
 }
 

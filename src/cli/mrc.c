@@ -84,17 +84,6 @@ static void parse_rate(struct argp_state *state, const char *text)
     arguments->options.rate = rate;
 }
 
-static void parse_page_size(struct argp_state *state, const char *text)
-{
-    struct arguments *arguments = state->input;
-    uint64_t bytes = 0;
-    if (size_parse(text, 0, &bytes) != 0 || bytes < (uint64_t)1 << QUIRE_SIM_MIN_PAGE_SHIFT ||
-        bytes > (uint64_t)1 << QUIRE_SIM_MAX_PAGE_SHIFT || (bytes & (bytes - 1)) != 0)
-        argp_error(state, "--page-size: '%s' is no power of two from 64 to 1T, such as 4K or 2M",
-                   text);
-    arguments->options.page_shift = (unsigned)__builtin_ctzll(bytes);
-}
-
 static void parse_sizes(struct argp_state *state, char *list)
 {
     struct arguments *arguments = state->input;
@@ -118,7 +107,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         state->child_inputs[0] = &arguments->input;
         return 0;
     case 'P':
-        parse_page_size(state, argument);
+        arguments->options.page_shift = trace_input_page_shift(state, argument);
         return 0;
     case 's':
         parse_rate(state, argument);

@@ -181,15 +181,10 @@ static void parse_policy(struct argp_state *state, char *text)
 static void parse_page_size(struct argp_state *state, char *text)
 {
     struct arguments *arguments = state->input;
-    uint64_t bytes = 0;
-    if (size_parse(text, 0, &bytes) != 0 || bytes == 0 || (bytes & (bytes - 1)) != 0 ||
-        bytes < (uint64_t)1 << QUIRE_SIM_MIN_PAGE_SHIFT ||
-        bytes > (uint64_t)1 << QUIRE_SIM_MAX_PAGE_SHIFT)
-        argp_error(state, "--page-size: '%s' is no power of two from 64 to 1T, such as 4K or 2M",
-                   text);
+    const unsigned shift = trace_input_page_shift(state, text);
     if (arguments->n_page_shifts == MOST_PAGE_SIZES)
         argp_error(state, "--page-size: more than %d", MOST_PAGE_SIZES);
-    arguments->page_shifts[arguments->n_page_shifts++] = (unsigned)__builtin_ctzll(bytes);
+    arguments->page_shifts[arguments->n_page_shifts++] = shift;
 }
 
 static void parse_prefetch(struct argp_state *state, char *text)

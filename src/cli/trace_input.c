@@ -2,7 +2,10 @@
 /* trace_input: see trace_input.h. */
 #include "cli/trace_input.h"
 
+#include "base/size.h"
 #include "cli/cli.h"
+
+#include <quire/sim.h>
 
 #include <errno.h>
 #include <string.h>
@@ -58,6 +61,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 }
 
 const struct argp trace_input_argp = {.options = option_list, .parser = parse_option};
+
+unsigned trace_input_page_shift(struct argp_state *state, const char *text)
+{
+    uint64_t bytes = 0;
+    if (size_parse(text, 0, &bytes) != 0 || bytes < (uint64_t)1 << QUIRE_SIM_MIN_PAGE_SHIFT ||
+        bytes > (uint64_t)1 << QUIRE_SIM_MAX_PAGE_SHIFT || (bytes & (bytes - 1)) != 0)
+        argp_error(state, "--page-size: '%s' is no power of two from 64 to 1T, such as 4K or 2M",
+                   text);
+    return (unsigned)__builtin_ctzll(bytes);
+}
 
 struct quire_trace *trace_input_open(const struct trace_input *input)
 {

@@ -17,6 +17,9 @@ struct trace_input {
 /* A child of a command's parser; its input is a struct trace_input. */
 extern const struct argp trace_input_argp;
 
+/* Of an option --page-size: which power of two it is. Ends the program if it is none. */
+unsigned trace_input_page_shift(struct argp_state *state, const char *text);
+
 /* Opens it; NULL with a message. quire_trace_close(). */
 struct quire_trace *trace_input_open(const struct trace_input *input);
 

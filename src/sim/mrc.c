@@ -210,40 +210,70 @@ static int take_unmap(struct quire_mrc *mrc, const struct quire_trace_record *re
     return error;
 }
 
+/* The page of a reference's last byte. */
+static inline uint64_t last_page(const struct quire_mrc *mrc,
+                                 const struct quire_trace_record *record, bool may_span)
+{
+    const uint64_t n_more = may_span && record->n_bytes > 1 ? record->n_bytes - 1 : 0;
+    return (record->address + n_more < record->address ? record->address
+                                                       : record->address + n_more) >>
+           mrc->shift;
+}
+
+static int take_one(struct quire_mrc *mrc, const struct quire_trace_record *record, uint32_t owner,
+                    bool may_span)
+{
+    const uint64_t last = last_page(mrc, record, may_span);
+    for (uint64_t key = record->address >> mrc->shift;; key++) {
+        put(mrc, key, owner, record->time_ns);
+        int error = mrc->batch.n == PAGES_BATCH ? flush(mrc) : 0;
+        if (error || key == last)
+            return error;
+    }
+}
+
+/*
+ * Passes over references that lie in one page each, of this process, and are not in the sample:
+ * nearly all of a small one. Returns how many.
+ */
+static size_t skip(struct quire_mrc *mrc, const struct quire_trace_record *records, size_t n,
+                   uint32_t process, uint32_t owner)
+{
+    const bool may_span = mrc->info.unit_shift == 0 && mrc->info.is_spatial;
+    const unsigned most = mrc->options.without_fetches ? QUIRE_TRACE_WRITE : QUIRE_TRACE_FETCH;
+    size_t i = 0;
+    for (; i < n; i++) {
+        const uint64_t key = records[i].address >> mrc->shift;
+        if (records[i].kind > most || records[i].process != process ||
+            last_page(mrc, &records[i], may_span) != key || pages_hash(key, owner) < mrc->threshold)
+            break;
+    }
+    mrc->n_references += i;
+    return i;
+}
+
 int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *records, size_t n,
                    const struct quire_trace *trace)
 {
     const bool may_span = mrc->info.unit_shift == 0 && mrc->info.is_spatial;
-    for (size_t i = 0; i < n; i++) {
-        const struct quire_trace_record *record = &records[i];
+    int error = 0;
+    for (size_t i = 0; i < n && !error; i++) {
         uint32_t owner = 0;
-        int error = 0;
+        if (processes_is(&mrc->processes, records[i].process, &owner) && mrc->threshold != 0)
+            i += skip(mrc, records + i, n - i, records[i].process, owner);
+        if (i == n)
+            break;
+        const struct quire_trace_record *record = &records[i];
         if (record->kind == QUIRE_TRACE_MAP ||
             (record->kind == QUIRE_TRACE_FETCH && mrc->options.without_fetches))
             continue;
         if (!processes_is(&mrc->processes, record->process, &owner))
             error = processes_find(&mrc->processes, record->process, &owner);
-        if (!error && record->kind == QUIRE_TRACE_UNMAP) {
-            error = take_unmap(mrc, record, owner, trace);
-            if (error)
-                return error;
-            continue;
-        }
-        const uint64_t first = record->address >> mrc->shift;
-        uint64_t last = first;
-        if (may_span && record->n_bytes > 1 && record->address + record->n_bytes > record->address)
-            last = (record->address + record->n_bytes - 1) >> mrc->shift;
-        for (uint64_t key = first; !error; key++) {
-            put(mrc, key, owner, record->time_ns);
-            if (mrc->batch.n == PAGES_BATCH)
-                error = flush(mrc);
-            if (key == last)
-                break;
-        }
-        if (error)
-            return error;
+        if (!error)
+            error = record->kind == QUIRE_TRACE_UNMAP ? take_unmap(mrc, record, owner, trace)
+                                                      : take_one(mrc, record, owner, may_span);
     }
-    return 0;
+    return error;
 }
 
 static int feed_raw(struct quire_mrc *mrc, const struct trace_raw *raw)

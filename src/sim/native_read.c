@@ -237,6 +237,56 @@ static int read_record(struct quire_trace *trace, struct quire_trace_record *rec
     return 0;
 }
 
+/*
+ * The same for what most records are: references of the process and at the time of the one before,
+ * with a size or without, of which all lies in 8 bytes, which are read as one word. Most addresses
+ * take one byte; that branch is foretold mostly, so the next record need not wait for this one's
+ * length. Stops at any other record, and near the block's end.
+ *
+ *     | tag | size, if it is there | address, 1 to 7 or 6 bytes | ...
+ */
+static size_t read_plain(struct native *native, unsigned granule,
+                         struct quire_trace_record *records, size_t most)
+{
+    struct native_state state = native->state;
+    const unsigned char *at = native->at;
+    size_t n = 0;
+    for (; n < most && native->end - at >= (ptrdiff_t)sizeof(uint64_t); n++) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        const unsigned kind = word & NATIVE_KIND;
+        if ((word & 0xff & ~(NATIVE_KIND | NATIVE_HAS_SIZE)) != 0 || kind >= QUIRE_TRACE_MAP)
+            break;
+        unsigned length = 1, skipped = 1;
+        uint64_t rest = word >> 8;
+        if (word & NATIVE_HAS_SIZE) {
+            if (word & 0x8000)
+                break;
+            state.last[kind].n_bytes = (uint8_t)rest;
+            rest >>= 8;
+            skipped = 2;
+        }
+        uint64_t folded = rest & 0x7f;
+        if (rest & 0x80) {
+            length = varint_length(rest);
+            if (length > sizeof word - skipped)
+                break;
+            folded = varint_compact(rest, length);
+        }
+        state.last[kind].granules += varint_unfold(folded);
+        records[n] = (struct quire_trace_record){.address = state.last[kind].granules << granule,
+                                                 .time_ns = state.time_ns,
+                                                 .n_bytes = state.last[kind].n_bytes,
+                                                 .process = state.process,
+                                                 .kind = (uint8_t)kind};
+        at += skipped + length;
+    }
+    native->at = at;
+    native->state = state;
+    native->n_records += n;
+    return n;
+}
+
 static long read_native(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
 {
     struct native *native = trace->state;
@@ -249,6 +299,9 @@ static long read_native(struct quire_trace *trace, struct quire_trace_record *re
             error = next_block(trace);
             continue;
         }
+        n += read_plain(native, trace->info.granule, records + n, most - n);
+        if (n == most || native->at == native->end)
+            continue;
         error = read_record(trace, &records[n]);
         if (!error) {
             n++;

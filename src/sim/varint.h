@@ -34,6 +34,28 @@ static inline bool varint_get(const unsigned char **at, const unsigned char *end
     return false;
 }
 
+#define VARINT_MOST_BITS 56 /* of one that varint_compact() makes */
+
+/*
+ * Of 1 to 8 bytes, the low one first, that are the upper ones of `bytes` shifted down (zeros
+ * above): how many the first number in them takes; more than there are: it does not end within
+ * them.
+ */
+static inline unsigned varint_length(uint64_t bytes)
+{
+    const uint64_t ends = ~bytes & 0x8080808080808080u;
+    return ends != 0 ? ((unsigned)__builtin_ctzll(ends) >> 3) + 1 : 9;
+}
+
+/* The number in the first n of these bytes, without a branch; n is 1 to 8. */
+static inline uint64_t varint_compact(uint64_t bytes, unsigned n)
+{
+    uint64_t x = bytes & (UINT64_MAX >> (64 - 8 * n)) & 0x7f7f7f7f7f7f7f7fu;
+    x = (x & 0x007f007f007f007fu) | (x & 0x7f007f007f007f00u) >> 1;
+    x = (x & 0x00003fff00003fffu) | (x & 0x3fff00003fff0000u) >> 2;
+    return (x & 0x000000000fffffffu) | (x & 0x0fffffff00000000u) >> 4;
+}
+
 static inline uint64_t varint_fold(uint64_t difference)
 {
     return difference << 1 ^ (0 - (difference >> 63));

@@ -88,7 +88,7 @@ static enum tensor_lane_result run_eject(struct tensor_lane *lane,
         if (is_found)
             tensor_eject_offsets(lane->eject, lane->offsets);
         lane->has_found = lane->has_found || is_found;
-    } while (is_found && lower_target(lane, instance));
+    } while (is_found && lower_target(lane, instance) && tensor_has_time(work->limits));
     free(ranks);
     return is_found ? TENSOR_LANE_FOUND : TENSOR_LANE_OVER;
 }
@@ -99,6 +99,11 @@ void tensor_lane_run(struct tensor_lane *lane, const struct tensor_instance *ins
     work->n_steps = work->next_look = 0;
     work->quota = lane->quota;
     lane->has_found = false;
+    if (!tensor_has_time(work->limits)) { /* sorting and starting over take a pass */
+        lane->result = TENSOR_LANE_OVER;
+        lane->n_steps = 0;
+        return;
+    }
     if (lane->offsets == NULL)
         lane->offsets = malloc((instance->n_items + 1) * sizeof *lane->offsets);
     if (lane->offsets == NULL)

@@ -92,15 +92,6 @@ static bool is_stopped(const struct portfolio *portfolio)
     return tensor_work_is_stopped(&portfolio->work);
 }
 
-/* Whether there is time for a pass over all items, which does not ask the clock. */
-static bool has_time(struct portfolio *portfolio)
-{
-    struct tensor_limits *limits = portfolio->limits;
-    if (!is_stopped(portfolio) && tensor_is_late(limits, limits->pass_ns))
-        __atomic_store_n(&limits->stopped, QUIRE_TENSOR_STOP_TIME, __ATOMIC_RELAXED);
-    return !is_stopped(portfolio);
-}
-
 /* Takes a placement that is better than the best. */
 static void take(struct portfolio *portfolio, const uint64_t *offsets, const char *found_by)
 {
@@ -122,7 +113,7 @@ static bool fit(struct portfolio *portfolio, const char *keys, const uint64_t *s
 {
     const struct tensor_instance *instance = portfolio->instance;
     size_t n = instance->n_items + 1;
-    if (!has_time(portfolio))
+    if (!tensor_has_time(portfolio->limits))
         return false;
     struct tensor_eject *eject = tensor_eject_new(instance, portfolio->request->seed);
     struct tensor_key *room = malloc(2 * n * sizeof *room);
@@ -227,7 +218,7 @@ static void fit_all(struct portfolio *portfolio, uint64_t *offsets)
 
     if (is_large && is_sparse(instance) && !is_answered(portfolio) && !is_stopped(portfolio))
         fit_many(portfolio, offsets);
-    if (!is_answered(portfolio) && has_time(portfolio))
+    if (!is_answered(portfolio) && tensor_has_time(portfolio->limits))
         fit_blocks(portfolio, offsets);
     bool has_blocks = strcmp(portfolio->best->found_by, "blocks") == 0;
     if (is_large && !is_sparse(instance) && !has_blocks && !is_stopped(portfolio) &&

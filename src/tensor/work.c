@@ -22,6 +22,16 @@ bool tensor_is_late(const struct tensor_limits *limits, uint64_t more_ns)
     return limits->deadline_ns != UINT64_MAX && tensor_now_ns() + more_ns >= limits->deadline_ns;
 }
 
+bool tensor_has_time(struct tensor_limits *limits)
+{
+    if (__atomic_load_n(&limits->stopped, __ATOMIC_RELAXED) != 0)
+        return false;
+    if (!tensor_is_late(limits, limits->pass_ns))
+        return true;
+    __atomic_store_n(&limits->stopped, QUIRE_TENSOR_STOP_TIME, __ATOMIC_RELAXED);
+    return false;
+}
+
 bool tensor_work_look(struct tensor_work *work)
 {
     struct tensor_limits *limits = work->limits;

@@ -47,6 +47,10 @@ uint64_t tensor_now_ns(void);
 /* Whether what takes `more_ns` would end behind the deadline. */
 bool tensor_is_late(const struct tensor_limits *limits, uint64_t more_ns);
 
+/* Whether there is time for a pass over all items, which does not ask the clock; if not, it is over
+ * for all threads. */
+bool tensor_has_time(struct tensor_limits *limits);
+
 /* Asks the clock and the caller. Whether to stop. */
 bool tensor_work_look(struct tensor_work *work);
 

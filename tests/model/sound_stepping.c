@@ -34,7 +34,6 @@ static const struct scenario {
 
 static _Alignas(128) unsigned char memory[MEMORY_BYTES];
 static const struct scenario *now;
-static struct schedule schedule;
 static struct actor actors[STEPPING_ACTORS];
 static struct quire_sound client, server;
 static struct quire_ring observer;
@@ -186,35 +185,13 @@ static void check_end(void)
     }
 }
 
-static unsigned long explore(unsigned n_delays)
-{
-    unsigned long n = 0;
-    schedule.n_prefix = 0;
-    schedule.knows_chosen = false;
-    do {
-        const unsigned n_actors = prepare();
-        if (stepping_run(actors, n_actors, n_delays, &schedule))
-            check_end();
-        n++;
-        if (schedule.why[0] || stepping.diverged) {
-            fprintf(stderr, "%s: %s; schedule", now->name,
-                    schedule.why[0] ? schedule.why : "an execution differs from the last");
-            for (uint32_t i = 0; i < schedule.n; i++)
-                fprintf(stderr, " %u", schedule.choice[i]);
-            fputc('\n', stderr);
-            exit(1);
-        }
-    } while (schedule_advance(&schedule));
-    return n;
-}
-
 int main(int argc, char **argv)
 {
     const unsigned n_delays = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : BOUND;
 
     for (unsigned i = 0; i < N_SCENARIOS; i++) {
         now = &scenarios[i];
-        const unsigned long n = explore(n_delays);
+        const unsigned long n = stepping_explore(now->name, actors, n_delays, prepare, check_end);
         printf("%-30s %lu schedules\n", now->name, n);
     }
     return 0;

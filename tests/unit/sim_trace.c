@@ -124,6 +124,44 @@ static void what_is_written_is_read(void **state)
     close(fd);
 }
 
+/* Differences of each length, up and down, and sizes around where they take a second byte. */
+static struct quire_trace_record long_record(uint64_t i)
+{
+    return (struct quire_trace_record){
+        .address = i % 2 != 0 ? 1 + (UINT64_C(1) << i / 6 % 64) + i % 5 : i % 3,
+        .n_bytes = i / 400 % 2 != 0 ? 4 : (uint32_t)(i % 300),
+        .kind = (uint8_t)(i / 4 % 3)};
+}
+
+static void differences_of_all_lengths(void **state)
+{
+    (void)state;
+    const struct quire_trace_info info = {.every = QUIRE_TRACE_EVERY_ACCESS};
+    struct quire_trace_record records[64];
+    struct quire_trace_writer *writer;
+    struct quire_trace *trace;
+    uint64_t i = 0;
+    long got;
+    int fd = new_file();
+    assert_int_equal(quire_trace_create(fd, &info, &writer), 0);
+    for (; i < 20000; i++) {
+        struct quire_trace_record record = long_record(i);
+        assert_int_equal(quire_trace_write(writer, &record, 1), 0);
+    }
+    assert_int_equal(quire_trace_finish(writer), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace), 0);
+    for (i = 0; (got = quire_trace_read(trace, records, 64)) > 0;)
+        for (long k = 0; k < got; k++, i++) {
+            struct quire_trace_record wanted = long_record(i);
+            check_reference(&records[k], &wanted);
+        }
+    assert_int_equal(i, 20000);
+    assert_true(quire_trace_is_whole(trace));
+    quire_trace_close(trace);
+    close(fd);
+}
+
 /* Reads to the end; returns the last answer, and how many came before it. */
 static long read_all(int fd, uint64_t *n, bool *is_whole)
 {
@@ -340,6 +378,7 @@ int main(void)
         cmocka_unit_test(a_large_file_that_is_cut_meanwhile),
         cmocka_unit_test(a_large_text),
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(differences_of_all_lengths),
         cmocka_unit_test(a_cut_is_told),
         cmocka_unit_test(damage_is_told_with_its_record),
         cmocka_unit_test(a_writer_refuses),
