@@ -83,6 +83,37 @@ static void transpose_rows(const struct work *work, const struct layout_kernel *
     }
 }
 
+/* Columns at a distance of so many bytes share a set of a first-level cache, which has fewer places
+ * than a kernel has columns: lines are pushed out before they are full. */
+#define SET_DISTANCE 4096
+#define NARROW_ROWS 128 /* that are read again and again from the cache */
+
+static bool share_a_set(const struct work *work, const struct layout_matrix *matrix,
+                        const struct layout_kernel *kernel)
+{
+    return !matrix->has_column_table && matrix->columns.step % SET_DISTANCE == 0 &&
+           work->n_columns >= kernel->n_columns &&
+           find_narrowest(work, kernel->n_rows)->n_columns < kernel->n_columns;
+}
+
+/* The same by a kernel that writes few columns, many rows of these before the next. */
+static void transpose_narrow(const struct work *work, const struct layout_kernel *kernel,
+                             const struct layout_matrix *matrix, const struct layout_part *whole)
+{
+    const struct layout_kernel *narrow = find_narrowest(work, kernel->n_rows);
+    size_t end = whole->first_row + whole->n_rows;
+    struct layout_part part = {.first_row = whole->first_row, .n_columns = narrow->n_columns};
+
+    for (; part.first_row < end; part.first_row += part.n_rows) {
+        part.n_rows = end - part.first_row < NARROW_ROWS ? end - part.first_row : NARROW_ROWS;
+        for (size_t c = 0; c < work->n_columns; c += narrow->n_columns) {
+            size_t last = work->n_columns - narrow->n_columns;
+            part.first_column = c < last ? c : last;
+            narrow->run(matrix, &part);
+        }
+    }
+}
+
 /* All rows, without a look at lines. A kernel streams if it fills them. */
 static void transpose(const struct work *work, const struct layout_matrix *matrix, size_t n_rows)
 {
@@ -103,7 +134,10 @@ static void transpose(const struct work *work, const struct layout_matrix *matri
         part.n_rows = left - left % kernel->n_rows;
         its.streams = matrix->streams && (((size_t)kernel->n_rows << work->unit) % LINE == 0 ||
                                           kernel->n_rows == n_rows);
-        transpose_rows(work, kernel, &its, part);
+        if (!its.streams && share_a_set(work, matrix, kernel))
+            transpose_narrow(work, kernel, &its, &part);
+        else
+            transpose_rows(work, kernel, &its, part);
         part.first_row += part.n_rows;
     }
 }
