@@ -21,9 +21,8 @@
 
 #define LINE LAYOUT_LINE_BYTES
 #define STEP_BYTES (4 * LINE) /* of each column at a time */
-#define STAGE_BYTES                                                              \
-    (STEP_BYTES + 2 * LINE) /* of a column: what was left over, and the distance \
-                             */
+/* Of a column: what was left over, too, and up to a line for the distance. */
+#define STAGE_BYTES (STEP_BYTES + 2 * LINE)
 
 static void stream_lines(const struct layout_kernels *kernels, char *to, const char *from,
                          size_t n_lines)
