@@ -5,7 +5,8 @@
 #
 #   test.sh              gcc and clang, real programs, stress, sanitizers, format, lint; beside it all
 #                        ten minutes of soak (docs/soak.md)
-#   test.sh full         the same with clang-tidy, the stress tests ten times over, eleven minutes more of soak
+#   test.sh full         the same with clang-tidy, the stress tests ten times over, all pairs of layouts,
+#                        eleven minutes more of soak
 #   test.sh sanitizers   these alone
 #   test.sh quick        a minute: one build, unit, model, misuse and command tests, format, lint
 #
@@ -247,6 +248,7 @@ full() {
     done
     say 'soak'
     check 'ring soak' "$builds/gcc/tests/test_stress_ring_soak" 60
+    check 'every layout' env QUIRE_TEST_ROUNDS=64000 "$builds/gcc/tests/test_model_layout_model"
     check 'ring kills' "$builds/gcc/tests/test_stress_ring_stress" 3000
     check 'soak' python3 tests/programs/soak.py --quire "$builds/gcc/quire" \
         --helpers "$builds/gcc/tests/programs" --minutes 10 --cut 60

@@ -148,10 +148,9 @@ enum quire_layout_isa quire_layout_isa_best(void);
 
 /* Whether what is written goes through the caches. */
 enum quire_layout_stores {
-    QUIRE_LAYOUT_STORES_AUTO, /* past them from QUIRE_LAYOUT_STREAMED_BYTES on, where the target is
-                                 written from front to back */
+    QUIRE_LAYOUT_STORES_AUTO,    /* past them from QUIRE_LAYOUT_STREAMED_BYTES on */
     QUIRE_LAYOUT_STORES_CACHED,  /* always */
-    QUIRE_LAYOUT_STORES_STREAMED /* past them wherever a line can be gathered */
+    QUIRE_LAYOUT_STORES_STREAMED /* past them wherever whole lines can be stored */
 };
 #define QUIRE_LAYOUT_STREAMED_BYTES ((size_t)16 << 20) /* of the target */
 

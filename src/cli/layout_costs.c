@@ -298,3 +298,11 @@ void layout_costs_counts(const struct layout_costs *costs, unsigned *n_conversio
     *n_conversions = (unsigned)costs->n_conversions;
     *n_kernels = (unsigned)costs->n_kernels;
 }
+
+void layout_costs_types(const struct layout_costs *costs, bool is_there[QUIRE_LAYOUT_N_TYPES])
+{
+    for (int type = 0; type < QUIRE_LAYOUT_N_TYPES; type++)
+        is_there[type] = false;
+    for (size_t i = 0; i < costs->n_conversions; i++)
+        is_there[costs->conversions[i].type] = true;
+}

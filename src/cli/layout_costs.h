@@ -26,8 +26,12 @@ double layout_costs_convert(struct layout_costs *costs, uint32_t tensor, enum la
 struct layout_kernel_cost layout_costs_kernel(struct layout_costs *costs, uint32_t step,
                                               enum layout_choice in, enum layout_choice out);
 
-/* How many were measured. */
+/* How many were measured. Kernels are of f32 whatever the tensors' type, conversions of the latter.
+ */
 void layout_costs_counts(const struct layout_costs *costs, unsigned *n_conversions,
                          unsigned *n_kernels);
+
+/* Of which types conversions were, by enum quire_layout_type. */
+void layout_costs_types(const struct layout_costs *costs, bool is_there[QUIRE_LAYOUT_N_TYPES]);
 
 #endif

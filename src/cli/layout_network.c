@@ -140,17 +140,32 @@ static bool print_steps(const struct network *network)
     return is_good;
 }
 
+/* " of f32, i8"; "" if none was measured. */
+static void list_types(const struct network *network, char *text, size_t room)
+{
+    bool is_there[QUIRE_LAYOUT_N_TYPES];
+    size_t at = 0;
+
+    layout_costs_types(network->costs, is_there);
+    text[0] = 0;
+    for (int type = 0; type < QUIRE_LAYOUT_N_TYPES; type++)
+        if (is_there[type])
+            at += (size_t)snprintf(text + at, room - at, "%s%s", at == 0 ? " of " : ", ",
+                                   quire_layout_type_name((enum quire_layout_type)type));
+}
+
 static bool print_text(const struct network *network)
 {
     const struct layout_graph *graph = &network->graph;
     const struct layout_path *plain = &network->plain, *best = &network->best;
-    char before[24], after[24];
+    char before[24], after[24], types[32];
 
+    list_types(network, types, sizeof types);
     printf("model      %s, %u operators: %u convolutions and %u others have a choice of layouts\n",
            graph->format, graph->n_operators, count_kind(graph, LAYOUT_CONV),
            count_kind(graph, LAYOUT_ANY));
-    printf("measured   %u kernels and %u conversions on one core here, f32\n", network->n_kernels,
-           network->n_conversions);
+    printf("measured   %u kernels of f32 and %u conversions%s on one core here\n",
+           network->n_kernels, network->n_conversions, types);
     printf("plain      %.3g ms, all in %s\n", seconds_of(plain) * 1e3, graph->names[LAYOUT_PLAIN]);
     printf("best       %.3g ms, of which %.3g ms are %zu conversions: %.2f of plain%s\n",
            seconds_of(best) * 1e3, best->move_seconds * 1e3, best->n_moves,
@@ -196,22 +211,37 @@ static json_t *moves_json(const struct network *network)
         const struct layout_move *move = &network->best.moves[i];
         struct quire_model_tensor tensor;
         quire_model_tensor(network->graph.model, move->tensor, &tensor);
-        json_array_append_new(list,
-                              json_pack("{s:I, s:o, s:s, s:s, s:f}", "before_step",
-                                        (json_int_t)move->step, "tensor", json_text(tensor.name),
-                                        "from", network->graph.names[move->from], "to",
-                                        network->graph.names[move->to], "seconds", move->seconds));
+        const char *type = quire_layout_type_name(network->graph.tensors[move->tensor].type);
+        json_array_append_new(
+            list, json_pack("{s:I, s:o, s:s, s:s, s:s, s:f}", "before_step", (json_int_t)move->step,
+                            "tensor", json_text(tensor.name), "type", type, "from",
+                            network->graph.names[move->from], "to", network->graph.names[move->to],
+                            "seconds", move->seconds));
     }
+    return list;
+}
+
+static json_t *types_json(const struct network *network)
+{
+    bool is_there[QUIRE_LAYOUT_N_TYPES];
+    json_t *list = json_array();
+
+    layout_costs_types(network->costs, is_there);
+    for (int type = 0; type < QUIRE_LAYOUT_N_TYPES; type++)
+        if (is_there[type])
+            json_array_append_new(
+                list, json_string(quire_layout_type_name((enum quire_layout_type)type)));
     return list;
 }
 
 static bool print_json(const struct network *network)
 {
     json_t *root = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:o, s:o}", "schema", "quire.layout-network/1",
-        "format", network->graph.format, "plain_layout", network->graph.names[LAYOUT_PLAIN],
-        "measured_kernels", (json_int_t)network->n_kernels, "measured_conversions",
-        (json_int_t)network->n_conversions, "plain", path_json(&network->plain), "best",
+        "{s:s, s:s, s:s, s:I, s:s, s:I, s:o, s:o, s:o, s:b, s:o, s:o}", "schema",
+        "quire.layout-network/1", "format", network->graph.format, "plain_layout",
+        network->graph.names[LAYOUT_PLAIN], "measured_kernels", (json_int_t)network->n_kernels,
+        "kernel_type", "f32", "measured_conversions", (json_int_t)network->n_conversions,
+        "conversion_types", types_json(network), "plain", path_json(&network->plain), "best",
         path_json(&network->best), "shortest", (int)network->best.is_shortest, "steps",
         steps_json(network), "moves", moves_json(network));
     bool is_good = root != NULL && json_dumpf(root, stdout, JSON_INDENT(1)) == 0;

@@ -147,9 +147,12 @@ def node(kind, inputs, output, **attributes):
     return field(1, text)
 
 
-def value(name, shape):
+FLOAT, FLOAT16 = 1, 10  # elements, as ONNX numbers them
+
+
+def value(name, shape, element=FLOAT):
     dims = b"".join(field(1, field(1, dim)) for dim in shape)
-    return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
+    return field(1, name) + field(2, field(1, field(1, element) + field(2, dims)))
 
 
 def weights(name, shape):
@@ -160,7 +163,7 @@ def weights(name, shape):
                  field(9, struct.pack("<f", 0.5) * n))
 
 
-def residual_block(channels, side):
+def residual_block(channels, side, element=FLOAT):
     """conv, ReLU, conv, and the input added; then a transposition, which wants its input as it is."""
     same = [1, 1, 1, 1]
     graph = node("Conv", ["x", "w0"], "a", pads=same) + node("Relu", ["a"], "b")
@@ -169,7 +172,8 @@ def residual_block(channels, side):
     graph += field(2, "block") + weights("w0", [channels, channels, 3, 3])
     graph += weights("w1", [channels, channels, 3, 3])
     shape = [1, channels, side, side]
-    graph += field(11, value("x", shape)) + field(12, value("e", shape[::-1]))
+    graph += field(11, value("x", shape, element)) + field(12, value("e", shape[::-1], element))
+    graph += b"".join(field(13, value(name, shape, element)) for name in "abcd")
     return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 
@@ -218,10 +222,33 @@ class Network(unittest.TestCase):
         self.assertLessEqual(best["seconds"], plain["seconds"] * (1 + 1e-9))
         self.assertGreaterEqual(plain["arena_peak_bytes"], 3 * 4 * 64 * 28 * 28)
 
+    def test_conversions_are_of_the_tensors_type(self):
+        found = answer("--network", self.path)
+        self.assertEqual((found["kernel_type"], found["conversion_types"]), ("f32", ["f32"]))
+        with open(self.path, "wb") as file:
+            file.write(residual_block(64, 28, FLOAT16))
+        half = answer("--network", self.path)
+        self.assertEqual((half["kernel_type"], half["conversion_types"]), ("f32", ["f16"]))
+        self.assertEqual({move["type"] for move in half["moves"]} - {"f16"}, set())
+        # five tensors of 64 x 28 x 28; the arena has the same of them, of half the size
+        self.assertLess(half["plain"]["arena_peak_bytes"], found["plain"]["arena_peak_bytes"])
+
+    def test_conversions_are_of_the_tensors_type(self):
+        found = answer("--network", self.path)
+        self.assertEqual((found["kernel_type"], found["conversion_types"]), ("f32", ["f32"]))
+        with open(self.path, "wb") as file:
+            file.write(residual_block(64, 28, FLOAT16))
+        half = answer("--network", self.path)
+        self.assertEqual((half["kernel_type"], half["conversion_types"]), ("f32", ["f16"]))
+        self.assertEqual({move["type"] for move in half["moves"]} - {"f16"}, set())
+        # five tensors of 64 x 28 x 28; the arena has the same of them, of half the size
+        self.assertLess(half["plain"]["arena_peak_bytes"], found["plain"]["arena_peak_bytes"])
+
     def test_in_words(self):
         result = call("--network", self.path)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
         self.assertIn("5 operators: 2 convolutions and 2 others have a choice", result.stdout)
+        self.assertRegex(result.stdout, r"(?m)^measured +\d+ kernels of f32 and \d+ conversions of f32 on")
         self.assertRegex(result.stdout, r"(?m)^best +[\d.e-]+ ms, of which .* conversions: .* of plain")
         self.assertRegex(result.stdout, r"(?m)^arena +[\d.]+ [KM]iB with nchw, [\d.]+ [KM]iB now$")
 

@@ -244,41 +244,45 @@ static void test_what_in_place_needs(void **state)
     assert_int_equal(quire_layout_in_place_bytes(&conversion), 8 * 64 * 14 * 14 * 4);
 }
 
+#define N_THREADS 4
+
 struct share {
     const struct quire_layout_conversion *conversion;
     const void *source;
     void *target;
+    size_t from_bytes, to_bytes;
     uint32_t part;
 };
 
 static void *convert_share(void *context)
 {
     const struct share *share = context;
-    size_t n = (size_t)4 * 100 * 33 * 35 * 2, m = (size_t)4 * 112 * 33 * 35 * 2;
-    return (void *)(intptr_t)quire_layout_convert_part(share->conversion, share->part, 4,
-                                                       share->source, n, share->target, m);
+    return (void *)(intptr_t)quire_layout_convert_part(share->conversion, share->part, N_THREADS,
+                                                       share->source, share->from_bytes,
+                                                       share->target, share->to_bytes);
 }
 
-static void test_threads(void **state)
+/* Each part of one conversion in a thread of its own: together they are what one thread does. */
+static void check_threads(const struct quire_layout *from, const struct quire_layout *to,
+                          enum quire_layout_stores stores)
 {
     struct quire_layout_conversion conversion;
-    struct quire_layout from = make("nchw", QUIRE_LAYOUT_F16, DIMS(4, 100, 33, 35));
-    struct quire_layout to = make("nchw16c", QUIRE_LAYOUT_F16, DIMS(4, 100, 33, 35));
-    size_t n = quire_layout_bytes(&from), m = quire_layout_bytes(&to);
+    size_t n = quire_layout_bytes(from), m = quire_layout_bytes(to);
     char *source = malloc(n), *whole = malloc(m), *shared = malloc(m);
-    pthread_t threads[4];
-    struct share shares[4];
-    (void)state;
+    pthread_t threads[N_THREADS];
+    struct share shares[N_THREADS];
     for (size_t i = 0; i < n; i++)
         source[i] = (char)(i * 7 + i / 256);
     memset(shared, 1, m);
-    assert_int_equal(quire_layout_conversion_init(&conversion, &from, &to, NULL), 0);
+    assert_int_equal(quire_layout_conversion_init(&conversion, from, to,
+                                                  &(struct quire_layout_options){.stores = stores}),
+                     0);
     assert_int_equal(quire_layout_convert(&conversion, source, n, whole, m), 0);
-    for (uint32_t i = 0; i < 4; i++) {
-        shares[i] = (struct share){&conversion, source, shared, i};
+    for (uint32_t i = 0; i < N_THREADS; i++) {
+        shares[i] = (struct share){&conversion, source, shared, n, m, i};
         assert_int_equal(pthread_create(&threads[i], NULL, convert_share, &shares[i]), 0);
     }
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < N_THREADS; i++) {
         void *error;
         pthread_join(threads[i], &error);
         assert_null(error);
@@ -287,6 +291,36 @@ static void test_threads(void **state)
     free(source);
     free(whole);
     free(shared);
+}
+
+/* Every way of storing: whole lines, lines that two threads share, tails, few channels. */
+static void test_threads(void **state)
+{
+    static const struct {
+        const char *from, *to;
+        enum quire_layout_type type;
+        int64_t dims[4];
+    } cases[] = {
+        {"nchw", "nchw16c", QUIRE_LAYOUT_F16, {4, 100, 33, 35}},
+        {"nchw", "nchw16c", QUIRE_LAYOUT_F32, {1, 64, 28, 28}},
+        {"nchw16c", "nchw", QUIRE_LAYOUT_F32, {2, 64, 28, 28}},
+        {"nchw16c", "nchw", QUIRE_LAYOUT_F32, {3, 40, 27, 27}},
+        {"nchw", "nhwc", QUIRE_LAYOUT_I8, {5, 3, 60, 61}},
+        {"nhwc", "nchw", QUIRE_LAYOUT_I8, {5, 3, 60, 61}},
+        {"nhwc", "nchw16c", QUIRE_LAYOUT_F32, {5, 3, 60, 61}},
+        {"nhwc", "nhwc", QUIRE_LAYOUT_F32, {2, 3, 60, 61}},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct quire_layout from = make(cases[i].from, cases[i].type, cases[i].dims);
+        struct quire_layout to = make(cases[i].to, cases[i].type, cases[i].dims);
+        check_threads(&from, &to, QUIRE_LAYOUT_STORES_CACHED);
+        check_threads(&from, &to, QUIRE_LAYOUT_STORES_STREAMED);
+    }
+    /* tails of outputs and inputs, a box of zeros each */
+    struct quire_layout from = make("oihw", QUIRE_LAYOUT_I8, DIMS(70, 37, 3, 3));
+    struct quire_layout to = make("oihw4i16o4i", QUIRE_LAYOUT_I8, DIMS(70, 37, 3, 3));
+    check_threads(&from, &to, QUIRE_LAYOUT_STORES_AUTO);
 }
 
 int main(void)

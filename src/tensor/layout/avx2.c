@@ -68,6 +68,13 @@ ALL_FORMS(lines_32)
 MOVE_KERNEL(32)
 MOVE_KERNEL(64)
 
+#define W __m128i
+#define weave_load(from) _mm_loadu_si128((const W *)(const void *)(from))
+#define weave_store(to, v) _mm_storeu_si128((W *)(void *)(to), v)
+#define pick _mm_shuffle_epi8
+#define either _mm_or_si128
+#include "tensor/layout/weave.h"
+
 static void fence(void)
 {
     _mm_sfence();
@@ -81,6 +88,7 @@ static const struct layout_kernel of_8[] = {{4, 2, lanes_64, true}, {0}};
 const struct layout_kernels layout_kernels_avx2 = {
     .transpose = {of_1, of_2, of_4, of_8},
     .move = {NULL, NULL, NULL, NULL, NULL, move_32, move_64},
+    .weave = weave,
     .fence = fence,
     .smaller = &layout_kernels_sse2,
 };

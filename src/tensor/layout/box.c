@@ -142,20 +142,25 @@ static void add_index(const struct cutting *cutting, uint32_t d, int64_t index,
                n_bytes;
 }
 
-static void cut(const struct cutting *cutting, uint32_t d, const struct layout_box *box)
+/* Adds dimension `d` and those behind it to the box, and takes them away again. */
+static void cut(const struct cutting *cutting, uint32_t d, struct layout_box *box)
 {
     if (d == cutting->conversion->from.n_dims) {
         cutting->visit(cutting->context, box);
         return;
     }
     const struct dim *dim = &cutting->dims[d];
+    int64_t from = box->from, to = box->to;
+    uint32_t n_axes = box->n_axes;
     for (int64_t next = dim->first; next < dim->end;) {
-        struct layout_box more = *box;
         if (dim->n_digits == 0)
-            add_index(cutting, d, next++, &more);
+            add_index(cutting, d, next++, box);
         else
-            next = add_piece(dim, next, &more);
-        cut(cutting, d + 1, &more);
+            next = add_piece(dim, next, box);
+        cut(cutting, d + 1, box);
+        box->from = from;
+        box->to = to;
+        box->n_axes = n_axes;
     }
 }
 
@@ -181,12 +186,20 @@ void layout_each_box(const struct quire_layout_conversion *conversion,
 {
     const struct quire_layout *to = &conversion->to;
     int64_t n_bytes = (int64_t)quire_layout_type_bytes(to->type);
-    struct cutting cutting = {.conversion = conversion, .visit = visit, .context = context};
-    struct layout_box box = {.from = conversion->from.offset * n_bytes, .to = to->offset * n_bytes};
+    struct cutting cutting; /* the rest is not worth clearing */
+    struct layout_box box;
 
+    cutting.conversion = conversion;
+    cutting.visit = visit;
+    cutting.context = context;
+    box.from = conversion->from.offset * n_bytes;
+    box.to = to->offset * n_bytes;
+    box.n_axes = 0;
+    box.is_zero = false;
     for (uint32_t d = 0; d < to->n_dims; d++) {
         struct dim *dim = &cutting.dims[d];
         find_digits(conversion, d, dim);
+        dim->first = 0;
         dim->end = to->dims[d];
         dim->is_padded = dim->n_digits > 0 && quire_layout_block_size(to, d) > 1 &&
                          dim->digits[0].to == n_bytes && to->blocks[to->n_blocks - 1].dim == d;

@@ -21,6 +21,16 @@ struct layout_box {
     bool is_zero;
 };
 
+static inline void layout_box_copy(struct layout_box *to, const struct layout_box *box)
+{
+    to->from = box->from;
+    to->to = box->to;
+    to->is_zero = box->is_zero;
+    to->n_axes = box->n_axes;
+    for (uint32_t i = 0; i < box->n_axes; i++) /* mostly a few */
+        to->axes[i] = box->axes[i];
+}
+
 /* Calls visit() for each box of a conversion. Together they write each element and each tail of
  * the target once. */
 void layout_each_box(const struct quire_layout_conversion *conversion,

@@ -44,7 +44,7 @@ struct layout_part {
 typedef void layout_transpose(const struct layout_matrix *matrix, const struct layout_part *part);
 
 /* All of it; the units are copied as they are. */
-typedef void layout_move(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
+typedef void layout_mover(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
 
 /* What a matrix has, as constants that the compiler knows: kernels have code for each. */
 struct layout_form {
@@ -74,13 +74,28 @@ struct layout_kernel {
     bool takes_fewer;
 };
 
+#define LAYOUT_MAX_WOVEN 4
+
+/* Few streams and one in which their units lie by turns (the channels of an image in NCHW and in
+ * NHWC). A group is 16 bytes of each; byte b of output k is byte masks[k][j][b] of that input j
+ * where it is below 16. */
+struct layout_weave {
+    uint32_t n;    /* streams, 2 to LAYOUT_MAX_WOVEN */
+    bool is_woven; /* the input is; otherwise the output */
+    const char *in[LAYOUT_MAX_WOVEN];
+    char *out[LAYOUT_MAX_WOVEN];
+    int64_t in_step, out_step; /* bytes, from group to group */
+    uint8_t masks[LAYOUT_MAX_WOVEN][LAYOUT_MAX_WOVEN][16];
+};
+
 #define LAYOUT_N_UNITS 7 /* of 1, 2, 4, ... 64 bytes */
 #define LAYOUT_N_TRANSPOSED 4
 
 struct layout_kernels {
     /* For units of 1, 2, 4 and 8 bytes, by falling rows, then columns; n_rows 0 ends it */
     const struct layout_kernel *transpose[LAYOUT_N_TRANSPOSED];
-    layout_move *move[LAYOUT_N_UNITS]; /* of any shape; NULL: as in `smaller` */
+    layout_mover *move[LAYOUT_N_UNITS]; /* of any shape; NULL: as in `smaller` */
+    void (*weave)(const struct layout_weave *weave, size_t n_groups); /* NULL: as in `smaller` */
     /* To be called after stores past the caches. NULL: the instruction set has none */
     void (*fence)(void);
     const struct layout_kernels *smaller; /* what to use where these don't fit; the last: NULL */

@@ -55,6 +55,13 @@ MOVE_KERNEL(16)
 MOVE_KERNEL(32)
 MOVE_KERNEL(64)
 
+#define W uint8x16_t
+#define weave_load(from) vld1q_u8((const uint8_t *)(from))
+#define weave_store(to, v) vst1q_u8((uint8_t *)(to), v)
+#define pick vqtbl1q_u8
+#define either vorrq_u8
+#include "tensor/layout/weave.h"
+
 static const struct layout_kernel of_1[] = {{16, 16, lanes_8, true},
                                             {8, 16, first_8_8, true},
                                             {4, 16, first_8_4, true},
@@ -68,6 +75,7 @@ static const struct layout_kernel of_8[] = {{2, 2, lanes_64, true}, {0}};
 const struct layout_kernels layout_kernels_neon = {
     .transpose = {of_1, of_2, of_4, of_8},
     .move = {NULL, NULL, NULL, NULL, move_16, move_32, move_64},
+    .weave = weave,
     .smaller = &layout_kernels_portable,
 };
 

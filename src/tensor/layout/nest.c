@@ -13,6 +13,7 @@
 #include "tensor/layout/nest.h"
 
 #include "base/checked.h"
+#include "tensor/layout/lines.h"
 
 #include <stdlib.h>
 
@@ -195,20 +196,25 @@ static void set_tiles(struct nest *nest)
         nest->n_tiles *= nest->outer[i].n;
 }
 
-static int by_target(const void *a, const void *b)
+/* The loop with the longest steps in the target is the outermost. */
+static void sort_outer(struct nest *nest)
 {
-    int64_t left = llabs(((const struct layout_axis *)a)->to);
-    int64_t right = llabs(((const struct layout_axis *)b)->to);
-
-    return (left < right) - (left > right);
+    for (uint32_t i = 1; i < nest->n_outer; i++) {
+        struct layout_axis axis = nest->outer[i];
+        uint32_t at = i;
+        for (; at > 0 && llabs(nest->outer[at - 1].to) < llabs(axis.to); at--)
+            nest->outer[at] = nest->outer[at - 1];
+        nest->outer[at] = axis;
+    }
 }
 
-/* Whether tiles lie one behind the other in the target: columns without anything between. */
+/* Whether tiles of whole columns lie one behind the other in the target. */
 static bool is_sequential(const struct nest *nest)
 {
     int64_t column = (nest->rows.n + nest->pad_rows) * (nest->unit + nest->pad);
 
-    return nest->columns.n_axes == 1 && nest->columns.axes[0].to == column;
+    return nest->columns.n_axes == 1 && nest->columns.axes[0].to == column &&
+           (column <= LONG_BYTES || nest->pad_rows > 0);
 }
 
 static enum nest_stores choose_stores(const struct nest *nest, uintptr_t first)
@@ -222,16 +228,25 @@ static enum nest_stores choose_stores(const struct nest *nest, uintptr_t first)
     bool divide_lines = nest->is_linear && (column == LINE_BYTES / 2 || column == LINE_BYTES / 4);
     if (is_sequential(nest) && !(first % LINE_BYTES == 0 && (are_lines || divide_lines)))
         return NEST_STAGED;
-    if (is_sequential(nest) ||
-        (nest->is_linear && nest->columns.n_axes > 0 && nest->columns.axes[0].to % LINE_BYTES == 0))
+    if (is_sequential(nest))
         return NEST_STREAMED;
-    return NEST_CACHED;
+    if (!nest->is_linear || nest->columns.n_axes == 0)
+        return NEST_CACHED;
+    if (nest->columns.axes[0].to % LINE_BYTES == 0)
+        return NEST_STREAMED;
+    return column >= LONG_BYTES && nest->columns.n <= LAYOUT_MAX_STREAMS ? NEST_GATHERED
+                                                                         : NEST_CACHED;
 }
 
 void nest_make(const struct layout_box *box, int64_t n_bytes, bool streams, uintptr_t target,
                struct nest *nest)
 {
-    *nest = (struct nest){.columns.n = 1, .rows.n = 1, .n_outer = box->n_axes};
+    nest->columns.n = nest->rows.n = 1;
+    nest->columns.n_axes = nest->rows.n_axes = 0;
+    nest->pad = nest->pad_rows = 0;
+    nest->is_linear = false;
+    nest->stores = NEST_CACHED;
+    nest->n_outer = box->n_axes;
     for (uint32_t i = 0; i < box->n_axes; i++)
         nest->outer[i] = box->axes[i];
     take_unit(nest, n_bytes);
@@ -248,6 +263,6 @@ void nest_make(const struct layout_box *box, int64_t n_bytes, bool streams, uint
     nest->has_row_table = nest->rows.n_axes > 1 || nest->pad_rows > 0 || nest->has_column_table;
     if (streams)
         nest->stores = choose_stores(nest, target + (uintptr_t)box->to);
-    qsort(nest->outer, nest->n_outer, sizeof nest->outer[0], by_target);
+    sort_outer(nest);
     set_tiles(nest);
 }

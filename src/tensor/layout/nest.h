@@ -15,6 +15,7 @@
 enum nest_stores {
     NEST_CACHED,
     NEST_STREAMED, /* past the caches, from the registers: columns lie whole lines apart */
+    NEST_GATHERED, /* past the caches; columns begin anywhere, and are long */
     NEST_STAGED    /* past the caches, from a stage: columns lie one behind the other */
 };
 

@@ -12,6 +12,7 @@
 #include "tensor/layout/tiles.h"
 
 #include "base/checked.h"
+#include "tensor/layout/lines.h"
 #include "tensor/layout/nest.h"
 #include "tensor/layout/transpose.h"
 
@@ -32,8 +33,11 @@ struct tile {
     size_t n_rows, n_columns;        /* without rows of zeros */
     int64_t first_row;               /* in the source */
     int64_t first_column;            /* in the target */
-    int64_t row_at[NEST_MAX_LINES];  /* with tables */
+    int64_t row_base, column_base;   /* with tables: what the places below begin at */
+    int64_t row_at[NEST_MAX_LINES];
     int64_t column_at[NEST_MAX_LINES];
+    int64_t last_row; /* the largest of row_at */
+    bool is_listed;   /* places stay from tile to tile where a tile has all rows (columns) */
 };
 
 /* Finding a tile */
@@ -48,7 +52,7 @@ static int64_t place_of(const struct nest_side *side, bool in_target, int64_t li
 {
     int64_t at = 0;
 
-    for (uint32_t k = 0; k < side->n_axes; k++) {
+    for (uint32_t k = 0; k < side->n_axes && line > 0; k++) {
         int64_t n = side->axes[k].n, left = line / n;
         at += (line - left * n) * step_of(&side->axes[k], in_target);
         line = left;
@@ -57,14 +61,14 @@ static int64_t place_of(const struct nest_side *side, bool in_target, int64_t li
 }
 
 /* The offsets of lines `first` up to first + n. */
-static void list_offsets(const struct nest_side *side, bool in_target, int64_t base, int64_t first,
-                         size_t n, int64_t *offsets)
+static void list_offsets(const struct nest_side *side, bool in_target, int64_t first, size_t n,
+                         int64_t *offsets)
 {
     int64_t step = side->n_axes == 0 ? 0 : step_of(&side->axes[0], in_target);
     int64_t length = side->n_axes == 0 ? 1 : side->axes[0].n;
 
     for (size_t i = 0; i < n;) {
-        int64_t at = base + place_of(side, in_target, first + (int64_t)i);
+        int64_t at = place_of(side, in_target, first + (int64_t)i);
         int64_t in_axis = length - (first + (int64_t)i) % length;
         for (; i < n && in_axis > 0; in_axis--, i++, at += step)
             offsets[i] = at;
@@ -135,10 +139,18 @@ static void find_lines(const struct nest *nest, struct tile *tile)
     tile->n_columns = tile_length(columns, column);
     tile->first_row = from + place_of(rows, false, row);
     tile->first_column = to + place_of(columns, true, column);
-    if (nest->has_row_table)
-        list_offsets(rows, false, from, row, tile->n_rows, tile->row_at);
-    if (nest->has_column_table)
-        list_offsets(columns, true, to, column, tile->n_columns, tile->column_at);
+    tile->row_base = from;
+    tile->column_base = to;
+    if (nest->has_row_table && !(tile->is_listed && rows->n_tiles == 1)) {
+        list_offsets(rows, false, row, tile->n_rows, tile->row_at);
+        tile->last_row = tile->row_at[0];
+        for (size_t i = 1; i < tile->n_rows; i++)
+            if (tile->row_at[i] > tile->last_row)
+                tile->last_row = tile->row_at[i];
+    }
+    if (nest->has_column_table && !(tile->is_listed && columns->n_tiles == 1))
+        list_offsets(columns, true, column, tile->n_columns, tile->column_at);
+    tile->is_listed = true;
 }
 
 static int64_t first_step(const struct nest_side *side, bool in_target)
@@ -148,18 +160,20 @@ static int64_t first_step(const struct nest_side *side, bool in_target)
 
 static int64_t row_at(const struct nest *nest, const struct tile *tile, size_t number)
 {
-    return nest->has_row_table ? tile->row_at[number]
+    return nest->has_row_table ? tile->row_base + tile->row_at[number]
                                : tile->first_row + (int64_t)number * first_step(&nest->rows, false);
 }
 
 static int64_t column_at(const struct nest *nest, const struct tile *tile, size_t number)
 {
     return nest->has_column_table
-               ? tile->column_at[number]
+               ? tile->column_base + tile->column_at[number]
                : tile->first_column + (int64_t)number * first_step(&nest->columns, true);
 }
 
 /* Moving a tile */
+
+typedef uint64_t vector __attribute__((vector_size(16)));
 
 /* Short runs, by moves that overlap: a call of memcpy() takes longer than they do. */
 LAYOUT_INLINE void copy(char *to, const char *from, size_t n)
@@ -201,15 +215,62 @@ static void move_strided(const struct nest *nest, const struct layout_matrix *ma
     }
 }
 
+/* Short units with zeros behind them, as N_VECTORS vectors, which are read whole and masked. */
+LAYOUT_INLINE void pad_by_masks(const struct nest *nest, const struct layout_matrix *matrix,
+                                size_t n_columns, unsigned n_vectors)
+{
+    const char *from = matrix->rows.first;
+    char *to = matrix->columns.first;
+    vector masks[LAYOUT_LINE_BYTES / sizeof(vector)] = {0};
+
+    memset(masks, 0xff, (size_t)nest->unit);
+    for (size_t c = 0; c < n_columns; c++) {
+        for (unsigned i = 0; i < n_vectors; i++) {
+            vector v;
+            memcpy(&v, from + i * sizeof v, sizeof v);
+            v &= masks[i];
+            memcpy(to + i * sizeof v, &v, sizeof v);
+        }
+        from += nest->column_step;
+        to += matrix->columns.step;
+    }
+}
+
+static void pad_units(const struct nest *nest, const struct layout_matrix *matrix, size_t n_columns)
+{
+    size_t n_vectors = (size_t)(nest->unit + nest->pad) / sizeof(vector);
+
+    if (n_vectors == 4)
+        pad_by_masks(nest, matrix, n_columns, 4);
+    else if (n_vectors == 2)
+        pad_by_masks(nest, matrix, n_columns, 2);
+    else
+        pad_by_masks(nest, matrix, n_columns, 1);
+}
+
+/* Whether pad_units() may do it: one row, of vectors, and enough to read behind its last unit. */
+static bool is_padded(const struct layout_job *job, const struct nest *nest,
+                      const struct tile *tile)
+{
+    int64_t last = tile->first_row + (int64_t)(tile->n_columns - 1) * nest->column_step;
+    int64_t whole = nest->unit + nest->pad;
+
+    return nest->pad > 0 && (whole == 16 || whole == 32 || whole == 64) && tile->n_rows == 1 &&
+           nest->pad_rows == 0 && !nest->has_row_table && nest->column_step > 0 &&
+           last + whole <= (int64_t)job->source_bytes;
+}
+
 /* Whether so many bytes from the start of each row on may be read, and a few behind them. */
 static bool reads_on(const struct layout_job *job, const struct nest *nest, const struct tile *tile,
                      size_t n_bytes)
 {
-    int64_t last = row_at(nest, tile, 0), end = row_at(nest, tile, tile->n_rows - 1);
+    int64_t last = tile->row_base + tile->last_row;
 
-    last = last > end ? last : end;
-    for (size_t i = 0; nest->has_row_table && i < tile->n_rows; i++)
-        last = last > tile->row_at[i] ? last : tile->row_at[i];
+    if (!nest->has_row_table) {
+        int64_t first = row_at(nest, tile, 0);
+        last = row_at(nest, tile, tile->n_rows - 1);
+        last = last > first ? last : first;
+    }
     return (size_t)last + n_bytes + LAYOUT_READ_ON_BYTES <= job->source_bytes;
 }
 
@@ -224,13 +285,21 @@ static void move_tile(const struct layout_job *job, const struct nest *nest,
                                         first_step(&nest->rows, false), table};
     matrix->has_row_table = nest->has_row_table;
     matrix->has_column_table = nest->has_column_table;
-    for (size_t i = 0; nest->has_row_table && i < n_rows; i++)
-        table[i] = i < tile->n_rows ? job->source + tile->row_at[i] : zeros;
-    if (nest->is_linear)
-        layout_transpose_tile(job->kernels, matrix, unit, n_rows, tile->n_columns,
-                              reads_on(job, nest, tile, tile->n_columns * unit));
-    else
+    if (nest->has_row_table) {
+        for (size_t i = 0; i < tile->n_rows; i++)
+            table[i] = job->source + tile->row_base + tile->row_at[i];
+        for (size_t i = tile->n_rows; i < n_rows; i++)
+            table[i] = zeros;
+    }
+    bool on = reads_on(job, nest, tile, tile->n_columns * unit);
+    if (!nest->is_linear && is_padded(job, nest, tile))
+        pad_units(nest, matrix, tile->n_columns);
+    else if (!nest->is_linear)
         move_strided(nest, matrix, n_rows, tile->n_columns);
+    else if (nest->stores == NEST_GATHERED)
+        layout_stream_tile(job->kernels, matrix, unit, n_rows, tile->n_columns, on);
+    else
+        layout_transpose_tile(job->kernels, matrix, unit, n_rows, tile->n_columns, on);
 }
 
 static void store_tile(const struct layout_job *job, const struct nest *nest,
@@ -242,7 +311,7 @@ static void store_tile(const struct layout_job *job, const struct nest *nest,
         .streams = nest->stores == NEST_STREAMED};
 
     for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
-        table[i] = job->target + tile->column_at[i];
+        table[i] = job->target + tile->column_base + tile->column_at[i];
     move_tile(job, nest, tile, &matrix);
 }
 
@@ -263,6 +332,14 @@ static void stage_tile(const struct layout_job *job, const struct nest *nest,
     }
 }
 
+/* Where a part begins, of n in all. */
+static int64_t share_of(const struct layout_job *job, int64_t n, int64_t part)
+{
+    int64_t n_parts = job->n_parts;
+
+    return n / n_parts * part + (int64_t)((uint64_t)(n % n_parts) * (uint64_t)part / job->n_parts);
+}
+
 /* Zeros */
 
 static void zero_axes(const struct layout_job *job, const struct layout_box *box, uint32_t depth,
@@ -280,10 +357,11 @@ static void zero_axes(const struct layout_job *job, const struct layout_box *box
 /* Parts share the longest axis. */
 static void zero_box(const struct layout_job *job, const struct layout_box *box)
 {
-    struct layout_box left = *box;
+    struct layout_box left;
     size_t run = job->n_bytes;
     uint32_t longest = 0;
 
+    layout_box_copy(&left, box);
     for (uint32_t i = 0; i < left.n_axes; i++)
         left.axes[i].from = left.axes[i].to;
     nest_merge(&left);
@@ -303,8 +381,7 @@ static void zero_box(const struct layout_job *job, const struct layout_box *box)
         return;
     }
     struct layout_axis *axis = &left.axes[longest];
-    int64_t first = (int64_t)((__int128)axis->n * job->part / job->n_parts);
-    int64_t end = (int64_t)((__int128)axis->n * (job->part + 1) / job->n_parts);
+    int64_t first = share_of(job, axis->n, job->part), end = share_of(job, axis->n, job->part + 1);
     left.to += first * axis->to;
     axis->n = end - first;
     zero_axes(job, &left, 0, job->target + left.to, run);
@@ -345,8 +422,9 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
     nest_make(box, (int64_t)job->n_bytes,
               job->stores != QUIRE_LAYOUT_STORES_CACHED && job->kernels->fence != NULL,
               (uintptr_t)job->target, &nest);
-    int64_t first = (int64_t)((__int128)nest.n_tiles * job->part / job->n_parts);
-    int64_t end = (int64_t)((__int128)nest.n_tiles * (job->part + 1) / job->n_parts);
+    int64_t first = share_of(job, nest.n_tiles, job->part);
+    int64_t end = share_of(job, nest.n_tiles, job->part + 1);
+    tile.is_listed = false;
     start_at(&nest, box, first, &tile);
     for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
         find_lines(&nest, &tile);
@@ -361,7 +439,7 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
 
 void layout_run_box(const struct layout_job *job, const struct layout_box *box)
 {
-    struct layout_box left = *box;
+    struct layout_box left;
     int64_t n_bytes = (int64_t)job->n_bytes, n_in_run = RUN_BYTES / n_bytes;
 
     if (box->is_zero) {
@@ -369,13 +447,15 @@ void layout_run_box(const struct layout_job *job, const struct layout_box *box)
             zero_box(job, box);
         return;
     }
+    layout_box_copy(&left, box);
     nest_merge(&left);
     for (uint32_t i = 0; i < left.n_axes; i++) {
         struct layout_axis *axis = &left.axes[i];
         if (axis->from != n_bytes || axis->to != n_bytes || axis->n <= n_in_run)
             continue;
         int64_t n_runs = axis->n / n_in_run, rest = axis->n % n_in_run;
-        struct layout_box last = left; /* what is too short for a run */
+        struct layout_box last; /* what is too short for a run */
+        layout_box_copy(&last, &left);
         last.axes[i].n = rest;
         last.from += n_runs * RUN_BYTES;
         last.to += n_runs * RUN_BYTES;

@@ -28,7 +28,7 @@ struct work {
     bool reads_on;
 };
 
-static void move(const struct layout_kernels *kernels, unsigned unit,
+void layout_move(const struct layout_kernels *kernels, unsigned unit,
                  const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
 {
     while (kernels->move[unit] == NULL)
@@ -83,6 +83,37 @@ static void transpose_rows(const struct work *work, const struct layout_kernel *
     }
 }
 
+/* Columns at a distance of so many bytes share a set of a first-level cache, which has fewer places
+ * than a kernel has columns: lines are pushed out before they are full. */
+#define SET_DISTANCE 4096
+#define NARROW_ROWS 128 /* that are read again and again from the cache */
+
+static bool share_a_set(const struct work *work, const struct layout_matrix *matrix,
+                        const struct layout_kernel *kernel)
+{
+    return !matrix->has_column_table && matrix->columns.step % SET_DISTANCE == 0 &&
+           work->n_columns >= kernel->n_columns &&
+           find_narrowest(work, kernel->n_rows)->n_columns < kernel->n_columns;
+}
+
+/* The same by a kernel that writes few columns, many rows of these before the next. */
+static void transpose_narrow(const struct work *work, const struct layout_kernel *kernel,
+                             const struct layout_matrix *matrix, const struct layout_part *whole)
+{
+    const struct layout_kernel *narrow = find_narrowest(work, kernel->n_rows);
+    size_t end = whole->first_row + whole->n_rows;
+    struct layout_part part = {.first_row = whole->first_row, .n_columns = narrow->n_columns};
+
+    for (; part.first_row < end; part.first_row += part.n_rows) {
+        part.n_rows = end - part.first_row < NARROW_ROWS ? end - part.first_row : NARROW_ROWS;
+        for (size_t c = 0; c < work->n_columns; c += narrow->n_columns) {
+            size_t last = work->n_columns - narrow->n_columns;
+            part.first_column = c < last ? c : last;
+            narrow->run(matrix, &part);
+        }
+    }
+}
+
 /* All rows, without a look at lines. A kernel streams if it fills them. */
 static void transpose(const struct work *work, const struct layout_matrix *matrix, size_t n_rows)
 {
@@ -103,7 +134,10 @@ static void transpose(const struct work *work, const struct layout_matrix *matri
         part.n_rows = left - left % kernel->n_rows;
         its.streams = matrix->streams && (((size_t)kernel->n_rows << work->unit) % LINE == 0 ||
                                           kernel->n_rows == n_rows);
-        transpose_rows(work, kernel, &its, part);
+        if (!its.streams && share_a_set(work, matrix, kernel))
+            transpose_narrow(work, kernel, &its, &part);
+        else
+            transpose_rows(work, kernel, &its, part);
         part.first_row += part.n_rows;
     }
 }
@@ -125,8 +159,69 @@ static void do_rows(const struct work *work, const struct layout_matrix *matrix,
         find_kernel(work, 0, end - first, work->n_columns) != NULL)
         transpose(work, &its, end - first);
     else
-        move(work->kernels, work->unit, &its, end - first, work->n_columns);
+        layout_move(work->kernels, work->unit, &its, end - first, work->n_columns);
 }
+
+/* Weaving */
+
+/* Of the woven stream's bytes, those of a group are numbered from its start. */
+static void set_weave(struct layout_weave *weave, const struct layout_matrix *matrix, uint32_t unit)
+{
+    const int64_t n = weave->n;
+
+    for (uint32_t k = 0; k < n; k++) {
+        weave->in[k] = matrix->rows.first + (weave->is_woven ? 16 : matrix->rows.step) * k;
+        weave->out[k] = matrix->columns.first + (weave->is_woven ? matrix->columns.step : 16) * k;
+    }
+    weave->in_step = weave->is_woven ? 16 * n : 16;
+    weave->out_step = weave->is_woven ? 16 : 16 * n;
+    memset(weave->masks, 0x80, sizeof weave->masks);
+    for (uint32_t woven = 0; woven < 16 * n; woven++) {
+        uint32_t stream = woven / unit % weave->n;
+        uint32_t at = woven / unit / weave->n * unit + woven % unit;
+        if (weave->is_woven)
+            weave->masks[stream][woven / 16][at] = woven % 16;
+        else
+            weave->masks[woven / 16][stream][woven % 16] = (uint8_t)at;
+    }
+}
+
+/* Does what few streams and one are made of each other by groups of 16 bytes, and the rest as any
+ * other. False: it is something else. */
+static bool weave_tile(const struct work *work, const struct layout_matrix *matrix, size_t n_rows)
+{
+    const struct layout_kernels *kernels = work->kernels;
+    const int64_t unit = (int64_t)1 << work->unit;
+    struct layout_weave weave = {.n = 0};
+    struct layout_matrix rest = *matrix;
+    struct work rest_work = *work;
+
+    while (kernels != NULL && kernels->weave == NULL)
+        kernels = kernels->smaller;
+    if (kernels == NULL || unit > 8 || matrix->has_row_table)
+        return false;
+    if (work->n_columns > 1 && work->n_columns <= LAYOUT_MAX_WOVEN &&
+        matrix->rows.step == (int64_t)work->n_columns * unit)
+        weave = (struct layout_weave){.n = (uint32_t)work->n_columns, .is_woven = true};
+    else if (n_rows > 1 && n_rows <= LAYOUT_MAX_WOVEN &&
+             matrix->columns.step == (int64_t)n_rows * unit)
+        weave = (struct layout_weave){.n = (uint32_t)n_rows};
+    if (weave.n == 0)
+        return false;
+    size_t in_group = (size_t)(16 / unit);
+    size_t n_groups = (weave.is_woven ? n_rows : work->n_columns) / in_group;
+    set_weave(&weave, matrix, (uint32_t)unit);
+    kernels->weave(&weave, n_groups);
+    size_t done = n_groups * in_group;
+    rest_work.n_columns -= weave.is_woven ? 0 : done;
+    rest.rows.first += weave.is_woven ? 0 : (int64_t)done * unit;
+    rest.columns.first += weave.is_woven ? 0 : (int64_t)done * rest.columns.step;
+    if (rest_work.n_columns > 0)
+        do_rows(&rest_work, &rest, weave.is_woven ? done : 0, n_rows, false);
+    return true;
+}
+
+/* The whole */
 
 void layout_transpose_tile(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
                            size_t n_bytes, size_t n_rows, size_t n_columns, bool reads_on)
@@ -135,6 +230,8 @@ void layout_transpose_tile(const struct layout_kernels *kernels, const struct la
     size_t off = (uintptr_t)matrix->columns.first % LINE, in_line = LINE / n_bytes;
     size_t first = off == 0 ? 0 : (LINE - off) / n_bytes;
 
+    if (weave_tile(&work, matrix, n_rows))
+        return;
     if (!matrix->streams) {
         do_rows(&work, matrix, 0, n_rows, false);
     } else if (matrix->columns.step == (int64_t)(n_rows * n_bytes) &&
@@ -148,19 +245,4 @@ void layout_transpose_tile(const struct layout_kernels *kernels, const struct la
         do_rows(&work, matrix, first, end, true);
         do_rows(&work, matrix, end, n_rows, false);
     }
-}
-
-void layout_stream_run(const struct layout_kernels *kernels, char *to, const char *from,
-                       size_t n_bytes)
-{
-    size_t head = -(uintptr_t)to % LINE;
-    head = head < n_bytes ? head : n_bytes;
-    size_t n_lines = (n_bytes - head) / LINE, end = head + n_lines * LINE;
-    struct layout_matrix lines = {.rows = {.first = from + head, .step = LINE},
-                                  .columns = {.first = to + head},
-                                  .streams = true};
-
-    memcpy(to, from, head);
-    move(kernels, log2_floor(LINE), &lines, n_lines, 1);
-    memcpy(to + end, from + end, n_bytes - end);
 }

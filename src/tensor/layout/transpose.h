@@ -14,8 +14,8 @@
 void layout_transpose_tile(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
                            size_t n_bytes, size_t n_rows, size_t n_columns, bool reads_on);
 
-/* Copies a run past the caches where it fills lines. The kernels have to have fence(). */
-void layout_stream_run(const struct layout_kernels *kernels, char *to, const char *from,
-                       size_t n_bytes);
+/* Copies all units, of 1 << unit bytes, as the kernels do that have that size. */
+void layout_move(const struct layout_kernels *kernels, unsigned unit,
+                 const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
 
 #endif
