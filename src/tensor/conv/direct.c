@@ -53,8 +53,8 @@ void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *firs
     struct conv_tile tile = *first;
     for (int64_t y = 0; y < n_rows; y += rows_at_once) {
         int64_t rows = n_rows - y < rows_at_once ? n_rows - y : rows_at_once;
-        for (int64_t i = 0; i < n_tiles; i++) {
-            int64_t x = n_columns * i / n_tiles, end = n_columns * (i + 1) / n_tiles;
+        for (int64_t i = 0, x = 0, end; i < n_tiles; i++, x = end) {
+            end = n_columns * (i + 1) / n_tiles;
             int64_t out = y * first->out_row_stride + x * block;
             tile.in = first->in + y * first->in_row_stride + x * pixel;
             tile.out = first->out + out;

@@ -61,7 +61,12 @@ INLINE void finish_tile(const struct conv_tile *tile, vec *sums, int64_t n_vecto
     if (finish->clamps) {
         UNROLL
         for (int64_t s = 0; s < n_pixels * n_vectors; s++)
-            sums[s] = clamp(sums[s], finish->low, finish->high);
+            sums[s] = MOST_OF(all(finish->low), sums[s]);
+    }
+    if (finish->clamps && finish->high < INFINITY) { /* not ReLU */
+        UNROLL
+        for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+            sums[s] = LEAST_OF(all(finish->high), sums[s]);
     }
     UNROLL
     for (int64_t s = 0; s < n_pixels * n_vectors; s++)

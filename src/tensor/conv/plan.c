@@ -210,7 +210,12 @@ static void lay_winograd(struct quire_conv_plan *plan, int64_t m)
     const int64_t block = plan->kernels->block, n_positions = (m + 2) * (m + 2);
     const int64_t tile_bytes = n_positions * plan->in_blocks * block * (int64_t)sizeof(float);
     const int64_t n_tiles = conv_ceil(plan->strip_rows, m) * plan->tiles_x;
-    int64_t most = CHUNK_BYTES / tile_bytes / LEAST_CHUNK * LEAST_CHUNK;
+    const int64_t product_bytes = n_positions * plan->column_blocks * block *
+                                  (int64_t)sizeof(float);
+    int64_t most = CHUNK_BYTES / tile_bytes;
+    if (most > CHUNK_BYTES / 2 / product_bytes)
+        most = CHUNK_BYTES / 2 / product_bytes;
+    most = most / LEAST_CHUNK * LEAST_CHUNK;
     if (most < LEAST_CHUNK)
         most = LEAST_CHUNK;
     plan->chunk_tiles = conv_ceil(n_tiles, conv_ceil(n_tiles, most));
