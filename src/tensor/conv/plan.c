@@ -150,10 +150,11 @@ static void lay_rows(struct quire_conv_plan *plan)
         plan->packs = !is_blocked || (has_pads && !plan->skips) || shape->stride_x > 1 || m != 0 ||
                       plan->algorithm == QUIRE_CONV_IM2COL;
         if (plan->packs) {
-            plan->n_phases = shape->stride_x;
+            plan->n_phases = plan->in_block == 1 ? 1 : shape->stride_x;
             plan->row_step = shape->kernel_height == 1 ? shape->stride_y : 1;
         }
     }
+    plan->pixel_floats = plan->in_block == 1 ? shape->stride_x : block;
     plan->tiles_x = m == 0 ? 0 : conv_ceil(plan->out_width, m);
     int64_t columns = m != 0 ? plan->tiles_x * m + 2
                              : (plan->out_width - 1) * shape->stride_x +
@@ -164,7 +165,7 @@ static void lay_rows(struct quire_conv_plan *plan)
         plan->pitch_floats *= plan->n_phases;
     plan->in_row_floats = plan->pitch_floats * (shape->stride_y / plan->row_step);
     plan->is_flat = conv_taps(shape) == 1 && !plan->is_depthwise && !plan->skips &&
-                    plan->in_row_floats == plan->out_width * plan->in_block;
+                    plan->in_row_floats == plan->out_width * plan->pixel_floats;
 }
 
 static int64_t strip_floats(const struct quire_conv_plan *plan, int64_t n_rows)
