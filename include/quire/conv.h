@@ -145,7 +145,8 @@ struct quire_conv_plan {
     const struct conv_kernels *kernels;
     float low, high;
     bool clamps, is_depthwise, is_flat, packs, skips, unpacks;
-    int64_t in_block; /* channels of a block of what tiles read */
+    int64_t in_block;     /* channels of a block of what tiles read */
+    int64_t pixel_floats; /* there, from one pixel of a tile to the next */
     int64_t in_blocks, out_blocks;
     int64_t column_blocks, n_columns, column_floats; /* of output blocks at the same time */
     int64_t strip_rows, n_strips, n_splits;          /* units of work */

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define N_THREADS 4
-#define N_RUNS 3
+#define N_RUNS 10
 
 #define REQUIRE(condition)                                                          \
     do {                                                                            \

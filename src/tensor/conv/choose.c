@@ -27,8 +27,8 @@ double conv_error(const struct quire_conv_shape *shape, enum quire_conv_algorith
  */
 double conv_cycles(const struct quire_conv_plan *plan)
 {
-    static const double tile_in[] = {60, 170, 420}, tile_out[] = {50, 150, 330};
-    const double pack = 4;
+    static const double tile_in[] = {80, 340, 840}, tile_out[] = {65, 300, 660};
+    const double pack = 4, tile_of_products = 200; /* to begin it and to store it */
     const double near_floats = 128 << 10,
                  far_floats = 3 << 20;            /* second level, a part of the third */
     const double near_rate = 2.5, far_rate = 1.2; /* floats in a cycle */
@@ -41,7 +41,9 @@ double conv_cycles(const struct quire_conv_plan *plan)
     if (plan->algorithm == QUIRE_CONV_IM2COL)
         packing += pack * in_pixels * (double)conv_taps(shape);
     if (m == 0)
-        return products + packing;
+        return products + packing +
+               tile_of_products * (double)(shape->n_images * plan->out_height * plan->out_width) *
+                   (double)plan->n_columns / CONV_MOST_COLUMNS;
     const double tiles = (double)shape->n_images *
                          (double)(conv_ceil(plan->out_height, m) * plan->tiles_x);
     const double weights = (double)plan->column_floats * (double)plan->n_columns;
@@ -49,6 +51,8 @@ double conv_cycles(const struct quire_conv_plan *plan)
                             (weights > far_floats ? far_rate : near_rate);
     if (weights > near_floats && streamed > products)
         products = streamed;
+    products += tile_of_products * tiles * (double)plan->n_columns * (double)((m + 2) * (m + 2)) /
+                CONV_MOST_COLUMNS;
     return products + packing +
            tiles * ((double)plan->in_blocks * tile_in[m / 2 - 1] +
                     (double)plan->out_blocks * tile_out[m / 2 - 1]);

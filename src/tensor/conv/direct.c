@@ -45,16 +45,18 @@ void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *firs
     const struct conv_kernels *kernels = run->plan->kernels;
     const int64_t block = kernels->block, most = (*kernels->most_pixels)[n_blocks];
     const int64_t widest = most < CONV_MOST_COLUMNS ? most : CONV_MOST_COLUMNS;
-    const int64_t pixel = run->plan->in_block;
+    const int64_t pixel = run->plan->pixel_floats;
+    const bool is_plain = run->plan->in_block == 1;
     const bool is_narrow = 2 * n_columns <= most || 2 * widest <= most;
-    const int64_t rows_at_once = is_narrow && n_rows > 1 && pixel > 1 ? 2 : 1;
+    const int64_t rows_at_once = is_narrow && n_rows > 1 && !is_plain ? 2 : 1;
     const int64_t room = rows_at_once * widest <= most ? widest : most / 2;
     const int64_t n_tiles = conv_ceil(n_columns, room);
     struct conv_tile tile = *first;
+    tile.pixel_floats = pixel;
     for (int64_t y = 0; y < n_rows; y += rows_at_once) {
         int64_t rows = n_rows - y < rows_at_once ? n_rows - y : rows_at_once;
-        for (int64_t i = 0; i < n_tiles; i++) {
-            int64_t x = n_columns * i / n_tiles, end = n_columns * (i + 1) / n_tiles;
+        for (int64_t i = 0, x = 0, end; i < n_tiles; i++, x = end) {
+            end = n_columns * (i + 1) / n_tiles;
             int64_t out = y * first->out_row_stride + x * block;
             tile.in = first->in + y * first->in_row_stride + x * pixel;
             tile.out = first->out + out;
@@ -68,7 +70,7 @@ void conv_multiply_rows(const struct conv_run *run, const struct conv_tile *firs
             if (first->later_lines > 0)
                 share_later(first, y / rows_at_once * n_tiles + i,
                             conv_ceil(n_rows, rows_at_once) * n_tiles, &tile);
-            if (pixel == 1)
+            if (is_plain)
                 kernels->multiply_plain[n_blocks - 1][end - x - 1](&tile);
             else
                 kernels->multiply[n_blocks - 1][rows - 1][end - x - 1](&tile);

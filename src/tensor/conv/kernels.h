@@ -46,6 +46,7 @@ struct conv_tap {
 
 struct conv_tile {
     const float *in;                        /* the first pixel */
+    int64_t pixel_floats;                   /* to the next one; but for plain tiles `block` */
     const float *next;                      /* the next tile's, to be fetched early */
     int64_t in_block_stride, in_row_stride; /* floats */
     int64_t in_blocks;
@@ -128,8 +129,7 @@ struct conv_kernels {
     const int64_t (*most_pixels)[CONV_MOST_BLOCKS + 1];
     /* [output blocks - 1][rows - 1][columns - 1]; where the tile is too large, NULL. */
     conv_multiply *const (*multiply)[CONV_MOST_ROWS][CONV_MOST_COLUMNS];
-    /* [output blocks - 1][columns - 1]: one row, whose pixels are one channel each, one after the
-     * other. */
+    /* [output blocks - 1][columns - 1]: one row, whose pixels are one channel each. */
     conv_multiply *const (*multiply_plain)[CONV_MOST_COLUMNS];
     void (*const *winograd_in)(const struct conv_winograd_in *);
     void (*const *winograd_out)(const struct conv_winograd_out *);

@@ -9,6 +9,8 @@
  */
 #include "tensor/conv/kernels.h"
 
+#include <math.h>
+
 #if LANES > 4
 #include <immintrin.h>
 #endif

@@ -61,7 +61,12 @@ INLINE void finish_tile(const struct conv_tile *tile, vec *sums, int64_t n_vecto
     if (finish->clamps) {
         UNROLL
         for (int64_t s = 0; s < n_pixels * n_vectors; s++)
-            sums[s] = clamp(sums[s], finish->low, finish->high);
+            sums[s] = MOST_OF(all(finish->low), sums[s]);
+    }
+    if (finish->clamps && finish->high < INFINITY) { /* not ReLU */
+        UNROLL
+        for (int64_t s = 0; s < n_pixels * n_vectors; s++)
+            sums[s] = LEAST_OF(all(finish->high), sums[s]);
     }
     UNROLL
     for (int64_t s = 0; s < n_pixels * n_vectors; s++)
@@ -152,7 +157,7 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
  * alone, compilers load all pixels before they multiply, and sums lose their registers. */
 INLINE void multiply_plain(const struct conv_tile *tile, int64_t n_blocks, int64_t n_columns)
 {
-    const int64_t n_vectors = n_blocks * BLOCK_VECTORS;
+    const int64_t n_vectors = n_blocks * BLOCK_VECTORS, pixel_floats = tile->pixel_floats;
     const float *weights = tile->weights, *in = tile->in;
     vec sums[MOST_SUMS];
     fetch_output(tile, n_vectors, n_columns, n_columns);
@@ -167,9 +172,9 @@ INLINE void multiply_plain(const struct conv_tile *tile, int64_t n_blocks, int64
             for (int64_t v = 0; v < n_vectors; v++)
                 w[v] = load(weights + v * LANES);
             UNROLL
-            for (int64_t c = 0; c < n_columns; c++) {
+            for (int64_t c = 0; c < n_columns; c++, x += pixel_floats) {
                 IN_ORDER;
-                vec pixel = all(x[c]);
+                vec pixel = all(*x);
                 UNROLL
                 for (int64_t v = 0; v < n_vectors; v++)
                     sums[c * n_vectors + v] += w[v] * pixel;

@@ -150,10 +150,11 @@ static void lay_rows(struct quire_conv_plan *plan)
         plan->packs = !is_blocked || (has_pads && !plan->skips) || shape->stride_x > 1 || m != 0 ||
                       plan->algorithm == QUIRE_CONV_IM2COL;
         if (plan->packs) {
-            plan->n_phases = shape->stride_x;
+            plan->n_phases = plan->in_block == 1 ? 1 : shape->stride_x;
             plan->row_step = shape->kernel_height == 1 ? shape->stride_y : 1;
         }
     }
+    plan->pixel_floats = plan->in_block == 1 ? shape->stride_x : block;
     plan->tiles_x = m == 0 ? 0 : conv_ceil(plan->out_width, m);
     int64_t columns = m != 0 ? plan->tiles_x * m + 2
                              : (plan->out_width - 1) * shape->stride_x +
@@ -164,7 +165,7 @@ static void lay_rows(struct quire_conv_plan *plan)
         plan->pitch_floats *= plan->n_phases;
     plan->in_row_floats = plan->pitch_floats * (shape->stride_y / plan->row_step);
     plan->is_flat = conv_taps(shape) == 1 && !plan->is_depthwise && !plan->skips &&
-                    plan->in_row_floats == plan->out_width * plan->in_block;
+                    plan->in_row_floats == plan->out_width * plan->pixel_floats;
 }
 
 static int64_t strip_floats(const struct quire_conv_plan *plan, int64_t n_rows)
@@ -210,7 +211,12 @@ static void lay_winograd(struct quire_conv_plan *plan, int64_t m)
     const int64_t block = plan->kernels->block, n_positions = (m + 2) * (m + 2);
     const int64_t tile_bytes = n_positions * plan->in_blocks * block * (int64_t)sizeof(float);
     const int64_t n_tiles = conv_ceil(plan->strip_rows, m) * plan->tiles_x;
-    int64_t most = CHUNK_BYTES / tile_bytes / LEAST_CHUNK * LEAST_CHUNK;
+    const int64_t product_bytes = n_positions * plan->column_blocks * block *
+                                  (int64_t)sizeof(float);
+    int64_t most = CHUNK_BYTES / tile_bytes;
+    if (most > CHUNK_BYTES / 2 / product_bytes)
+        most = CHUNK_BYTES / 2 / product_bytes;
+    most = most / LEAST_CHUNK * LEAST_CHUNK;
     if (most < LEAST_CHUNK)
         most = LEAST_CHUNK;
     plan->chunk_tiles = conv_ceil(n_tiles, conv_ceil(n_tiles, most));

@@ -44,33 +44,27 @@ static struct range columns_there(const struct quire_conv_plan *plan, int64_t ph
     return range;
 }
 
-static void pick(float *out, const float *in, int64_t n, int64_t step)
-{
-    if (step == 2)
-        for (int64_t i = 0; i < n; i++)
-            out[i] = in[2 * i];
-    else
-        for (int64_t i = 0; i < n; i++)
-            out[i] = in[i * step];
-}
-
-/* Zeros, pixels, zeros: one phase of one row of one block. `in` is the input row's first pixel. */
-static void pack_row(const struct quire_conv_plan *plan, const float *in, int64_t phase, float *out)
+/* Zeros, pixels, zeros: one phase of one row of one block. `in` is the input row's first pixel,
+ * `there` the packed columns that have pixels. */
+static void pack_row(const struct quire_conv_plan *plan, const float *in, int64_t phase,
+                     struct range there, float *out)
 {
     const int64_t block = plan->in_block, step = plan->n_phases * plan->source.strides[3];
-    const size_t pixel_bytes = (size_t)block * sizeof *out;
-    const struct range there = columns_there(plan, phase);
     const int64_t first = there.first, end = there.end;
-    memset(out, 0, (size_t)first * pixel_bytes);
+    const size_t pixel_bytes = (size_t)block * sizeof *out;
+    if (first > 0)
+        memset(out, 0, (size_t)first * pixel_bytes);
     in += first * step + (phase - plan->shape.pad_left) * plan->source.strides[3];
     if (step == block)
         memcpy(out + first * block, in, (size_t)(end - first) * pixel_bytes);
     else if (block == 1)
-        pick(out + first, in, end - first, step);
+        for (int64_t c = first; c < end; c++, in += step)
+            out[c] = *in;
     else
         for (int64_t c = first; c < end; c++, in += step)
             memcpy(out + c * block, in, pixel_bytes);
-    memset(out + end * block, 0, (size_t)(plan->packed_columns - end) * pixel_bytes);
+    if (end < plan->packed_columns)
+        memset(out + end * block, 0, (size_t)(plan->packed_columns - end) * pixel_bytes);
 }
 
 /* What the copy will reach soon: the weights of the last layer have swept the caches. */
@@ -83,29 +77,37 @@ static void fetch_ahead(const float *in, const float *out, int64_t n_floats)
     }
 }
 
+/* One phase of one block. `in`: the image's first pixel. */
+static void pack_phase(const struct quire_conv_plan *plan, const float *in, int64_t top,
+                       int64_t in_rows, int64_t phase, float *out)
+{
+    const struct range there = columns_there(plan, phase);
+    const int64_t row_floats = plan->packed_columns * plan->in_block;
+    for (int64_t r = 0; r < in_rows; r++, out += plan->pitch_floats) {
+        int64_t y = top + r * plan->row_step;
+        if (y < 0 || y >= plan->shape.in_height) {
+            memset(out, 0, (size_t)row_floats * sizeof *out);
+            continue;
+        }
+        const float *row = in + y * plan->source.strides[2];
+        if (phase == 0)
+            fetch_ahead(row, out, plan->pitch_floats);
+        pack_row(plan, row, phase, there, out);
+    }
+}
+
 /* Of a source that is blocked as the strip is. */
 static void pack_rows(const struct conv_run *run, const struct conv_strip *strip, int64_t in_rows)
 {
     const struct quire_conv_plan *plan = run->plan;
-    const struct quire_conv_shape *shape = &plan->shape;
     const int64_t *strides = plan->source.strides;
-    const int64_t top = strip->first_row * shape->stride_y - shape->pad_top;
-    for (int64_t b = 0; b < plan->in_blocks; b++) {
-        const float *in = run->source + plan->source.offset + strip->image * strides[0] +
-                          b * strides[1];
-        for (int64_t r = 0; r < in_rows; r++) {
-            int64_t y = top + r * plan->row_step;
-            float *out = run->strip + b * plan->in_block_floats + r * plan->pitch_floats;
-            if (y < 0 || y >= shape->in_height) {
-                memset(out, 0, (size_t)plan->pitch_floats * sizeof *out);
-                continue;
-            }
-            fetch_ahead(in + y * strides[2], out, plan->pitch_floats);
-            for (int64_t phase = 0; phase < phases_kept(plan); phase++)
-                pack_row(plan, in + y * strides[2], phase,
-                         out + phase * plan->packed_columns * plan->in_block);
-        }
-    }
+    const int64_t top = strip->first_row * plan->shape.stride_y - plan->shape.pad_top;
+    const float *in = run->source + plan->source.offset + strip->image * strides[0];
+    for (int64_t b = 0; b < plan->in_blocks; b++)
+        for (int64_t phase = 0; phase < phases_kept(plan); phase++)
+            pack_phase(plan, in + b * strides[1], top, in_rows, phase,
+                       run->strip + b * plan->in_block_floats +
+                           phase * plan->packed_columns * plan->in_block);
 }
 
 /* Whether each packed column is one of the source, but for padding at the left. */
