@@ -153,7 +153,7 @@ static inline const char *audit_present(int pagemap, uint32_t page, uint32_t end
         uint32_t n = end - page < 512 ? end - page : 512;
         off_t offset = (off_t)((uintptr_t)page_address(page) >> SYS_PAGE_SHIFT) * 8;
         if (pread(pagemap, maps, n * sizeof maps[0], offset) != (ssize_t)(n * sizeof maps[0]))
-            return "/proc/self/pagemap can't be read";
+            return "/proc/thread-self/pagemap can't be read";
         for (uint32_t i = 0; i < n; i++) {
             bool present = maps[i] >> 63 & 1;
             if (present && page_state(table_get(&pager.table, page + i)) != PAGE_RESIDENT)
@@ -166,7 +166,7 @@ static inline const char *audit_present(int pagemap, uint32_t page, uint32_t end
 static inline const char *audit_arena(void)
 {
     const char *wrong = NULL;
-    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int pagemap = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
     for (unsigned zone = 0; zone < 2 && !wrong; zone++) {
         struct quire_buddy_counts counts;
         if (quire_buddy_counts(pager.buddy, zone, &counts) < 0)

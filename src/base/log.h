@@ -20,7 +20,7 @@ size_t log_format(char *buffer, size_t n_bytes, const char *format, ...)
 size_t log_vformat(char *buffer, size_t n_bytes, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
 
-/* "quire: MESSAGE\n" on standard error. */
+/* "quire: MESSAGE\n" on the program's standard error, from whichever thread. */
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -179,15 +179,15 @@ int sys_madvise(void *address, size_t n_bytes, int advice)
     return error ? error : (int)CALL(SYS_madvise, address, n_bytes, advice, 0, 0, 0);
 }
 
-#define PIDFD_SELF_THREAD_GROUP (-10001) /* Linux 6.15 */
+#define PIDFD_SELF_THREAD (-10000) /* Linux 6.15; the process has none once main has ended */
 
 ssize_t sys_madvise_ranges(const struct iovec *ranges, unsigned n_ranges, int advice)
 {
     const int error = injected_error(SYS_CLASS_GIVE);
     stepping_call();
     return error ? error
-                 : (ssize_t)CALL(SYS_process_madvise, PIDFD_SELF_THREAD_GROUP, ranges, n_ranges,
-                                 advice, 0, 0);
+                 : (ssize_t)CALL(SYS_process_madvise, PIDFD_SELF_THREAD, ranges, n_ranges, advice,
+                                 0, 0);
 }
 
 void *sys_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *address)
@@ -200,7 +200,8 @@ void *sys_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void 
 
 int sys_mlock(const void *address, size_t n_bytes)
 {
-    return (int)CALL(SYS_mlock, address, n_bytes, 0, 0, 0, 0);
+    const int error = injected_error(SYS_CLASS_LOCK);
+    return error ? error : (int)CALL(SYS_mlock, address, n_bytes, 0, 0, 0, 0);
 }
 
 int sys_mlock2(const void *address, size_t n_bytes, unsigned flags)
@@ -218,6 +219,12 @@ int sys_munlock(const void *address, size_t n_bytes)
     return (int)CALL(SYS_munlock, address, n_bytes, 0, 0, 0, 0);
 }
 
+int sys_mincore(const void *address, size_t n_bytes, unsigned char *there)
+{
+    const int error = injected_error(SYS_CLASS_PEEK);
+    return error ? error : (int)CALL(SYS_mincore, address, n_bytes, there, 0, 0, 0);
+}
+
 int sys_msync(void *address, size_t n_bytes, int flags)
 {
     return (int)CALL(SYS_msync, address, n_bytes, flags, 0, 0, 0);
@@ -225,12 +232,14 @@ int sys_msync(void *address, size_t n_bytes, int flags)
 
 int sys_memfd_create(const char *name, unsigned flags)
 {
-    return (int)CALL(SYS_memfd_create, name, flags, 0, 0, 0, 0);
+    const int error = injected_error(SYS_CLASS_OPEN);
+    return error ? error : (int)CALL(SYS_memfd_create, name, flags, 0, 0, 0, 0);
 }
 
 int sys_openat(int dirfd, const char *path, int flags, unsigned mode)
 {
-    return (int)CALL(SYS_openat, dirfd, path, flags, mode, 0, 0);
+    const int error = injected_error(SYS_CLASS_OPEN);
+    return error ? error : (int)CALL(SYS_openat, dirfd, path, flags, mode, 0, 0);
 }
 
 int sys_close(int fd)
@@ -295,12 +304,14 @@ int sys_ioctl(int fd, unsigned long request, void *argument)
 
 int sys_fcntl(int fd, int command, long argument)
 {
-    return (int)CALL(SYS_fcntl, fd, command, argument, 0, 0, 0);
+    const int error = injected_error(SYS_CLASS_OPEN);
+    return error ? error : (int)CALL(SYS_fcntl, fd, command, argument, 0, 0, 0);
 }
 
 ssize_t sys_readlinkat(int dirfd, const char *path, char *buffer, size_t n_bytes)
 {
-    return CALL(SYS_readlinkat, dirfd, path, buffer, n_bytes, 0, 0);
+    const int error = injected_error(SYS_CLASS_OPEN);
+    return error ? error : CALL(SYS_readlinkat, dirfd, path, buffer, n_bytes, 0, 0);
 }
 
 int sys_getpid(void)
@@ -311,6 +322,16 @@ int sys_getpid(void)
 int sys_gettid(void)
 {
     return (int)CALL(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+int sys_pidfd_open(int pid)
+{
+    return (int)CALL(SYS_pidfd_open, pid, 0, 0, 0, 0, 0);
+}
+
+int sys_pidfd_getfd(int pidfd, int fd)
+{
+    return (int)CALL(SYS_pidfd_getfd, pidfd, fd, 0, 0, 0, 0);
 }
 
 int sys_kill(int pid, int signal)
@@ -325,23 +346,27 @@ int sys_tgkill(int pid, int tid, int signal)
 
 int sys_unshare(int flags)
 {
-    return (int)CALL(SYS_unshare, flags, 0, 0, 0, 0, 0);
+    const int error = injected_error(SYS_CLASS_TASK);
+    return error ? error : (int)CALL(SYS_unshare, flags, 0, 0, 0, 0, 0);
 }
 
 int sys_sched_setaffinity(int tid, size_t n_bytes, const unsigned long *mask)
 {
-    return (int)CALL(SYS_sched_setaffinity, tid, n_bytes, mask, 0, 0, 0);
+    const int error = injected_error(SYS_CLASS_TASK);
+    return error ? error : (int)CALL(SYS_sched_setaffinity, tid, n_bytes, mask, 0, 0, 0);
 }
 
 int sys_sched_getaffinity(int tid, size_t n_bytes, unsigned long *mask)
 {
-    return (int)CALL(SYS_sched_getaffinity, tid, n_bytes, mask, 0, 0, 0);
+    const int error = injected_error(SYS_CLASS_TASK);
+    return error ? error : (int)CALL(SYS_sched_getaffinity, tid, n_bytes, mask, 0, 0, 0);
 }
 
 int sys_sched_setscheduler(int tid, int policy)
 {
     const int priority = 0; /* all of struct sched_param */
-    return (int)CALL(SYS_sched_setscheduler, tid, policy, &priority, 0, 0, 0);
+    const int error = injected_error(SYS_CLASS_TASK);
+    return error ? error : (int)CALL(SYS_sched_setscheduler, tid, policy, &priority, 0, 0, 0);
 }
 
 int sys_poll_in(int fd, int timeout_ms)
@@ -359,14 +384,16 @@ int sys_sigprocmask(int how, const uint64_t *set, uint64_t *old)
 
 int sys_userfaultfd(int flags)
 {
-    return (int)CALL(SYS_userfaultfd, flags, 0, 0, 0, 0, 0);
+    const int error = injected_error(SYS_CLASS_OPEN);
+    return error ? error : (int)CALL(SYS_userfaultfd, flags, 0, 0, 0, 0, 0);
 }
 
 ssize_t sys_process_vm_readv(int pid, void *local, size_t n_bytes, const struct iovec *remote,
                              unsigned n_remote)
 {
     struct iovec here = {local, n_bytes};
-    return CALL(SYS_process_vm_readv, pid, &here, 1, remote, n_remote, 0);
+    const int error = injected_error(SYS_CLASS_PEEK);
+    return error ? error : CALL(SYS_process_vm_readv, pid, &here, 1, remote, n_remote, 0);
 }
 
 void sys_exit_thread(int status)

@@ -50,6 +50,7 @@ int sys_mlock(const void *address, size_t n_bytes);
 int sys_mlock2(const void *address, size_t n_bytes, unsigned flags);
 int sys_mlockall(int flags);
 int sys_munlock(const void *address, size_t n_bytes);
+int sys_mincore(const void *address, size_t n_bytes, unsigned char *there); /* a byte a page */
 int sys_msync(void *address, size_t n_bytes, int flags);
 int sys_memfd_create(const char *name, unsigned flags);
 
@@ -71,6 +72,8 @@ ssize_t sys_readlinkat(int dirfd, const char *path, char *buffer, size_t n_bytes
 /* Threads and processes. */
 int sys_getpid(void);
 int sys_gettid(void);
+int sys_pidfd_open(int pid);
+int sys_pidfd_getfd(int pidfd, int fd); /* a copy of that process's descriptor */
 int sys_kill(int pid, int signal);
 int sys_tgkill(int pid, int tid, int signal);
 int sys_unshare(int flags);
@@ -113,6 +116,10 @@ enum sys_class {
     SYS_CLASS_READ,
     SYS_CLASS_WRITE,
     SYS_CLASS_GIVE, /* madvise and fallocate, by which memory and disk go back to the system */
+    SYS_CLASS_OPEN, /* openat, memfd_create, userfaultfd, fcntl, readlinkat */
+    SYS_CLASS_LOCK, /* mlock */
+    SYS_CLASS_PEEK, /* process_vm_readv, mincore */
+    SYS_CLASS_TASK, /* unshare and what schedules threads */
     SYS_N_CLASSES
 };
 #ifdef QUIRE_FAULT_INJECTION

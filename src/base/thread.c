@@ -133,6 +133,15 @@ void thread_forget_all(void)
         atomic_store(&thread_ids[i], 0);
 }
 
+bool thread_is_own(void)
+{
+    int self = sys_gettid();
+    for (unsigned i = 0; i < THREAD_MOST_IDS; i++)
+        if (atomic_load(&thread_ids[i]) == self)
+            return true;
+    return false;
+}
+
 int thread_start(void (*run)(void *argument), void *argument, bool own_files)
 {
     char *memory = sys_mmap(NULL, ALL_BYTES, PROT_READ | PROT_WRITE,

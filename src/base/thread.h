@@ -36,5 +36,6 @@ int thread_start(void (*run)(void *argument), void *argument, bool own_files);
 #define THREAD_MOST_IDS 16
 extern _Atomic int thread_ids[THREAD_MOST_IDS];
 void thread_forget_all(void);
+bool thread_is_own(void); /* the caller is one of them */
 
 #endif

@@ -153,6 +153,7 @@ static int conclude(const struct run_options *options, const struct control *con
         cli_error("%.*s", (int)sizeof control->message, control->message);
     }
     control_totals(control, &summary.totals);
+    summary_tell_of_core_file(&summary);
     if (!options->quiet)
         summary_print(&summary, stderr);
     int error = options->stats_path != NULL ? summary_write_json(&summary, options->stats_path) : 0;

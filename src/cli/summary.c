@@ -10,6 +10,7 @@
 
 #include "base/size.h"
 #include "base/sys.h"
+#include "cli/cli.h"
 #include "cli/json_file.h"
 #include "cli/json_text.h"
 #include "observe/machine.h"
@@ -143,18 +144,6 @@ static void print_end(const struct summary *summary, FILE *to)
             seconds_of(run->usage.ru_stime), n, n == 1 ? "" : "es");
 }
 
-/* The kernel makes it when the pager's threads are gone already. */
-static void print_core_file(const struct summary *summary, const struct control_stats *totals,
-                            FILE *to)
-{
-    int status = summary->run->wait_status;
-
-    if (WIFSIGNALED(status) && WCOREDUMP(status) && load(&totals->evictions) > 0)
-        fputs("  core file   of the kernel's: what was evicted reads as zeros there; `quire dump' "
-              "writes whole\n              ones, of programs that run\n",
-              to);
-}
-
 static void print_budget(const struct summary *summary, FILE *to)
 {
     const struct control *control = summary->control;
@@ -193,12 +182,22 @@ static void print_store(const struct summary *summary, FILE *to)
         fprintf(to, " (--swap none)\n");
 }
 
+/* The kernel makes it when the pager's threads are gone already. */
+void summary_tell_of_core_file(const struct summary *summary)
+{
+    int status = summary->run->wait_status;
+
+    if (WIFSIGNALED(status) && WCOREDUMP(status) && load(&summary->totals.evictions) > 0)
+        cli_error("the kernel has made a core file of the program: what was evicted reads as zeros "
+                  "there\nfor a whole one run it again with all the RAM that it needs (--ram), or "
+                  "write one\nwhile it runs: `quire dump PID'");
+}
+
 void summary_print(const struct summary *summary, FILE *to)
 {
     const struct control_stats *totals = &summary->totals;
 
     print_end(summary, to);
-    print_core_file(summary, totals, to);
     if (load(&summary->control->n_processes) == 0) {
         fprintf(to, "  no process loaded Quire's library: the program ran outside of the budget\n");
         return;

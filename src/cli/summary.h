@@ -30,6 +30,9 @@ struct summary {
     const struct publication *published; /* NULL: that was not wanted */
 };
 
+/* Says so, where the kernel made a core file of the program that lacks evicted pages. */
+void summary_tell_of_core_file(const struct summary *summary);
+
 void summary_print(const struct summary *summary, FILE *to);
 
 /* Writes the figures as json_file_write() does: 0 or a negative errno. */

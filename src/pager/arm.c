@@ -252,7 +252,7 @@ static int scan_range(int fd, uint32_t page, uint32_t end)
 
 static int scan_present(void)
 {
-    int fd = sys_openat(AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    int fd = sys_openat(AT_FDCWD, "/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return fd;
     pager.n_resident = 0;
@@ -302,7 +302,7 @@ static int arm_locked(void)
         sharing_protect_all();
     error = scan_present();
     if (error)
-        pager_end_run(CONTROL_FAILED, "/proc/self/pagemap can't be read: the pager needs /proc");
+        pager_end_run(CONTROL_FAILED, "the page map can't be read: the pager needs /proc");
     budget_charge(CONTROL_RESIDENT, pager.n_resident - charged);
     if (pager.inherits && pager.sees_writes)
         charge_exclusive();

@@ -355,11 +355,11 @@ void budget_no_progress(int64_t wanted)
     sys_sleep_ns(asked ? 2000000 : 1000000);
 }
 
-/* Anonymous pages of this process by /proc/self/statm: resident less those of files. */
+/* Anonymous pages of this process by /proc/.../statm: resident less those of files. */
 static int64_t anonymous_pages(void)
 {
     char text[128];
-    if (!proc_read("/proc/self/statm", text, sizeof text))
+    if (!proc_read("/proc/thread-self/statm", text, sizeof text))
         return 0;
     const char *resident = strchr(text, ' ');
     const char *of_files = resident ? strchr(resident + 1, ' ') : NULL;

@@ -6,6 +6,9 @@
  * makes it repeat a step, Linux 6.18 moves the pages, goes on from where it began, and says EEXIST
  * (docs/adr/0005-moves-are-checked.md). To believe it would leave frames where nobody looks for
  * them, and zeros where they came from. So the page map is asked how far such a move got.
+ *
+ * What /proc tells of a process it tells through one of its threads. /proc/self is main's, which
+ * may have ended while others go on, and tells nothing then.
  */
 #include "base/uffd.h"
 #include "pager/internal.h"
@@ -24,19 +27,28 @@ void frames_fork_child(void)
     pagemap = memory = -1; /* those were the parent's, in a file table that this process has not */
 }
 
+static bool look_up(const void *address, uint64_t *map)
+{
+    if (pagemap < 0)
+        pagemap = sys_openat(AT_FDCWD, "/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    off_t offset = (off_t)((uintptr_t)address >> SYS_PAGE_SHIFT) * 8;
+    return pagemap >= 0 && sys_pread(pagemap, map, sizeof *map, offset) == sizeof *map;
+}
+
 uint64_t frames_look_up(const void *address)
 {
     uint64_t map;
-    if (pagemap < 0)
-        pagemap = sys_openat(AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
-    off_t offset = (off_t)((uintptr_t)address >> SYS_PAGE_SHIFT) * 8;
-    bool known = pagemap >= 0 && sys_pread(pagemap, &map, sizeof map, offset) == sizeof map;
-    return known ? map : 0;
+    return look_up(address, &map) ? map : 0;
 }
 
+/* Without /proc (a chroot) mincore() knows as well, but for what the kernel swapped out itself. */
 bool frames_is_there(const void *address)
 {
-    return frames_look_up(address) & PAGEMAP_PRESENT;
+    uint64_t map;
+    unsigned char there;
+    if (look_up(address, &map))
+        return map & PAGEMAP_PRESENT;
+    return sys_mincore(address, SYS_PAGE_SIZE, &there) == 0 && (there & 1);
 }
 
 /* How many pages from `done` on have left `from` for `to`, whatever the kernel said. */
@@ -84,7 +96,7 @@ static uint32_t read_together(unsigned char *copies, const char *const *addresse
         else
             there[n++] = (struct iovec){(void *)(uintptr_t)addresses[i], SYS_PAGE_SIZE};
     }
-    const ssize_t got = sys_process_vm_readv(sys_getpid(), copies,
+    const ssize_t got = sys_process_vm_readv(sys_gettid(), copies,
                                              (size_t)n_pages << SYS_PAGE_SHIFT, there, n);
     return got > 0 ? (uint32_t)((size_t)got >> SYS_PAGE_SHIFT) : 0;
 }
@@ -94,12 +106,12 @@ bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n
     return n_pages == 0 || read_together(copies, addresses, n_pages) == n_pages;
 }
 
-/* By /proc/self/mem, which says EIO of an absent page, and reads what the program may not. */
+/* By /proc/.../mem, which says EIO of an absent page, and reads what the program may not. */
 static uint32_t read_run(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
 {
     uint32_t n = 1;
     if (memory < 0)
-        memory = sys_openat(AT_FDCWD, "/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
+        memory = sys_openat(AT_FDCWD, "/proc/thread-self/mem", O_RDONLY | O_CLOEXEC, 0);
     while (n < n_pages && addresses[n] == addresses[n - 1] + SYS_PAGE_SIZE)
         n++;
     const ssize_t got = sys_pread(memory, copies, (size_t)n << SYS_PAGE_SHIFT,

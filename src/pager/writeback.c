@@ -73,6 +73,12 @@ static unsigned most_clusters(void)
     return control_budget(pager.control) / marks.n_pagers < SMALL_SHARE ? 2 : STORE_BATCH_CLUSTERS;
 }
 
+/* What the kernel lacks it may have in a moment: that is no reason to refuse allocations. */
+static bool refuses(int error)
+{
+    return error < 0 && error != -ENOMEM && error != -EAGAIN;
+}
+
 bool writeback_cluster(void)
 {
     if (!work.batch)
@@ -83,11 +89,11 @@ bool writeback_cluster(void)
     if (n == -ENOSPC && copies_drop_file() > 0)
         n = store_collect(pager.store, work.batch);
     lock_release(&pager.lock);
-    work.file_refuses = n < 0;
+    work.file_refuses = refuses(n);
     if (n <= 0)
         return false;
     int error = store_write(pager.store, work.batch);
-    work.file_refuses = error < 0;
+    work.file_refuses = refuses(error);
     if (error)
         tell_once(error);
     lock_take(&pager.lock);

@@ -36,6 +36,7 @@ void prefetch_init(struct prefetch *prefetch, enum prefetch_kind kind)
 {
     *prefetch = (struct prefetch){.kind = kind};
     prefetch->vote.expected = prefetch->vote.last = NONE;
+    prefetch->watch.lot = 1;
     memset(prefetch->watch.page, 0xff, sizeof prefetch->watch.page);
 }
 
@@ -47,7 +48,7 @@ static void note_watched(struct prefetch *prefetch, uint32_t at, bool was_missed
     *rate -= *rate / RATE_WEIGHT;
     if (was_missed) {
         *rate += RATE_ONE / RATE_WEIGHT;
-        prefetch->n_used += (uint64_t)prefetch->watch.n_brought[at] * PREFETCH_SAMPLE;
+        prefetch->n_used += prefetch->watch.n_brought[at];
     }
     prefetch->watch.pays = *rate >= (prefetch->watch.pays ? RATE_OFF : RATE_ON);
     prefetch->watch.page[at] = NONE;
@@ -61,14 +62,30 @@ static void look_for_watched(struct prefetch *prefetch, uint32_t page)
     }
 }
 
-/* The one that was watched longest makes place: it was not missed. */
-static void watch(struct prefetch *prefetch, uint32_t page, uint32_t n_brought)
+/* A number below n. Source: G. Marsaglia, "Xorshift RNGs", 2003. */
+static uint32_t draw(struct prefetch *prefetch, uint32_t n)
+{
+    uint32_t lot = prefetch->watch.lot;
+    lot ^= lot << 13;
+    lot ^= lot >> 17;
+    lot ^= lot << 5;
+    prefetch->watch.lot = lot;
+    return (uint32_t)((uint64_t)lot * n >> 32);
+}
+
+/*
+ * The one that was watched longest makes place: it was not missed. The new one stands for all that
+ * came along since.
+ */
+static void watch(struct prefetch *prefetch, uint32_t page)
 {
     uint32_t at = prefetch->watch.next++ % PREFETCH_WATCHED;
     if (prefetch->watch.page[at] != NONE)
         note_watched(prefetch, at, false);
     prefetch->watch.page[at] = page;
-    prefetch->watch.n_brought[at] = n_brought;
+    prefetch->watch.n_brought[at] = prefetch->watch.n_pending;
+    prefetch->watch.n_pending = 0;
+    prefetch->watch.n_until = PREFETCH_SAMPLE / 2 + draw(prefetch, PREFETCH_SAMPLE + 1);
 }
 
 /* Neighbours */
@@ -100,11 +117,11 @@ static void plan_cluster(struct prefetch_plan *plan, uint32_t page, uint32_t mos
 static void plan_neighbours(struct prefetch *prefetch, struct prefetch_plan *plan, uint32_t page,
                             uint32_t most, bool bring)
 {
-    const uint32_t n = prefetch->watch.n_faults++;
-    if (n % PREFETCH_SAMPLE == 0) { /* another one of the block, each in its turn */
-        uint32_t step = 1 + n / PREFETCH_SAMPLE % (PREFETCH_CLUSTER - 1);
-        plan->watch = page ^ step;
-    }
+    plan->by_neighbours = true;
+    if (prefetch->watch.n_until > 0)
+        prefetch->watch.n_until--;
+    if (prefetch->watch.n_until == 0) /* another one of the block; until one is absent */
+        plan->watch = page ^ (1 + draw(prefetch, PREFETCH_CLUSTER - 1));
     if (bring)
         plan_cluster(plan, page, most);
 }
@@ -221,8 +238,10 @@ void prefetch_done(struct prefetch *prefetch, const struct prefetch_plan *plan, 
         readahead_cut(&prefetch->streams, page, n_pages, n_there);
         prefetch->n_used += readahead_used(&prefetch->streams);
     }
+    if (plan->by_neighbours)
+        prefetch->watch.n_pending += n_pages - 1 + n_others;
     if (absent && plan->watch != NONE)
-        watch(prefetch, plan->watch, n_pages - 1 + n_others);
+        watch(prefetch, plan->watch);
     if (n_pages > 1)
         prefetch->vote.last = page + n_pages - 1;
     if (!plan->by_stride)

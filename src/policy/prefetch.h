@@ -11,8 +11,9 @@
  *
  * Nobody sees whether a page that came along was used. But who runs through a window faults right
  * behind it; and of some blocks, one in PREFETCH_SAMPLE, a page is left out and watched: if it is
- * missed soon, the others were used as well. That costs nothing where nothing came along, so it is
- * also how the neighbours are tried again while they don't pay.
+ * missed soon, the others were used as well, and so were those of the blocks before it. That costs
+ * nothing where nothing came along, so it is also how the neighbours are tried again while they
+ * don't pay. Which page of which block is drawn by lot, because strides come round as counts do.
  *
  * Sources: H. Al Maruf, M. Chowdhury, "Effectively Prefetching Remote Memory with Leap", ATC 2020,
  * for the majority vote (R. Boyer, J. Moore, "MJRTY", 1991) over ever longer parts of the history.
@@ -54,7 +55,7 @@ struct prefetch_plan {
         uint32_t first, n_pages;
     } run[PREFETCH_RUNS];
     uint32_t watch; /* left out of them, to be watched if it is absent; UINT32_MAX: none */
-    bool by_stride;
+    bool by_stride, by_neighbours;
     bool is_stream; /* the n_pages are read ahead of a thread that runs through them */
 };
 
@@ -71,8 +72,10 @@ struct prefetch {
     } vote;
     struct { /* what was left out */
         uint32_t page[PREFETCH_WATCHED], n_brought[PREFETCH_WATCHED], next;
-        uint32_t n_faults; /* to sample by */
-        uint32_t rate;     /* how many were missed soon, in 1/1024; an average */
+        uint32_t n_until;   /* faults, to the next sample */
+        uint32_t n_pending; /* pages that came along since a page was watched last */
+        uint32_t lot;
+        uint32_t rate; /* how many were missed soon, in 1/1024; an average */
         bool pays;
     } watch;
     uint64_t n_used; /* pages that came along and were used, as far as can be told */

@@ -12,6 +12,8 @@
 #include "pager_audit.h"
 #include "pager_run.h"
 
+#include <pthread.h>
+
 #define BUDGET_BYTES ((uint64_t)8 << 20)
 #define SWAP_BYTES ((uint64_t)64 << 20)
 #define N_OBJECTS 12u
@@ -22,10 +24,11 @@
 
 /* Each of the userfaultfd's requests, as when somebody holds or changes what it is about. */
 #define IN_A_ROW 20
-#define REFUSED(request)                                                             \
-    {SYS_CLASS_IOCTL, EAGAIN, false, #request ": EAGAIN, often", request, IN_A_ROW}, \
-    {                                                                                \
-        SYS_CLASS_IOCTL, EBUSY, false, #request ": EBUSY, often", request, IN_A_ROW  \
+#define FOR_EVER 1000000
+#define REFUSED(request)                                                                    \
+    {SYS_CLASS_IOCTL, EAGAIN, false, #request ": EAGAIN, often", request, IN_A_ROW, false}, \
+    {                                                                                       \
+        SYS_CLASS_IOCTL, EBUSY, false, #request ": EBUSY, often", request, IN_A_ROW, false  \
     }
 
 static const struct failure {
@@ -35,13 +38,14 @@ static const struct failure {
     const char *name;
     unsigned long request; /* of ioctls only these; 0: all */
     unsigned n_times;      /* in a row */
+    bool outlives_main;    /* main's thread has ended, and there is no reason to end the run */
 } failures[] = {
-    {SYS_CLASS_MAP, ENOMEM, false, "mmap, mprotect, mremap: ENOMEM", 0, 1},
-    {SYS_CLASS_IOCTL, ENOMEM, false, "ioctl: ENOMEM", 0, 1},
-    {SYS_CLASS_IOCTL, EAGAIN, false, "ioctl: EAGAIN", 0, 1},
-    {SYS_CLASS_IOCTL, EBUSY, false, "ioctl: EBUSY", 0, 1},
-    {SYS_CLASS_IOCTL, EIO, false, "ioctl: EIO", 0, 1},
-    {SYS_CLASS_IOCTL, EEXIST, false, "ioctl: done, and denied", 0, 1},
+    {SYS_CLASS_MAP, ENOMEM, false, "mmap, mprotect, mremap: ENOMEM", 0, 1, false},
+    {SYS_CLASS_IOCTL, ENOMEM, false, "ioctl: ENOMEM", 0, 1, false},
+    {SYS_CLASS_IOCTL, EAGAIN, false, "ioctl: EAGAIN", 0, 1, false},
+    {SYS_CLASS_IOCTL, EBUSY, false, "ioctl: EBUSY", 0, 1, false},
+    {SYS_CLASS_IOCTL, EIO, false, "ioctl: EIO", 0, 1, false},
+    {SYS_CLASS_IOCTL, EEXIST, false, "ioctl: done, and denied", 0, 1, false},
     REFUSED(UFFDIO_API),
     REFUSED(UFFDIO_REGISTER),
     REFUSED(UFFDIO_UNREGISTER),
@@ -49,10 +53,19 @@ static const struct failure {
     REFUSED(UFFDIO_MOVE),
     REFUSED(UFFDIO_WRITEPROTECT),
     REFUSED(UFFDIO_WAKE),
-    {SYS_CLASS_READ, EAGAIN, false, "read: EAGAIN", 0, 1},
-    {SYS_CLASS_READ, EIO, true, "read: EIO", 0, 1},
-    {SYS_CLASS_WRITE, ENOSPC, true, "write: ENOSPC", 0, 1},
-    {SYS_CLASS_WRITE, EIO, true, "write: EIO", 0, 1},
+    {SYS_CLASS_IOCTL, EEXIST, false, "MOVE done, and denied; main's thread has ended", UFFDIO_MOVE,
+     1, true},
+    {SYS_CLASS_OPEN, EMFILE, true, "openat, memfd_create, userfaultfd, fcntl: EMFILE", 0, 1, false},
+    {SYS_CLASS_OPEN, ENOENT, true, "the same: ENOENT, from then on", 0, FOR_EVER, false},
+    {SYS_CLASS_LOCK, EAGAIN, true, "mlock: EAGAIN", 0, 1, false},
+    {SYS_CLASS_LOCK, ENOMEM, true, "mlock: ENOMEM, from then on", 0, FOR_EVER, false},
+    {SYS_CLASS_PEEK, EPERM, false, "process_vm_readv, mincore: EPERM, from then on", 0, FOR_EVER,
+     false},
+    {SYS_CLASS_TASK, EPERM, false, "unshare, sched_*: EPERM", 0, 1, false},
+    {SYS_CLASS_READ, EAGAIN, false, "read: EAGAIN", 0, 1, false},
+    {SYS_CLASS_READ, EIO, true, "read: EIO", 0, 1, false},
+    {SYS_CLASS_WRITE, ENOSPC, true, "write: ENOSPC", 0, 1, false},
+    {SYS_CLASS_WRITE, EIO, true, "write: EIO", 0, 1, false},
 };
 #define N_FAILURES (sizeof failures / sizeof failures[0])
 
@@ -152,12 +165,23 @@ static void protect(const struct object *object)
     require(false, "protect failed three times");
 }
 
+/* What is locked is there; what could not be locked is not, and no error. */
+static void hold(const struct object *object)
+{
+    const size_t n_bytes = 16 * SYS_PAGE_SIZE;
+    int error = pager_lock_range(object->address, n_bytes);
+    require(error == 0 || error == -ENOMEM || error == -EAGAIN, "lock failed with another error");
+    verify(object);
+    require(pager_unlock_range(object->address, n_bytes) == 0, "unlock failed");
+}
+
 static void change(unsigned i)
 {
     struct object *object = &objects[i];
     if (!object->address || object->heap)
         return;
     verify(object);
+    hold(object);
     if (i % 2)
         grow(object);
     else
@@ -201,6 +225,23 @@ static void workload(void)
     require(run_control->held[CONTROL_RESIDENT] <= 512, "memory was lost");
 }
 
+static void *outlive_main(void *main_thread)
+{
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    workload();
+    _exit(0);
+}
+
+/* The workload in another thread, once main's has ended: for the kernel, too. */
+static void run_without_main(void)
+{
+    static pthread_t main_thread;
+    pthread_t thread;
+    main_thread = pthread_self();
+    require(pthread_create(&thread, NULL, outlive_main, &main_thread) == 0, "pthread_create");
+    pthread_exit(NULL);
+}
+
 static void body(void *unused)
 {
     const struct failure *failure = attempt.failure;
@@ -210,6 +251,8 @@ static void body(void *unused)
                                     .request = failure->request};
     sys_inject_fault(failure->class, &fault);
     int error = pager_init(run_control, NULL);
+    if (error == 0 && failure->outlives_main)
+        run_without_main();
     if (error == 0) {
         workload();
         return;
@@ -262,7 +305,7 @@ static bool run_one(bool *met)
     *met = end == RUN_VERDICT || shared->fired > 0;
     seen.runs++;
     seen.verdicts += end == RUN_VERDICT;
-    bool good = end == RUN_DONE || (end == RUN_VERDICT && told);
+    bool good = end == RUN_DONE || (end == RUN_VERDICT && told && !attempt.failure->outlives_main);
     if (!good)
         printf("%s, call %lu: %s (status %#x) %s %s\n", attempt.failure->name, attempt.nth,
                end == RUN_HUNG ? "hangs" : "failed", (unsigned)status, shared->why,

@@ -55,7 +55,7 @@ PREFETCHES = ("adaptive", "none", "cluster", "stride")
 CODECS = ("auto", "lz4", "zstd", "none")
 # They are about one setting, or about being out of room, and say themselves what they want.
 AS_THEY_ARE = {"out_of_room", "large", "endings", "policies", "swap_faults", "swap_sealed",
-               "many_processes", "killed"}
+               "many_processes", "killed", "orphans"}
 # They stop and continue themselves, or look at what they have in memory.
 NOT_STOPPED = {"cpython_signals", "cpython_processes", "signals"}
 # So little RAM for so long would take minutes, and shows nothing that a short one does not.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A shell ends at once; the program it has left in the background goes on, paged, and is right."""
+"""A shell ends at once; the program it has left in the background goes on, paged, and is right. Out
+of room, it ends with a message that goes where its own messages go."""
 from harness import MIB
 
 
@@ -13,4 +14,9 @@ def test(case):
     case.check((plain.directory / "result").read_text() == "OK\n", "fails plainly")
     result = (run.directory / "result").read_text()
     case.check(result == "OK\n", f"the program left behind says {result!r}")
+    case.check_clean(run)
+    run = case.under(argv, 16 * MIB, extra=["--swap", "none"])
+    result = (run.directory / "result").read_text()
+    case.check(result.count("quire:") == 1 and "out of room" in result and "OK" not in result,
+               f"out of room, the program left behind says {result!r}")
     case.check_clean(run)
