@@ -310,7 +310,7 @@ bool fetch_evicted(uint32_t page, uint32_t n_pages);
 /* handlers.c */
 int handlers_start(void);
 bool handlers_are_several(void); /* one may wait for another, if not for long */
-void handlers_gather(void); /* a handler is about to wait: all others are needed */
+void handlers_gather(void);      /* a handler is about to wait: all others are needed */
 /* Reads a message, if there is one. Any pager thread. */
 bool handlers_read(struct fault *fault);
 
