@@ -57,8 +57,8 @@ static const struct column {
     {                                                                         \
         group, heading, key, kind, offsetof(struct line, member), width, rank \
     }
-    OF("procs", "r", "running", COUNT, counters.running, 2, 0),
-    OF("procs", "b", "blocked", COUNT, counters.blocked, 2, 0),
+    OF("procs", "r", "running", COUNT, counters.running, 3, 0),
+    OF("procs", "b", "blocked", COUNT, counters.blocked, 3, 0),
     OF("memory", "used", "used_bytes", SIZE, used, 5, 0),
     OF("memory", "free", "free_bytes", SIZE, memory.free, 5, 1),
     OF("memory", "cache", "cache_bytes", SIZE, cache, 5, 3),
@@ -153,7 +153,7 @@ static const char *cell(const struct line *line, const struct column *column, bo
     case SIZE_RATE:
         return figure_short((uint64_t)(rate + 0.5), exact, text);
     case PERCENT:
-        snprintf(text->buffer, sizeof text->buffer, "%.1f", rate);
+        snprintf(text->buffer, sizeof text->buffer, "%.*f", rate < 99.95 ? 1 : 0, rate);
         return text->buffer;
     case TIMES:
         snprintf(text->buffer, sizeof text->buffer, "%.0f", rate);

@@ -213,6 +213,20 @@ class Narrow(unittest.TestCase):
             lines = [line for line in lines if not line.startswith(("zram ", "all: "))]
             self.assertLessEqual(max(map(len, lines)), at_most, arguments)
 
+    def test_columns_stay_in_line_on_a_busy_machine(self):
+        for cpu in ("5000 0 0 0 0", "0 0 5000 0 0", "0 0 0 0 5000"):
+            with tempfile.TemporaryDirectory() as directory:
+                machine = os.path.join(directory, "machine")
+                shutil.copytree(ZRAM, machine, symlinks=True)
+                stat = re.sub(r"(?m)^cpu  .*$", f"cpu  {cpu} 0 0 0 0 0", read(f"{ZRAM}/proc/stat"))
+                stat = re.sub(r"procs_running \d+", "procs_running 137", stat)
+                stat = re.sub(r"procs_blocked \d+", "procs_blocked 100", stat)
+                with open(f"{machine}/proc/stat", "w", encoding="utf-8") as file:
+                    file.write(stat)
+                lines = output("vmstat", "--root", machine).splitlines()
+                self.assertEqual(len({len(line) for line in lines}), 1, lines)
+                self.assertEqual(lines[2].split()[:2], ["137", "100"])
+
     def test_what_is_left_of_vmstat(self):
         for width, columns in ((200, 28), (132, 22), (80, 14), (60, 10), (10, 10)):
             lines = on_a_terminal(width, "vmstat", "--root", ZRAM)
