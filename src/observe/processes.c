@@ -8,7 +8,7 @@
  *
  * Invariants
  *   T1  tracked is sorted by pid, each pid once
- *   T2  the descriptors kept, up to three a process, are at most max_kept: half of what the process
+ *   T2  the descriptors kept, up to four a process, are at most max_kept: half of what the process
  *       may have open
  *
  * A command is read again when the process's name changes, and every COMMAND_EVERY samples because
@@ -47,7 +47,8 @@ struct process_table {
 
 static size_t n_descriptors(const struct tracked *tracked)
 {
-    return (tracked->stat_fd >= 0) + (tracked->idle != NULL ? IDLE_N_DESCRIPTORS : 0);
+    return (tracked->stat_fd >= 0) + (tracked->shares_fd >= 0) +
+           (tracked->idle != NULL ? IDLE_N_DESCRIPTORS : 0);
 }
 
 static void forget(struct process_table *table, struct tracked *tracked)
@@ -55,6 +56,8 @@ static void forget(struct process_table *table, struct tracked *tracked)
     table->n_kept -= n_descriptors(tracked);
     if (tracked->stat_fd >= 0)
         sys_close(tracked->stat_fd);
+    if (tracked->shares_fd >= 0)
+        sys_close(tracked->shares_fd);
     idle_close(tracked->idle);
     free(tracked->command);
     free(tracked->last);
@@ -208,7 +211,7 @@ static int read_all(struct quire_observe *observe, struct tracked *tracked, unsi
     struct process_table *table = observe->processes;
 
     return process_read(observe, tracked, parts,
-                        table->n_kept + IDLE_N_DESCRIPTORS < table->max_kept, process);
+                        table->n_kept + IDLE_N_DESCRIPTORS + 1 < table->max_kept, process);
 }
 
 /* Reads no more of a process than it takes to see that it still does nothing. */
@@ -280,7 +283,7 @@ static int sample_all(struct quire_observe *observe, unsigned parts,
     int error = 0;
 
     for (size_t i = 0; i < table->n_pids; i++) {
-        struct tracked tracked = {.pid = table->pids[i], .stat_fd = -1};
+        struct tracked tracked = {.pid = table->pids[i], .stat_fd = -1, .shares_fd = -1};
         while (old < table->n_tracked && table->tracked[old].pid < tracked.pid)
             forget(table, &table->tracked[old++]);
         if (old < table->n_tracked && table->tracked[old].pid == tracked.pid)
@@ -338,7 +341,7 @@ int quire_observe_process(struct quire_observe *observe, int pid, unsigned parts
                           struct quire_observe_process *process)
 {
     struct process_table *table = table_of(observe);
-    struct tracked tracked = {.pid = pid, .stat_fd = -1};
+    struct tracked tracked = {.pid = pid, .stat_fd = -1, .shares_fd = -1};
 
     if (table == NULL)
         return -ENOMEM;

@@ -13,6 +13,8 @@ struct tracked { /* one process, from sample to sample */
     int pid;
     int stat_fd;       /* of /proc/PID/stat, -1: not kept */
     struct idle *idle; /* or NULL */
+    int shares_fd;  /* of smaps_rollup, -1: not kept; it is of the memory that it was opened for */
+    bool has_slept; /* it has not run since the sample before, nor executed another program */
     bool has_no_idle;  /* its files can't be had */
     bool was_read;     /* in this sample; false: taken over from the one before */
     uint64_t start_ms; /* tells a reused pid */
@@ -26,9 +28,9 @@ struct tracked { /* one process, from sample to sample */
 void processes_free(struct process_table *table);
 
 /*
- * Reads one process. `tracked` is what is known of it, of whom stat_fd and command are renewed;
- * `may_keep`: stat_fd may stay open. 0; -ESRCH: it has ended; -EBADMSG or another error with a
- * message.
+ * Reads one process. `tracked` is what is known of it, of whom descriptors and command are
+ * renewed; `may_keep`: these may stay open. 0; -ESRCH: it has ended; -EBADMSG or another error with
+ * a message.
  */
 int process_read(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
                  bool may_keep, struct quire_observe_process *process);

@@ -336,6 +336,28 @@ PID  RSS  PSS  USS SWAP MINFL OOM NAME
         self.assertGreater(ours["uss_bytes"], 40 << 20)
         self.assertGreaterEqual(ours["rss_bytes"] + (1 << 20), ours["pss_bytes"])
 
+    def test_who_executes_another_program_is_read_anew(self):
+        """What is kept of a process that sleeps is of the program that it was."""
+        job = "read line; exec python3 -c 'memory = bytearray(b\"a\") * (30 << 20); input()'"
+        with subprocess.Popen(["sh", "-c", job], stdin=subprocess.PIPE, text=True) as process:
+            try:
+                watch = subprocess.Popen([QUIRE, "ps", "--json", "-o", "pid,pss,uss", "--watch=0.05",
+                                          "-f", f"pid={process.pid}"], stdout=subprocess.PIPE, text=True)
+                before = [json.loads(watch.stdout.readline())["processes"][0] for _ in range(8)]
+                process.stdin.write("\n")
+                process.stdin.flush()
+                end = time.monotonic() + PATIENCE_SECONDS
+                after = before[-1]
+                while time.monotonic() < end and after["uss_bytes"] < 30 << 20:
+                    after = json.loads(watch.stdout.readline())["processes"][0]
+                    self.assertIsNotNone(after["uss_bytes"])
+            finally:
+                process.kill()
+                watch.kill()
+                watch.communicate()
+        self.assertLess(before[0]["uss_bytes"], 10 << 20)
+        self.assertGreater(after["uss_bytes"], 30 << 20)
+
     def test_watch(self):
         lines = output("ps", "--watch=0.02", "-n", "3", "--json", "-o", "pid,minor_rate")
         self.assertEqual(len([json.loads(line) for line in lines.splitlines()]), 3)
