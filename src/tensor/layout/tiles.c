@@ -3,11 +3,13 @@
  * tiles: runs a box. A tile is read row by row, transposed in registers, and written column by
  * column; it fits the first-level cache, so that no line is fetched twice.
  *
- *     source --kernels--> target                                     stores through the caches
- *     source --kernels--> stage (on the stack) --stream--> target    stores past them
+ *     source --kernels--> target                        stores through the caches, or past them
+ *     source --kernels--> lines of columns --> target   past them: columns begin anywhere
+ *     source --kernels--> stage --> target              past them: columns are short
  *
- * A store past the caches has to fill its line at once: the stage gathers what becomes contiguous
- * in the target. Rows of zeros (a tail) are rows like others that lie in `zeros`.
+ * A store past the caches has to fill its line at once: transpose.c stores whole lines, lines.c
+ * gathers them; the stage, on the stack, has a tile that is contiguous in the target. Rows of zeros
+ * (a tail) are rows like others that lie in `zeros`.
  */
 #include "tensor/layout/tiles.h"
 
