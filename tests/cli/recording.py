@@ -356,10 +356,11 @@ class Advice(Scratch):
     def check_text(self, trace):
         result = call("advise", "--slowdown", "1.3", "--time", "2.5", trace)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for words in ("\ntime       2.50 s with RAM to spare\n", "<- knee", "<- budget",
+        for words in ("\ntime       2.50 s with RAM to spare\n", "<- knee",
                       "\npolicy     ", "\npage size  4 KiB",
                       "\n\nquire run --ram "):
             self.assertIn(words, result.stdout)
+        self.assertRegex(result.stdout, r"<- (knee, )?budget\n") # the same, where faults are dear
         self.assertRegex(result.stdout, r"\nbudget     \S+ MiB: \d+ faults \(\d+ to \d+\), ")
         self.assertEqual(result.stdout.splitlines()[-1].count(" -- /"), 1)
 
