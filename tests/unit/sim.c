@@ -156,6 +156,37 @@ static void what_comes_along_is_no_fault(void **state)
     assert_true(counts.resident_max == 500);
 }
 
+/* Memory is written once, then read in a row, round and round; a tenth of it does not fit. */
+static uint64_t scan(const char *policy, enum quire_trace_kind kind, uint64_t budget_pages)
+{
+    enum { PAGES = 8192, ROUNDS = 9, FRAMES = 7372 };
+    static struct quire_trace_record records[PAGES * ROUNDS];
+    for (unsigned i = 0; i < PAGES * ROUNDS; i++)
+        records[i] = (struct quire_trace_record){
+            .address = (uint64_t)(i % PAGES) << 12,
+            .kind = (uint8_t)(i < PAGES ? QUIRE_TRACE_WRITE : kind)};
+    struct quire_sim_case one = make_case(policy, FRAMES);
+    one.prefetch = QUIRE_SIM_PREFETCH_ADAPTIVE;
+    one.budget_bytes = budget_pages << 12;
+    struct quire_sim_counts counts = run(&one, NULL, records, PAGES * ROUNDS);
+    one.ram_bytes *= 2; /* all of it: what is left is first touches */
+    return counts.faults + counts.soft_faults - run(&one, NULL, records, PAGES * ROUNDS).faults;
+}
+
+/* As in the pager: what a stream read ahead leaves first, so most of it stays; a window is one part
+ * in 128 of the budget; what is written to leaves in order, and all of it is missed. */
+static void streams_leave_behind(void **state)
+{
+    (void)state;
+    const uint64_t read = scan("pager:gclock", QUIRE_TRACE_READ, 0),
+                   written = scan("pager:gclock", QUIRE_TRACE_WRITE, 0);
+    assert_true(read > 100 && read < 1000);
+    assert_true(written > 2 * read);
+    /* windows of 16 pages in place of 57 */
+    assert_true(scan("pager:fifo", QUIRE_TRACE_WRITE, 2048) >
+                2 * scan("pager:fifo", QUIRE_TRACE_WRITE, 0));
+}
+
 /* ---- unmapping needs a trace ---- */
 
 static struct quire_trace *make_trace(int fd, unsigned n_rounds, bool unmaps)
@@ -438,6 +469,7 @@ int main(void)
         cmocka_unit_test(writes_are_written_back),
         cmocka_unit_test(by_process),
         cmocka_unit_test(what_comes_along_is_no_fault),
+        cmocka_unit_test(streams_leave_behind),
         cmocka_unit_test(what_is_unmapped_is_forgotten),
         cmocka_unit_test(a_policy_from_outside),
         cmocka_unit_test(bad_cases_are_refused),
