@@ -121,7 +121,7 @@ soak_begin() {
     soak_directory=$(mktemp -d) || return 1
     XDG_RUNTIME_DIR=$soak_directory TMPDIR=$soak_directory python3 tests/programs/soak.py --beside \
         --quire "$builds/gcc/quire" --helpers "$builds/gcc/tests/programs" \
-        --minutes "$soak_minutes" --cut 300 >"$logs/soak-beside.log" 2>&1 &
+        --minutes "$soak_minutes" --cut 300 >"$logs/soak-output.log" 2>&1 &
     soak=$!
     soak_until=$((SECONDS + soak_minutes * 60))
 }
@@ -144,7 +144,7 @@ soak_result() {
     done
     soak_end
     status=$?
-    cat "$logs/soak-beside.log"
+    cat "$logs/soak-output.log"
     return $status
 }
 
@@ -152,8 +152,8 @@ soak_result() {
 leave() {
     [[ -n $soak ]] || return
     soak_end
-    echo "the soak was ended before its time; $logs/soak-beside.log has what it saw:"
-    tail -n 3 "$logs/soak-beside.log"
+    echo "the soak was ended before its time; $logs/soak-output.log has what it saw:"
+    tail -n 3 "$logs/soak-output.log"
 }
 
 sources() {
@@ -218,7 +218,10 @@ everything() {
     say 'clang'
     build clang clang -Dbuildtype=debug && suites clang misuse examples
     sanitizers
-    [[ -z $soak ]] || check 'soak beside' soak_result
+    if [[ -n $soak ]]; then
+        check 'soak beside' soak_result
+        grep ' good, ' "$logs/soak-output.log"
+    fi
 }
 
 # What the pager does, it does to the memory of programs that are not sanitized (suite `programs`);

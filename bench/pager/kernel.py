@@ -184,9 +184,10 @@ class Zswap:
             self.swapping = True
             command("swapon", "-p", "32000", self.path)
             self.set("compressor", "lz4", may_fail=True)
-            self.codec = (ZSWAP / "compressor").read_text().strip()
             self.set("max_pool_percent", "50")
             self.set("enabled", "Y")
+            # Only now is it known: a kernel without lz4 takes the name until zswap begins.
+            self.codec = (ZSWAP / "compressor").read_text().strip()
         except (OSError, subprocess.CalledProcessError) as error:
             self.close()
             raise Unavailable(f"zswap can't be set up: {error}") from error

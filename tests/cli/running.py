@@ -365,21 +365,22 @@ class Dump(Running):
     @unittest.skipUnless(os.getuid() == 0, "wants root: a limit may have to be raised")
     def test_a_run_tells_what_the_kernels_lacks(self):
         """Whether it writes one is the machine's business; it says by the status whether it did."""
-        for end, number in (("os.abort()", signal.SIGABRT),
-                            ("import ctypes; ctypes.string_at(8)", signal.SIGSEGV)):
-            for ram, is_told in (("16M", True), ("512M", False)):
-                with self.subTest(end=end, ram=ram), tempfile.TemporaryDirectory() as directory:
-                    result = subprocess.run(
-                        [QUIRE, "run", "--quiet", "--ram", ram, "--", PYTHON, "-c",
-                         f"import os; data = os.urandom(24 << 20); {end}"], cwd=directory,
-                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE,
-                                                              (1 << 40, 1 << 40)),
-                        capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
-                    self.assertEqual(result.returncode, 128 + number)
-                    if not os.listdir(directory):
-                        self.skipTest("no core file is written here, so nothing is said of it")
-                    self.assertEqual("what was evicted reads as zeros there\n" in result.stderr and
-                                     "`quire dump PID'" in result.stderr, is_told, result.stderr)
+        segv = "import ctypes; ctypes.string_at(8)"
+        for end, number, ram, is_told in (("os.abort()", signal.SIGABRT, "16M", True),
+                                          (segv, signal.SIGSEGV, "16M", True),
+                                          ("os.abort()", signal.SIGABRT, "512M", False)):
+            with self.subTest(end=end, ram=ram), tempfile.TemporaryDirectory() as directory:
+                result = subprocess.run(
+                    [QUIRE, "run", "--quiet", "--ram", ram, "--", PYTHON, "-c",
+                     f"import os; data = os.urandom(24 << 20); {end}"], cwd=directory,
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE,
+                                                          (1 << 40, 1 << 40)),
+                    capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+                self.assertEqual(result.returncode, 128 + number)
+                if not os.listdir(directory):
+                    self.skipTest("no core file is written here, so nothing is said of it")
+                self.assertEqual("what was evicted reads as zeros there\n" in result.stderr and
+                                 "`quire dump PID'" in result.stderr, is_told, result.stderr)
 
     def test_refused(self):
         holder = self.hold(1)

@@ -28,7 +28,7 @@ FAULTS = {
                                          "(I/O error)"),
     "a kernel without memory for a moment": (
         f"read 2 20 {errno.ENOMEM}; write 2 1 {errno.ENOMEM}", SIZE_MIB, None),
-    "a kernel without memory to write for a moment": (f"write 4 3 {errno.ENOMEM}", 4 * SIZE_MIB,
+    "a kernel without memory to write for a moment": (f"write 4 3 {errno.ENOMEM}", 2 * SIZE_MIB,
                                                       None),
     "calls that are interrupted": (f"read 2 9 {errno.EINTR}; write 2 9 {errno.EINTR}", SIZE_MIB,
                                    None),
