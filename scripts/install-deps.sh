@@ -24,7 +24,7 @@ build_packages=(
 # service that would start by itself. CPython's tests come as a package of the interpreter's own
 # version.
 test_packages=(
-    g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb
+    g++ clang clang-format-14 clang-tidy cppcheck shellcheck gdb strace
     redis-tools sqlite3 ruby lua5.4 perl stress-ng memtester xz-utils zstd valgrind
     e2fsprogs man-db mount procps tmux util-linux
     chromium libonnx-testdata python3-onnx

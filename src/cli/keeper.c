@@ -104,23 +104,32 @@ static void outlast(struct control *control, struct publisher *publisher)
     }
 }
 
-static _Noreturn void keep(struct control *control, struct seal *seal, struct publisher *publisher,
-                           int lifeline)
+/* It can be found from now on (observe/running.h), and has all that it keeps. 0 or an errno. */
+static int settle_down(struct seal *seal, const int *kept, int n_kept)
 {
-    const struct control_options *options = &control->options;
-    const int kept[] = {options->control_fd, options->swap_fd, options->key_fd, lifeline};
     sigset_t all;
 
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
     setsid();
     if (chdir("/") != 0) /* a file system that the run was started in may be unmounted */
-        _exit(EXIT_FAILURE);
+        return -errno;
     prctl(PR_SET_NAME, "quire-keeper");
-    close_all_but(kept, sizeof kept / sizeof kept[0]);
+    close_all_but(kept, n_kept);
     /* The launcher could lock it with the same limit, so this can; and it has it locked as yet. */
-    if (seal != NULL && seal_hold(seal) < 0)
+    return seal != NULL ? seal_hold(seal) : 0;
+}
+
+static _Noreturn void keep(struct control *control, struct seal *seal, struct publisher *publisher,
+                           int lifeline, int report)
+{
+    const struct control_options *options = &control->options;
+    const int kept[] = {options->control_fd, options->swap_fd, options->key_fd, lifeline, report};
+    const int error = settle_down(seal, kept, sizeof kept / sizeof kept[0]);
+
+    if (sys_write(report, &error, sizeof error) != sizeof error || error < 0)
         _exit(EXIT_FAILURE);
+    close(report);
     if (autosize_is_wanted(control))
         autosize_start(control);
     outlast_launcher(control, publisher, lifeline);
@@ -133,23 +142,59 @@ static _Noreturn void keep(struct control *control, struct seal *seal, struct pu
     _exit(EXIT_SUCCESS);
 }
 
+/* Until the keeper can be found: the program may be quicker than it, and somebody look for it. */
+static int await_report(int report)
+{
+    int error;
+    ssize_t n;
+
+    do
+        n = sys_read(report, &error, sizeof error);
+    while (n == -EINTR);
+    return n == sizeof error ? error : -ECHILD;
+}
+
+static int start(struct control *control, struct seal *seal, struct publisher *publisher,
+                 const int *lifeline, const int *report)
+{
+    const pid_t pid = fork();
+    int error = pid < 0 ? -errno : 0;
+
+    if (pid == 0) {
+        close(lifeline[1]);
+        close(report[0]);
+        keep(control, seal, publisher, lifeline[0], report[1]);
+    }
+    close(lifeline[0]);
+    close(report[1]);
+    if (error < 0)
+        return error;
+    error = await_report(report[0]);
+    if (error < 0)
+        waitpid(pid, NULL, 0);
+    return error < 0 ? error : pid;
+}
+
 int keeper_start(struct control *control, struct seal *seal, struct publisher *publisher,
                  struct keeper *keeper)
 {
-    int ends[2];
+    int lifeline[2], report[2];
 
-    if (pipe2(ends, O_CLOEXEC) != 0)
+    if (pipe2(lifeline, O_CLOEXEC) != 0)
         return -errno;
-    keeper->pid = fork();
-    if (keeper->pid == 0)
-        keep(control, seal, publisher, ends[0]);
-    int error = keeper->pid < 0 ? -errno : 0;
-    close(ends[0]);
-    if (error < 0) {
-        close(ends[1]);
+    if (pipe2(report, O_CLOEXEC) != 0) {
+        const int error = -errno;
+        close(lifeline[0]);
+        close(lifeline[1]);
         return error;
     }
-    keeper->lifeline = ends[1];
+    keeper->pid = start(control, seal, publisher, lifeline, report);
+    close(report[0]);
+    if (keeper->pid < 0) {
+        close(lifeline[1]);
+        return keeper->pid;
+    }
+    keeper->lifeline = lifeline[1];
     control->options.keeper_pid = keeper->pid;
     if (publisher != NULL)
         publisher_start(publisher, keeper->pid);

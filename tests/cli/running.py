@@ -229,6 +229,19 @@ class Limit(Running):
         self.assertGreater(stats["evictions"], 0)
         self.assertIsNone(stats["working_set"])
 
+    @unittest.skipUnless(shutil.which("strace"), "no strace")
+    def test_it_can_be_found_from_its_first_moment(self):
+        """Though the keeper is slow to begin: strace holds it up where it leaves the session."""
+        asks = ("import os, subprocess, sys; "
+                "sys.exit(subprocess.call([sys.argv[1], 'limit', str(os.getpid())]))")
+        result = subprocess.run(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=setsid",
+             "-e", "inject=setsid:delay_enter=500000",
+             QUIRE, "run", "--quiet", "--", PYTHON, "-c", asks, QUIRE],
+            capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("budget of the run of process", result.stdout)
+
     def test_less_than_it_can_do_with(self):
         holder = self.hold(32, NOISE, words=["--swap", "none"])
         digest = holder.ask()

@@ -122,6 +122,21 @@ INLINE void add_tap(vec *sums, const float *x, const float *weights, const struc
     }
 }
 
+/* All blocks of a tile of one tap. Its blocks are short: what else each costs would be felt. */
+INLINE void add_single(vec *sums, const struct conv_tile *tile, int64_t n_vectors, int64_t n_rows,
+                       int64_t n_columns)
+{
+    const float *weights = tile->weights, *in = tile->in + tile->taps[0].in;
+    for (int64_t b = 0; b < tile->in_blocks; b++, in += tile->in_block_stride) {
+        const bool is_last = b + 1 == tile->in_blocks;
+        const int64_t n_channels = is_last ? tile->last_channels : BLOCK;
+        fetch_pixels(is_last ? tile->next + tile->taps[0].in : in + tile->in_block_stride,
+                     tile->in_row_stride, n_rows, n_columns);
+        add_tap(sums, in, weights, tile, n_channels, 0, n_vectors, n_rows, n_columns);
+        weights += n_channels * n_vectors * LANES;
+    }
+}
+
 INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_rows,
                      int64_t n_columns)
 {
@@ -133,6 +148,12 @@ INLINE void multiply(const struct conv_tile *tile, int64_t n_blocks, int64_t n_r
     UNROLL
     for (int64_t s = 0; s < n_pixels * n_vectors; s++)
         sums[s] = (vec){0};
+    if (n_rows == 1 && tile->n_taps == 1 && tile->n_kernel_taps == 1 && tile->later_lines == 0 &&
+        tile->taps[0].is_dead == 0) {
+        add_single(sums, tile, n_vectors, n_rows, n_columns);
+        finish_tile(tile, sums, n_vectors, n_pixels, n_columns);
+        return;
+    }
     for (int64_t b = 0; b < tile->in_blocks; b++, in += tile->in_block_stride) {
         int64_t n_channels = b + 1 == tile->in_blocks ? tile->last_channels : BLOCK;
         const float *ahead = b + 1 == tile->in_blocks ? tile->next : in + tile->in_block_stride;
