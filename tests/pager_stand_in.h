@@ -26,11 +26,6 @@ void handlers_gather(void)
 {
 }
 
-bool handlers_are_several(void)
-{
-    return true;
-}
-
 bool handlers_read(struct fault *fault)
 {
     return false;
