@@ -233,17 +233,6 @@ class Network(unittest.TestCase):
         # five tensors of 64 x 28 x 28; the arena has the same of them, of half the size
         self.assertLess(half["plain"]["arena_peak_bytes"], found["plain"]["arena_peak_bytes"])
 
-    def test_conversions_are_of_the_tensors_type(self):
-        found = answer("--network", self.path)
-        self.assertEqual((found["kernel_type"], found["conversion_types"]), ("f32", ["f32"]))
-        with open(self.path, "wb") as file:
-            file.write(residual_block(64, 28, FLOAT16))
-        half = answer("--network", self.path)
-        self.assertEqual((half["kernel_type"], half["conversion_types"]), ("f32", ["f16"]))
-        self.assertEqual({move["type"] for move in half["moves"]} - {"f16"}, set())
-        # five tensors of 64 x 28 x 28; the arena has the same of them, of half the size
-        self.assertLess(half["plain"]["arena_peak_bytes"], found["plain"]["arena_peak_bytes"])
-
     def test_in_words(self):
         result = call("--network", self.path)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
