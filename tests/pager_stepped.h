@@ -309,6 +309,16 @@ static void do_fork(struct actor *self)
     pager_fork_cancel();
 }
 
+/* The fork's other side has gone: see shares(). */
+static void do_end(struct actor *self)
+{
+    lock_take(&pager.pass);
+    lock_take(&pager.lock);
+    sharing_end();
+    lock_release(&pager.lock);
+    lock_release(&pager.pass);
+}
+
 static void do_free(struct actor *self)
 {
     const uint32_t at = task_of(self)->at;
@@ -346,6 +356,7 @@ enum {
     UNMAP,
     MOVE,
     FORK,
+    END,
     FREE,
     REUSE,
     N_OPERATIONS
@@ -366,6 +377,7 @@ static const struct operation operations[N_OPERATIONS] = {
     [UNMAP]   = {"unmap", do_unmap,           true,  false, false, false, true},
     [MOVE]    = {"move", do_move,             true,  false, false, false, true},
     [FORK]    = {"fork", do_fork,             false, true,  false, false, false},
+    [END]     = {"end", do_end,               false, true,  false, false, false},
     [FREE]    = {"free", do_free,             true,  false, false, true,  true},
     [REUSE]   = {"reuse", do_reuse,           true,  false, true,  true,  true},
 };

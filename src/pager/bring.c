@@ -241,6 +241,7 @@ uint32_t bring_loaded(struct window *window, uint32_t page, uint32_t n_pages, bo
 
 uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read, struct coming coming)
 {
+    const uint32_t n_unprotected = pager.n_unprotected;
     bring_begin(page, n_pages);
     coming.clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n_pages);
     lock_release(&pager.lock);
@@ -250,6 +251,7 @@ uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read, struct comi
     uint32_t done = bring_install(page, window->pages.memory, loaded, &coming.clean);
     window_give(window);
     lock_take(&pager.lock);
+    coming.clean = coming.clean && pager.n_unprotected == n_unprotected;
     bring_finish(page, n_pages, done, &coming);
     return done;
 }

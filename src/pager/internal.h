@@ -63,6 +63,7 @@ struct pager {
     bool can_protect;       /* this kernel can tell of writes */
     bool sees_writes;       /* L: since a fork, what is shared is protected */
     bool shares;            /* L: since the last fork it may share frames; see sharing.c */
+    uint32_t n_unprotected; /* L: how often all protection was taken off, since sharing had ended */
     bool inherits;          /* a fork child; others may be charged for its frames */
     bool counts_in_full;    /* L: unarmed and forked; what may be shared is charged here, too */
 

@@ -86,6 +86,10 @@ void sharing_protect_all(void)
         arena_each_range(protect_range);
 }
 
+/*
+ * Pages that are being brought in just now may be protected already, and lose it here before they
+ * get their mark: who brings them looks whether this came in between.
+ */
 void sharing_end(void)
 {
     pager.shares = false;
@@ -96,6 +100,7 @@ void sharing_end(void)
         return;
     set_flags(false);
     arena_each_range(unprotect_range);
+    pager.n_unprotected++;
 }
 
 bool sharing_would_copy(const void *address)

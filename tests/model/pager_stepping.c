@@ -88,6 +88,23 @@ static void fill(uint32_t at)
     now.base_word[at] = base;
 }
 
+/* Since a fork, what is resident is protected. */
+static void fork_now(void)
+{
+    service_fork_prepare(0, 0);
+    lock_release(&pager.lock);
+    service_fork_parent();
+}
+
+/* The sharing ends during the execution, so it has to begin before. */
+static bool shares(const struct scenario *scenario)
+{
+    for (unsigned i = 0; i < scenario->n; i++)
+        if (scenario->tasks[i].operation == &operations[END])
+            return true;
+    return false;
+}
+
 static void put_into(enum state state)
 {
     lock_take(&pager.pass);
@@ -102,11 +119,8 @@ static void put_into(enum state state)
     lock_release(&pager.pass);
     for (uint32_t at = 0; at < N_PAGES && (state == CLEAN || state == KEPT); at++)
         bring(address_at(at), false);
-    if (state == SHARED) {
-        service_fork_prepare(0, 0);
-        lock_release(&pager.lock);
-        service_fork_parent();
-    }
+    if (state == SHARED)
+        fork_now();
     for (uint32_t at = 0; at < N_PAGES && state == DEAD; at++) {
         pager_heap_free(address_at(at), 1);
         now.base_word[at] = 0;
@@ -171,6 +185,8 @@ static void prepare(const struct scenario *scenario)
     require(now.base != NULL, "no memory");
     now.page = page_of(now.base);
     pager.touch = (struct readahead){0};
+    if (shares(scenario))
+        fork_now();
     for (uint32_t at = 0; at < N_PAGES && scenario->state != EMPTY; at++)
         fill(at);
     put_into(scenario->state);
