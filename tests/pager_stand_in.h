@@ -26,6 +26,11 @@ void handlers_gather(void)
 {
 }
 
+bool handlers_are_several(void)
+{
+    return true;
+}
+
 bool handlers_read(struct fault *fault)
 {
     return false;

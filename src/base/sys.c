@@ -179,6 +179,17 @@ int sys_madvise(void *address, size_t n_bytes, int advice)
     return error ? error : (int)CALL(SYS_madvise, address, n_bytes, advice, 0, 0, 0);
 }
 
+#define PIDFD_SELF_THREAD (-10000) /* Linux 6.15; the process has none once main has ended */
+
+ssize_t sys_madvise_ranges(const struct iovec *ranges, unsigned n_ranges, int advice)
+{
+    const int error = injected_error(SYS_CLASS_GIVE);
+    stepping_call();
+    return error ? error
+                 : (ssize_t)CALL(SYS_process_madvise, PIDFD_SELF_THREAD, ranges, n_ranges, advice,
+                                 0, 0);
+}
+
 void *sys_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *address)
 {
     int error = injected_error(SYS_CLASS_MAP);

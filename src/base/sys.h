@@ -39,6 +39,12 @@ void *sys_mmap(void *address, size_t n_bytes, int prot, int flags, int fd, off_t
 int sys_munmap(void *address, size_t n_bytes);
 int sys_mprotect(void *address, size_t n_bytes, int prot);
 int sys_madvise(void *address, size_t n_bytes, int advice);
+/*
+ * The same for several ranges, after which other processors are told once (Linux 6.16; before that
+ * as often as there are ranges). Returns for how many bytes of whole ranges, from the first on, it
+ * was done, or the error of the first; on kernels before 6.15 an error.
+ */
+ssize_t sys_madvise_ranges(const struct iovec *ranges, unsigned n_ranges, int advice);
 void *sys_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *address);
 int sys_mlock(const void *address, size_t n_bytes);
 int sys_mlock2(const void *address, size_t n_bytes, unsigned flags);

@@ -203,6 +203,18 @@ static struct waiters serve_resident(uint32_t page)
     return (struct waiters){page, 1, true, 0};
 }
 
+/*
+ * The page is on its way out, and the program dropped it behind the pager's back: zeros are what is
+ * copied, by who may be waiting for this. To write to them is still forbidden.
+ */
+static struct waiters serve_read_in_place(uint32_t page)
+{
+    bool protect = true;
+    bring_install(page, zeros, 1, &protect);
+    lock_release(&pager.lock);
+    return (struct waiters){page, 1, true, 0};
+}
+
 /* Returns for how long. */
 static uint64_t wait_for_room(uint32_t page)
 {
@@ -218,7 +230,10 @@ static struct waiters serve_absent(uint32_t page, bool to_read)
     for (;;) {
         lock_take(&pager.lock);
         page_entry entry = table_get(&pager.table, page);
+        if (page_state(entry) == PAGE_RESIDENT && entry & PAGE_BUSY && pager.reads_in_place)
+            return serve_read_in_place(page);
         if (entry & PAGE_BUSY) { /* another handler is at it, and wakes all who wait */
+            pager.n_busy_met++;
             lock_release(&pager.lock);
             return (struct waiters){page, 0, false, waited_ns};
         }
@@ -249,7 +264,8 @@ static struct waiters serve_write(uint32_t page)
         lock_take(&pager.lock);
     }
     page_entry entry = table_get(&pager.table, page);
-    if (entry & PAGE_BUSY) { /* it is being brought in: who does that wakes all who wait */
+    if (entry & PAGE_BUSY) { /* it comes or goes: who is at that wakes all who wait */
+        pager.n_busy_met++;
         lock_release(&pager.lock);
         return (struct waiters){page, 0, false, 0};
     }

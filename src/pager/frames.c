@@ -86,10 +86,9 @@ ssize_t frames_move(char *to, char *from, uint32_t n_pages)
  * this takes 0.7. False: the kernel forbids it (a container's seccomp filter), or the pages can't
  * be read at all.
  */
-bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+static uint32_t read_together(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
 {
     struct iovec there[FRAMES_MOST_READ];
-    size_t n_bytes = (size_t)n_pages << SYS_PAGE_SHIFT;
     unsigned n = 0;
     for (uint32_t i = 0; i < n_pages; i++) {
         if (i > 0 && addresses[i] == addresses[i - 1] + SYS_PAGE_SIZE)
@@ -97,28 +96,88 @@ bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n
         else
             there[n++] = (struct iovec){(void *)(uintptr_t)addresses[i], SYS_PAGE_SIZE};
     }
-    return n_pages == 0 ||
-           sys_process_vm_readv(sys_gettid(), copies, n_bytes, there, n) == (ssize_t)n_bytes;
+    const ssize_t got = sys_process_vm_readv(sys_gettid(), copies,
+                                             (size_t)n_pages << SYS_PAGE_SHIFT, there, n);
+    return got > 0 ? (uint32_t)((size_t)got >> SYS_PAGE_SHIFT) : 0;
+}
+
+bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+{
+    return n_pages == 0 || read_together(copies, addresses, n_pages) == n_pages;
+}
+
+/* By /proc/.../mem, which says EIO of an absent page, and reads what the program may not. */
+static uint32_t read_run(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+{
+    uint32_t n = 1;
+    if (memory < 0)
+        memory = sys_openat(AT_FDCWD, "/proc/thread-self/mem", O_RDONLY | O_CLOEXEC, 0);
+    while (n < n_pages && addresses[n] == addresses[n - 1] + SYS_PAGE_SIZE)
+        n++;
+    const ssize_t got = sys_pread(memory, copies, (size_t)n << SYS_PAGE_SHIFT,
+                                  (off_t)(uintptr_t)addresses[0]);
+    return got > 0 ? (uint32_t)((size_t)got >> SYS_PAGE_SHIFT) : 0;
 }
 
 /*
- * By /proc/.../mem, because that says EIO of an absent page, where process_vm_readv would wait for
- * a handler, and the handler for the lock: the program may have dropped pages by raw system calls.
+ * One call for all where it may fault: the program may have dropped pages by raw system calls, and
+ * a lone handler would wait for itself.
  */
 uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
 {
-    uint32_t done = 0;
-    if (memory < 0)
-        memory = sys_openat(AT_FDCWD, "/proc/thread-self/mem", O_RDONLY | O_CLOEXEC, 0);
-    while (memory >= 0 && done < n_pages) {
-        uint32_t n = 1;
-        while (done + n < n_pages && addresses[done + n] == addresses[done + n - 1] + SYS_PAGE_SIZE)
-            n++;
-        ssize_t got = sys_pread(memory, copies + ((size_t)done << SYS_PAGE_SHIFT),
-                                (size_t)n << SYS_PAGE_SHIFT, (off_t)(uintptr_t)addresses[done]);
-        if (got != (ssize_t)n << SYS_PAGE_SHIFT)
-            return done + (got > 0 ? (uint32_t)((size_t)got >> SYS_PAGE_SHIFT) : 0);
-        done += n;
-    }
+    uint32_t done = handlers_are_several() ? read_together(copies, addresses, n_pages) : 0, n = 1;
+    for (; done < n_pages && n > 0; done += n)
+        n = read_run(copies + ((size_t)done << SYS_PAGE_SHIFT), addresses + done, n_pages - done);
     return done;
+}
+
+/* How many pages from the first on are neighbours. */
+static uint32_t run_length(char *const *addresses, uint32_t n_pages)
+{
+    uint32_t n = 1;
+    while (n < n_pages && addresses[n] == addresses[n - 1] + SYS_PAGE_SIZE)
+        n++;
+    return n;
+}
+
+/*
+ * Of neighbours. At one that is locked the kernel stops, and does not say where: what it had
+ * dropped before can be dropped once more.
+ */
+static bool drop_run(char *address, uint32_t n_pages, bool *gone)
+{
+    const bool all = sys_madvise(address, (size_t)n_pages << SYS_PAGE_SHIFT, MADV_DONTNEED) == 0;
+    for (uint32_t i = 0; i < n_pages; i++, address += SYS_PAGE_SIZE)
+        gone[i] = all || sys_madvise(address, SYS_PAGE_SIZE, MADV_DONTNEED) == 0;
+    return all;
+}
+
+/*
+ * By one call, where the kernel can: other processors, and a hypervisor, are told of all pages at
+ * once. Returns how many went, from the first on.
+ */
+static uint32_t drop_together(char *const *addresses, uint32_t n_pages)
+{
+    struct iovec ranges[FRAMES_MOST_DROPPED];
+    unsigned n_ranges = 0;
+    for (uint32_t at = 0, n; at < n_pages; at += n) {
+        n = run_length(addresses + at, n_pages - at);
+        ranges[n_ranges++] = (struct iovec){addresses[at], (size_t)n << SYS_PAGE_SHIFT};
+    }
+    const ssize_t done = n_ranges > 1 ? sys_madvise_ranges(ranges, n_ranges, MADV_DONTNEED) : 0;
+    return done > 0 ? (uint32_t)((size_t)done >> SYS_PAGE_SHIFT) : 0;
+}
+
+void frames_drop(char *const *addresses, uint32_t n_pages, bool *gone)
+{
+    static _Atomic bool cannot; /* drop several ranges by one call */
+    const uint32_t n_together = cannot ? 0 : drop_together(addresses, n_pages);
+    for (uint32_t i = 0; i < n_together; i++)
+        gone[i] = true;
+    for (uint32_t at = n_together, n; at < n_pages; at += n) {
+        n = run_length(addresses + at, n_pages - at);
+        const bool all = drop_run(addresses[at], n, gone + at);
+        if (at == 0 && all && n < n_pages)
+            cannot = true;
+    }
 }

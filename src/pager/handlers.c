@@ -60,6 +60,7 @@ static _Atomic uint32_t mode; /* futex: who has no part in it waits for a change
 static _Atomic uint32_t last_thread, n_same;
 static _Atomic uint64_t crowd_until_ns;
 static int lone_tid;
+static bool several;
 static _Atomic int lone_processor = -1;  /* to which it is bound; -1: to none yet */
 static unsigned long usable[MASK_WORDS]; /* a bit a processor */
 
@@ -318,6 +319,11 @@ static int start(struct thread *thread, void (*run)(void *), int processor)
     return tid < 0 ? tid : 0;
 }
 
+bool handlers_are_several(void)
+{
+    return several;
+}
+
 int handlers_start(void)
 {
     int processors[MOST_CROWD];
@@ -332,5 +338,6 @@ int handlers_start(void)
         error = start(&crowd[i], handle_in_crowd, bound ? processors[i] : -1);
     if (!error && n != 1)
         error = start(&lone, handle_alone, -1);
+    several = !error && n != 1;
     return error;
 }

@@ -5,18 +5,36 @@
  *   shared: a fork's other side has the frame too; to move it away would not free it
  *   clean:  not written to since it came in
  *
- *   lock: copied aside --> packed (no lock) --> lock: still the same? then STORED, frame dropped
- *                                                     else the copy in the store is dropped
+ *   RESIDENT --> BUSY --> copied aside, packed --> frames dropped, all by one call --> STORED
+ *                             '---------- what does not pay, or is locked --------> RESIDENT
  *
- * Both are write-protected with the userfaultfd, also against the kernel's writes and pins. A write
- * to such a page faults, and its handler takes the mark off under the lock: as long as a page has
- * its mark it is what was copied. So no move is needed, which the kernel does page by page, and
- * pages of read-only memory, which can't be moved at all, can go this way.
+ * Both are write-protected with the userfaultfd, also against the kernel's writes and pins. Who
+ * writes to one that is BUSY faults, and waits until it has left; who frees or unmaps it waits,
+ * too. So what was copied is what the page holds, no move is needed, which the kernel does page by
+ * page, and pages of read-only memory, which can't be moved at all, can go this way. The lock is
+ * not held while the kernel reads and drops: to tell other processors of a dropped frame takes
+ * longer than all else.
  */
+#include "pager/bring.h"
 #include "pager/copies.h"
 #include "pager/reclaim.h"
 
-#include <sys/mman.h>
+struct leaver {
+    uint32_t page;
+    enum { GOES, STAYS, UNREADABLE } outcome;
+    store_ref ref;  /* of the copy that was made; 0: there is none */
+    bool is_kept;   /* an older copy never left the store: none needs to be made */
+    bool is_copied; /* the others have the frame yet: the copy comes on top of it */
+};
+
+/* Pages on their way out, BUSY. */
+struct leaving {
+    page_entry mark; /* PAGE_SHARED or PAGE_CLEAN */
+    uint32_t n;
+    uint32_t n_met; /* how many faults had met BUSY pages before */
+    struct leaver one[EVICT_BATCH];
+};
+_Static_assert(EVICT_BATCH <= FRAMES_MOST_DROPPED, "all that leave go by one call");
 
 /* L. Whether the victim is what was chosen, and has the mark yet. */
 static bool is_marked(const struct victims *victims, uint32_t at, page_entry mark)
@@ -25,217 +43,176 @@ static bool is_marked(const struct victims *victims, uint32_t at, page_entry mar
            (table_get(&pager.table, victims->page[at]) & (mark | PAGE_DEAD)) == mark;
 }
 
-static void requeue_if_there(const struct victims *victims, uint32_t at)
+/* Closes victims that have the mark, up to `most`. */
+static void close_up(const struct victims *victims, page_entry mark, uint32_t most,
+                     struct leaving *leaving)
 {
-    if (victim_is_unchanged(victims, at))
-        evict_requeue(victims->page[at]);
+    leaving->mark = mark;
+    leaving->n = 0;
+    lock_take(&pager.lock);
+    leaving->n_met = pager.n_busy_met;
+    for (uint32_t at = 0; at < victims->n && leaving->n < most; at++) {
+        const uint32_t page = victims->page[at];
+        if (!is_marked(victims, at, mark))
+            continue;
+        leaving->one[leaving->n++] = (struct leaver){
+            .page = page, .is_kept = table_get(&pager.table, page) & PAGE_KEPT};
+        bring_begin(page, 1);
+    }
+    pager.reads_in_place = true;
+    lock_release(&pager.lock);
+}
+
+/* L. Those for which there was no place among them. */
+static void requeue_others(const struct victims *victims)
+{
+    for (uint32_t at = 0; at < victims->n; at++)
+        if (victim_is_unchanged(victims, at))
+            evict_requeue(victims->page[at]);
+}
+
+/* Copies pages from *at on aside, as many as there are buffers, of which the store has none yet. */
+static void gather(struct leaving *leaving, uint32_t *at, struct packing *packing)
+{
+    const char *addresses[PACK_BATCH];
+    uint32_t n = 0;
+    for (; *at < leaving->n && n < PACK_BATCH; ++*at) {
+        if (leaving->one[*at].is_kept)
+            continue;
+        addresses[n] = page_address(leaving->one[*at].page);
+        packing->page[n] = leaving->one[*at].page;
+        packing->from[n++] = *at;
+    }
+    packing->n = frames_read_in_place(packing_copy(0), addresses, n);
+    for (uint32_t i = packing->n; i < n; i++)
+        leaving->one[packing->from[i]].outcome = UNREADABLE;
+}
+
+/* L. Whether the i-th that was packed gains room in the store. */
+static bool pays(const struct leaving *leaving, const struct packing *packing, uint32_t i)
+{
+    if (leaving->mark == PAGE_SHARED)
+        return !packing->dead[i] && packing_pays_twice(i);
+    return packing->dead[i] || packing_pays(i);
+}
+
+/* L. What was packed goes into the store beside what is there yet. */
+static void insert(struct leaving *leaving, const struct packing *packing, size_t pool_limit_bytes)
+{
+    for (uint32_t i = 0; i < packing->n; i++) {
+        struct leaver *one = &leaving->one[packing->from[i]];
+        if (!pays(leaving, packing, i) ||
+            (!packing->dead[i] && !packing_insert(packing, i, pool_limit_bytes, &one->ref)))
+            one->outcome = STAYS;
+        else if (leaving->mark == PAGE_SHARED)
+            one->is_copied = sharing_would_copy(page_address(one->page));
+    }
+}
+
+static void pack_all(struct leaving *leaving, size_t pool_limit_bytes)
+{
+    struct packing packing;
+    uint32_t at = 0;
+    do {
+        gather(leaving, &at, &packing);
+        packing_run(&packing);
+        lock_take(&pager.lock);
+        insert(leaving, &packing, pool_limit_bytes);
+        pager.reads_in_place = at < leaving->n;
+        lock_release(&pager.lock);
+    } while (at < leaving->n);
+}
+
+/* Drops the frames of those that go, but for locked ones. */
+static void drop(struct leaving *leaving)
+{
+    char *addresses[EVICT_BATCH];
+    uint32_t from[EVICT_BATCH], n = 0;
+    bool gone[EVICT_BATCH];
+    for (uint32_t i = 0; i < leaving->n; i++) {
+        if (leaving->one[i].outcome != GOES)
+            continue;
+        from[n] = i;
+        addresses[n++] = page_address(leaving->one[i].page);
+    }
+    frames_drop(addresses, n, gone);
+    for (uint32_t i = 0; i < n; i++)
+        if (!gone[i])
+            leaving->one[from[i]].outcome = STAYS;
+}
+
+/* L. It is where its copy is, or nowhere if nothing alive is on it. */
+static void note_gone(const struct leaver *one)
+{
+    const store_ref ref = one->is_kept ? copies_hand_over(one->page) : one->ref;
+    pager_note_eviction(one->page);
+    table_set(&pager.table, one->page, ref ? page_make(PAGE_STORED, ref) : 0);
+    if (!ref)
+        control_count(&pager.self->stats.dropped_dead, 1);
+    if (one->is_copied)
+        sharing_charge_copy();
 }
 
 /* L. What can't be read where it is must be moved: it is an ordinary page from now on. */
-static void unmark(uint32_t page)
+static void note_stays(const struct leaver *one)
 {
-    sharing_make_own(page);
-    evict_requeue(page);
+    if (one->ref)
+        store_drop(pager.store, one->ref);
+    if (one->outcome == UNREADABLE)
+        sharing_make_own(one->page);
+    evict_requeue(one->page);
 }
 
-/* L. Copies marked victims from *at on aside, as many as there are buffers. */
-static void gather(const struct victims *victims, uint32_t *at, page_entry mark,
-                   struct packing *packing)
+/* L. They are BUSY no more. How many went. */
+static uint32_t settle(const struct leaving *leaving)
 {
-    const char *addresses[PACK_BATCH];
-    packing->n = 0;
-    for (; *at < victims->n && packing->n < PACK_BATCH; ++*at) {
-        if (!is_marked(victims, *at, mark)) {
-            requeue_if_there(victims, *at);
-            continue;
-        }
-        addresses[packing->n] = page_address(victims->page[*at]);
-        packing->page[packing->n] = victims->page[*at];
-        packing->from[packing->n++] = *at;
+    uint32_t n_gone = 0;
+    for (uint32_t i = 0; i < leaving->n; i++) {
+        const struct leaver *one = &leaving->one[i];
+        table_set(&pager.table, one->page, table_get(&pager.table, one->page) & ~PAGE_BUSY);
+        if (one->outcome == GOES)
+            note_gone(one);
+        else
+            note_stays(one);
+        n_gone += one->outcome == GOES;
     }
-    uint32_t n_read = frames_read_in_place(packing_copy(0), addresses, packing->n);
-    for (uint32_t i = n_read; i < packing->n; i++)
-        unmark(packing->page[i]);
-    packing->n = n_read;
+    pager.n_resident -= n_gone;
+    budget_charge(CONTROL_RESIDENT, -(int64_t)n_gone);
+    control_count(&pager.self->stats.evictions, n_gone);
+    pager_busy_done(leaving->n);
+    return n_gone;
 }
 
-/* L. A shared page goes into the store; its frame stays with the others. */
-static bool keep_shared(const struct victims *victims, const struct packing *packing, uint32_t i,
-                        size_t pool_limit_bytes)
+/* How many went. Whoever met one of them meanwhile tries again. */
+static uint32_t open_up(const struct victims *victims, const struct leaving *leaving)
 {
-    uint32_t page = packing->page[i];
-    store_ref ref = 0;
-    bool marked = is_marked(victims, packing->from[i], PAGE_SHARED);
-    bool stays = sharing_would_copy(page_address(page));
-    if (!marked || packing->dead[i] || !packing_pays_twice(i) ||
-        !packing_insert(packing, i, pool_limit_bytes, &ref)) {
-        requeue_if_there(victims, packing->from[i]);
-        return false;
-    }
-    pager_note_eviction(page);
-    table_set(&pager.table, page, page_make(PAGE_STORED, ref));
-    sys_madvise(page_address(page), SYS_PAGE_SIZE, MADV_DONTNEED);
-    pager.n_resident--;
-    budget_charge(CONTROL_RESIDENT, -1);
-    if (stays)
-        sharing_charge_copy();
-    control_count(&pager.self->stats.evictions, 1);
-    return true;
+    lock_take(&pager.lock);
+    const uint32_t n_gone = settle(leaving);
+    const bool was_met = pager.n_busy_met != leaving->n_met;
+    requeue_others(victims);
+    budget_charge_tables();
+    lock_release(&pager.lock);
+    for (uint32_t i = 0; was_met && i < leaving->n; i++)
+        bring_wake((struct waiters){leaving->one[i].page, 1, false, 0});
+    return n_gone;
+}
+
+static uint32_t pack_marked(const struct victims *victims, page_entry mark, uint32_t most,
+                            size_t pool_limit_bytes)
+{
+    struct leaving leaving;
+    close_up(victims, mark, most, &leaving);
+    pack_all(&leaving, pool_limit_bytes);
+    drop(&leaving);
+    return open_up(victims, &leaving);
 }
 
 uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes)
 {
-    struct packing packing;
-    uint32_t n_gone = 0, at = 0;
-    lock_take(&pager.lock);
-    gather(victims, &at, PAGE_SHARED, &packing);
-    lock_release(&pager.lock);
-    packing_run(&packing);
-    lock_take(&pager.lock);
-    for (uint32_t i = 0; i < packing.n; i++)
-        n_gone += keep_shared(victims, &packing, i, pool_limit_bytes);
-    for (; at < victims->n; at++) /* those there were no buffers for */
-        requeue_if_there(victims, at);
-    budget_charge_tables();
-    lock_release(&pager.lock);
-    return n_gone;
-}
-
-/* Clean pages whose copies are in the store, and whose frames are to be dropped all at once. */
-struct leaving {
-    bool kept; /* their copies never left the store */
-    uint32_t n;
-    uint32_t from[EVICT_BATCH]; /* among the victims */
-    store_ref ref[EVICT_BATCH]; /* not of kept ones; 0: nothing alive is on it */
-};
-
-/* L. What was packed goes into the store beside what is there yet. */
-static void insert_clean(const struct victims *victims, const struct packing *packing,
-                         size_t pool_limit_bytes, struct leaving *leaving)
-{
-    for (uint32_t i = 0; i < packing->n; i++) {
-        store_ref ref = 0;
-        bool marked = is_marked(victims, packing->from[i], PAGE_CLEAN);
-        if (!marked ||
-            (!packing->dead[i] &&
-             (!packing_pays(i) || !packing_insert(packing, i, pool_limit_bytes, &ref)))) {
-            requeue_if_there(victims, packing->from[i]);
-            continue;
-        }
-        leaving->from[leaving->n] = packing->from[i];
-        leaving->ref[leaving->n++] = ref;
-    }
-}
-
-/* L. The run of those from `at` on that are neighbours and still marked; lists their pages. */
-static uint32_t run_length(const struct victims *victims, const struct leaving *leaving,
-                           uint32_t at, uint32_t *pages)
-{
-    uint32_t n = 0;
-    const page_entry mark = PAGE_CLEAN | (leaving->kept ? PAGE_KEPT : 0);
-    while (at + n < leaving->n && is_marked(victims, leaving->from[at + n], mark)) {
-        pages[n] = victims->page[leaving->from[at + n]];
-        if (pages[n] != pages[0] + n)
-            break;
-        n++;
-    }
-    return n;
-}
-
-static void stay(const struct victims *victims, const struct leaving *leaving, uint32_t at)
-{
-    if (leaving->ref[at] && !leaving->kept)
-        store_drop(pager.store, leaving->ref[at]);
-    requeue_if_there(victims, leaving->from[at]);
-}
-
-/* L. Their frames are gone. */
-static void note_gone(const struct leaving *leaving, uint32_t at, const uint32_t *pages, uint32_t n)
-{
-    uint32_t n_dead = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        store_ref ref = leaving->kept ? copies_hand_over(pages[i]) : leaving->ref[at + i];
-        pager_note_eviction(pages[i]);
-        table_set(&pager.table, pages[i], ref ? page_make(PAGE_STORED, ref) : 0);
-        n_dead += ref == 0;
-    }
-    pager.n_resident -= n;
-    budget_charge(CONTROL_RESIDENT, -(int64_t)n);
-    control_count(&pager.self->stats.evictions, n);
-    control_count(&pager.self->stats.dropped_dead, n_dead);
-}
-
-/*
- * L. Drops the frames of a run; how many went. At one that is locked the kernel stops, and does not
- * say where: what it had dropped before can be dropped once more.
- */
-static uint32_t drop_run(const struct victims *victims, const struct leaving *leaving, uint32_t at,
-                         const uint32_t *pages, uint32_t n)
-{
-    uint32_t n_gone = 0;
-    if (sys_madvise(page_address(pages[0]), (size_t)n << SYS_PAGE_SHIFT, MADV_DONTNEED) == 0) {
-        note_gone(leaving, at, pages, n);
-        return n;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        if (sys_madvise(page_address(pages[i]), SYS_PAGE_SIZE, MADV_DONTNEED) == 0) {
-            note_gone(leaving, at + i, &pages[i], 1);
-            n_gone++;
-        } else {
-            stay(victims, leaving, at + i);
-        }
-    }
-    return n_gone;
-}
-
-/* The frames go, but for those that were written to meanwhile, or are locked. */
-static uint32_t leave(const struct victims *victims, const struct leaving *leaving)
-{
-    uint32_t pages[EVICT_BATCH], n_gone = 0, n;
-    for (uint32_t at = 0; at < leaving->n; at += n) {
-        lock_take(&pager.lock);
-        n = run_length(victims, leaving, at, pages);
-        if (n > 0) {
-            n_gone += drop_run(victims, leaving, at, pages, n);
-        } else {
-            stay(victims, leaving, at);
-            n = 1;
-        }
-        lock_release(&pager.lock);
-    }
-    return n_gone;
-}
-
-/* Those of which the store has a copy yet only need to go. */
-static uint32_t leave_kept(const struct victims *victims)
-{
-    struct leaving leaving = {.kept = true};
-    lock_take(&pager.lock);
-    for (uint32_t at = 0; at < victims->n; at++) {
-        if (is_marked(victims, at, PAGE_CLEAN | PAGE_KEPT))
-            leaving.from[leaving.n++] = at;
-    }
-    lock_release(&pager.lock);
-    return leave(victims, &leaving);
+    return pack_marked(victims, PAGE_SHARED, PACK_BATCH, pool_limit_bytes);
 }
 
 uint32_t pack_clean(const struct victims *victims, size_t pool_limit_bytes)
 {
-    struct packing packing;
-    struct leaving leaving = {0};
-    uint32_t n_gone = leave_kept(victims), at = 0;
-    while (at < victims->n) {
-        lock_take(&pager.lock);
-        gather(victims, &at, PAGE_CLEAN, &packing);
-        lock_release(&pager.lock);
-        packing_run(&packing);
-        lock_take(&pager.lock);
-        insert_clean(victims, &packing, pool_limit_bytes, &leaving);
-        lock_release(&pager.lock);
-    }
-    n_gone += leave(victims, &leaving);
-    lock_take(&pager.lock);
-    budget_charge_tables();
-    lock_release(&pager.lock);
-    return n_gone;
+    return pack_marked(victims, PAGE_CLEAN, EVICT_BATCH, pool_limit_bytes);
 }

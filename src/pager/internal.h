@@ -77,6 +77,8 @@ struct pager {
     struct protection protection; /* L: whether what comes in to be read is protected */
     struct store *store;          /* L, but see store.h; exists once armed */
     uint32_t n_busy;              /* L */
+    uint32_t n_busy_met;          /* L: faults on entries that were BUSY */
+    bool reads_in_place;          /* L: pages that are BUSY to leave; see in_place.c */
     _Atomic uint32_t
         busy_waiters;           /* somebody waits for an entry to lose BUSY; see pager_wait_busy */
     _Atomic uint32_t busy_turn; /* futex */
@@ -271,11 +273,17 @@ ssize_t frames_move(char *to, char *from, uint32_t n_pages);
 #define FRAMES_MOST_READ 16
 bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages);
 /*
- * L. The same for pages of the program, which may be absent after all, and whatever their
- * protection is. Returns how many were copied, from the first on.
+ * The same for pages of the program, whatever their protection is; with the pass, while
+ * pager.reads_in_place. Returns how many were copied, from the first on.
  */
 uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses,
                               uint32_t n_pages);
+/*
+ * Drops the frames of n_pages pages, up to FRAMES_MOST_DROPPED, in order of address, that are BUSY;
+ * gone[i]: it was not locked.
+ */
+#define FRAMES_MOST_DROPPED 64
+void frames_drop(char *const *addresses, uint32_t n_pages, bool *gone);
 void frames_fork_child(void);
 
 /* fault.c; handlers' threads */
@@ -302,7 +310,8 @@ bool fetch_evicted(uint32_t page, uint32_t n_pages);
 
 /* handlers.c */
 int handlers_start(void);
-void handlers_gather(void); /* a handler is about to wait: all others are needed */
+bool handlers_are_several(void); /* one may wait for another, if not for long */
+void handlers_gather(void);      /* a handler is about to wait: all others are needed */
 /* Reads a message, if there is one. Any pager thread. */
 bool handlers_read(struct fault *fault);
 

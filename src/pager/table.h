@@ -51,7 +51,8 @@ typedef uint64_t page_entry;
 enum page_state { PAGE_EMPTY, PAGE_RESIDENT, PAGE_STAGED, PAGE_STORED };
 
 #define PAGE_STATE_MASK ((page_entry)0x3)
-#define PAGE_BUSY ((page_entry)1 << 2) /* a fault brings it in; only that fault may change it */
+#define PAGE_BUSY \
+    ((page_entry)1 << 2) /* it comes in or leaves; only who is at that may change it */
 #define PAGE_PACKING \
     ((page_entry)1 << 3) /* STAGED: its copy is being packed; dropped when taken back */
 #define PAGE_DEAD ((page_entry)1 << 4) /* free memory: the contents are worthless */
