@@ -24,7 +24,7 @@ export RAM CMD
 
 all: deps
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
-	@ninja -C $(BUILD)
+	@ninja -C $(BUILD) product
 
 deps:
 	@scripts/install-deps.sh build
@@ -55,7 +55,7 @@ bench-share: all
 
 install: all
 	meson configure $(BUILD) -Dprefix=$(PREFIX)
-	meson install -C $(BUILD)
+	meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf $(BUILD) build-*
