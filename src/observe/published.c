@@ -2,8 +2,9 @@
 /*
  * published: the writer's side; see published.h. runs.c has the readers'.
  *
- * Memory order. The keeper makes the sequence odd, then stores word by word with release, then
- * makes it even with release: who has read a new word is bound to see a sequence that has changed.
+ * Memory order. The keeper stores word by word with release, then the count with release. Who reads
+ * a count sees all that it counts; and who has read a word of the update after the next, which goes
+ * to the same place, is bound to see that the count has changed.
  */
 #include "observe/published.h"
 
@@ -25,7 +26,7 @@
 static_assert(sizeof(struct quire_observe_run) % 8 == 0, "copied in words");
 static_assert(sizeof(struct quire_observe_run_process) % 8 == 0, "copied in words");
 static_assert(sizeof(struct quire_observe_run_moment) % 8 == 0, "copied in words");
-static_assert(offsetof(struct published, run) % 8 == 0, "copied in words");
+static_assert(offsetof(struct published, copies) % 8 == 0, "copied in words");
 
 /* The user's own and closed to all others, or -EPERM: somebody else may have made it. */
 static int check_directory(int fd)
@@ -104,15 +105,14 @@ static int make_file(int directory, struct published **file)
 /* Whether the run that a file shows is dead: P3. What is no such file is nobody's to remove. */
 static bool is_left_behind(int directory, const char *name)
 {
-    static const size_t n_bytes = offsetof(struct published, sequence);
-    struct published header; /* its first bytes only are used */
+    struct published_header header;
     struct stat info;
     int fd = sys_openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
 
     if (fd < 0)
         return false;
     bool is_ours = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == geteuid() &&
-                   sys_pread(fd, &header, n_bytes, 0) == (ssize_t)n_bytes &&
+                   sys_pread(fd, &header, sizeof header, 0) == (ssize_t)sizeof header &&
                    memcmp(header.magic, PUBLISHED_MAGIC, sizeof header.magic) == 0 &&
                    header.pid_namespace == process_pid_namespace();
     sys_close(fd);
@@ -202,12 +202,14 @@ void publication_name(struct publication *publication, int keeper)
 
     if (file == NULL)
         return;
-    memcpy(file->magic, PUBLISHED_MAGIC, sizeof file->magic);
-    file->version = PUBLISHED_VERSION;
-    file->n_bytes = sizeof *file;
-    file->pid = (uint64_t)keeper;
-    file->start_ticks = process_start_time((uint32_t)keeper);
-    file->pid_namespace = process_pid_namespace();
+    file->header = (struct published_header){
+        .version = PUBLISHED_VERSION,
+        .n_bytes = sizeof *file,
+        .pid = (uint64_t)keeper,
+        .start_ticks = process_start_time((uint32_t)keeper),
+        .pid_namespace = process_pid_namespace(),
+    };
+    memcpy(file->header.magic, PUBLISHED_MAGIC, sizeof file->header.magic);
     snprintf(self, sizeof self, "/proc/self/fd/%d", publication->fd);
     snprintf(publication->path + n, sizeof publication->path - n, "/" PUBLISHED_PREFIX "%d",
              keeper);
@@ -231,20 +233,6 @@ static void store_words(void *to, const void *from, size_t n_bytes)
         atomic_store_explicit(&out[i], in[i], memory_order_release); /* the readers' fence */
 }
 
-static void begin(struct published *file)
-{
-    atomic_store_explicit(&file->sequence,
-                          atomic_load_explicit(&file->sequence, memory_order_relaxed) | 1,
-                          memory_order_relaxed);
-}
-
-static void end(struct published *file)
-{
-    atomic_store_explicit(&file->sequence,
-                          atomic_load_explicit(&file->sequence, memory_order_relaxed) + 1,
-                          memory_order_release);
-}
-
 void publication_update(struct publication *publication, struct quire_observe_run *run,
                         const struct quire_observe_run_process *processes)
 {
@@ -252,11 +240,11 @@ void publication_update(struct publication *publication, struct quire_observe_ru
 
     if (file == NULL)
         return;
-    run->n_updates = file->run.n_updates + 1;
-    begin(file);
-    store_words(&file->run, run, sizeof *run);
-    store_words(file->processes, processes, run->n_alive * sizeof *processes);
-    end(file);
+    run->n_updates = atomic_load_explicit(&file->n_updates, memory_order_relaxed) + 1;
+    struct published_copy *copy = &file->copies[run->n_updates % 2];
+    store_words(&copy->run, run, sizeof *run);
+    store_words(copy->processes, processes, run->n_alive * sizeof *processes);
+    atomic_store_explicit(&file->n_updates, run->n_updates, memory_order_release);
 }
 
 void publication_add_moment(struct publication *publication,
@@ -266,27 +254,23 @@ void publication_add_moment(struct publication *publication,
 
     if (file == NULL)
         return;
-    uint64_t n = file->n_moments;
-    uint64_t next = n + 1;
-    begin(file);
-    store_words(&file->history[n % QUIRE_OBSERVE_N_MOMENTS], moment, sizeof *moment);
-    store_words(&file->n_moments, &next, sizeof next);
-    end(file);
+    uint64_t n = atomic_load_explicit(&file->n_moments, memory_order_relaxed);
+    store_words(&file->history[n % PUBLISHED_N_SLOTS], moment, sizeof *moment);
+    atomic_store_explicit(&file->n_moments, n + 1, memory_order_release);
 }
 
 void publication_remove(struct publication *publication)
 {
-    uint64_t start_ticks = 0;
+    struct published_header header = {.start_ticks = 0};
 
     if (publication->file == NULL)
         return;
     int fd = sys_openat(AT_FDCWD, publication->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd >= 0) {
-        (void)!sys_pread(fd, &start_ticks, sizeof start_ticks,
-                         offsetof(struct published, start_ticks));
+        (void)!sys_pread(fd, &header, sizeof header, 0);
         sys_close(fd);
     }
-    if (fd >= 0 && start_ticks == publication->file->start_ticks) {
+    if (fd >= 0 && header.start_ticks == publication->file->header.start_ticks) {
         char *slash = strrchr(publication->path, '/');
         unlink(publication->path);
         *slash = '\0';

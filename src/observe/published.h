@@ -4,13 +4,16 @@
  *
  *   DIRECTORY/run-PID        base/user_directory.h tells where; PID of the keeper
  *     header                 whose it is, of which version
- *     sequence               odd while the keeper writes
- *     run, processes[n]      one moment of the run
- *     history[256]           a ring of moments, one a second
+ *     n_updates              the last one is copies[n_updates % 2]
+ *     copies[2]              the run and its processes, at one moment each
+ *     n_moments
+ *     history[257]           a ring of moments, one a second
  *
- * Writer: the keeper alone, through a mapping; it takes no lock and waits for nobody. Readers copy
- * by pread(2), so that a file that is cut short can't harm them, and copy again when the sequence
- * was odd or has changed.
+ * Writer: the keeper alone, through a mapping; it takes no lock and waits for nobody. It writes
+ * where no reader looks, then counts: the other copy, the slot of the history that is no longer
+ * told. Readers copy by pread(2), so that a file that is cut short can't harm them, and copy again
+ * when the count has changed meanwhile. So no reader waits for the writer, who may be stopped or
+ * without a processor in the middle of an update.
  *
  * Invariants
  *   P1  a file has its name only while it is whole: it is made without a name, and linked
@@ -31,20 +34,29 @@
 #include <stdint.h>
 
 #define PUBLISHED_MAGIC "QUIRERUN" /* without its terminator */
-#define PUBLISHED_VERSION 2u       /* of all that follows */
+#define PUBLISHED_VERSION 3u       /* of all that follows */
 #define PUBLISHED_MAX_PROCESSES 512
+#define PUBLISHED_N_SLOTS (QUIRE_OBSERVE_N_MOMENTS + 1)
 #define PUBLISHED_PREFIX "run-"
 
-struct published {
+struct published_copy {
+    struct quire_observe_run run;
+    struct quire_observe_run_process processes[PUBLISHED_MAX_PROCESSES]; /* run.n_alive of them */
+};
+
+struct published_header {
     char magic[8];
     uint32_t version, n_bytes; /* of the file */
     uint64_t pid, start_ticks; /* of the keeper */
     uint64_t pid_namespace;    /* its inode */
-    _Atomic uint64_t sequence;
-    struct quire_observe_run run;
-    struct quire_observe_run_process processes[PUBLISHED_MAX_PROCESSES]; /* run.n_alive of them */
-    uint64_t n_moments;                                                  /* ever */
-    struct quire_observe_run_moment history[QUIRE_OBSERVE_N_MOMENTS];    /* [i % n] */
+};
+
+struct published {
+    struct published_header header;
+    _Atomic uint64_t n_updates;
+    struct published_copy copies[2]; /* [n_updates % 2] is whole */
+    _Atomic uint64_t n_moments;
+    struct quire_observe_run_moment history[PUBLISHED_N_SLOTS]; /* of moment i: [i % n] */
 };
 
 struct publication {

@@ -5,7 +5,8 @@
  *   /proc/PID/maps -> libquire-preload.so -> quire_zones_layout -> zones -> groups of 64 pages
  *
  * The process is not stopped. A zone is read, counted and compared: if its free blocks add up to
- * its own count, before and after, they are of one moment; else it is read again.
+ * its own count, before and after, they are of one moment; else it is read again, for as long as
+ * it may take until a thread that lost its processor in the middle of a change has it again.
  */
 #include "observe/run_zones.h"
 #include "base/sys.h"
@@ -23,7 +24,7 @@
 #define LEAST_ORDERS 11                /* as many as the kernel's table has */
 #define GROUP_PAGES 64u
 #define GROUP_ORDER 6u
-#define TRIES 50
+#define PATIENCE_NS 2000000000ull
 #define PAUSE_NS 200000
 
 struct group {
@@ -193,15 +194,13 @@ static int try_zone(struct reading *reading, struct quire_observe_zone *zone)
 static int read_zone(struct reading *reading, struct quire_observe_zone *zone)
 {
     const struct zones_layout *layout = reading->layout;
-    int error = -EAGAIN;
+    const uint64_t end_ns = sys_now_ns() + PATIENCE_NS;
+    int error;
 
     memset(zone, 0xff, sizeof *zone); /* all absent */
     zone->node = 0;
-    for (unsigned i = 0; i < TRIES && error == -EAGAIN; i++) {
-        if (i > 0)
-            sys_sleep_ns(PAUSE_NS);
-        error = try_zone(reading, zone);
-    }
+    while ((error = try_zone(reading, zone)) == -EAGAIN && sys_now_ns() < end_ns)
+        sys_sleep_ns(PAUSE_NS);
     if (error < 0)
         return error;
     uint32_t first = field(reading, layout->first);

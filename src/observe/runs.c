@@ -3,7 +3,7 @@
  * runs: the readers of what runs publish; see published.h.
  *
  *   base/user_directory.h, its places below the root ── run-PID, ...
- *     for each: whose is it? does its keeper live? ── copy, until the sequence stood still
+ *     for each: whose is it? does its keeper live? ── copy, until the count stood still
  *
  * Nothing of a file is trusted: it belongs to the user of its directory and so does the process
  * that it names; numbers are only handed on. What is left of a dead run is removed, by its user or
@@ -26,8 +26,7 @@
 
 #define MAX_DIRECTORIES 256
 #define MAX_RUNS 4096
-#define TRIES 200
-#define PAUSE_NS 50000
+#define TRIES 1000 /* each fails only if the keeper completes an update meanwhile */
 #define IN_FILE(member) offsetof(struct published, member)
 
 struct runs_table {
@@ -93,7 +92,7 @@ static bool read_at(int fd, void *buffer, size_t n_bytes, size_t at)
     return sys_pread(fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
 }
 
-/* Between reading the sequence and what it guards. */
+/* Between reading the count and what it counts. */
 static void order_reads(void)
 {
 #ifndef __SANITIZE_THREAD__ /* which does not know of fences, and not of other processes */
@@ -102,28 +101,23 @@ static void order_reads(void)
 }
 
 /*
- * Copies n_bytes from `at` on while the keeper lets them be. `more`: what depends on them, as the
- * first copy says. 0; -EPROTO: cut short; -EAGAIN: it never stands still.
+ * Lets `take` copy what the count that lies `at` says is whole, until the keeper did not count on
+ * meanwhile. 0; -EPROTO: cut short; -EAGAIN: it never stands still; or an error of take.
  */
-static int copy(int fd, void *buffer, size_t n_bytes, size_t at, int (*more)(int fd, void *context),
+static int copy(int fd, size_t at, int (*take)(int fd, uint64_t count, void *context),
                 void *context)
 {
     for (unsigned i = 0; i < TRIES; i++) {
         uint64_t before, after;
-        if (!read_at(fd, &before, sizeof before, IN_FILE(sequence)))
+        if (!read_at(fd, &before, sizeof before, at))
             return -EPROTO;
         order_reads();
-        if (before % 2 == 0) {
-            if (!read_at(fd, buffer, n_bytes, at))
-                return -EPROTO;
-            int error = more != NULL ? more(fd, context) : 0;
-            order_reads();
-            if (!read_at(fd, &after, sizeof after, IN_FILE(sequence)))
-                return -EPROTO;
-            if (before == after)
-                return error;
-        }
-        sys_sleep_ns(PAUSE_NS);
+        int error = take(fd, before, context);
+        order_reads();
+        if (!read_at(fd, &after, sizeof after, at))
+            return -EPROTO;
+        if (before == after)
+            return error;
     }
     return -EAGAIN;
 }
@@ -133,20 +127,21 @@ struct taking {
     struct quire_observe_runs *runs;
 };
 
-static int take_processes(int fd, void *context)
+static int take_copy(int fd, uint64_t count, void *context)
 {
     struct taking *taking = context;
     struct runs_table *table = taking->table;
-    const struct quire_observe_run *run = &table->list[taking->runs->n];
-    size_t n = taking->runs->n_processes;
+    struct quire_observe_run *run = &table->list[taking->runs->n];
+    size_t n = taking->runs->n_processes, at = IN_FILE(copies[count % 2]);
 
-    if (run->n_alive > PUBLISHED_MAX_PROCESSES)
+    if (!read_at(fd, run, sizeof *run, at + offsetof(struct published_copy, run)) ||
+        run->n_alive > PUBLISHED_MAX_PROCESSES)
         return -EPROTO;
     if (!source_grow(&table->processes, &table->processes_room, n + run->n_alive + 1,
                      sizeof *table->processes))
         return -ENOMEM;
     return read_at(fd, table->processes + n, run->n_alive * sizeof *table->processes,
-                   IN_FILE(processes))
+                   at + offsetof(struct published_copy, processes))
                ? 0
                : -EPROTO;
 }
@@ -159,7 +154,7 @@ static void terminate(struct quire_observe_run *run)
     run->codec[sizeof run->codec - 1] = '\0';
 }
 
-static int take_run(struct quire_observe *observe, int fd, const struct published *header,
+static int take_run(struct quire_observe *observe, int fd, const struct published_header *header,
                     uid_t user, struct quire_observe_runs *runs)
 {
     struct runs_table *table = observe->runs;
@@ -169,7 +164,7 @@ static int take_run(struct quire_observe *observe, int fd, const struct publishe
         !source_grow(&table->list, &table->list_room, runs->n + 1, sizeof *table->list))
         return -ENOMEM;
     struct quire_observe_run *run = &table->list[runs->n];
-    int error = copy(fd, run, sizeof *run, IN_FILE(run), take_processes, &taking);
+    int error = copy(fd, IN_FILE(n_updates), take_copy, &taking);
     if (error < 0)
         return error;
     terminate(run);
@@ -186,7 +181,7 @@ static int take_run(struct quire_observe *observe, int fd, const struct publishe
 /* Opens a file of a directory and looks at its header. The descriptor; -EPROTO, -ESRCH: its run is
  * gone; -EXDEV: it is not for us to say. */
 static int open_file(struct quire_observe *observe, int directory, const char *name, uid_t user,
-                     struct published *header)
+                     struct published_header *header)
 {
     struct stat info;
     int fd = sys_openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0);
@@ -195,14 +190,14 @@ static int open_file(struct quire_observe *observe, int directory, const char *n
     if (fd < 0)
         return fd;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_uid != user ||
-        !read_at(fd, header, IN_FILE(sequence), 0) ||
+        !read_at(fd, header, sizeof *header, 0) ||
         memcmp(header->magic, PUBLISHED_MAGIC, sizeof header->magic) != 0)
         error = -EPROTO;
     else if (header->pid_namespace != observe->runs->pid_namespace && observe->runs->is_live)
         error = -EXDEV;
     else if (!is_running(observe, header->pid, header->start_ticks, user))
         error = -ESRCH;
-    else if (header->version != PUBLISHED_VERSION || header->n_bytes != sizeof *header)
+    else if (header->version != PUBLISHED_VERSION || header->n_bytes != sizeof(struct published))
         error = -EPROTO;
     if (error < 0)
         sys_close(fd);
@@ -212,7 +207,7 @@ static int open_file(struct quire_observe *observe, int directory, const char *n
 static int look_at(struct quire_observe *observe, int directory, const char *name, uid_t user,
                    struct quire_observe_runs *runs)
 {
-    static struct published header; /* its first bytes only are used */
+    struct published_header header;
     int fd = open_file(observe, directory, name, user, &header);
     int error = fd;
 
@@ -348,16 +343,24 @@ struct search {
     uint64_t keeper;
     struct quire_observe_run_moment *moments;
     size_t n;
-    int result;
 };
+
+static int take_moments(int fd, uint64_t count, void *context)
+{
+    struct quire_observe_run_moment ring[PUBLISHED_N_SLOTS];
+    struct search *search = context;
+
+    if (!read_at(fd, ring, sizeof ring, IN_FILE(history)))
+        return -EPROTO;
+    search->n = count < QUIRE_OBSERVE_N_MOMENTS ? count : QUIRE_OBSERVE_N_MOMENTS;
+    for (size_t i = 0; i < search->n; i++)
+        search->moments[i] = ring[(count - search->n + i) % PUBLISHED_N_SLOTS];
+    return 0;
+}
 
 static int find_in(struct quire_observe *observe, const char *path, struct search *search)
 {
-    struct {
-        uint64_t n;
-        struct quire_observe_run_moment ring[QUIRE_OBSERVE_N_MOMENTS];
-    } past;
-    struct published header;
+    struct published_header header;
     struct stat info;
     char name[32];
     int error = -ESRCH;
@@ -372,14 +375,9 @@ static int find_in(struct quire_observe *observe, const char *path, struct searc
     if (error < 0)
         return -ESRCH;
     int fd = error;
-    error = copy(fd, &past, sizeof past, IN_FILE(n_moments), NULL, NULL);
+    error = copy(fd, IN_FILE(n_moments), take_moments, search);
     sys_close(fd);
-    if (error < 0)
-        return -ESRCH;
-    search->n = past.n < QUIRE_OBSERVE_N_MOMENTS ? past.n : QUIRE_OBSERVE_N_MOMENTS;
-    for (size_t i = 0; i < search->n; i++)
-        search->moments[i] = past.ring[(past.n - search->n + i) % QUIRE_OBSERVE_N_MOMENTS];
-    return 0;
+    return error < 0 ? -ESRCH : 0;
 }
 
 int quire_observe_run_history(struct quire_observe *observe, uint64_t keeper,
@@ -404,7 +402,7 @@ int quire_observe_run_history(struct quire_observe *observe, uint64_t keeper,
         user_directory_of(places[i], info.st_uid, path);
         error = find_in(observe, below_root(path), &search);
     }
-    *n = search.n;
+    *n = error == 0 ? search.n : 0;
     return error;
 }
 

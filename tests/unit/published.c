@@ -159,6 +159,33 @@ static void is_of_one_moment(void **state)
     quire_observe_close(observe);
 }
 
+/* A keeper without a processor in the middle of an update, or of a moment: nobody waits for it. */
+static void half_an_update_is_not_seen(void **state)
+{
+    struct quire_observe_run_moment moments[QUIRE_OBSERVE_N_MOMENTS];
+    struct publication publication;
+    struct quire_observe_runs runs;
+    struct quire_observe *observe = opened();
+    size_t n;
+
+    assert_true(publication_open(&publication));
+    publication_name(&publication, getpid());
+    for (uint64_t i = 1; i < 2 * PUBLISHED_N_SLOTS; i++) {
+        publish(&publication, i, 3);
+        publication_add_moment(&publication, &(struct quire_observe_run_moment){.at_ns = i});
+        memset(&publication.file->copies[(i + 1) % 2], 0xff, 1000);
+        memset(&publication.file->history[i % PUBLISHED_N_SLOTS], 0xff, 16);
+        look(observe, &runs);
+        assert_non_null(own(&runs, (uint64_t)getpid()));
+        assert_int_equal(own(&runs, (uint64_t)getpid())->budget, i);
+        assert_int_equal(quire_observe_run_history(observe, (uint64_t)getpid(), moments, &n), 0);
+        for (size_t k = 0; k < n; k++)
+            assert_int_equal(moments[k].at_ns, i + 1 - n + k);
+    }
+    publication_remove(&publication);
+    quire_observe_close(observe);
+}
+
 static pid_t idle_child(void)
 {
     pid_t child = fork();
@@ -218,7 +245,7 @@ static void the_next_run_removes_it_too(void **state)
     assert_int_equal(kill(keeper, SIGKILL) | kill(reused, SIGKILL), 0);
     assert_int_equal(waitpid(keeper, NULL, 0), keeper);
     assert_int_equal(waitpid(reused, NULL, 0), reused);
-    forge(elsewhere.path, offsetof(struct published, pid_namespace), 5, 8); /* P3 */
+    forge(elsewhere.path, offsetof(struct published, header.pid_namespace), 5, 8); /* P3 */
     snprintf(other, sizeof other, "%s/quire/run-x", home);
     close(open(other, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     assert_true(publication_open(&next));
@@ -275,13 +302,13 @@ static void strange_files_are_left_alone(void **state)
         uint64_t value;
         bool is_removed, is_unreadable;
     } cases[] = {
-        {offsetof(struct published, magic), 1, 'x', false, true},
-        {offsetof(struct published, version), 4, 99, false, true},
-        {offsetof(struct published, n_bytes), 4, 64, false, true},
-        {offsetof(struct published, start_ticks), 8, 1, true, false}, /* its number, reused */
-        {offsetof(struct published, pid_namespace), 8, 5, false, false},
-        {offsetof(struct published, sequence), 8, 1, false, true}, /* never stands still */
-        {offsetof(struct published, run.n_alive), 8, 100000, false, true},
+        {offsetof(struct published, header.magic), 1, 'x', false, true},
+        {offsetof(struct published, header.version), 4, 99, false, true},
+        {offsetof(struct published, header.n_bytes), 4, 64, false, true},
+        {offsetof(struct published, header.start_ticks), 8, 1, true,
+         false}, /* its number, reused */
+        {offsetof(struct published, header.pid_namespace), 8, 5, false, false},
+        {offsetof(struct published, copies[1].run.n_alive), 8, 100000, false, true},
     };
     struct quire_observe *observe = opened();
 
@@ -309,8 +336,8 @@ static void files_cut_short(void **state)
     struct publication publication;
     struct quire_observe_runs runs;
     struct quire_observe *observe = opened();
-    const size_t lengths[] = {0, 7, 40, offsetof(struct published, run) + 100,
-                              offsetof(struct published, processes) + 10};
+    const size_t lengths[] = {0, 7, 40, offsetof(struct published, copies) + 100,
+                              offsetof(struct published, copies[1].processes) + 10};
 
     assert_true(publication_open(&publication));
     publish(&publication, 1, 4);
@@ -391,6 +418,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(is_read_as_it_was_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(is_of_one_moment, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(half_an_update_is_not_seen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_the_dead_left_is_removed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_next_run_removes_it_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_directory_comes_and_goes, set_up, tear_down),
