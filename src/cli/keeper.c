@@ -3,6 +3,7 @@
 
 #include "base/sys.h"
 #include "cli/autosize.h"
+#include "cli/detached.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,40 +11,12 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define LOOK_MS 200
 #define MEND_MS 1000         /* between looks at whether a kill has left the counts wrong */
 #define LOOKS_WITHOUT_PID 10 /* a forked child takes its slot at once, or never will */
-
-static void close_range_of(int from, int to)
-{
-    if (from > to || sys_close_range((unsigned)from, (unsigned)to, 0) == 0)
-        return;
-    long most = sysconf(_SC_OPEN_MAX); /* before Linux 5.9 */
-    for (int fd = from; fd <= to && fd < most; fd++)
-        close(fd);
-}
-
-/* Whoever waits for the end of a pipe must not wait for this process. */
-static void close_all_but(const int *kept, int n_kept)
-{
-    int from = 0;
-
-    for (int n = 0; n < n_kept; n++) { /* in ascending order */
-        int lowest = -1;
-        for (int i = 0; i < n_kept; i++)
-            if (kept[i] >= from && (lowest < 0 || kept[i] < lowest))
-                lowest = kept[i];
-        if (lowest < 0)
-            break;
-        close_range_of(from, lowest - 1);
-        from = lowest + 1;
-    }
-    close_range_of(from, 0x7fffffff);
-}
 
 static void mend_if_due(struct control *control)
 {
@@ -111,13 +84,11 @@ static int settle_down(struct seal *seal, const int *kept, int n_kept)
 
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, NULL);
-    setsid();
-    if (chdir("/") != 0) /* a file system that the run was started in may be unmounted */
-        return -errno;
-    prctl(PR_SET_NAME, "quire-keeper");
-    close_all_but(kept, n_kept);
+    const int error = detached_leave("quire-keeper", kept, n_kept);
+    if (error < 0 || seal == NULL)
+        return error;
     /* The launcher could lock it with the same limit, so this can; and it has it locked as yet. */
-    return seal != NULL ? seal_hold(seal) : 0;
+    return seal_hold(seal);
 }
 
 static _Noreturn void keep(struct control *control, struct seal *seal, struct publisher *publisher,
@@ -125,11 +96,8 @@ static _Noreturn void keep(struct control *control, struct seal *seal, struct pu
 {
     const struct control_options *options = &control->options;
     const int kept[] = {options->control_fd, options->swap_fd, options->key_fd, lifeline, report};
-    const int error = settle_down(seal, kept, sizeof kept / sizeof kept[0]);
 
-    if (sys_write(report, &error, sizeof error) != sizeof error || error < 0)
-        _exit(EXIT_FAILURE);
-    close(report);
+    detached_report(report, settle_down(seal, kept, sizeof kept / sizeof kept[0]));
     if (autosize_is_wanted(control))
         autosize_start(control);
     outlast_launcher(control, publisher, lifeline);
@@ -142,23 +110,13 @@ static _Noreturn void keep(struct control *control, struct seal *seal, struct pu
     _exit(EXIT_SUCCESS);
 }
 
-/* Until the keeper can be found: the program may be quicker than it, and somebody look for it. */
-static int await_report(int report)
-{
-    int error;
-    ssize_t n;
-
-    do
-        n = sys_read(report, &error, sizeof error);
-    while (n == -EINTR);
-    return n == sizeof error ? error : -ECHILD;
-}
-
+/* Returns when the keeper can be found: the program may be quicker than it, and somebody look for
+ * it. Its pid or a negative errno; the pipes' other ends are closed. */
 static int start(struct control *control, struct seal *seal, struct publisher *publisher,
                  const int *lifeline, const int *report)
 {
     const pid_t pid = fork();
-    int error = pid < 0 ? -errno : 0;
+    const int fork_error = pid < 0 ? -errno : 0;
 
     if (pid == 0) {
         close(lifeline[1]);
@@ -167,9 +125,9 @@ static int start(struct control *control, struct seal *seal, struct publisher *p
     }
     close(lifeline[0]);
     close(report[1]);
-    if (error < 0)
-        return error;
-    error = await_report(report[0]);
+    const int error = detached_await(report[0]);
+    if (fork_error < 0)
+        return fork_error;
     if (error < 0)
         waitpid(pid, NULL, 0);
     return error < 0 ? error : pid;
@@ -189,7 +147,6 @@ int keeper_start(struct control *control, struct seal *seal, struct publisher *p
         return error;
     }
     keeper->pid = start(control, seal, publisher, lifeline, report);
-    close(report[0]);
     if (keeper->pid < 0) {
         close(lifeline[1]);
         return keeper->pid;

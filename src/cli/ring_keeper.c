@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/ring_keeper.h"
 
-#include "base/sys.h"
+#include "cli/detached.h"
 #include "cli/ring.h"
 
 #include <errno.h>
@@ -9,9 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -93,26 +91,28 @@ static int make(struct keeper *keeper)
     return error;
 }
 
-/* Nothing of the shell that started it is held: no terminal, no directory, no pipe. */
+/* Nothing of the shell that started it is held. A descriptor of signals that ask to end, or a
+ * negative errno. */
 static int leave_the_shell(int report)
 {
+    const int kept[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, report};
     sigset_t set;
+    const int error = detached_leave("quire-ring", kept, sizeof kept / sizeof kept[0]);
+    const int null = error == 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) : error;
 
-    setsid();
-    prctl(PR_SET_NAME, "quire-ring");
-    if (chdir("/") != 0)
-        return -errno;
-    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; fd <= 2 && null >= 0; fd++)
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO && null >= 0; fd++)
         dup2(null, fd);
-    sys_close_range(3, (unsigned)report - 1, 0);
-    sys_close_range((unsigned)report + 1, ~0u, 0);
+    if (null < 0)
+        return error < 0 ? error : -errno;
+    if (null > STDERR_FILENO)
+        close(null);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC);
+    const int signals = signalfd(-1, &set, SFD_CLOEXEC);
+    return signals < 0 ? -errno : signals;
 }
 
 static _Noreturn void run_keeper(const struct ring_keeping *keeping, int report)
@@ -121,21 +121,19 @@ static _Noreturn void run_keeper(const struct ring_keeping *keeping, int report)
 
     keeper.keeping = keeping;
     const int signals = leave_the_shell(report);
-    int error = signals < 0 ? -errno : make(&keeper);
-    if (write(report, &error, sizeof error) != sizeof error || error != 0)
-        _exit(EXIT_FAILURE);
-    close(report);
+    detached_report(report, signals < 0 ? signals : make(&keeper));
     keep(&keeper, signals);
     _exit(EXIT_SUCCESS);
 }
 
 int ring_keeper_start(const struct ring_keeping *keeping)
 {
-    int ends[2], error = -ECHILD;
+    int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) != 0)
         return -errno;
     const pid_t child = fork();
+    const int fork_error = child < 0 ? -errno : 0;
     if (child == 0) {
         if (fork() == 0) /* the shell's child is gone at once: the keeper is nobody's */
             run_keeper(keeping, ends[1]);
@@ -144,8 +142,6 @@ int ring_keeper_start(const struct ring_keeping *keeping)
     close(ends[1]);
     if (child > 0)
         waitpid(child, NULL, 0);
-    if (read(ends[0], &error, sizeof error) != sizeof error)
-        error = -ECHILD;
-    close(ends[0]);
-    return error;
+    const int error = detached_await(ends[0]);
+    return fork_error < 0 ? fork_error : error;
 }
