@@ -93,6 +93,12 @@ ssize_t quire_share_receive(int socket, void *message, size_t n_bytes, int *fds,
  */
 int quire_share_directory(char *path, size_t n_bytes, bool make);
 
+/*
+ * A name with a '/' is the path of a socket, in a directory that is there already, 107 bytes in
+ * all: for users who do not have the same directory of names. A socket left there by a publisher
+ * that was killed is replaced by the next one, and by nobody else.
+ */
+
 struct quire_share_publication; /* opaque; on the heap */
 
 enum quire_share_event {
@@ -112,7 +118,8 @@ struct quire_share_handlers {
  * Publishes descriptors (duplicated, so the caller may close its own) under a name. `tag` says what
  * they are ("ring"), and comes with them. `mode`: who may open it, as of a file (0600, 0660, 0666);
  * others than the user need access to the directory too. Returns 0; -EEXIST: the name is taken;
- * -EINVAL: the name, the tag or the number; -EPERM: see quire_share_directory; or from the kernel.
+ * -EINVAL: the name, the tag or the number; -EPERM: see quire_share_directory; -ENAMETOOLONG; or
+ * from the kernel.
  */
 int quire_share_publish(const char *name, const char *tag, mode_t mode, const int *fds,
                         unsigned n_fds, struct quire_share_publication **publication)

@@ -45,7 +45,7 @@ static void print_help(FILE *to)
           "`quire ring COMMAND --help' shows the options of each.\n"
           "\n"
           "A ring is there from `create' until both sides have come and gone, or `rm'. Names are\n"
-          "sockets in $XDG_RUNTIME_DIR/quire, or /dev/shm/quire-UID.\n"
+          "sockets in $XDG_RUNTIME_DIR/quire, or /dev/shm/quire-UID; one with a '/' is a path.\n"
           "\n"
           "Example:\n"
           "  quire ring create samples --size 4M\n"
@@ -156,17 +156,25 @@ bool ring_parse_json(int argc, char **argv, const char *documentation)
 
 /* Opening */
 
+void ring_tell_bad_name(const char *name)
+{
+    cli_error("'%s' is no name: letters, digits, '.', '_' and '-', not '.' first, %u at most, or "
+              "the path of a socket, of 107 bytes at most",
+              name, QUIRE_SHARE_MAX_NAME_BYTES);
+}
+
 static void tell_not_opened(const char *name, int error)
 {
     if (error == -ENOENT)
         cli_error("there is no ring '%s'\n`quire ring ls' lists them; `quire ring create %s' makes "
                   "one",
                   name, name);
-    else if (error == -EINVAL)
-        cli_error("'%s' is no name: letters, digits, '.', '_' and '-', %u at most", name,
-                  QUIRE_SHARE_MAX_NAME_BYTES);
+    else if (error == -EINVAL || error == -ENAMETOOLONG)
+        ring_tell_bad_name(name);
     else if (error == -EACCES)
-        cli_error("ring '%s' is not open to you; its owner can make it with --mode", name);
+        cli_error("ring '%s' is not open to you; its owner can make it with --mode, in a directory "
+                  "that you may enter",
+                  name);
     else if (error == -EPROTO)
         cli_error("ring '%s' was made by another version of quire, or for another word size", name);
     else if (error == -EPERM)

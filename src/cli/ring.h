@@ -24,6 +24,8 @@ struct ring_open { /* a ring that was found by its name */
 int ring_open(const char *name, enum quire_ring_side side, struct ring_open *open);
 void ring_close(struct ring_open *open);
 
+void ring_tell_bad_name(const char *name);
+
 /* What each subcommand does; argv[0] is "quire ring NAME". The exit status. */
 int ring_create(int argc, char **argv);
 int ring_put(int argc, char **argv);

@@ -8,6 +8,8 @@
 #include "cli/ring_keeper.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +40,9 @@ static const char documentation[] =
     "Make a ring under NAME. It is there until both sides have come and gone, or until `quire ring "
     "rm NAME'."
     "\v"
+    "A NAME with a '/' is the path of a socket, in a directory that is there: other users do not "
+    "have this one's directory of names.\n"
+    "\n"
     "The number of frames is a power of two; what SIZE asks for is rounded up to one. Sizes take "
     "K, M and G, powers of 1024.\n"
     "\n"
@@ -116,6 +121,28 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
 }
 
+/* The keeper has a working directory of its own: a path that means one here is made absolute. 0 or
+ * a negative errno. */
+static int settle_name(struct ring_keeping *keeping, char path[PATH_MAX])
+{
+    const char *slash = strrchr(keeping->name, '/');
+    char directory[PATH_MAX], real[PATH_MAX];
+
+    if (slash == NULL || keeping->name[0] == '/')
+        return 0;
+    if (slash[1] == '\0')
+        return -EINVAL;
+    if (snprintf(directory, sizeof directory, "%.*s", (int)(slash - keeping->name),
+                 keeping->name) >= (int)sizeof directory)
+        return -ENAMETOOLONG;
+    if (realpath(directory, real) == NULL)
+        return -errno;
+    if (snprintf(path, PATH_MAX, "%s%s", real, slash) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    keeping->name = path;
+    return 0;
+}
+
 /* Frames as many as the size asks for, and then up to a power of two. */
 static bool set_geometry(struct create_options *options)
 {
@@ -132,11 +159,15 @@ static bool set_geometry(struct create_options *options)
 static void tell_not_made(const char *name, int error)
 {
     if (error == -EEXIST)
-        cli_error("there is a ring '%s' already\nuse it, or remove it: quire ring rm %s", name,
-                  name);
-    else if (error == -EINVAL)
-        cli_error("'%s' is no name: letters, digits, '.', '_' and '-', not '.' first, %u at most",
-                  name, QUIRE_SHARE_MAX_NAME_BYTES);
+        cli_error(
+            strchr(name, '/') == NULL
+                ? "there is a ring '%s' already\nuse it, or remove it: quire ring rm %s"
+                : "'%s' is there already\nif it is a ring, use or remove it: quire ring rm %s",
+            name, name);
+    else if (error == -ENOENT)
+        cli_error("the directory of '%s' is not there", name);
+    else if (error == -EINVAL || error == -ENAMETOOLONG)
+        ring_tell_bad_name(name);
     else if (error == -EPERM)
         cli_error("the directory of the names is not yours alone; set XDG_RUNTIME_DIR to one that "
                   "is");
@@ -150,6 +181,7 @@ int ring_create(int argc, char **argv)
         .options = option_list, .parser = parse_option, .args_doc = "NAME", .doc = documentation};
     struct create_options options = {
         .keeping = {.mode = 0600}, .n_bytes = DEFAULT_BYTES, .frame_bytes = 1};
+    char path[PATH_MAX];
 
     if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
         return CLI_EXIT_FAILED;
@@ -158,7 +190,9 @@ int ring_create(int argc, char **argv)
             "a ring of that size can't be: 2^40 frames at most, and what the machine can map");
         return CLI_EXIT_FAILED;
     }
-    const int error = ring_keeper_start(&options.keeping);
+    int error = settle_name(&options.keeping, path);
+    if (error == 0)
+        error = ring_keeper_start(&options.keeping);
     if (error != 0)
         tell_not_made(options.keeping.name, error);
     return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -5,6 +5,9 @@
  * A name is a socket file. Nobody listens on one whose publisher died: to connect is refused then,
  * and it is removed. Publishers hold a lock on the directory from looking to listening, and who
  * removes holds it too, so that a name is not removed that has just been taken.
+ *
+ * A name with a '/' is the path of the socket, in a directory that is there: for users who have not
+ * the same directory of names.
  */
 #include "share/name.h"
 
@@ -14,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,19 +28,11 @@
 
 #define ANSWER_MS 30000 /* on a busy machine; a publisher that has died is noticed at once */
 
-bool name_is_valid(const char *name)
+static bool is_name(const char *name)
 {
     const size_t n = strspn(name,
                             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     return n > 0 && n <= QUIRE_SHARE_MAX_NAME_BYTES && name[n] == '\0' && name[0] != '.';
-}
-
-struct name_file name_file(const char *name)
-{
-    struct name_file file;
-
-    snprintf(file.text, sizeof file.text, QUIRE_SHARE_PREFIX "%s", name);
-    return file;
 }
 
 static int path_of_directory(char *path, size_t n_bytes, bool *is_shared)
@@ -85,24 +79,53 @@ int quire_share_directory(char *path, size_t n_bytes, bool make)
     return -EPERM;
 }
 
-int name_find(const char *name, enum name_use use, struct sockaddr_un *address)
+/* Names are told apart from other things of Quire's in their directory. */
+static int find_name(const char *name, bool make, struct name_place *place)
 {
-    char path[sizeof address->sun_path];
+    struct sockaddr_un *address = &place->address;
 
-    if (!name_is_valid(name))
+    if (!is_name(name))
         return -EINVAL;
-    const int directory = quire_share_directory(path, sizeof path, use == NAME_TO_TAKE);
+    const int directory = quire_share_directory(place->home, sizeof place->home, make);
     if (directory < 0)
         return directory;
-    memset(address, 0, sizeof *address);
-    address->sun_family = AF_UNIX;
-    const int n = snprintf(address->sun_path, sizeof address->sun_path, "%s/%s", path,
-                           name_file(name).text);
-    int error = n < 0 || (size_t)n >= sizeof address->sun_path ? -ENAMETOOLONG : 0;
-    if (error == 0 && use != NAME_TO_OPEN && flock(directory, LOCK_EX) != 0)
-        error = -errno;
-    if (error == 0)
+    const int n = snprintf(address->sun_path, sizeof address->sun_path,
+                           "%s/" QUIRE_SHARE_PREFIX "%s", place->home, name);
+    if (n > 0 && (size_t)n < sizeof address->sun_path)
         return directory;
+    close(directory);
+    return -ENAMETOOLONG;
+}
+
+/* Another directory is nobody's to make or to remove here. */
+static int find_path(const char *path, struct name_place *place)
+{
+    char directory[sizeof place->address.sun_path];
+
+    place->home[0] = '\0';
+    if (strlen(path) >= sizeof directory)
+        return -ENAMETOOLONG;
+    strcpy(place->address.sun_path, path);
+    strcpy(directory, path);
+    char *slash = strrchr(directory, '/');
+    if (slash[1] == '\0')
+        return -EINVAL;
+    slash[slash == directory] = '\0'; /* "/" is one, too */
+    return sys_openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+int name_find(const char *name, enum name_use use, struct name_place *place)
+{
+    place->address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    const int directory = strchr(name, '/') != NULL ? find_path(name, place)
+                                                    : find_name(name, use == NAME_TO_TAKE, place);
+
+    if (directory < 0)
+        return directory;
+    place->file = strrchr(place->address.sun_path, '/') + 1;
+    if (use == NAME_TO_OPEN || flock(directory, LOCK_EX) == 0)
+        return directory;
+    const int error = -errno;
     close(directory);
     return error;
 }
@@ -120,27 +143,44 @@ static int connect_to(const struct sockaddr_un *address)
     return error;
 }
 
-bool name_is_taken(int directory, const char *name, const struct sockaddr_un *address)
+/* Other files refuse connections, too. */
+static bool is_socket(int directory, const char *file)
 {
-    const int fd = connect_to(address);
+    struct stat status;
+
+    return fstatat(directory, file, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(status.st_mode);
+}
+
+bool name_is_taken(int directory, const struct name_place *place)
+{
+    const int fd = connect_to(&place->address);
 
     if (fd >= 0)
         close(fd);
-    else if (fd == -ECONNREFUSED)
-        unlinkat(directory, name_file(name).text, 0);
-    return fd != -ECONNREFUSED && fd != -ENOENT;
+    if (fd == -ECONNREFUSED && is_socket(directory, place->file))
+        return unlinkat(directory, place->file, 0) != 0 && errno != ENOENT;
+    return fd != -ENOENT;
 }
 
-/* Nobody answers: if it is still so with the lock held, the name was left behind. */
+void name_leave(const struct name_place *place)
+{
+    if (place->home[0] != '\0')
+        rmdir(place->home); /* fails as long as there are others */
+}
+
+/*
+ * Nobody answers: if it is still so with the lock held, the name was left behind. A path may be
+ * that of somebody else's socket, mistyped: only who publishes there removes it.
+ */
 static void remove_stale(const char *name)
 {
-    struct sockaddr_un address;
-    const int directory = name_find(name, NAME_TO_REMOVE, &address);
+    struct name_place place;
+    const int directory = strchr(name, '/') == NULL ? name_find(name, NAME_TO_REMOVE, &place) : -1;
 
     if (directory < 0)
         return;
-    if (!name_is_taken(directory, name, &address))
-        rmdir(dirname(address.sun_path)); /* fails as long as there are others */
+    if (!name_is_taken(directory, &place))
+        name_leave(&place);
     close(directory);
 }
 
@@ -188,8 +228,8 @@ static int receive_offer(struct quire_share_opened *opened)
 
 int quire_share_open(const char *name, struct quire_share_opened *opened)
 {
-    struct sockaddr_un address;
-    const int directory = name_find(name, NAME_TO_OPEN, &address);
+    struct name_place place;
+    const int directory = name_find(name, NAME_TO_OPEN, &place);
     int error;
 
     memset(opened, 0, sizeof *opened);
@@ -197,7 +237,7 @@ int quire_share_open(const char *name, struct quire_share_opened *opened)
     if (directory < 0)
         return directory;
     close(directory);
-    const int fd = connect_to(&address);
+    const int fd = connect_to(&place.address);
     if (fd == -ECONNREFUSED)
         remove_stale(name);
     if (fd < 0)

@@ -27,20 +27,23 @@ struct name_message {
     uint32_t own_pid;
 };
 
-bool name_is_valid(const char *name);
-
-/* What its socket is called: other things of quire's may lie in the directory, too. */
-struct name_file {
-    char text[sizeof QUIRE_SHARE_PREFIX + QUIRE_SHARE_MAX_NAME_BYTES];
+/* Where the socket of a name is. */
+struct name_place {
+    struct sockaddr_un address;
+    const char *file;                                     /* its last part, within the address */
+    char home[sizeof((struct sockaddr_un *)0)->sun_path]; /* the directory of names; "": another */
 };
-struct name_file name_file(const char *name);
 
 enum name_use { NAME_TO_OPEN, NAME_TO_REMOVE, NAME_TO_TAKE };
 
-/* The directory (locked against other publishers, but to open), and the name's address in it. */
-int name_find(const char *name, enum name_use use, struct sockaddr_un *address);
+/* The directory (locked against other publishers, but to open), and where the name is in it.
+ * -EINVAL: it is no name. */
+int name_find(const char *name, enum name_use use, struct name_place *place);
 
 /* Whether somebody listens there; removes a name that was left behind. */
-bool name_is_taken(int directory, const char *name, const struct sockaddr_un *address);
+bool name_is_taken(int directory, const struct name_place *place);
+
+/* Removes the directory of names if that was the last of them. */
+void name_leave(const struct name_place *place);
 
 #endif

@@ -41,8 +41,7 @@ struct quire_share_publication {
     bool published;
     unsigned n_fds, n_users;
     int fds[QUIRE_SHARE_MAX_FDS];
-    char name[QUIRE_SHARE_MAX_NAME_BYTES + 1];
-    char directory_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+    struct name_place place;
     struct name_offer offer;
     struct user users[QUIRE_SHARE_MAX_USERS];
 };
@@ -75,16 +74,14 @@ static int watch(const struct quire_share_publication *publication, int fd, uint
 /* Takes the name. The directory is locked meanwhile. */
 static int take_name(struct quire_share_publication *publication, const char *name)
 {
-    struct sockaddr_un address;
-    const int directory = name_find(name, NAME_TO_TAKE, &address);
+    const struct name_place *place = &publication->place;
+    const int directory = name_find(name, NAME_TO_TAKE, &publication->place);
 
     if (directory < 0)
         return directory;
-    memcpy(publication->directory_path, address.sun_path,
-           strlen(address.sun_path) - strlen(name_file(name).text) - 1);
-    int error = name_is_taken(directory, name, &address) ? -EEXIST : 0;
+    int error = name_is_taken(directory, place) ? -EEXIST : 0;
     if (error == 0)
-        error = publication->listener = listen_at(&address, publication->mode);
+        error = publication->listener = listen_at(&place->address, publication->mode);
     if (error >= 0)
         error = 0;
     flock(directory, LOCK_UN);
@@ -118,7 +115,7 @@ static int copy_fds(struct quire_share_publication *publication, const int *fds,
     return 0;
 }
 
-static struct quire_share_publication *make(const char *name, const char *tag, mode_t mode)
+static struct quire_share_publication *make(const char *tag, mode_t mode)
 {
     struct quire_share_publication *publication = calloc(1, sizeof *publication);
 
@@ -128,7 +125,6 @@ static struct quire_share_publication *make(const char *name, const char *tag, m
     publication->mode = mode & 0666;
     publication->offer = (struct name_offer){NAME_MAGIC, NAME_VERSION, sizeof(void *) * 8, 0, ""};
     memcpy(publication->offer.tag, tag, strlen(tag));
-    memcpy(publication->name, name, strlen(name));
     for (unsigned i = 0; i < QUIRE_SHARE_MAX_USERS; i++)
         publication->users[i].socket = -1;
     return publication;
@@ -139,10 +135,9 @@ int quire_share_publish(const char *name, const char *tag, mode_t mode, const in
 {
     int error;
 
-    if (!name_is_valid(name) || strlen(tag) > QUIRE_SHARE_MAX_TAG_BYTES ||
-        n_fds > QUIRE_SHARE_MAX_FDS || n_fds == 0)
+    if (strlen(tag) > QUIRE_SHARE_MAX_TAG_BYTES || n_fds > QUIRE_SHARE_MAX_FDS || n_fds == 0)
         return -EINVAL;
-    struct quire_share_publication *publication = make(name, tag, mode);
+    struct quire_share_publication *publication = make(tag, mode);
     if (publication == NULL)
         return -ENOMEM;
     publication->poller = epoll_create1(EPOLL_CLOEXEC);
@@ -286,9 +281,9 @@ void quire_share_unpublish(struct quire_share_publication *publication)
 {
     if (!publication->published)
         return;
-    unlinkat(publication->directory, name_file(publication->name).text, 0);
-    rmdir(publication->directory_path); /* fails as long as there are others */
-    close(publication->listener);       /* leaves the epoll set by that */
+    unlinkat(publication->directory, publication->place.file, 0);
+    name_leave(&publication->place);
+    close(publication->listener); /* leaves the epoll set by that */
     publication->listener = -1;
     publication->published = false;
 }

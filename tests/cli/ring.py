@@ -8,6 +8,7 @@ import json
 import os
 import random
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -236,13 +237,52 @@ class Names(RingTest):
         self.assert_fails(self.ring("rm", "open", **nobody), "only the user who made it")
         self.assertTrue(self.has("open"))
 
+    def test_path(self):
+        with tempfile.TemporaryDirectory(prefix="quire-ring-") as place:
+            self.assert_fails(self.ring("create", "none/r", cwd=place), "directory", "not there")
+            self.assertEqual(self.ring("create", "./r", "--keep", "--mode", "666",
+                                       cwd=place).returncode, 0)
+            path = os.path.join(place, "r")
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o666)
+            self.assert_fails(self.ring("create", path), "already")
+            other = {"env": dict(self.environment, XDG_RUNTIME_DIR="/nowhere")}
+            if os.geteuid() == 0:
+                os.chmod(place, 0o755)
+                other |= {"user": 65534, "group": 65534, "extra_groups": []}
+            putter = subprocess.run([QUIRE, "ring", "put", path], input=b"to all", check=False,
+                                    timeout=PATIENCE_SECONDS, **other)
+            self.assertEqual(putter.returncode, 0)
+            self.assertEqual(self.ring("get", "./r", cwd=place).stdout, "to all")
+            self.assertEqual(self.ring("rm", path).returncode, 0)
+            self.assertEqual(os.listdir(place), [])
+
+    def test_path_of_something_else(self):
+        with tempfile.TemporaryDirectory(prefix="quire-ring-") as place:
+            path = os.path.join(place, "data")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("not a socket")
+            self.assert_fails(self.ring("create", path), "already")
+            self.assert_fails(self.ring("get", path), "there is no ring")
+            self.assert_fails(self.ring("rm", path), "there is no ring")
+            os.rename(path, path := os.path.join(place, "stale"))
+            with open(path, encoding="utf-8") as file:
+                self.assertEqual(file.read(), "not a socket")
+            os.remove(path)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as dead:
+                dead.bind(path)
+            self.assert_fails(self.ring("get", path), "there is no ring")
+            self.assertTrue(os.path.exists(path))  # it may be somebody else's
+            self.assertEqual(self.ring("create", path).returncode, 0)
+            self.assertEqual(self.ring("rm", path).returncode, 0)
+
     def test_taken_missing_and_bad(self):
         self.create("r")
         self.assert_fails(self.ring("create", "r"), "there is a ring 'r' already", "quire ring rm r")
         self.assert_fails(self.ring("get", "none"), "there is no ring 'none'",
                           "quire ring create none")
-        for name in "a/b", ".hidden", "", "x" * 64, "sp ace":
+        for name in ".hidden", "", "x" * 64, "sp ace", "/", "a/", "/tmp/" + "x" * 103:
             self.assert_fails(self.ring("create", name), "is no name")
+            self.assert_fails(self.ring("get", name), "is no name")
         putter = self.start("put", "r", stdin=subprocess.PIPE)
         wait_for(lambda: self.stat("r")["producers"] == 1, "the producer has come")
         self.assert_fails(self.ring("put", "r", input=b""), "has a producer already", "--many")
