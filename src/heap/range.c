@@ -181,7 +181,7 @@ static void decay(struct heap_range *range)
         return;
     range->n_calls = 0;
     uint64_t now_ns = sys_now_ns();
-    if (now_ns - range->tick_ns < DECAY_NS)
+    if (now_ns < range->tick_ns + DECAY_NS)
         return;
     range->tick_ns = now_ns;
     range->n_dropped = 0;

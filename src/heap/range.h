@@ -28,7 +28,7 @@ struct heap_range {
     uint32_t n_keep;    /* pages that were dropped and wanted again soon: as many more are kept */
     uint32_t n_calls;   /* since the clock was last read */
     uint32_t n_moved;   /* runs whose pages came from elsewhere: a mapping of the kernel's each */
-    uint64_t tick_ns;
+    uint64_t tick_ns;   /* when warm pages last were one look older */
     size_t metadata_bytes; /* of address space */
 };
 
