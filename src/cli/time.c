@@ -54,6 +54,8 @@ struct sampler {
     pthread_cond_t wake;
     /* the thread's until it has been joined */
     uint64_t peak_rss, peak_pss, n_peak_processes, n_samples;
+    int *pids; /* of the tree, while a sample is taken */
+    size_t pids_room;
     struct waits waits;
 };
 
@@ -98,28 +100,40 @@ static bool is_below(const struct quire_observe_processes *processes,
     return false;
 }
 
+static bool note_pid(struct sampler *sampler, size_t n, int pid)
+{
+    if (n == sampler->pids_room) {
+        size_t room = n > 0 ? 2 * n : 64;
+        int *pids = realloc(sampler->pids, room * sizeof *pids);
+        if (pids == NULL)
+            return false;
+        sampler->pids = pids;
+        sampler->pids_room = room;
+    }
+    sampler->pids[n] = pid;
+    return true;
+}
+
 /* RSS comes with the list; PSS is read of the tree alone. */
 static void take_sample(struct sampler *sampler)
 {
     struct quire_observe_processes processes;
     struct quire_observe_process one;
     uint64_t rss = 0, pss = 0, n = 0;
-    int pids[256];
 
     if (quire_observe_processes(sampler->observe, QUIRE_OBSERVE_STAT, &processes) < 0)
         return;
     for (size_t i = 0; i < processes.n; i++) {
         const struct quire_observe_process *process = &processes.list[i];
-        if (!is_below(&processes, process, sampler->self))
+        if (!is_below(&processes, process, sampler->self) || !note_pid(sampler, n, process->pid))
             continue;
         waits_note(&sampler->waits, process);
         rss += quire_observe_known(process->rss) ? process->rss : 0;
-        if (n < sizeof pids / sizeof pids[0])
-            pids[n] = process->pid;
         n++;
     }
-    for (uint64_t i = 0; i < n && i < sizeof pids / sizeof pids[0]; i++)
-        if (quire_observe_process(sampler->observe, pids[i], QUIRE_OBSERVE_SHARES, &one) == 0 &&
+    for (uint64_t i = 0; i < n; i++)
+        if (quire_observe_process(sampler->observe, sampler->pids[i], QUIRE_OBSERVE_SHARES, &one) ==
+                0 &&
             quire_observe_known(one.pss))
             pss += one.pss;
     sampler->n_samples += n > 0;
@@ -413,6 +427,7 @@ static int measure(const struct time_options *options, const char *path,
     if (samples)
         stop_sampler(&sampler, thread);
     waits_end(&sampler.waits, sampler.self);
+    free(sampler.pids);
     quire_observe_close(sampler.observe);
     if (error < 0) {
         cli_error("cannot start %s: %s", path, strerror(-error));
