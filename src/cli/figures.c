@@ -5,6 +5,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/lines.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -251,7 +251,5 @@ void figures_allow_descriptors(void)
 
 unsigned figures_width(void)
 {
-    struct winsize size;
-
-    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+    return lines_width(stdout);
 }

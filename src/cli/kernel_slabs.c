@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/figures.h"
+#include "cli/lines.h"
 #include "cli/table.h"
 
 #include <stdio.h>
@@ -78,6 +79,7 @@ static bool print_text(const struct quire_observe_slabs *slabs, bool all)
     /* on a narrow terminal without: cached, slabs, pages, tails */
     struct table table = {.n_columns = 11, .left = 1, .spare = 1 << 3 | 1 << 6 | 1 << 7 | 1 << 10};
     struct figure_text percent;
+    char total[256];
     uint64_t sums[4] = {0};
 
     for (unsigned i = 0; i < 11; i++)
@@ -103,9 +105,10 @@ static bool print_text(const struct quire_observe_slabs *slabs, bool all)
     }
     bool good = table_print(&table, figures_width());
     table_free(&table);
-    printf("all: %zu caches, %s of %s objects active, held %s, waste %s\n", slabs->n_caches,
-           figure_count(sums[2], FIGURE), figure_count(sums[3], FIGURE),
-           figure_size(sums[0], FIGURE), figure_size(sums[1], FIGURE));
+    snprintf(total, sizeof total, "all: %zu caches, %s of %s objects active, held %s, waste %s",
+             slabs->n_caches, figure_count(sums[2], FIGURE), figure_count(sums[3], FIGURE),
+             figure_size(sums[0], FIGURE), figure_size(sums[1], FIGURE));
+    lines_put(stdout, total, figures_width(), 5);
     return good;
 }
 

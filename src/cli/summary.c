@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/json_file.h"
 #include "cli/json_text.h"
+#include "cli/lines.h"
 #include "observe/machine.h"
 #include "policy/policy.h"
 #include "policy/prefetch.h"
@@ -193,8 +194,9 @@ void summary_tell_of_core_file(const struct summary *summary)
                   "write one\nwhile it runs: `quire dump PID'");
 }
 
-void summary_print(const struct summary *summary, FILE *to)
+static void print_all(const void *context, FILE *to)
 {
+    const struct summary *summary = context;
     const struct control_stats *totals = &summary->totals;
 
     print_end(summary, to);
@@ -225,6 +227,11 @@ void summary_print(const struct summary *summary, FILE *to)
             " same-filled, %" PRIu64 " brought in ahead (%" PRIu64 " of them used)\n",
             load(&totals->evictions), load(&totals->dropped_dead), load(&totals->same_filled),
             load(&totals->prefetched), prefetch_hits(totals));
+}
+
+void summary_print(const struct summary *summary, FILE *to)
+{
+    lines_fold(to, 14, print_all, summary);
 }
 
 static json_t *json_of(uint64_t value)

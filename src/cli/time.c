@@ -22,6 +22,7 @@
 #include "cli/figures.h"
 #include "cli/json_file.h"
 #include "cli/launch.h"
+#include "cli/lines.h"
 #include "cli/out_file.h"
 #include "cli/resolve.h"
 #include "cli/waits.h"
@@ -276,8 +277,9 @@ static void print_memory(const struct report *report, FILE *to)
             sampler->n_samples == 1 ? "" : "s");
 }
 
-static void print_text(const struct report *report, FILE *to)
+static void print_text(const void *context, FILE *to)
 {
+    const struct report *report = context;
     const struct rusage *usage = &report->run->usage;
     double wall = (double)report->run->wall_ns / 1e9;
     double busy = seconds_of(usage->ru_utime) + seconds_of(usage->ru_stime);
@@ -372,7 +374,7 @@ static json_t *build_json(const struct report *report)
 static int tell(const struct report *report, const struct time_options *options)
 {
     if (options->json_path == NULL) {
-        print_text(report, stderr);
+        lines_fold(stderr, 14, print_text, report);
         return report->exit_status;
     }
     json_t *json = build_json(report);

@@ -8,6 +8,7 @@
  */
 #include "cli/cli.h"
 #include "cli/figures.h"
+#include "cli/lines.h"
 
 #include <quire/tune.h>
 
@@ -18,7 +19,6 @@
 
 #define DEFAULT_MS 10000
 #define TEXT_WIDTH 96 /* or the terminal's, if it is narrower */
-#define LEAST_WIDTH 40u
 
 enum { STATUS_ADVICE = 2, STATUS_URGENT = 3 };
 enum { KEY_BEFORE = 600, KEY_FOR, KEY_RULES };
@@ -38,25 +38,14 @@ struct result {
     bool is_since_boot;
 };
 
-/* Behind a label; breaks lines at blanks, each after the first indented. */
+/* Behind a label; as wide as is easy to read. */
 static void print_wrapped(const char *label, const char *text)
 {
-    const size_t indent = 10, terminal = figures_width();
-    const size_t width = terminal >= LEAST_WIDTH && terminal < TEXT_WIDTH ? terminal : TEXT_WIDTH;
-    size_t n_left = strlen(text), column = strlen(label);
+    const unsigned terminal = figures_width();
+    char line[1024];
 
-    fputs(label, stdout);
-    for (; n_left > width - column; column = indent) {
-        size_t n = width - column;
-        while (n > 0 && text[n] != ' ')
-            n--;
-        if (n == 0)
-            break;
-        printf("%.*s\n%*s", (int)n, text, (int)indent, "");
-        text += n + 1;
-        n_left -= n + 1;
-    }
-    puts(text);
+    snprintf(line, sizeof line, "%s%s", label, text);
+    lines_put(stdout, line, terminal > 0 && terminal < TEXT_WIDTH ? terminal : TEXT_WIDTH, 10);
 }
 
 static const char *value_text(const struct quire_tune_figure *figure, bool exact,

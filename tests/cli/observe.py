@@ -179,11 +179,12 @@ class Free(unittest.TestCase):
             self.assertAlmostEqual(their, our, delta=64 << 20)
 
 
-def on_a_terminal(width, *arguments):
+def on_a_terminal(width, *arguments, with_errors=False):
     """The lines that a command prints on a terminal of so many columns."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    child = subprocess.Popen([QUIRE, *arguments], stdout=theirs, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen([QUIRE, *arguments], stdout=theirs, stdin=subprocess.DEVNULL,
+                             stderr=theirs if with_errors else None)
     os.close(theirs)
     text = b""
     try:
@@ -209,9 +210,19 @@ class Narrow(unittest.TestCase):
             wide = output(*arguments, "--root", ZRAM).splitlines()
             lines = on_a_terminal(80, *arguments, "--root", ZRAM)
             self.assertGreaterEqual(len(lines), len(wide), arguments) # nothing is left out
-            at_most = 85 if arguments[0] in ("free", "slabs") else 80 # sentences may wrap
-            lines = [line for line in lines if not line.startswith(("zram ", "all: "))]
+            at_most = 85 if arguments[0] == "free" else 80 # sentences may wrap
+            lines = [line for line in lines if not line.startswith("zram ")]
             self.assertLessEqual(max(map(len, lines)), at_most, arguments)
+
+    def test_sentences_go_on_in_the_next_line(self):
+        for arguments in ("time", "true"), ("run", "--ram", "16M", "true"):
+            lines = on_a_terminal(50, *arguments, with_errors=True)
+            self.assertLessEqual(max(map(len, lines)), 50, lines)
+            heads = [line for line in lines if line[:3].strip() and not line.startswith(" " * 3)]
+            rest = [line for line in lines if line not in heads]
+            self.assertGreater(len(rest), 2)
+            self.assertTrue(all(re.match(r" {14}\S", line) for line in rest), lines)
+            self.assertIn("for faults", re.sub(r"\s+", " ", " ".join(lines)).replace("major ", ""))
 
     def test_columns_stay_in_line_on_a_busy_machine(self):
         for cpu in ("5000 0 0 0 0", "0 0 5000 0 0", "0 0 0 0 5000"):
@@ -673,6 +684,17 @@ while naps() < enough: # who takes samples sleeps in between: it has taken one b
         self.assertGreaterEqual(cost["wall_seconds"], 1)
         manual = read(f"{ROOT}/man/quire-time.1")
         self.assertEqual({key for key in keys_of(cost) - {"version"} if key not in manual}, set())
+
+    def test_a_tree_of_many(self):
+        """What the last of hundreds of processes has counts, too."""
+        script = ('for i in $(seq 300); do sleep 100 & done; '
+                  f'{sys.executable} -c "$0" $PPID; kill $(jobs -p)')
+        with tempfile.NamedTemporaryFile() as file:
+            self.assertEqual(call("time", "-j", file.name, "bash", "-c", script,
+                                  self.HELD.replace("24 <<", "200 <<")).returncode, 0)
+            cost = json.loads(read(file.name))
+        self.assertGreater(cost["peak_processes"], 300)
+        self.assertGreater(cost["peak_pss_bytes"], 200 << 20)
 
     @unittest.skipUnless(may_unshare(), "needs root and unshare(1)")
     def test_in_a_pid_namespace_with_anothers_proc(self):
