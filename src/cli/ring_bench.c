@@ -354,7 +354,7 @@ static void print_size(size_t n_bytes, const struct figures *figures)
 {
     for (enum way way = 0; way < N_WAYS; way++) {
         const double rate = figures[way].messages[N_ROUNDS / 2];
-        printf("%9zu  %-14s %10.3f %8.2f %9.1f %9.1f %9.1f\n", n_bytes, way_names[way], rate / 1e6,
+        printf("%9zu  %-14s %10.3g %8.3g %9.1f %9.1f %9.1f\n", n_bytes, way_names[way], rate / 1e6,
                rate * (double)n_bytes / 1e9, quantile_us(&figures[way], 500),
                quantile_us(&figures[way], 990), quantile_us(&figures[way], 999));
     }

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/ring.h"
 #include "cli/ring_keeper.h"
+#include "observe/machine.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -156,6 +157,21 @@ static bool set_geometry(struct create_options *options)
     return quire_ring_bytes(config) != 0;
 }
 
+/* Its memory is taken as it fills up; who fills one that does not fit is ended by the kernel. */
+static bool fits(const struct quire_ring_config *config)
+{
+    char wanted[32], there[32];
+    struct machine_memory memory;
+    const uint64_t n_bytes = quire_ring_bytes(config);
+
+    if (machine_memory("", &memory) != 0 || n_bytes <= memory.physical_bytes)
+        return true;
+    cli_error("a ring of %s does not fit in the memory of this machine, %s\nask for less by --size",
+              size_format(n_bytes, wanted, sizeof wanted),
+              size_format(memory.physical_bytes, there, sizeof there));
+    return false;
+}
+
 static void tell_not_made(const char *name, int error)
 {
     if (error == -EEXIST)
@@ -190,6 +206,8 @@ int ring_create(int argc, char **argv)
             "a ring of that size can't be: 2^40 frames at most, and what the machine can map");
         return CLI_EXIT_FAILED;
     }
+    if (!fits(&options.keeping.config))
+        return EXIT_FAILURE;
     int error = settle_name(&options.keeping, path);
     if (error == 0)
         error = ring_keeper_start(&options.keeping);

@@ -53,12 +53,13 @@ static void print_stats(const char *name, const struct quire_ring_stats *stats)
     printf("ring:       %s\n", name);
     printf("kind:       %s, %s when full\n", kind_name(stats->config.kind),
            full_name(stats->config.full));
-    printf("size:       %s: %llu frames of %llu bytes\n",
+    printf("size:       %s: %llu frame%s of %llu byte%s\n",
            size_format(stats->config.n_frames * frame_bytes, size, sizeof size),
-           (unsigned long long)stats->config.n_frames, (unsigned long long)frame_bytes);
-    printf("waiting:    %s: %llu frames\n",
+           (unsigned long long)stats->config.n_frames, stats->config.n_frames == 1 ? "" : "s",
+           (unsigned long long)frame_bytes, frame_bytes == 1 ? "" : "s");
+    printf("waiting:    %s: %llu frame%s\n",
            size_format(n_waiting(stats) * frame_bytes, waiting, sizeof waiting),
-           (unsigned long long)n_waiting(stats));
+           (unsigned long long)n_waiting(stats), n_waiting(stats) == 1 ? "" : "s");
     printf("in, out:    %llu, %llu frames\n", (unsigned long long)stats->n_in,
            (unsigned long long)stats->n_out);
     printf("lost:       %llu frames, %llu skipped\n", (unsigned long long)stats->n_lost,

@@ -288,6 +288,11 @@ class Names(RingTest):
         self.assert_fails(self.ring("put", "r", input=b""), "has a producer already", "--many")
         putter.communicate(b"")
 
+    def test_larger_than_the_machine(self):
+        self.assert_fails(self.ring("create", "r", "--frame", "4K", "--size", "16384G"),
+                          "does not fit in the memory")
+        self.assertFalse(self.has("r"))
+
     def test_removed_while_used(self):
         self.create("r")
         getter = self.start("get", "r", stdout=subprocess.PIPE)
