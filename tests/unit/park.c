@@ -122,20 +122,27 @@ static void resume_in_order(void *unused)
     audit();
 }
 
+/* While pages move they may be counted twice. */
+static void require_within_budget(void)
+{
+    for (unsigned i = 0; i < MOST_LOOKS && control_held(run_control) > control_budget(run_control);
+         i++)
+        usleep(1000);
+    REQUIRE(control_held(run_control) <= control_budget(run_control));
+}
+
 static void change_the_budget(void *unused)
 {
     start();
     char *memory = map_and_fill(1);
     control_set_budget(run_control, LOW_BYTES);
-    for (unsigned i = 0; i < MOST_LOOKS && control_held(run_control) > control_budget(run_control);
-         i++)
-        usleep(1000);
-    REQUIRE(control_held(run_control) <= control_budget(run_control));
+    require_within_budget();
     REQUIRE(pager_is_armed());
     verify(memory, 1);
     audit();
-    REQUIRE(control_held(run_control) <= control_budget(run_control));
+    require_within_budget();
     control_set_budget(run_control, BUDGET_BYTES);
+    carry_out(CONTROL_ON_DEMAND); /* does nothing, once what it was evicting is evicted */
     verify(memory, 1);
     verify(memory, 1); /* by now all of it has come back, and nothing of it had to go */
     REQUIRE(n_resident(memory) == PAGES);
