@@ -76,7 +76,9 @@ static void parse_mode(struct argp_state *state, const char *text, mode_t *mode)
     char *end;
     const unsigned long value = strtoul(text, &end, 8);
 
-    if (*text == '\0' || *end != '\0' || (value & ~0666ul) != 0 || (value & 0600) != 0600)
+    /* Who may look may change: each digit but the first is 0 or 6. */
+    if (*text == '\0' || *end != '\0' || (value & ~0666ul) != 0 || (value & 0600) != 0600 ||
+        (value & 0022) << 1 != (value & 0044))
         argp_error(state, "'%s' is no mode of a ring: 600, 660 or 666", text);
     *mode = (mode_t)value;
 }

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 
 #define BUFFER_BYTES ((size_t)256 << 10)
 #define PIPE_BYTES (1 << 20)
+#define LOOK_MS \
+    (QUIRE_RING_LOOK_NS / 1000000) /* whether the consumer is there, while there is no input */
 
 /* Larger pipes, less often full: where the system lets us. */
 static void widen_pipe(int fd)
@@ -49,10 +52,27 @@ static int tell(const char *name, const char *other, int64_t error)
     return EXIT_FAILURE;
 }
 
-static ssize_t read_some(void *buffer, size_t n_bytes)
+/* Until there is input, or its end. False, and told: the other side has gone meanwhile. */
+static bool await_input(const char *name, struct quire_ring *ring)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    while (poll(&input, 1, LOOK_MS) <= 0) {
+        const int error = quire_ring_wait(ring, 1, 0);
+        if (error != 0 && error != -ETIMEDOUT) {
+            tell(name, "consumer", error);
+            return false;
+        }
+    }
+    return true;
+}
+
+static ssize_t read_some(const char *name, struct quire_ring *ring, void *buffer, size_t n_bytes)
 {
     ssize_t n;
 
+    if (!await_input(name, ring))
+        return -EPIPE;
     do
         n = sys_read(STDIN_FILENO, buffer, n_bytes);
     while (n == -EINTR);
@@ -82,7 +102,7 @@ static bool write_all(const void *buffer, size_t n_bytes)
 static int put_byte(const char *name, struct quire_ring *ring)
 {
     char byte;
-    const ssize_t n = read_some(&byte, 1);
+    const ssize_t n = read_some(name, ring, &byte, 1);
 
     if (n <= 0)
         return (int)n;
@@ -98,7 +118,7 @@ static int put_piece(const char *name, struct quire_ring *ring)
 {
     void *place;
     const int64_t room = quire_ring_reserve(ring, BUFFER_BYTES, &place);
-    const ssize_t n = room > 0 ? read_some(place, (size_t)room) : 0;
+    const ssize_t n = room > 0 ? read_some(name, ring, place, (size_t)room) : 0;
 
     if (room > 0 && n <= 0)
         return (int)n;
@@ -131,7 +151,7 @@ static int put_frames(const char *name, struct quire_ring *ring, unsigned char *
     size_t n_there = 0;
 
     for (;;) {
-        const ssize_t n = read_some(buffer + n_there, buffer_bytes - n_there);
+        const ssize_t n = read_some(name, ring, buffer + n_there, buffer_bytes - n_there);
         if (n < 0)
             return EXIT_FAILURE;
         if (n == 0 && n_there > 0)

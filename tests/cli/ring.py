@@ -167,6 +167,19 @@ class Ends(RingTest):
         getter.stderr.close()
         self.assertEqual(getter.wait(PATIENCE_SECONDS), 1)
 
+    def test_consumer_leaves_while_there_is_no_input(self):
+        for options in [], ["--frame", "8", "--many"], ["--size", "1"]:
+            self.create("r", *options)
+            putter = self.start("put", "r", stdin=subprocess.PIPE)
+            getter = self.start("get", "r", stdout=subprocess.DEVNULL)
+            wait_for(lambda: (ring := self.stat("r"))["producers"] == ring["consumers"] == 1,
+                     "both have come")
+            getter.kill()
+            getter.communicate()
+            self.assertEqual(putter.wait(PATIENCE_SECONDS), 1)  # its input is open still
+            self.assertIn(b"its consumer died", putter.communicate()[1])
+            wait_for(lambda: not self.has("r"), "the ring ends with its users")
+
     def test_half_a_frame(self):
         self.create("r", "--frame", "10")
         self.assert_fails(self.ring("put", "r", input=b"x" * 25), "middle of a frame: 5 of 10")
@@ -306,7 +319,7 @@ class Names(RingTest):
 
     def test_command_line(self):
         for arguments in ([], ["what"], ["create"], ["create", "a", "b"], ["create", "a", "-s", "x"],
-                          ["create", "a", "--full", "often"], ["create", "a", "--mode", "777"],
+                          ["create", "a", "--full", "often"], ["create", "a", "--mode", "777"], ["create", "a", "--mode", "640"],
                           ["create", "a", "--frame", "2G"], ["put"], ["put", "a", "--json"],
                           ["stat"], ["ls", "a"], ["bench", "a"]):
             result = self.ring(*arguments)
