@@ -42,7 +42,7 @@ struct advise_trace {
     uint64_t peak_huge_bytes;           /* if pages had 2 MiB */
     uint64_t duration_ns;               /* from the first to the last record; 0: no times */
     uint64_t
-        *first_faults; /* allocated: bytes in use at each fault on new memory, all of it armed */
+        *first_faults; /* allocated: bytes that were in use at most by then, of each first touch */
     size_t n_first_faults;
 };
 
@@ -53,6 +53,7 @@ struct advise_point {
     const struct quire_sim_policy *policy;
     unsigned stored_percent; /* what a stored page takes of RAM, in hundredths of its size */
     uint64_t first, again;   /* faults on new memory; on what was evicted */
+    uint64_t never;          /* of the first, those on what had never been touched */
     uint64_t ahead;          /* pages that came along */
     double in_file;          /* of what is stored, the part that RAM has no room for */
     double stall_ns;

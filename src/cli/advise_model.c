@@ -276,7 +276,7 @@ static void find_bounds(const struct advise *advise, struct advise_point *point,
     if (windows <= 1)
         return;
     if (most > 0)
-        most += (double)(trace->n_first_faults - point->first);
+        most += (double)(trace->n_first_faults - point->never);
     most *= (1 + ADVISE_TOLERANCE) * (1 + 1 / (2 * windows * (windows - 1)));
     point->most = most < 1e18 ? (uint64_t)most : ADVISE_UNKNOWN;
 }

@@ -186,11 +186,10 @@ static inline void put(struct quire_mrc *mrc, uint64_t key, uint32_t owner, uint
     mrc->batch.time_ns[at] = time_ns;
 }
 
-static void forget(struct quire_mrc *mrc, uint32_t owner, const struct quire_trace_mapping *mapping)
+static void forget(struct quire_mrc *mrc, uint32_t owner, uint64_t start, uint64_t n_bytes)
 {
     const uint64_t size = (uint64_t)1 << mrc->shift;
-    const uint64_t first = (mapping->start + size - 1) >> mrc->shift,
-                   end = (mapping->start + mapping->n_bytes) >> mrc->shift;
+    const uint64_t first = (start + size - 1) >> mrc->shift, end = (start + n_bytes) >> mrc->shift;
     struct distances_page *pages = mrc->per_page.base;
     for (struct pages_range range = {first, end, owner, 0}; pages_next(&mrc->pages, &range);) {
         distances_forget(&mrc->distances, &pages[range.number]);
@@ -198,16 +197,30 @@ static void forget(struct quire_mrc *mrc, uint32_t owner, const struct quire_tra
     }
 }
 
-static int take_unmap(struct quire_mrc *mrc, const struct quire_trace_record *record,
-                      uint32_t owner, const struct quire_trace *trace)
+/* Unmapped or dropped. */
+static int take_loss(struct quire_mrc *mrc, const struct quire_trace_record *record, uint32_t owner,
+                     const struct quire_trace *trace)
 {
-    const struct quire_trace_mapping *mapping = trace != NULL
-                                                    ? quire_trace_mapping(trace, record->mapping)
-                                                    : NULL;
+    uint64_t n_bytes = record->n_bytes;
+    if (record->kind == QUIRE_TRACE_UNMAP) {
+        const struct quire_trace_mapping *mapping = trace != NULL ? quire_trace_mapping(
+                                                                        trace, record->mapping)
+                                                                  : NULL;
+        n_bytes = mapping != NULL ? mapping->n_bytes : 0;
+    }
+    if (mrc->info.unit_shift != 0 || n_bytes > UINT64_MAX - record->address)
+        return 0;
     int error = flush(mrc);
-    if (!error && mapping != NULL && mrc->info.unit_shift == 0)
-        forget(mrc, owner, mapping);
+    if (!error)
+        forget(mrc, owner, record->address, n_bytes);
     return error;
+}
+
+/* LRU can't know what the program's heap does with its memory. */
+static bool is_passed_over(const struct quire_mrc *mrc, const struct quire_trace_record *record)
+{
+    return record->kind == QUIRE_TRACE_MAP || record->kind == QUIRE_TRACE_FREE ||
+           (record->kind == QUIRE_TRACE_FETCH && mrc->options.without_fetches);
 }
 
 /* The page of a reference's last byte. */
@@ -264,14 +277,13 @@ int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *recor
         if (i == n)
             break;
         const struct quire_trace_record *record = &records[i];
-        if (record->kind == QUIRE_TRACE_MAP ||
-            (record->kind == QUIRE_TRACE_FETCH && mrc->options.without_fetches))
+        if (is_passed_over(mrc, record))
             continue;
         if (!processes_is(&mrc->processes, record->process, &owner))
             error = processes_find(&mrc->processes, record->process, &owner);
         if (!error)
-            error = record->kind == QUIRE_TRACE_UNMAP ? take_unmap(mrc, record, owner, trace)
-                                                      : take_one(mrc, record, owner, may_span);
+            error = record->kind < QUIRE_TRACE_MAP ? take_one(mrc, record, owner, may_span)
+                                                   : take_loss(mrc, record, owner, trace);
     }
     return error;
 }

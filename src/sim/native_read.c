@@ -20,6 +20,7 @@ struct native {
     unsigned char *block; /* unpacked */
     const unsigned char *at, *end;
     struct native_state state;
+    unsigned n_kinds;   /* of records, that the file's version knows */
     uint64_t n_records; /* decoded so far; runs ahead of the trace's within a call */
     bool has_ended;
 };
@@ -47,6 +48,7 @@ static int read_command(struct quire_trace *trace, size_t n_bytes)
 
 static int read_header(struct quire_trace *trace)
 {
+    struct native *native = trace->state;
     struct native_header header;
     ssize_t got = input_need(&trace->input, sizeof header);
     if (got < 0)
@@ -55,9 +57,10 @@ static int read_header(struct quire_trace *trace)
         return trace_fail(trace, "this is no trace of Quire's");
     memcpy(&header, input_at(&trace->input), sizeof header);
     input_pass(&trace->input, sizeof header);
-    if (header.version != NATIVE_VERSION)
-        return trace_fail(trace, "version %u of the format; this Quire knows version %u",
-                          header.version, NATIVE_VERSION);
+    if (header.version < NATIVE_OLDEST || header.version > NATIVE_VERSION)
+        return trace_fail(trace, "version %u of the format; this Quire knows versions %u to %u",
+                          header.version, NATIVE_OLDEST, NATIVE_VERSION);
+    native->n_kinds = header.version == NATIVE_OLDEST ? QUIRE_TRACE_FREE : QUIRE_TRACE_N_KINDS;
     if (header.granule > NATIVE_MOST_GRANULE || header.every >= QUIRE_TRACE_N_EVERY ||
         header.n_command_bytes > QUIRE_TRACE_MAX_COMMAND || header.zero != 0)
         return trace_fail(trace, "its header is damaged");
@@ -207,7 +210,7 @@ static bool read_fields(struct native *native, unsigned tag, struct quire_trace_
     }
     record->time_ns = state->time_ns;
     record->process = state->process;
-    if (record->kind >= QUIRE_TRACE_MAP)
+    if (native_is_mapping(record->kind))
         return !(tag & NATIVE_HAS_SIZE);
     if (tag & NATIVE_HAS_SIZE) {
         if (!varint_get(&native->at, native->end, &value) || value > UINT32_MAX)
@@ -223,11 +226,11 @@ static int read_record(struct quire_trace *trace, struct quire_trace_record *rec
     struct native *native = trace->state;
     const unsigned tag = *native->at++;
     *record = (struct quire_trace_record){.kind = (uint8_t)(tag & NATIVE_KIND)};
-    if (record->kind >= QUIRE_TRACE_N_KINDS || tag > NATIVE_KNOWN)
+    if (record->kind >= native->n_kinds || tag > NATIVE_KNOWN)
         return fail_at(trace, "there is no such kind of record");
     if (!read_fields(native, tag, record))
         return fail_at(trace, "the record is damaged");
-    if (record->kind >= QUIRE_TRACE_MAP)
+    if (native_is_mapping(record->kind))
         return read_mapping(trace, record);
     uint64_t folded, *granules = &native->state.last[record->kind].granules;
     if (!varint_get(&native->at, native->end, &folded))

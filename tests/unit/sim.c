@@ -262,6 +262,84 @@ static uint32_t any_victim(struct quire_sim_memory *memory, uint32_t incoming)
     return page;
 }
 
+/* W, F and D: pages [first, first + n) are written to, freed by the heap, dropped. */
+static struct quire_sim_counts replay(const char *policy, uint64_t n_pages,
+                                      enum quire_sim_prefetch prefetch, const char *text)
+{
+    struct quire_trace_record records[1000] = {0};
+    size_t n = 0;
+    char kind;
+    unsigned first, n_touched;
+    int length;
+    for (; sscanf(text, " %c%u+%u%n", &kind, &first, &n_touched, &length) == 3; text += length) {
+        const bool is_lost = kind != 'W';
+        for (unsigned i = 0; i < (is_lost ? 1 : n_touched); i++)
+            records[n++] = (struct quire_trace_record){.address = (uint64_t)(first + i) << 12,
+                                                       .n_bytes = is_lost ? n_touched << 12 : 0,
+                                                       .kind = kind == 'W'   ? QUIRE_TRACE_WRITE
+                                                               : kind == 'F' ? QUIRE_TRACE_FREE
+                                                                             : QUIRE_TRACE_DROP};
+    }
+    struct quire_sim_case one = make_case(policy, n_pages);
+    one.prefetch = prefetch;
+    return run(&one, NULL, records, n);
+}
+
+static void what_is_dropped_is_new(void **state)
+{
+    (void)state;
+    static const char *const policies[] = {"lru", "opt", "pager:gclock"};
+    for (size_t i = 0; i < 3; i++) {
+        struct quire_sim_counts counts = replay(policies[i], 64, 0, "W0+8 D2+4 W0+8");
+        assert_int_equal(counts.faults, 12);
+        assert_int_equal(counts.cold_faults, 12);
+    }
+    assert_int_equal(replay("lru", 8, 0, "W0+8 D0+8 W100+8").writebacks, 0);
+}
+
+/* A kernel can't know what a heap frees, the pager does. */
+static void what_is_freed_is_dropped_unread(void **state)
+{
+    (void)state;
+    struct quire_sim_counts counts = replay("lru", 32, 0, "W0+32 F0+32 W100+32 W0+32");
+    assert_int_equal(counts.faults, 96);
+    assert_int_equal(counts.cold_faults, 64);
+    assert_int_equal(counts.writebacks, 64);
+    static const char *const policies[] = {"pager:fifo", "pager:gclock", "pager:2q",
+                                           "pager:s3-fifo", "pager:adaptive"};
+    for (size_t i = 0; i < 5; i++) {
+        /* handed out again, it is there; room is made of it, and it is new then */
+        counts = replay(policies[i], 32, 0, "W0+32 F0+32 W0+32");
+        assert_int_equal(counts.faults, 32);
+        counts = replay(policies[i], 32, 0, "W0+32 F0+32 W100+32 F100+32 W0+32");
+        assert_int_equal(counts.faults, 96);
+        assert_int_equal(counts.cold_faults, 96);
+        assert_int_equal(counts.writebacks + counts.soft_faults, 0);
+        /* who is armed drops it when its turn comes: what is in use may go before it, but nothing
+         * that is free is ever written, or comes back as if it had contents */
+        counts = replay(policies[i], 32, 0, "W0+64 F0+64 W100+8 F100+8 W0+64 F0+64 W0+64");
+        assert_int_equal(counts.faults, counts.cold_faults);
+        assert_true(counts.writebacks <= 4 * 32);
+        /* freed where it is evicted or staged; not touched at all; twice */
+        counts = replay(policies[i], 32, 0, "W0+100 F0+200 F0+200 W200+40 D0+300 W0+40");
+        assert_int_equal(counts.faults, 180);
+    }
+}
+
+/* A stream of first touches comes in by windows, once more as the first time. */
+static void what_is_new_again_comes_along(void **state)
+{
+    (void)state;
+    static const char text[] = "W0+300 F0+300 W400+300 F400+300 W0+300";
+    const struct quire_sim_counts one = replay("pager:gclock", 320, 0, text),
+                                  many = replay("pager:gclock", 320, QUIRE_SIM_PREFETCH_ADAPTIVE,
+                                                text);
+    assert_int_equal(one.faults, 900);
+    assert_int_equal(many.faults - 600 + many.prefetched, 300);
+    assert_true(many.faults < 630);
+    assert_int_equal(many.cold_faults, many.faults);
+}
+
 static void any_admit(struct quire_sim_memory *memory, uint32_t page)
 {
     frames[memory->n_resident - 1] = page;
@@ -471,6 +549,9 @@ int main(void)
         cmocka_unit_test(what_comes_along_is_no_fault),
         cmocka_unit_test(streams_leave_behind),
         cmocka_unit_test(what_is_unmapped_is_forgotten),
+        cmocka_unit_test(what_is_dropped_is_new),
+        cmocka_unit_test(what_is_freed_is_dropped_unread),
+        cmocka_unit_test(what_is_new_again_comes_along),
         cmocka_unit_test(a_policy_from_outside),
         cmocka_unit_test(bad_cases_are_refused),
         cmocka_unit_test(a_sample_is_within_its_bound),
