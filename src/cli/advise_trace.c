@@ -146,6 +146,12 @@ static bool skip_missing(struct page_set *set, uint32_t process, uint64_t *page,
     return *page < end;
 }
 
+static bool is_new(struct looking *looking, uint32_t process, uint64_t page)
+{
+    return !has_page(&looking->touched, process, page) &&
+           !has_page(&looking->freed, process, page) && !has_page(&looking->ahead, process, page);
+}
+
 /* A touch; if nobody has touched the page or brought it in, it is a fault on new memory. */
 static void look_at(struct looking *looking, uint32_t process, uint64_t page)
 {
@@ -157,12 +163,11 @@ static void look_at(struct looking *looking, uint32_t process, uint64_t page)
     if (take_page(&looking->freed, process, page) || take_page(&looking->ahead, process, page))
         return;
     uint32_t window = readahead_window(&looking->windows, (uint32_t)page, TOUCH_WINDOW);
-    for (uint64_t i = page + 1; i < page + window; i++) {
-        if (has_page(&looking->touched, process, i) || has_page(&looking->freed, process, i) ||
-            has_page(&looking->ahead, process, i))
-            break;
-        looking->failed |= !add_page(&looking->ahead, process, i);
-    }
+    uint32_t n = 1;
+    for (; n < window && is_new(looking, process, page + n); n++)
+        looking->failed |= !add_page(&looking->ahead, process, page + n);
+    if (n < window)
+        readahead_cut(&looking->windows, (uint32_t)page, n, 0);
     looking->failed |= !add_first_fault(looking);
 }
 
