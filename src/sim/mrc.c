@@ -265,27 +265,62 @@ static size_t skip(struct quire_mrc *mrc, const struct quire_trace_record *recor
     return i;
 }
 
-int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *records, size_t n,
-                   const struct quire_trace *trace)
+/* Whatever it is. *owner: of its process. */
+static int take(struct quire_mrc *mrc, const struct quire_trace_record *record,
+                const struct quire_trace *trace, uint32_t *owner)
 {
     const bool may_span = mrc->info.unit_shift == 0 && mrc->info.is_spatial;
     int error = 0;
+    if (is_passed_over(mrc, record))
+        return 0;
+    if (!processes_is(&mrc->processes, record->process, owner))
+        error = processes_find(&mrc->processes, record->process, owner);
+    if (error)
+        return error;
+    return record->kind < QUIRE_TRACE_MAP ? take_one(mrc, record, *owner, may_span)
+                                          : take_loss(mrc, record, *owner, trace);
+}
+
+int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *records, size_t n,
+                   const struct quire_trace *trace)
+{
+    int error = 0;
     for (size_t i = 0; i < n && !error; i++) {
         uint32_t owner = 0;
-        if (processes_is(&mrc->processes, records[i].process, &owner) && mrc->threshold != 0)
+        if (mrc->threshold != 0 && processes_is(&mrc->processes, records[i].process, &owner))
             i += skip(mrc, records + i, n - i, records[i].process, owner);
-        if (i == n)
-            break;
-        const struct quire_trace_record *record = &records[i];
-        if (is_passed_over(mrc, record))
-            continue;
-        if (!processes_is(&mrc->processes, record->process, &owner))
-            error = processes_find(&mrc->processes, record->process, &owner);
-        if (!error)
-            error = record->kind < QUIRE_TRACE_MAP ? take_one(mrc, record, owner, may_span)
-                                                   : take_loss(mrc, record, owner, trace);
+        if (i < n)
+            error = take(mrc, &records[i], trace, &owner);
     }
     return error;
+}
+
+/* What the format passes over is counted. */
+static int feed_sample(struct quire_mrc *mrc, struct quire_trace *trace,
+                       struct quire_trace_record *records, size_t most)
+{
+    struct trace_sample sample = {.shift = mrc->shift,
+                                  .may_span = mrc->info.unit_shift == 0 && mrc->info.is_spatial,
+                                  .most_kind = mrc->options.without_fetches ? QUIRE_TRACE_WRITE
+                                                                            : QUIRE_TRACE_FETCH,
+                                  .process = UINT32_MAX,
+                                  .threshold = mrc->threshold};
+    int error = 0;
+    long n = 0;
+    while (!error && (n = trace_read_sample(trace, &sample, records, most)) > 0) {
+        for (long i = 0; i < n && !error; i++) {
+            uint32_t owner = sample.owner;
+            if (records[i].kind < QUIRE_TRACE_MAP)
+                mrc->n_references += records[i].mapping;
+            error = take(mrc, &records[i], trace, &owner);
+            if (!is_passed_over(mrc, &records[i])) {
+                sample.process = records[i].process;
+                sample.owner = owner;
+            }
+        }
+    }
+    mrc->n_references += sample.n_passed;
+    return error ? error : (int)n;
 }
 
 static int feed_raw(struct quire_mrc *mrc, const struct trace_raw *raw)
@@ -315,6 +350,8 @@ int quire_mrc_feed_trace(struct quire_mrc *mrc, struct quire_trace *trace)
     while (trace->format->read_raw != NULL && !(error = trace_read_raw(trace, &raw)) && raw.n > 0 &&
            !(error = feed_raw(mrc, &raw)))
         ;
+    if (trace->format->read_sample != NULL && mrc->threshold != 0)
+        return feed_sample(mrc, trace, records, RECORDS);
     while (trace->format->read_raw == NULL && !error &&
            (n = quire_trace_read(trace, records, RECORDS)) > 0)
         error = quire_mrc_feed(mrc, records, (size_t)n, trace);

@@ -7,6 +7,7 @@
  * Every number is checked before it is used: the file may be anything.
  */
 #include "sim/native.h"
+#include "sim/pages.h"
 #include "sim/reader.h"
 #include "sim/varint.h"
 
@@ -244,53 +245,127 @@ static int read_record(struct quire_trace *trace, struct quire_trace_record *rec
  * The same for what most records are: references of the process and at the time of the one before,
  * with a size or without, of which all lies in 8 bytes, which are read as one word. Most addresses
  * take one byte; that branch is foretold mostly, so the next record need not wait for this one's
- * length. Stops at any other record, and near the block's end.
+ * length. False: it is any other record.
  *
  *     | tag | size, if it is there | address, 1 to 7 or 6 bytes | ...
  */
+static inline __attribute__((always_inline)) bool
+take_plain(const unsigned char **at, struct native_state *state, unsigned *kind)
+{
+    uint64_t word;
+    memcpy(&word, *at, sizeof word);
+    *kind = word & NATIVE_KIND;
+    if ((word & 0xff & ~(NATIVE_KIND | NATIVE_HAS_SIZE)) != 0 || *kind >= QUIRE_TRACE_MAP)
+        return false;
+    unsigned length = 1, skipped = 1;
+    uint64_t rest = word >> 8;
+    if (word & NATIVE_HAS_SIZE) {
+        if (word & 0x8000)
+            return false;
+        rest >>= 8;
+        skipped = 2;
+    }
+    uint64_t folded = rest & 0x7f;
+    if (rest & 0x80) {
+        length = varint_length(rest);
+        if (length > sizeof word - skipped)
+            return false;
+        folded = varint_compact(rest, length);
+    }
+    if (skipped == 2)
+        state->last[*kind].n_bytes = (uint8_t)(word >> 8);
+    state->last[*kind].granules += varint_unfold(folded);
+    *at += skipped + length;
+    return true;
+}
+
+static inline struct quire_trace_record record_of(const struct native_state *state, unsigned kind,
+                                                  unsigned granule)
+{
+    return (struct quire_trace_record){.address = state->last[kind].granules << granule,
+                                       .time_ns = state->time_ns,
+                                       .n_bytes = state->last[kind].n_bytes,
+                                       .process = state->process,
+                                       .kind = (uint8_t)kind};
+}
+
+/* As many as there are, up to any other record, or near the block's end. */
 static size_t read_plain(struct native *native, unsigned granule,
                          struct quire_trace_record *records, size_t most)
 {
     struct native_state state = native->state;
     const unsigned char *at = native->at;
+    unsigned kind;
     size_t n = 0;
-    for (; n < most && native->end - at >= (ptrdiff_t)sizeof(uint64_t); n++) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        const unsigned kind = word & NATIVE_KIND;
-        if ((word & 0xff & ~(NATIVE_KIND | NATIVE_HAS_SIZE)) != 0 || kind >= QUIRE_TRACE_MAP)
-            break;
-        unsigned length = 1, skipped = 1;
-        uint64_t rest = word >> 8;
-        if (word & NATIVE_HAS_SIZE) {
-            if (word & 0x8000)
-                break;
-            state.last[kind].n_bytes = (uint8_t)rest;
-            rest >>= 8;
-            skipped = 2;
-        }
-        uint64_t folded = rest & 0x7f;
-        if (rest & 0x80) {
-            length = varint_length(rest);
-            if (length > sizeof word - skipped)
-                break;
-            folded = varint_compact(rest, length);
-        }
-        state.last[kind].granules += varint_unfold(folded);
-        records[n] = (struct quire_trace_record){.address = state.last[kind].granules << granule,
-                                                 .time_ns = state.time_ns,
-                                                 .n_bytes = state.last[kind].n_bytes,
-                                                 .process = state.process,
-                                                 .kind = (uint8_t)kind};
-        at += skipped + length;
-    }
+    while (n < most && native->end - at >= (ptrdiff_t)sizeof(uint64_t) &&
+           take_plain(&at, &state, &kind))
+        records[n++] = record_of(&state, kind, granule);
     native->at = at;
     native->state = state;
     native->n_records += n;
     return n;
 }
 
-static long read_native(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+/* Whether a reference lies in one page, which is not in the sample. */
+static inline bool is_passed(const struct trace_sample *sample, uint64_t address, uint64_t n_bytes,
+                             unsigned kind)
+{
+    const uint64_t key = address >> sample->shift,
+                   last = sample->may_span && n_bytes > 1 ? address + n_bytes - 1 : address;
+    return kind <= sample->most_kind && last >= address && last >> sample->shift == key &&
+           pages_hash(key, sample->owner) >= sample->threshold;
+}
+
+/* Passes over plain references that are not in the sample. True: `record` is the first that is. */
+static bool pass_plain(struct native *native, unsigned granule, struct trace_sample *sample,
+                       struct quire_trace_record *record)
+{
+    const struct trace_sample mine = *sample;
+    struct native_state state = native->state;
+    const unsigned char *at = native->at, *last = native->end - sizeof(uint64_t);
+    bool found = false;
+    unsigned kind;
+    uint64_t n = 0;
+    while (!found && at <= last && take_plain(&at, &state, &kind)) {
+        found = !is_passed(&mine, state.last[kind].granules << granule, state.last[kind].n_bytes,
+                           kind);
+        n++;
+    }
+    if (found)
+        *record = record_of(&state, kind, granule);
+    native->at = at;
+    native->state = state;
+    native->n_records += n;
+    sample->n_passed += n - found;
+    return found;
+}
+
+static void tell_passed(struct trace_sample *sample, struct quire_trace_record *record)
+{
+    const uint32_t told = (uint32_t)sample->n_passed;
+    if (record->kind >= QUIRE_TRACE_MAP)
+        return;
+    record->mapping = told;
+    sample->n_passed -= told;
+}
+
+/* The block's next records, all or those of a sample, up to one that is not plain. How many. */
+static size_t read_block(struct native *native, unsigned granule, struct trace_sample *sample,
+                         struct quire_trace_record *records, size_t most)
+{
+    size_t n = 0;
+    if (sample == NULL || native->state.process != sample->process)
+        n = read_plain(native, granule, records, most);
+    else if (native->end - native->at >= (ptrdiff_t)sizeof(uint64_t))
+        while (n < most && pass_plain(native, granule, sample, &records[n]))
+            tell_passed(sample, &records[n++]);
+    if (n > 0 && sample != NULL && sample->process != records[0].process)
+        tell_passed(sample, &records[0]);
+    return n;
+}
+
+static long read_native_sample(struct quire_trace *trace, struct trace_sample *sample,
+                               struct quire_trace_record *records, size_t most)
 {
     struct native *native = trace->state;
     size_t n = 0;
@@ -302,14 +377,16 @@ static long read_native(struct quire_trace *trace, struct quire_trace_record *re
             error = next_block(trace);
             continue;
         }
-        n += read_plain(native, trace->info.granule, records + n, most - n);
+        n += read_block(native, trace->info.granule, sample, records + n, most - n);
         if (n == most || native->at == native->end)
             continue;
         error = read_record(trace, &records[n]);
-        if (!error) {
-            n++;
-            native->n_records++;
-        }
+        if (error)
+            break;
+        if (sample != NULL)
+            tell_passed(sample, &records[n]);
+        n++;
+        native->n_records++;
     }
     if (error && n > 0) { /* what came before it first; the next call meets it again */
         trace->error = error;
@@ -318,8 +395,14 @@ static long read_native(struct quire_trace *trace, struct quire_trace_record *re
     return error ? error : (long)n;
 }
 
+static long read_native(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+{
+    return read_native_sample(trace, NULL, records, most);
+}
+
 const struct trace_format trace_native = {.name = "quire",
                                           .looks_like = looks_like,
                                           .open = open_native,
                                           .read = read_native,
+                                          .read_sample = read_native_sample,
                                           .close = close_native};

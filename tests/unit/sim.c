@@ -486,10 +486,45 @@ static void distances_are_counted(void **state)
 
 /* A trace that needs no decoding: the curve is that of its records. From a file of several windows,
  * and of the exact and the sampled kind. */
-static void a_curve_of_a_trace_is_that_of_its_records(void **state)
+/* By the trace's own feeding, and record by record. */
+static void check_curve(int fd, const struct quire_mrc_options *options, uint64_t n_references)
 {
     static struct quire_trace_record records[1000];
     char message[QUIRE_TRACE_MESSAGE_BYTES];
+    struct quire_mrc *mrc[2];
+    struct quire_trace *trace[2];
+    long n;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+        assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace[i]), 0);
+        assert_int_equal(quire_mrc_open(options, quire_trace_info(trace[i]), &mrc[i]), 0);
+        if (i == 0)
+            assert_int_equal(quire_mrc_feed_trace(mrc[0], trace[0]), 0);
+        while (i == 1 && (n = quire_trace_read(trace[1], records, 1000)) > 0)
+            assert_int_equal(quire_mrc_feed(mrc[1], records, (size_t)n, trace[1]), 0);
+        assert_int_equal(quire_mrc_finish(mrc[i]), 0);
+    }
+    assert_int_equal(quire_mrc_references(mrc[0]), quire_mrc_references(mrc[1]));
+    if (n_references > 0)
+        assert_int_equal(quire_mrc_references(mrc[0]), n_references);
+    assert_int_equal(quire_mrc_sampled(mrc[0]), quire_mrc_sampled(mrc[1]));
+    for (uint64_t size = 1; size < 20000; size += 1 + size / 8)
+        assert_int_equal(quire_mrc_faults(mrc[0], size), quire_mrc_faults(mrc[1], size));
+    assert_int_equal(quire_mrc_intervals(mrc[0]), quire_mrc_intervals(mrc[1]));
+    for (uint32_t i = 0; i < quire_mrc_intervals(mrc[0]); i++) {
+        struct quire_mrc_interval one = quire_mrc_interval(mrc[0], i),
+                                  other = quire_mrc_interval(mrc[1], i);
+        assert_int_equal(one.n_pages, other.n_pages);
+        assert_int_equal(one.time_ns, other.time_ns);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        quire_mrc_close(mrc[i]);
+        quire_trace_close(trace[i]);
+    }
+}
+
+static void a_curve_of_a_trace_is_that_of_its_records(void **state)
+{
     (void)state;
     make_numbers(1);
     int fd = memfd_create("trace", MFD_CLOEXEC);
@@ -505,34 +540,47 @@ static void a_curve_of_a_trace_is_that_of_its_records(void **state)
     }
     for (unsigned kind = 0; kind < 2; kind++) {
         const struct quire_mrc_options options = {.rate = kind == 0 ? 1 : 0.05, .page_shift = 24};
-        struct quire_mrc *mrc[2];
-        struct quire_trace *trace[2];
-        long n;
-        for (unsigned i = 0; i < 2; i++) {
-            assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-            assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace[i]), 0);
-            assert_int_equal(quire_mrc_open(&options, quire_trace_info(trace[i]), &mrc[i]), 0);
-            if (i == 0)
-                assert_int_equal(quire_mrc_feed_trace(mrc[0], trace[0]), 0);
-            while (i == 1 && (n = quire_trace_read(trace[1], records, 1000)) > 0)
-                assert_int_equal(quire_mrc_feed(mrc[1], records, (size_t)n, trace[1]), 0);
-            assert_int_equal(quire_mrc_finish(mrc[i]), 0);
-        }
-        assert_int_equal(quire_mrc_references(mrc[0]), N_CURVE);
-        assert_int_equal(quire_mrc_sampled(mrc[0]), quire_mrc_sampled(mrc[1]));
-        for (uint64_t size = 1; size < 20000; size += 1 + size / 8)
-            assert_int_equal(quire_mrc_faults(mrc[0], size), quire_mrc_faults(mrc[1], size));
-        assert_int_equal(quire_mrc_intervals(mrc[0]), quire_mrc_intervals(mrc[1]));
-        for (uint32_t i = 0; i < quire_mrc_intervals(mrc[0]); i++) {
-            struct quire_mrc_interval one = quire_mrc_interval(mrc[0], i),
-                                      other = quire_mrc_interval(mrc[1], i);
-            assert_int_equal(one.n_pages, other.n_pages);
-            assert_int_equal(one.time_ns, other.time_ns);
-        }
-        for (unsigned i = 0; i < 2; i++) {
-            quire_mrc_close(mrc[i]);
-            quire_trace_close(trace[i]);
-        }
+        check_curve(fd, &options, N_CURVE);
+    }
+    close(fd);
+}
+
+/* Of all kinds, by two processes in long turns, some over the end of a page, some with a time. */
+static struct quire_trace_record mixed_record(uint64_t i)
+{
+    static const uint8_t kinds[] = {QUIRE_TRACE_READ, QUIRE_TRACE_WRITE, QUIRE_TRACE_READ,
+                                    QUIRE_TRACE_FETCH};
+    struct quire_trace_record record = {.address = (numbers[i] << 12) + i % 4096 / 8 * 8,
+                                        .time_ns = i / 1000 * 1000,
+                                        .n_bytes = i % 31 == 0 ? 300 : 8,
+                                        .process = i / 10000 % 2 != 0 ? 41 : 42,
+                                        .kind = kinds[i % 4]};
+    if (i % 5000 < 2) {
+        record.kind = i % 5000 != 0 ? QUIRE_TRACE_FREE : QUIRE_TRACE_DROP;
+        record.n_bytes = 50 << 12;
+    }
+    return record;
+}
+
+static void a_sample_of_a_trace_is_that_of_its_records(void **state)
+{
+    static const double rates[] = {1, 0.5, 0.05, 0.0005};
+    const struct quire_trace_info native = {.every = QUIRE_TRACE_EVERY_ACCESS};
+    struct quire_trace_writer *writer;
+    (void)state;
+    make_numbers(1);
+    int fd = memfd_create("trace", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(quire_trace_create(fd, &native, &writer), 0);
+    for (uint64_t i = 0; i < N_CURVE; i++) {
+        const struct quire_trace_record record = mixed_record(i);
+        assert_int_equal(quire_trace_write(writer, &record, 1), 0);
+    }
+    assert_int_equal(quire_trace_finish(writer), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        const struct quire_mrc_options options = {
+            .rate = rates[i / 2], .page_shift = 12, .without_fetches = i % 2};
+        check_curve(fd, &options, 0);
     }
     close(fd);
 }
@@ -541,6 +589,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_curve_of_a_trace_is_that_of_its_records),
+        cmocka_unit_test(a_sample_of_a_trace_is_that_of_its_records),
         cmocka_unit_test(textbooks),
         cmocka_unit_test(a_working_set),
         cmocka_unit_test(a_reference_may_span_pages),
