@@ -179,6 +179,10 @@ void quire_sim_close(struct quire_sim *sim);
 int quire_sim_feed(struct quire_sim *sim, const struct quire_trace_record *records, size_t n,
                    const struct quire_trace *trace) __attribute__((warn_unused_result));
 
+/* From the next record on a case's policy has another argument. 0; -EINVAL: there is no such case,
+ * or it has no memory that a policy rules, as OPT. Not checked: that the argument makes sense. */
+int quire_sim_set_argument(struct quire_sim *sim, size_t i, uint64_t argument);
+
 /* The trace has ended. 0; -ENOMEM. */
 int quire_sim_finish(struct quire_sim *sim) __attribute__((warn_unused_result));
 

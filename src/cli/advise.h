@@ -52,6 +52,7 @@ struct advise_point {
     uint64_t frame_bytes; /* what of it pages can have, stored ones included */
     const struct quire_sim_policy *policy;
     unsigned stored_percent; /* what a stored page takes of RAM, in hundredths of its size */
+    unsigned most_percent;   /* at most: what is beyond is in the file */
     uint64_t first, again;   /* faults on new memory; on what was evicted */
     uint64_t never;          /* of the first, those on what had never been touched */
     uint64_t ahead;          /* pages that came along */
@@ -79,6 +80,7 @@ struct advise {
     struct advise_costs costs;
     double compression;
     bool is_compression_known; /* else assumed */
+    bool follows_compression;  /* as it was at each time of the recording */
     uint64_t metadata_bytes;   /* of Quire's own tables; by the page where it is not known */
     double base_ns;            /* 0: not known */
     struct advise_point points[ADVISE_SIZES];
@@ -103,6 +105,6 @@ bool advise_is_told(const struct advise *advise, const struct advise_point *poin
 bool advise_read(const char *path, struct advise_trace *trace);
 void advise_trace_free(struct advise_trace *trace);
 /* Fills in what the simulation says of each; false, with a message. */
-bool advise_simulate(const struct advise_trace *trace, struct advise_point *points, size_t n);
+bool advise_simulate(const struct advise *advise, struct advise_point *points, size_t n);
 
 #endif

@@ -70,8 +70,10 @@ static void split_budget(const struct advise *advise, const struct advise_questi
     double stored = peak - left * (1 - most); /* where the pool is as large as it gets */
 
     point->in_file = 0;
+    point->most_percent = 100;
     if (stored > 0 && stored * percent / 100 > left * most) {
         double fits = 100 * left * most / stored;
+        point->most_percent = fits < 1 ? 1 : fits > 100 ? 100 : (unsigned)lround(fits);
         point->in_file = question->has_file ? 1 - fits / percent : 0;
         percent = fits;
     }
@@ -124,6 +126,7 @@ static void find_compression(struct advise *advise, const struct advise_question
     double pages = (double)note->stored_pages;
 
     advise->is_compression_known = question->compression > 0 || pages > 0;
+    advise->follows_compression = question->compression <= 0;
     if (question->compression > 0)
         advise->compression = question->compression;
     else if (pages > 0)
@@ -355,7 +358,7 @@ static bool compare_policies(struct advise *advise, const struct advise_question
         if (strncmp(policy->name, "pager:", 6) == 0 && n < 3 * ADVISE_POLICIES)
             for (unsigned k = 0; k < 3; k++)
                 points[n++] = make_point(advise, question, budgets[k], policy);
-    if (!advise_simulate(advise->trace, points, n))
+    if (!advise_simulate(advise, points, n))
         return false;
     advise->n_choices = n / 3;
     for (unsigned i = 0; i < advise->n_choices; i++) {
@@ -371,7 +374,7 @@ static bool compare_policies(struct advise *advise, const struct advise_question
 
 static bool find_curve(struct advise *advise)
 {
-    if (!advise_simulate(advise->trace, advise->points, advise->n_points))
+    if (!advise_simulate(advise, advise->points, advise->n_points))
         return false;
     for (unsigned i = 0; i < advise->n_points; i++)
         find_stall(advise, &advise->points[i]);

@@ -199,7 +199,7 @@ static void look_at_mapping(struct looking *looking, const struct quire_trace_ma
     if (is_gone)
         lose(looking, mapping->process, mapping->start, mapping->n_bytes, false);
     else if (record_note_read(mapping->name, &looking->trace->note))
-        looking->trace->has_note = true;
+        looking->trace->has_note = looking->trace->note.wall_ns > 0;
 }
 
 static void look_at_record(struct looking *looking, const struct quire_trace_record *record,
@@ -231,6 +231,14 @@ static void look_at_record(struct looking *looking, const struct quire_trace_rec
 
 /* ---- simulating ---- */
 
+struct feeding {
+    struct quire_trace *trace;
+    struct quire_sim *sim;
+    struct looking *looking;           /* or NULL */
+    const struct advise_point *points; /* the cases, where what is stored compresses as recorded */
+    size_t n_points;
+};
+
 static struct quire_trace *open_trace(const char *path)
 {
     char message[QUIRE_TRACE_MESSAGE_BYTES];
@@ -242,16 +250,52 @@ static struct quire_trace *open_trace(const char *path)
     return NULL;
 }
 
+/* What is stored compresses like this from now on: each case's policy has it as its argument. */
+static void follow(const struct feeding *feeding, const struct quire_trace_mapping *mapping)
+{
+    struct record_note note;
+
+    if (mapping == NULL || !record_note_read(mapping->name, &note) || note.stored_pages == 0)
+        return;
+    uint64_t percent = note.pool_bytes * 100 / SYS_PAGE_SIZE / note.stored_pages;
+    for (size_t i = 0; i < feeding->n_points; i++) {
+        const unsigned most = feeding->points[i].most_percent;
+        (void)quire_sim_set_argument(feeding->sim, i,
+                                     percent < 1      ? 1
+                                     : percent > most ? most
+                                                      : percent);
+    }
+}
+
+static int feed_records(const struct feeding *feeding, const struct quire_trace_record *records,
+                        size_t n)
+{
+    size_t first = 0;
+    int error = 0;
+
+    for (size_t i = 0; feeding->n_points > 0 && i < n && error == 0; i++) {
+        if (records[i].kind != QUIRE_TRACE_MAP)
+            continue;
+        error = quire_sim_feed(feeding->sim, records + first, i - first, feeding->trace);
+        first = i;
+        follow(feeding, quire_trace_mapping(feeding->trace, records[i].mapping));
+    }
+    return error != 0 ? error
+                      : quire_sim_feed(feeding->sim, records + first, n - first, feeding->trace);
+}
+
 /* The whole trace through the simulation, and by the looker if there is one. */
-static bool feed(struct quire_trace *trace, struct quire_sim *sim, struct looking *looking)
+static bool feed(const struct feeding *feeding)
 {
     static struct quire_trace_record records[BATCH];
+    struct quire_trace *trace = feeding->trace;
+    struct looking *looking = feeding->looking;
     const unsigned shift = quire_trace_info(trace)->unit_shift;
     int error = 0;
     long n;
 
     while ((n = quire_trace_read(trace, records, BATCH)) > 0 && error == 0) {
-        error = quire_sim_feed(sim, records, (size_t)n, trace);
+        error = feed_records(feeding, records, (size_t)n);
         for (long i = 0; looking != NULL && i < n; i++)
             look_at_record(looking, &records[i], trace, shift);
     }
@@ -260,7 +304,7 @@ static bool feed(struct quire_trace *trace, struct quire_sim *sim, struct lookin
         return false;
     }
     if (error == 0)
-        error = quire_sim_finish(sim);
+        error = quire_sim_finish(feeding->sim);
     if (error != 0 || (looking != NULL && looking->failed))
         cli_error("cannot simulate the trace: %s",
                   error == -E2BIG ? "it has too many pages" : strerror(error ? -error : ENOMEM));
@@ -314,7 +358,8 @@ bool advise_read(const char *path, struct advise_trace *result)
     result->every = info->every;
     result->command = strdup(info->command);
     struct quire_sim *sim = check(result, info) ? open_sim(cases, 2, info) : NULL;
-    bool good = sim != NULL && feed(trace, sim, &looking);
+    bool good = sim != NULL &&
+                feed(&(struct feeding){.trace = trace, .sim = sim, .looking = &looking});
     if (good) {
         const struct quire_sim_counts *small = quire_sim_result(sim, 0);
         result->references = small->references;
@@ -362,8 +407,9 @@ static uint64_t less(uint64_t from, uint64_t what)
  * Of the simulation's faults on memory without contents those on what had been freed and dropped
  * are counted here, beside those on what was never touched, of which above.
  */
-bool advise_simulate(const struct advise_trace *trace, struct advise_point *points, size_t n)
+bool advise_simulate(const struct advise *advise, struct advise_point *points, size_t n)
 {
+    const struct advise_trace *trace = advise->trace;
     struct quire_sim_case *cases = calloc(n, sizeof *cases);
     struct quire_trace *file = open_trace(trace->path);
     struct quire_sim *sim = NULL;
@@ -377,7 +423,11 @@ bool advise_simulate(const struct advise_trace *trace, struct advise_point *poin
                                            .prefetch = QUIRE_SIM_PREFETCH_ADAPTIVE};
     if (cases != NULL && file != NULL)
         sim = open_sim(cases, n, quire_trace_info(file));
-    bool good = sim != NULL && feed(file, sim, NULL);
+    bool good = sim != NULL &&
+                feed(&(struct feeding){.trace = file,
+                                       .sim = sim,
+                                       .points = points,
+                                       .n_points = advise->follows_compression ? n : 0});
     for (size_t i = 0; good && i < n; i++) {
         const struct quire_sim_counts *counts = quire_sim_result(sim, i);
         points[i].never = first_faults(trace, points[i].ram_bytes);

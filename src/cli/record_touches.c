@@ -57,7 +57,7 @@ struct watching {
     struct record_summary *summary;
     struct process *processes;
     size_t n_processes, room;
-    uint64_t began_ns, flush_at_ns, look_at_ns;
+    uint64_t began_ns, flush_at_ns, look_at_ns, told_percent;
     bool failed; /* no memory */
     struct record_note most_stored;
 };
@@ -182,6 +182,29 @@ static void note(struct watching *watching, const struct touch *touch)
 }
 
 /*
+ * What is stored compresses more or less as the program goes on: told where its ratio, in
+ * hundredths, has changed by a twentieth and more, and as much is stored as the window holds.
+ */
+static void tell_store(struct watching *watching, uint64_t n_stored, uint64_t n_bytes)
+{
+    const struct record_note store = {.stored_pages = n_stored, .pool_bytes = n_bytes};
+    const uint64_t window = (uint64_t)control_budget(watching->control),
+                   percent = n_stored > 0 ? n_bytes * 100 / (n_stored << SYS_PAGE_SHIFT) : 0,
+                   last = watching->told_percent;
+    const uint64_t change = percent > last ? percent - last : last - percent;
+    char name[RECORD_NOTE_BYTES];
+
+    if (n_stored < window || percent == 0 || change * 20 <= last)
+        return;
+    watching->told_percent = percent;
+    record_note_write(&store, name);
+    record_file_map(
+        watching->file,
+        &(struct quire_trace_mapping){.time_ns = sys_now_ns() - watching->began_ns, .name = name},
+        false);
+}
+
+/*
  * How much RAM contents take when they are compressed: when about as many are as ever, and then the
  * most, since the pool gets gaps as pages come and go.
  */
@@ -195,6 +218,7 @@ static void look_at_store(struct watching *watching)
         n_stored += atomic_load_explicit(&control->slot[i].stored_pages, memory_order_relaxed);
     struct record_note *most = &watching->most_stored;
     uint64_t n_bytes = n_pool > 0 ? (uint64_t)n_pool << SYS_PAGE_SHIFT : 0;
+    tell_store(watching, n_stored, n_bytes);
     bool is_more = n_stored * 20 > most->stored_pages * 21;
     bool is_as_much = n_stored * 20 > most->stored_pages * 19;
     if (n_bytes == 0 ||

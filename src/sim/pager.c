@@ -344,14 +344,21 @@ static void protect(struct quire_sim_memory *memory, uint32_t page)
         memory->flags[page] |= PROTECTED;
 }
 
+/* A fault on what had been freed, and dropped. Who is not armed does not see it. */
+static void note_renewed(struct quire_sim_memory *memory)
+{
+    const struct state *state = memory->state;
+    memory->counts.cold_faults += state->is_armed;
+    memory->counts.faults -= !state->is_armed;
+}
+
 static void admit(struct quire_sim_memory *memory, uint32_t page)
 {
     enum policy_arrival arrival = POLICY_FIRST;
     if (memory->flags[page] & SEEN)
         arrival = memory->flags[page] & QUIRE_SIM_AHEAD ? POLICY_BESIDE : POLICY_FETCHED;
-    else
-        memory->counts.cold_faults += *number_of(memory, page) != 0 &&
-                                      !(memory->flags[page] & QUIRE_SIM_AHEAD);
+    else if (*number_of(memory, page) != 0 && !(memory->flags[page] & QUIRE_SIM_AHEAD))
+        note_renewed(memory);
     if (!(memory->flags[page] & SEEN) && give_number(memory, page) == 0)
         return; /* no memory; the next table that has to grow says so */
     if (memory->flags[page] & SEEN)

@@ -429,6 +429,15 @@ int quire_sim_feed(struct quire_sim *sim, const struct quire_trace_record *recor
     return error;
 }
 
+int quire_sim_set_argument(struct quire_sim *sim, size_t i, uint64_t argument)
+{
+    if (i >= sim->n_runs || sim->runs[i].config.policy == &sim_opt)
+        return -EINVAL;
+    for (size_t k = 0; k < sim->runs[i].n_memories; k++)
+        sim->runs[i].tables[k].memory.argument = argument;
+    return 0;
+}
+
 /* ---- results ---- */
 
 static void add_counts(struct quire_sim_counts *sum, const struct quire_sim_counts *counts)
