@@ -21,9 +21,10 @@
 
 #define TOUCHES_WRITE (1u << 0) /* the access was one */
 /* No touches: */
-#define TOUCHES_BASE (1u << 1)    /* `page` is where the arena begins, in GiB */
-#define TOUCHES_FREED (1u << 2)   /* the heap has these pages back, and keeps them */
-#define TOUCHES_REVIVED (1u << 3) /* it hands them out again, as they are */
+#define TOUCHES_BASE (1u << 1)  /* `page` is where the arena begins, in GiB */
+#define TOUCHES_FREED (1u << 2) /* the heap has these pages back, and keeps them */
+#define TOUCHES_REVIVED \
+    (1u << 3) /* they are in use without a touch: handed out again, or moved here */
 #define TOUCHES_DROPPED (1u << 4) /* the kernel has them back */
 
 struct touch {
