@@ -295,6 +295,14 @@ int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *recor
     return error;
 }
 
+static void begin_sample(struct trace_sample *sample, uint32_t process, uint32_t owner)
+{
+    sample->process = process;
+    sample->owner = owner;
+    for (size_t i = 0; i < TRACE_SAMPLE_SLOTS; i++)
+        sample->passed[i] = TRACE_SAMPLE_NONE;
+}
+
 /* What the format passes over is counted. */
 static int feed_sample(struct quire_mrc *mrc, struct quire_trace *trace,
                        struct quire_trace_record *records, size_t most)
@@ -303,20 +311,18 @@ static int feed_sample(struct quire_mrc *mrc, struct quire_trace *trace,
                                   .may_span = mrc->info.unit_shift == 0 && mrc->info.is_spatial,
                                   .most_kind = mrc->options.without_fetches ? QUIRE_TRACE_WRITE
                                                                             : QUIRE_TRACE_FETCH,
-                                  .process = UINT32_MAX,
                                   .threshold = mrc->threshold};
     int error = 0;
     long n = 0;
+    begin_sample(&sample, UINT32_MAX, 0); /* nobody's */
     while (!error && (n = trace_read_sample(trace, &sample, records, most)) > 0) {
         for (long i = 0; i < n && !error; i++) {
             uint32_t owner = sample.owner;
             if (records[i].kind < QUIRE_TRACE_MAP)
                 mrc->n_references += records[i].mapping;
             error = take(mrc, &records[i], trace, &owner);
-            if (!is_passed_over(mrc, &records[i])) {
-                sample.process = records[i].process;
-                sample.owner = owner;
-            }
+            if (!is_passed_over(mrc, &records[i]) && records[i].process != sample.process)
+                begin_sample(&sample, records[i].process, owner);
         }
     }
     mrc->n_references += sample.n_passed;

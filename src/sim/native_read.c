@@ -307,27 +307,33 @@ static size_t read_plain(struct native *native, unsigned granule,
 }
 
 /* Whether a reference lies in one page, which is not in the sample. */
-static inline bool is_passed(const struct trace_sample *sample, uint64_t address, uint64_t n_bytes,
-                             unsigned kind)
+static inline __attribute__((always_inline)) bool
+is_passed(struct trace_sample *sample, uint64_t address, uint64_t n_bytes, unsigned kind)
 {
     const uint64_t key = address >> sample->shift,
-                   last = sample->may_span && n_bytes > 1 ? address + n_bytes - 1 : address;
-    return kind <= sample->most_kind && last >= address && last >> sample->shift == key &&
-           pages_hash(key, sample->owner) >= sample->threshold;
+                   n_more = sample->may_span && n_bytes > 0 ? n_bytes - 1 : 0;
+    uint64_t *passed = &sample->passed[key % TRACE_SAMPLE_SLOTS];
+    if (kind > sample->most_kind || ((address + n_more) ^ address) >> sample->shift != 0)
+        return false;
+    if (*passed == key)
+        return true;
+    if (pages_hash(key, sample->owner) < sample->threshold)
+        return false;
+    *passed = key;
+    return true;
 }
 
 /* Passes over plain references that are not in the sample. True: `record` is the first that is. */
 static bool pass_plain(struct native *native, unsigned granule, struct trace_sample *sample,
                        struct quire_trace_record *record)
 {
-    const struct trace_sample mine = *sample;
     struct native_state state = native->state;
     const unsigned char *at = native->at, *last = native->end - sizeof(uint64_t);
     bool found = false;
     unsigned kind;
     uint64_t n = 0;
     while (!found && at <= last && take_plain(&at, &state, &kind)) {
-        found = !is_passed(&mine, state.last[kind].granules << granule, state.last[kind].n_bytes,
+        found = !is_passed(sample, state.last[kind].granules << granule, state.last[kind].n_bytes,
                            kind);
         n++;
     }

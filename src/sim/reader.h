@@ -22,6 +22,9 @@ struct trace_raw {
     size_t seconds_at;       /* 4 bytes */
 };
 
+#define TRACE_SAMPLE_SLOTS 64u
+#define TRACE_SAMPLE_NONE UINT64_MAX
+
 /*
  * Most references of a trace are in no small sample of its pages: those of `process` that lie in
  * one page each need not become records.
@@ -32,7 +35,10 @@ struct trace_sample {
     unsigned most_kind; /* of references; above, they are records whatever their page is */
     uint32_t process, owner;
     uint64_t threshold; /* pages_hash() of pages in the sample is below */
-    uint64_t n_passed;  /* references without a record, that no record tells of yet */
+    /* Pages of the process that are not in it, each where its number says: most references are to
+     * one of a few. TRACE_SAMPLE_NONE: none. */
+    uint64_t passed[TRACE_SAMPLE_SLOTS];
+    uint64_t n_passed; /* references without a record, that no record tells of yet */
 };
 
 struct trace_format {
