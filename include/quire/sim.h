@@ -108,6 +108,8 @@ struct quire_sim_policy {
     /* An absent page has no contents, so that none have to come in: not touched yet, or dropped
      * when it was free. NULL: it can't be told. */
     bool (*is_new)(const struct quire_sim_memory *memory, uint32_t page);
+    /* False: nothing comes along with what is missed, yet. NULL: it does. */
+    bool (*is_armed)(const struct quire_sim_memory *memory);
     /* All of the above for many references, faster; NULL: one by one. The highest bit of a
      * reference is a write. See src/sim/rules.h. */
     void (*replay)(struct quire_sim_memory *memory, const uint32_t *references, size_t n);

@@ -443,6 +443,11 @@ static bool is_new(const struct quire_sim_memory *memory, uint32_t page)
     return !(memory->flags[page] & SEEN);
 }
 
+static bool is_armed(const struct quire_sim_memory *memory)
+{
+    return ((const struct state *)memory->state)->is_armed;
+}
+
 SIM_REPLAY(0, hit, victim, admit)
 
 #define PAGER(policy, text)                                                                        \
@@ -450,8 +455,8 @@ SIM_REPLAY(0, hit, victim, admit)
         .name = "pager:" policy, .about = text, .page_bytes = 2 * sizeof(struct link),             \
         .state_bytes = sizeof(struct state), .open = open_pager, .close = close_pager, .hit = hit, \
         .victim = victim, .admit = admit, .streamed = streamed, .forget = forget,                  \
-        .forget_absent = forget_absent, .freed = freed, .is_new = is_new, .replay = replay,        \
-        .has_argument = true                                                                       \
+        .forget_absent = forget_absent, .freed = freed, .is_new = is_new, .is_armed = is_armed,    \
+        .replay = replay, .has_argument = true                                                     \
     }
 
 const struct quire_sim_policy sim_pager[] = {

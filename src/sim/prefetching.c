@@ -73,6 +73,11 @@ static bool is_new(const struct quire_sim_memory *memory, uint32_t page)
     return memory->policy->is_new != NULL && memory->policy->is_new(memory, page);
 }
 
+static bool is_armed(const struct quire_sim_memory *memory)
+{
+    return memory->policy->is_armed == NULL || memory->policy->is_armed(memory);
+}
+
 /* Brings it in, if it is absent, and new or not. Never so much that the missed page goes again. */
 static bool bring_ahead(struct quire_sim_memory *memory, uint32_t page, bool new)
 {
@@ -164,9 +169,9 @@ void prefetching_replay(struct prefetching *prefetching, struct quire_sim_memory
             bring(memory, page, dirty);
             if (is_first)
                 prefetching->end = page + 1;
-            else if (was_new)
+            else if (was_new && is_armed(memory))
                 bring_new(prefetching, memory, pages, page);
-            else
+            else if (!was_new)
                 bring_others(prefetching, memory, pages, page);
         }
         memory->counts.resident_sum += memory->n_resident;
