@@ -56,6 +56,7 @@ struct advise_point {
     uint64_t first, again;   /* faults on new memory; on what was evicted */
     uint64_t never;          /* of the first, those on what had never been touched */
     uint64_t ahead;          /* pages that came along */
+    bool fits;               /* else allocations would fail: RAM holds too little of it */
     double in_file;          /* of what is stored, the part that RAM has no room for */
     double stall_ns;
     uint64_t least,

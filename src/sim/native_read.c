@@ -104,6 +104,15 @@ static int fail_at(struct quire_trace *trace, const char *why)
     return trace_fail(trace, "record %llu: %s", (unsigned long long)native->n_records + 1, why);
 }
 
+/* A recording that was cut off is good up to its last whole block. */
+static int end_early(struct quire_trace *trace)
+{
+    struct native *native = trace->state;
+    native->has_ended = true;
+    trace->is_whole = false;
+    return 0;
+}
+
 static int check_end(struct quire_trace *trace, const struct native_block *head)
 {
     struct native *native = trace->state;
@@ -134,7 +143,7 @@ static int unpack(struct quire_trace *trace, const struct native_block *head)
     if (got < 0)
         return trace_fail_input(trace, (int)got);
     if ((size_t)got < head->n_packed)
-        return fail_at(trace, "the trace ends within a block: its recording was cut off");
+        return end_early(trace);
     size_t n = unpack_frame(native, input_at(&trace->input), head->n_packed, head->n_unpacked);
     if (ZSTD_isError(n) || n != head->n_unpacked)
         return fail_at(trace, "its block is damaged");
@@ -153,13 +162,8 @@ static int next_block(struct quire_trace *trace)
     ssize_t got = input_need(&trace->input, sizeof head);
     if (got < 0)
         return trace_fail_input(trace, (int)got);
-    if (got == 0) {
-        native->has_ended = true;
-        trace->is_whole = false;
-        return 0;
-    }
     if ((size_t)got < sizeof head)
-        return fail_at(trace, "the trace ends within a block's header: its recording was cut off");
+        return end_early(trace);
     memcpy(&head, input_at(&trace->input), sizeof head);
     input_pass(&trace->input, sizeof head);
     if (head.first != native->n_records)

@@ -160,6 +160,14 @@ class Pages(Scratch):
     def test_what_does_not_compress_leaves_the_window_as_well(self):
         trace, _ = self.record(RANDOM.format(pages=4000))
         self.assertGreater(self.simulate(trace)["references"] - self.own_touches, 3 * 3500)
+        # without a file less RAM than all of it is none: the advice says so, and never is that
+        advice = call("advise", "--json", "--swap", "none", trace)
+        self.assertTrue(all(point["fits"] for point in json.loads(advice.stdout)["curve"]))
+        for swap, words in (("none", "but it can't hold what is in use"), (self.directory, "\n")):
+            told = call("advise", "--swap", swap, "--ram", "16M", trace)
+            self.assertEqual((told.returncode, told.stderr), (0, ""))
+            self.assertEqual("allocations would fail" in told.stdout, swap == "none")
+            self.assertIn(words, told.stdout)
 
     def test_what_is_freed_is_not_in_use(self):
         trace, _ = self.record(PHASES.format(pages=3000))
