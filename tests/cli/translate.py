@@ -417,6 +417,9 @@ class Answers(Scratch):
         result = call(*self.arguments, "--read", "0x400000:4097")
         self.assertEqual((result.returncode, result.stdout), (1, ""))
         self.assertIn("0x401000: not-present", result.stderr)
+        result = call(*self.arguments, "--read", "0xffffffffffffff00:4096")
+        self.assertEqual((result.returncode, result.stdout), (125, ""))
+        self.assertIn("its end is beyond the last address", result.stderr)
         result = call(*self.arguments, "--read", "0xffffffff80000000:4")
         self.assertIn("physical address 0x40000000, which is not in the image", result.stderr)
 
