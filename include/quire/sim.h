@@ -9,7 +9,9 @@
  *
  * Cases are independent and all are served in one pass over the trace. A reference that spans
  * several pages is one to each of them. Pages of different processes are different pages. A page
- * that is unmapped is forgotten: it is not written back, and its next touch is a cold fault.
+ * that is unmapped or dropped is forgotten: it is not written back, and its next touch is a cold
+ * fault. What the program's heap frees is known to who may know, as the pager of `quire run` does:
+ * a policy with freed(). For others it is as good as before, as it is for a kernel.
  *
  * Adding a policy takes one file: fill in a struct quire_sim_policy; quire_sim_policies() lists
  * Quire's own. Names that begin with "pager:" are the policies of `quire run`, the very code, as
@@ -44,7 +46,7 @@ extern "C" {
 struct quire_sim_counts {
     uint64_t references;    /* to pages */
     uint64_t faults;        /* references to pages that were absent; of which */
-    uint64_t cold_faults;   /* to pages that had not been touched before, or were new */
+    uint64_t cold_faults;   /* to pages that had not been touched before, or were new again */
     uint64_t soft_faults;   /* no faults: touches that a second chance made cheap */
     uint64_t evictions;     /* of which */
     uint64_t writebacks;    /* of pages that had been written to; or before, if the policy cleans */
@@ -100,6 +102,14 @@ struct quire_sim_policy {
     void (*forget)(struct quire_sim_memory *memory, uint32_t page);
     /* An absent page is unmapped. NULL: nothing to do. */
     void (*forget_absent)(struct quire_sim_memory *memory, uint32_t page);
+    /* The program's heap has the page back; if it is resident, it may be handed out again as it is,
+     * which is a touch. NULL: the policy can't know. */
+    void (*freed)(struct quire_sim_memory *memory, uint32_t page);
+    /* An absent page has no contents, so that none have to come in: not touched yet, or dropped
+     * when it was free. NULL: it can't be told. */
+    bool (*is_new)(const struct quire_sim_memory *memory, uint32_t page);
+    /* False: nothing comes along with what is missed, yet. NULL: it does. */
+    bool (*is_armed)(const struct quire_sim_memory *memory);
     /* All of the above for many references, faster; NULL: one by one. The highest bit of a
      * reference is a write. See src/sim/rules.h. */
     void (*replay)(struct quire_sim_memory *memory, const uint32_t *references, size_t n);
@@ -170,6 +180,10 @@ void quire_sim_close(struct quire_sim *sim);
  * -E2BIG: more than QUIRE_SIM_MAX_PAGES different pages, or, with OPT, 2^31 references. */
 int quire_sim_feed(struct quire_sim *sim, const struct quire_trace_record *records, size_t n,
                    const struct quire_trace *trace) __attribute__((warn_unused_result));
+
+/* From the next record on a case's policy has another argument. 0; -EINVAL: there is no such case,
+ * or it has no memory that a policy rules, as OPT. Not checked: that the argument makes sense. */
+int quire_sim_set_argument(struct quire_sim *sim, size_t i, uint64_t argument);
 
 /* The trace has ended. 0; -ENOMEM. */
 int quire_sim_finish(struct quire_sim *sim) __attribute__((warn_unused_result));

@@ -6,7 +6,8 @@
  *                               ^
  *   quire_trace_create(), quire_trace_write(), quire_trace_finish()
  *
- * A trace is a sequence of records: references, and what became mapped or unmapped in between.
+ * A trace is a sequence of records: references, and what became mapped or unmapped, free or dropped
+ * in between.
  * Whatever is read may be compressed by zstd, and may come through a pipe; it is never read twice.
  *
  *   quire      Quire's own: delta-coded, in compressed blocks, with mappings and times
@@ -20,7 +21,7 @@
  *
  *   file     header, command, blocks, end mark
  *   header   8  89 51 54 52 41 43 45 0a ("\x89QTRACE\n")
- *            2  version, 1         1  granule: addresses are multiples of 2^this
+ *            2  version, 2 *       1  granule: addresses are multiples of 2^this
  *            1  enum quire_trace_every                4  period of samples; 0: none
  *            8  when it began, ns of the real-time clock since 1970; 0: not known
  *            4  bytes of the command that follows, at most QUIRE_TRACE_MAX_COMMAND    4  zero
@@ -37,8 +38,11 @@
  *   READ, WRITE, FETCH
  *     size     bytes; else that of the last record of this kind; 0 at the block's start
  *     address  signed, granules since the last one of this kind; 0 at the block's start
+ *   FREE, DROP  as READ
  *   MAP, UNMAP
  *     start, bytes, offset in the file, protection (PROT_* of mmap(2)), bytes of the name, the name
+ *
+ * (*) Version 1 is the same without FREE and DROP, and is read as well.
  *
  * So a trace that was cut off is good up to its last block, and one that was damaged is told from
  * one that was not.
@@ -70,6 +74,9 @@ enum quire_trace_kind {
     QUIRE_TRACE_FETCH, /* of an instruction */
     QUIRE_TRACE_MAP,   /* a mapping begins, or was there when the trace began */
     QUIRE_TRACE_UNMAP,
+    /* No references: n_bytes from the address on, of whole pages, are worth nothing any more. */
+    QUIRE_TRACE_FREE, /* the program's heap has them back, and may hand them out as they are */
+    QUIRE_TRACE_DROP, /* the system has them back: munmap(2), MADV_DONTNEED. Then they are new */
     QUIRE_TRACE_N_KINDS
 };
 
@@ -84,7 +91,7 @@ enum quire_trace_every {
 struct quire_trace_record {
     uint64_t address; /* in units of info.unit_shift */
     uint64_t time_ns; /* since the trace began; 0 throughout if the format has no times */
-    uint32_t n_bytes; /* that were accessed; 0: not known */
+    uint32_t n_bytes; /* that were accessed, 0: not known; that are free or dropped */
     uint32_t process; /* its id; 0: not known */
     uint32_t mapping; /* of MAP and UNMAP: for quire_trace_mapping() */
     uint8_t kind;     /* enum quire_trace_kind */
@@ -172,9 +179,9 @@ int quire_trace_create(int fd, const struct quire_trace_info *info,
                        struct quire_trace_writer **writer) __attribute__((warn_unused_result));
 
 /*
- * Appends references. Times should not go down: one that does counts as the one before it. Returns
- * 0; -EINVAL: a kind is no reference's, or an address is no multiple of the granule; an error of
- * write(2), after which the trace is as good as it was at the last flush.
+ * Appends records of all kinds but MAP and UNMAP. Times should not go down: one that does counts as
+ * the one before it. Returns 0; -EINVAL: a kind is none of these, or an address is no multiple of
+ * the granule; an error of write(2), after which the trace is as good as it was at the last flush.
  */
 int quire_trace_write(struct quire_trace_writer *writer, const struct quire_trace_record *records,
                       size_t n) __attribute__((warn_unused_result));

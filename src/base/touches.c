@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* touches: see touches.h. Of `what`: bits 0-27 page, 28-31 flags, 32-53 pid, 63 full. */
+/* touches: see touches.h. Of `what`: bits 0-27 page, 28-35 flags, 36-57 pid, 63 full. */
 #include "base/touches.h"
 
 #include "base/sys.h"
 
 #define FULL ((uint64_t)1 << 63)
 #define PAGE_MASK (((uint64_t)1 << 28) - 1)
+#define FLAGS_SHIFT 28
+#define FLAGS_MASK ((uint64_t)255)
+#define PID_SHIFT 36
 #define PID_MASK (((uint64_t)1 << 22) - 1)
 #define WAIT_NS 200000u        /* for the recorder, which looks some fifty times a second */
 #define STUCK_NS 1000000000ull /* who has not filled its slot by then never will */
@@ -32,9 +35,11 @@ void touches_put(struct touches *touches, const struct touch *touch, _Atomic uin
         sys_sleep_ns(WAIT_NS);
     }
     atomic_store_explicit(&slot->time_ns, touch->time_ns, memory_order_relaxed);
+    atomic_store_explicit(&slot->n_pages, touch->n_pages, memory_order_relaxed);
     atomic_store_explicit(&slot->what,
-                          FULL | (touch->page & PAGE_MASK) | (uint64_t)(touch->flags & 15) << 28 |
-                              (touch->pid & PID_MASK) << 32,
+                          FULL | (touch->page & PAGE_MASK) |
+                              (touch->flags & FLAGS_MASK) << FLAGS_SHIFT |
+                              (touch->pid & PID_MASK) << PID_SHIFT,
                           memory_order_release); /* with the acquire in touches_take() */
 }
 
@@ -70,8 +75,9 @@ size_t touches_take(struct touches *touches, struct touch *taken, size_t most)
             taken[n++] = (struct touch){
                 .time_ns = atomic_load_explicit(&slot->time_ns, memory_order_relaxed),
                 .page = (uint32_t)(what & PAGE_MASK),
-                .flags = (uint32_t)(what >> 28) & 15,
-                .pid = (uint32_t)(what >> 32 & PID_MASK)};
+                .n_pages = atomic_load_explicit(&slot->n_pages, memory_order_relaxed),
+                .flags = (uint32_t)(what >> FLAGS_SHIFT & FLAGS_MASK),
+                .pid = (uint32_t)(what >> PID_SHIFT & PID_MASK)};
         }
         atomic_store_explicit(&slot->what, 0, memory_order_relaxed);
         atomic_store_explicit(&touches->tail, at + 1, memory_order_release);

@@ -19,14 +19,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TOUCHES_WRITE (1u << 0)   /* the access was one */
-#define TOUCHES_FIRST (1u << 1)   /* of memory that was new, or had been given back */
-#define TOUCHES_BASE (1u << 2)    /* no touch: `page` is where the arena begins, in GiB */
-#define TOUCHES_PRESENT (1u << 3) /* it was there when the pager began to look */
+#define TOUCHES_WRITE (1u << 0) /* the access was one */
+/* No touches: */
+#define TOUCHES_BASE (1u << 1)  /* `page` is where the arena begins, in GiB */
+#define TOUCHES_FREED (1u << 2) /* the heap has these pages back, and keeps them */
+#define TOUCHES_REVIVED \
+    (1u << 3) /* they are in use without a touch: handed out again, or moved here */
+#define TOUCHES_DROPPED (1u << 4) /* the kernel has them back */
 
 struct touch {
     uint64_t time_ns; /* CLOCK_MONOTONIC */
     uint32_t page;    /* of the arena; below 2^28 */
+    uint32_t n_pages; /* from there on: 1 of a touch */
     uint32_t pid;     /* below 2^22 */
     uint32_t flags;
 };
@@ -34,6 +38,7 @@ struct touch {
 struct touches_slot {
     _Atomic uint64_t what; /* 0: empty */
     _Atomic uint64_t time_ns;
+    _Atomic uint32_t n_pages;
 };
 
 struct touches {

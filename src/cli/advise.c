@@ -321,6 +321,10 @@ static void print_choice(const struct advise *advise, const struct options *opti
         printf("\n           or more: less is resident than the recording's window of %s, within "
                "which nothing was seen",
                size_format(trace->note.window_bytes, size, sizeof size));
+    if (!choice->fits)
+        printf(
+            "\n           but it can't hold what is in use: allocations would fail. Let it swap, "
+            "or take more");
     printf("\npolicy     %s", policy_of(choice));
     if (advise->chosen != 0 && choice->stall_ns < usual->stall_ns)
         printf(", %.0f %% less waiting than with %s",
@@ -347,6 +351,7 @@ static json_t *point_json(const struct advise *advise, const struct advise_point
     json_object_set_new(json, "faults_most",
                         point->most != ADVISE_UNKNOWN ? json_integer((json_int_t)point->most)
                                                       : json_null());
+    json_object_set_new(json, "fits", json_boolean(point->fits));
     json_object_set_new(json, "slowdown", slowdown > 0 ? json_real(slowdown) : json_null());
     json_object_set_new(json, "faults_per_second",
                         slowdown > 0 ? json_real((double)(point->first + point->again) * 1e9 /

@@ -42,7 +42,7 @@ struct advise_trace {
     uint64_t peak_huge_bytes;           /* if pages had 2 MiB */
     uint64_t duration_ns;               /* from the first to the last record; 0: no times */
     uint64_t
-        *first_faults; /* allocated: bytes in use at each fault on new memory, all of it armed */
+        *first_faults; /* allocated: bytes that were in use at most by then, of each first touch */
     size_t n_first_faults;
 };
 
@@ -52,8 +52,11 @@ struct advise_point {
     uint64_t frame_bytes; /* what of it pages can have, stored ones included */
     const struct quire_sim_policy *policy;
     unsigned stored_percent; /* what a stored page takes of RAM, in hundredths of its size */
+    unsigned most_percent;   /* at most: what is beyond is in the file */
     uint64_t first, again;   /* faults on new memory; on what was evicted */
+    uint64_t never;          /* of the first, those on what had never been touched */
     uint64_t ahead;          /* pages that came along */
+    bool fits;               /* else allocations would fail: RAM holds too little of it */
     double in_file;          /* of what is stored, the part that RAM has no room for */
     double stall_ns;
     uint64_t least,
@@ -78,6 +81,7 @@ struct advise {
     struct advise_costs costs;
     double compression;
     bool is_compression_known; /* else assumed */
+    bool follows_compression;  /* as it was at each time of the recording */
     uint64_t metadata_bytes;   /* of Quire's own tables; by the page where it is not known */
     double base_ns;            /* 0: not known */
     struct advise_point points[ADVISE_SIZES];
@@ -102,6 +106,6 @@ bool advise_is_told(const struct advise *advise, const struct advise_point *poin
 bool advise_read(const char *path, struct advise_trace *trace);
 void advise_trace_free(struct advise_trace *trace);
 /* Fills in what the simulation says of each; false, with a message. */
-bool advise_simulate(const struct advise_trace *trace, struct advise_point *points, size_t n);
+bool advise_simulate(const struct advise *advise, struct advise_point *points, size_t n);
 
 #endif

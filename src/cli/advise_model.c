@@ -40,9 +40,10 @@
 #define ASSUMED_COMPRESSION 2.5
 #define TABLE_BYTES 20 /* a page: its entry, its place in a queue, its object in the store */
 #define TABLES_LEAST ((uint64_t)512 << 10)
-#define POOL_SHARE 0.75      /* of the budget, with a file */
-#define POOL_SHARE_NONE 0.87 /* without */
-#define FREE_SHARE 256       /* one part in so many is kept free: the watermark `low` */
+#define POOL_SHARE 0.75        /* of the budget, with a file */
+#define POOL_SHARE_NONE 0.87   /* without */
+#define LEAST_COMPRESSION 1.05 /* pages that do not compress stay where there is no file */
+#define FREE_SHARE 256         /* one part in so many is kept free: the watermark `low` */
 #define FREE_LEAST ((uint64_t)256 << 10)
 #define FREE_MOST ((uint64_t)16 << 20)
 #define BASE_LEAST 0.05 /* of the recording's time: less can't be told from its noise */
@@ -70,8 +71,13 @@ static void split_budget(const struct advise *advise, const struct advise_questi
     double stored = peak - left * (1 - most); /* where the pool is as large as it gets */
 
     point->in_file = 0;
+    point->most_percent = 100;
+    point->fits = question->has_file || left >= peak ||
+                  (advise->compression >= LEAST_COMPRESSION &&
+                   stored * percent / 100 <= left * most);
     if (stored > 0 && stored * percent / 100 > left * most) {
         double fits = 100 * left * most / stored;
+        point->most_percent = fits < 1 ? 1 : fits > 100 ? 100 : (unsigned)lround(fits);
         point->in_file = question->has_file ? 1 - fits / percent : 0;
         percent = fits;
     }
@@ -124,6 +130,7 @@ static void find_compression(struct advise *advise, const struct advise_question
     double pages = (double)note->stored_pages;
 
     advise->is_compression_known = question->compression > 0 || pages > 0;
+    advise->follows_compression = question->compression <= 0;
     if (question->compression > 0)
         advise->compression = question->compression;
     else if (pages > 0)
@@ -150,12 +157,15 @@ bool advise_is_told(const struct advise *advise, const struct advise_point *poin
     return resident_bytes(advise, point) >= (double)advise->trace->note.window_bytes;
 }
 
-/* A budget has a least size; and what stays within the window was not seen. */
+/*
+ * A budget has a least size; what stays within the window was not seen; and without a file RAM has
+ * to hold it all.
+ */
 static uint64_t least_budget(const struct advise *advise, const struct advise_question *question)
 {
     for (uint64_t least = CONTROL_MIN_BUDGET_BYTES;; least += (uint64_t)1 << 20) {
         struct advise_point point = make_point(advise, question, least, NULL);
-        if (advise_is_told(advise, &point) || least >= advise->trace->peak_bytes)
+        if ((point.fits && advise_is_told(advise, &point)) || least >= advise->trace->peak_bytes)
             return least;
     }
 }
@@ -276,7 +286,7 @@ static void find_bounds(const struct advise *advise, struct advise_point *point,
     if (windows <= 1)
         return;
     if (most > 0)
-        most += (double)(trace->n_first_faults - point->first);
+        most += (double)(trace->n_first_faults - point->never);
     most *= (1 + ADVISE_TOLERANCE) * (1 + 1 / (2 * windows * (windows - 1)));
     point->most = most < 1e18 ? (uint64_t)most : ADVISE_UNKNOWN;
 }
@@ -355,7 +365,7 @@ static bool compare_policies(struct advise *advise, const struct advise_question
         if (strncmp(policy->name, "pager:", 6) == 0 && n < 3 * ADVISE_POLICIES)
             for (unsigned k = 0; k < 3; k++)
                 points[n++] = make_point(advise, question, budgets[k], policy);
-    if (!advise_simulate(advise->trace, points, n))
+    if (!advise_simulate(advise, points, n))
         return false;
     advise->n_choices = n / 3;
     for (unsigned i = 0; i < advise->n_choices; i++) {
@@ -371,7 +381,7 @@ static bool compare_policies(struct advise *advise, const struct advise_question
 
 static bool find_curve(struct advise *advise)
 {
-    if (!advise_simulate(advise->trace, advise->points, advise->n_points))
+    if (!advise_simulate(advise, advise->points, advise->n_points))
         return false;
     for (unsigned i = 0; i < advise->n_points; i++)
         find_stall(advise, &advise->points[i]);

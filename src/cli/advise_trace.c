@@ -3,9 +3,11 @@
  * advise_trace: a trace, read twice: what is in it, then what the pager would do with it.
  *
  * New memory comes in by the pager's windows of first touches (src/policy/readahead.h), whatever
- * the policy is, so those faults are counted here, with the bytes that are in use at that time:
- * below the budget nothing is armed and nobody faults. All other faults are the simulation's, which
- * runs the pager's own policies and prefetching (<quire/sim.h>).
+ * the policy is, so those faults are counted here, with the bytes that were in use at most by then:
+ * until it is beyond the budget nothing is armed and nobody faults. What the heap frees is not in
+ * use, and not new when it is handed out again: whether it is still there then depends on the
+ * budget. All other faults are the simulation's, which runs the pager's own policies and
+ * prefetching (<quire/sim.h>).
  */
 #include "base/sys.h"
 #include "cli/advise.h"
@@ -34,9 +36,12 @@ struct page_set {
 
 struct looking {
     struct advise_trace *trace;
-    struct page_set touched; /* or brought in by a window */
+    /* A page is in one of these, or new. */
+    struct page_set touched;
+    struct page_set ahead; /* brought in by a window */
+    struct page_set freed; /* by the heap, which may hand it out again */
     struct readahead windows;
-    uint64_t live_pages, peak_pages; /* an estimate while reading; the simulation has it right */
+    uint64_t live_pages, peak_pages; /* touched */
     size_t first_room;
     bool failed; /* no memory */
 };
@@ -102,46 +107,99 @@ static bool add_first_fault(struct looking *looking)
         trace->first_faults = grown;
         looking->first_room = room;
     }
-    trace->first_faults[trace->n_first_faults++] = looking->live_pages << SYS_PAGE_SHIFT;
+    trace->first_faults[trace->n_first_faults++] = looking->peak_pages << SYS_PAGE_SHIFT;
     return true;
+}
+
+static bool add_page(struct page_set *set, uint32_t process, uint64_t page)
+{
+    unsigned char *byte = byte_of(set, process, page, true);
+
+    if (byte != NULL)
+        *byte |= (unsigned char)(1u << (page & 7));
+    return byte != NULL;
+}
+
+static bool has_page(struct page_set *set, uint32_t process, uint64_t page)
+{
+    const unsigned char *byte = byte_of(set, process, page, false);
+
+    return byte != NULL && *byte >> (page & 7) & 1;
+}
+
+/* Whether it was there. */
+static bool take_page(struct page_set *set, uint32_t process, uint64_t page)
+{
+    unsigned char *byte = byte_of(set, process, page, false);
+
+    if (byte == NULL || !(*byte >> (page & 7) & 1))
+        return false;
+    *byte &= (unsigned char)~(1u << (page & 7));
+    return true;
+}
+
+/* Pages of [page, end) that lie in a piece of the set, or the next ones that may; false: none. */
+static bool skip_missing(struct page_set *set, uint32_t process, uint64_t *page, uint64_t end)
+{
+    while (*page < end && byte_of(set, process, *page, false) == NULL)
+        *page = ((*page >> MAP_SHIFT) + 1) << MAP_SHIFT;
+    return *page < end;
+}
+
+static bool is_new(struct looking *looking, uint32_t process, uint64_t page)
+{
+    return !has_page(&looking->touched, process, page) &&
+           !has_page(&looking->freed, process, page) && !has_page(&looking->ahead, process, page);
 }
 
 /* A touch; if nobody has touched the page or brought it in, it is a fault on new memory. */
 static void look_at(struct looking *looking, uint32_t process, uint64_t page)
 {
-    unsigned char *byte = byte_of(&looking->touched, process, page, true);
-
-    if (byte == NULL) {
-        looking->failed = true;
+    if (has_page(&looking->touched, process, page))
         return;
-    }
-    if (*byte >> (page & 7) & 1)
+    looking->failed |= !add_page(&looking->touched, process, page);
+    if (++looking->live_pages > looking->peak_pages)
+        looking->peak_pages = looking->live_pages;
+    if (take_page(&looking->freed, process, page) || take_page(&looking->ahead, process, page))
         return;
     uint32_t window = readahead_window(&looking->windows, (uint32_t)page, TOUCH_WINDOW);
-    for (uint64_t i = page; i < page + window; i++) {
-        byte = byte_of(&looking->touched, process, i, true);
-        if (byte == NULL || *byte >> (i & 7) & 1)
-            break;
-        *byte |= (unsigned char)(1u << (i & 7));
-        looking->live_pages++;
-    }
+    uint32_t n = 1;
+    for (; n < window && is_new(looking, process, page + n); n++)
+        looking->failed |= !add_page(&looking->ahead, process, page + n);
+    if (n < window)
+        readahead_cut(&looking->windows, (uint32_t)page, n, 0);
     looking->failed |= !add_first_fault(looking);
 }
 
-static void unmap(struct looking *looking, const struct quire_trace_mapping *mapping)
+static void lose(struct looking *looking, uint32_t process, uint64_t start, uint64_t n_bytes,
+                 bool is_freed)
 {
-    uint64_t end = (mapping->start + mapping->n_bytes) >> SYS_PAGE_SHIFT;
+    const uint64_t end = (start + n_bytes) >> SYS_PAGE_SHIFT;
+    const uint64_t first = (start + SYS_PAGE_SIZE - 1) >> SYS_PAGE_SHIFT;
+    uint64_t page = first;
 
-    for (uint64_t page = mapping->start >> SYS_PAGE_SHIFT; page < end;) {
-        unsigned char *byte = byte_of(&looking->touched, mapping->process, page, false);
-        if (byte == NULL) { /* none of this piece was touched */
-            page = (page >> MAP_SHIFT << MAP_SHIFT) + ((uint64_t)1 << MAP_SHIFT);
+    for (; skip_missing(&looking->touched, process, &page, end); page++) {
+        if (!take_page(&looking->touched, process, page))
             continue;
-        }
-        looking->live_pages -= *byte >> (page & 7) & 1;
-        *byte &= (unsigned char)~(1u << (page & 7));
-        page++;
+        looking->live_pages--;
+        if (is_freed)
+            looking->failed |= !add_page(&looking->freed, process, page);
     }
+    if (is_freed) /* what nobody has touched is as good as freed */
+        return;
+    for (page = first; skip_missing(&looking->ahead, process, &page, end); page++)
+        take_page(&looking->ahead, process, page);
+    for (page = first; skip_missing(&looking->freed, process, &page, end); page++)
+        take_page(&looking->freed, process, page);
+}
+
+static void look_at_mapping(struct looking *looking, const struct quire_trace_mapping *mapping,
+                            bool is_gone)
+{
+    if (is_gone)
+        lose(looking, mapping->process, mapping->start, mapping->n_bytes, false);
+    else if (record_note_read(mapping->name, &looking->trace->note))
+        looking->trace->has_note = looking->trace->note.wall_ns > 0;
 }
 
 static void look_at_record(struct looking *looking, const struct quire_trace_record *record,
@@ -155,15 +213,16 @@ static void look_at_record(struct looking *looking, const struct quire_trace_rec
     case QUIRE_TRACE_WRITE:
         look_at(looking, record->process, record->address << unit_shift >> SYS_PAGE_SHIFT);
         return;
+    case QUIRE_TRACE_FREE:
+    case QUIRE_TRACE_DROP:
+        lose(looking, record->process, record->address, record->n_bytes,
+             record->kind == QUIRE_TRACE_FREE);
+        return;
     case QUIRE_TRACE_MAP:
     case QUIRE_TRACE_UNMAP:
         mapping = quire_trace_mapping(trace, record->mapping);
-        if (mapping == NULL)
-            return;
-        if (record->kind == QUIRE_TRACE_UNMAP)
-            unmap(looking, mapping);
-        else if (record_note_read(mapping->name, &looking->trace->note))
-            looking->trace->has_note = true;
+        if (mapping != NULL)
+            look_at_mapping(looking, mapping, record->kind == QUIRE_TRACE_UNMAP);
         return;
     default:
         return;
@@ -171,6 +230,14 @@ static void look_at_record(struct looking *looking, const struct quire_trace_rec
 }
 
 /* ---- simulating ---- */
+
+struct feeding {
+    struct quire_trace *trace;
+    struct quire_sim *sim;
+    struct looking *looking;           /* or NULL */
+    const struct advise_point *points; /* the cases, where what is stored compresses as recorded */
+    size_t n_points;
+};
 
 static struct quire_trace *open_trace(const char *path)
 {
@@ -183,16 +250,52 @@ static struct quire_trace *open_trace(const char *path)
     return NULL;
 }
 
+/* What is stored compresses like this from now on: each case's policy has it as its argument. */
+static void follow(const struct feeding *feeding, const struct quire_trace_mapping *mapping)
+{
+    struct record_note note;
+
+    if (mapping == NULL || !record_note_read(mapping->name, &note) || note.stored_pages == 0)
+        return;
+    uint64_t percent = note.pool_bytes * 100 / SYS_PAGE_SIZE / note.stored_pages;
+    for (size_t i = 0; i < feeding->n_points; i++) {
+        const unsigned most = feeding->points[i].most_percent;
+        (void)quire_sim_set_argument(feeding->sim, i,
+                                     percent < 1      ? 1
+                                     : percent > most ? most
+                                                      : percent);
+    }
+}
+
+static int feed_records(const struct feeding *feeding, const struct quire_trace_record *records,
+                        size_t n)
+{
+    size_t first = 0;
+    int error = 0;
+
+    for (size_t i = 0; feeding->n_points > 0 && i < n && error == 0; i++) {
+        if (records[i].kind != QUIRE_TRACE_MAP)
+            continue;
+        error = quire_sim_feed(feeding->sim, records + first, i - first, feeding->trace);
+        first = i;
+        follow(feeding, quire_trace_mapping(feeding->trace, records[i].mapping));
+    }
+    return error != 0 ? error
+                      : quire_sim_feed(feeding->sim, records + first, n - first, feeding->trace);
+}
+
 /* The whole trace through the simulation, and by the looker if there is one. */
-static bool feed(struct quire_trace *trace, struct quire_sim *sim, struct looking *looking)
+static bool feed(const struct feeding *feeding)
 {
     static struct quire_trace_record records[BATCH];
+    struct quire_trace *trace = feeding->trace;
+    struct looking *looking = feeding->looking;
     const unsigned shift = quire_trace_info(trace)->unit_shift;
     int error = 0;
     long n;
 
     while ((n = quire_trace_read(trace, records, BATCH)) > 0 && error == 0) {
-        error = quire_sim_feed(sim, records, (size_t)n, trace);
+        error = feed_records(feeding, records, (size_t)n);
         for (long i = 0; looking != NULL && i < n; i++)
             look_at_record(looking, &records[i], trace, shift);
     }
@@ -201,7 +304,7 @@ static bool feed(struct quire_trace *trace, struct quire_sim *sim, struct lookin
         return false;
     }
     if (error == 0)
-        error = quire_sim_finish(sim);
+        error = quire_sim_finish(feeding->sim);
     if (error != 0 || (looking != NULL && looking->failed))
         cli_error("cannot simulate the trace: %s",
                   error == -E2BIG ? "it has too many pages" : strerror(error ? -error : ENOMEM));
@@ -255,18 +358,21 @@ bool advise_read(const char *path, struct advise_trace *result)
     result->every = info->every;
     result->command = strdup(info->command);
     struct quire_sim *sim = check(result, info) ? open_sim(cases, 2, info) : NULL;
-    bool good = sim != NULL && feed(trace, sim, &looking);
+    bool good = sim != NULL &&
+                feed(&(struct feeding){.trace = trace, .sim = sim, .looking = &looking});
     if (good) {
         const struct quire_sim_counts *small = quire_sim_result(sim, 0);
         result->references = small->references;
         result->touched_bytes = small->cold_faults << SYS_PAGE_SHIFT;
-        result->peak_bytes = small->resident_max << SYS_PAGE_SHIFT;
+        result->peak_bytes = looking.peak_pages << SYS_PAGE_SHIFT;
         result->peak_huge_bytes = quire_sim_result(sim, 1)->resident_max << HUGE_SHIFT;
     }
     if (sim != NULL)
         quire_sim_close(sim);
     quire_trace_close(trace);
     free_set(&looking.touched);
+    free_set(&looking.ahead);
+    free_set(&looking.freed);
     if (good && result->peak_bytes == 0) {
         cli_error("%s has no touches of memory: there is nothing to advise on\n"
                   "a program that allocates nothing needs no budget; static ones are not seen",
@@ -282,7 +388,7 @@ void advise_trace_free(struct advise_trace *trace)
     free(trace->first_faults);
 }
 
-/* Faults on new memory while more is in use than the budget has. */
+/* Faults on new memory since more was in use than the budget has. */
 static uint64_t first_faults(const struct advise_trace *trace, uint64_t ram_bytes)
 {
     uint64_t n = 0;
@@ -298,12 +404,13 @@ static uint64_t less(uint64_t from, uint64_t what)
 }
 
 /*
- * The last case has RAM for all, so it has the faults on new memory alone. In the simulation such
- * pages may come along with others as well; what is left is the faults on what was evicted.
+ * Of the simulation's faults on memory without contents those on what had been freed and dropped
+ * are counted here, beside those on what was never touched, of which above.
  */
-bool advise_simulate(const struct advise_trace *trace, struct advise_point *points, size_t n)
+bool advise_simulate(const struct advise *advise, struct advise_point *points, size_t n)
 {
-    struct quire_sim_case *cases = calloc(n + 1, sizeof *cases);
+    const struct advise_trace *trace = advise->trace;
+    struct quire_sim_case *cases = calloc(n, sizeof *cases);
     struct quire_trace *file = open_trace(trace->path);
     struct quire_sim *sim = NULL;
 
@@ -314,19 +421,20 @@ bool advise_simulate(const struct advise_trace *trace, struct advise_point *poin
                                            .budget_bytes = points[i].ram_bytes,
                                            .page_shift = SYS_PAGE_SHIFT,
                                            .prefetch = QUIRE_SIM_PREFETCH_ADAPTIVE};
-    if (cases != NULL) {
-        cases[n] = cases[0];
-        cases[n].ram_bytes = AMPLE_BYTES;
-    }
     if (cases != NULL && file != NULL)
-        sim = open_sim(cases, n + 1, quire_trace_info(file));
-    bool good = sim != NULL && feed(file, sim, NULL);
-    const struct quire_sim_counts *ample = good ? quire_sim_result(sim, n) : NULL;
+        sim = open_sim(cases, n, quire_trace_info(file));
+    bool good = sim != NULL &&
+                feed(&(struct feeding){.trace = file,
+                                       .sim = sim,
+                                       .points = points,
+                                       .n_points = advise->follows_compression ? n : 0});
     for (size_t i = 0; good && i < n; i++) {
         const struct quire_sim_counts *counts = quire_sim_result(sim, i);
-        points[i].first = first_faults(trace, points[i].ram_bytes);
-        points[i].again = less(counts->faults, ample->faults) + counts->soft_faults;
-        points[i].ahead = less(counts->prefetched, ample->prefetched);
+        points[i].never = first_faults(trace, points[i].ram_bytes);
+        points[i].first = points[i].never +
+                          less(counts->cold_faults, trace->touched_bytes >> SYS_PAGE_SHIFT);
+        points[i].again = less(counts->faults, counts->cold_faults) + counts->soft_faults;
+        points[i].ahead = counts->prefetched;
     }
     if (sim != NULL)
         quire_sim_close(sim);

@@ -5,10 +5,9 @@
  *
  *   pagers of all processes --ring, base/touches.h--> tick, 50 times a second --> the trace
  *
- * A first touch of memory that was touched before is memory that was given back in between. Of a
- * mapping, its page is unmapped first in the trace, so that nobody takes it for a fault on old
- * contents. The heap's free pages stay where they are until their turn comes: with more RAM than
- * the window that touch would have found its page.
+ * Beside touches it has what the heap frees, and what the kernel gets back. What the heap frees and
+ * hands out again while it is in the window is not touched as far as the pager sees: it counts as
+ * written to when it is handed out. A process that ends gives back all of its arena.
  */
 #include "base/control.h"
 #include "base/sys.h"
@@ -34,15 +33,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define RING_SLOTS (1u << 18) /* 4 MiB: what handlers see in about three seconds */
+#define RING_SLOTS (1u << 18) /* 6 MiB: what handlers see in about three seconds */
 #define TICK_NS 20000000u
+#define LOOK_NS 100000000u   /* who has ended? */
 #define FLUSH_NS 1000000000u /* what is older is in the file, whatever becomes of the recorder */
 #define BATCH 1024
 #define ARENA_PAGES ((size_t)1 << 28)
-#define SEEN_BYTES (ARENA_PAGES / 8) /* of addresses; what is touched of it takes memory */
+#define ARENA_BYTES (ARENA_PAGES << SYS_PAGE_SHIFT)
+#define RANGE_MOST_PAGES ((1u << 20) - 1) /* that a record can tell of */
+#define SEEN_BYTES (ARENA_PAGES / 8)      /* of addresses; what is touched of it takes memory */
 
 struct process {
     uint32_t pid;
+    bool is_alive; /* when last looked at */
     uint64_t base;
     unsigned char *seen; /* a bit a page */
 };
@@ -54,7 +57,7 @@ struct watching {
     struct record_summary *summary;
     struct process *processes;
     size_t n_processes, room;
-    uint64_t began_ns, flush_at_ns;
+    uint64_t began_ns, flush_at_ns, look_at_ns, told_percent;
     bool failed; /* no memory */
     struct record_note most_stored;
 };
@@ -78,7 +81,7 @@ static struct process *add_process(struct watching *watching, uint32_t pid)
         watching->room = room;
     }
     struct process *process = &watching->processes[watching->n_processes++];
-    *process = (struct process){.pid = pid};
+    *process = (struct process){.pid = pid, .is_alive = true};
     watching->summary->n_processes++;
     return process;
 }
@@ -100,18 +103,18 @@ static void tell_mapping(struct watching *watching, const struct process *proces
 static void begin_process(struct watching *watching, const struct touch *touch, uint64_t time_ns)
 {
     struct process *process = find_process(watching, touch->pid);
-    const uint64_t half = ARENA_PAGES / 2 << SYS_PAGE_SHIFT;
 
     if (process == NULL)
         process = add_process(watching, touch->pid);
     else if (process->seen != NULL)
-        tell_mapping(watching, process, process->base, 2 * half, "", time_ns, true);
+        tell_mapping(watching, process, process->base, ARENA_BYTES, "", time_ns, true);
     if (process == NULL) {
         watching->failed = true;
         return;
     }
     if (process->seen != NULL)
         munmap(process->seen, SEEN_BYTES);
+    process->is_alive = true;
     process->base = (uint64_t)touch->page << 30;
     process->seen = mmap(NULL, SEEN_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -119,7 +122,46 @@ static void begin_process(struct watching *watching, const struct touch *touch, 
         process->seen = NULL;
         watching->failed = true;
     }
-    tell_mapping(watching, process, process->base, 2 * half, "[quire]", time_ns, false);
+    tell_mapping(watching, process, process->base, ARENA_BYTES, "[quire]", time_ns, false);
+}
+
+/* The n-th page of what a touch tells, as a record of that kind. */
+static struct quire_trace_record record_of(const struct process *process, const struct touch *touch,
+                                           uint32_t n, enum quire_trace_kind kind, uint64_t time_ns)
+{
+    return (struct quire_trace_record){.address = process->base +
+                                                  ((uint64_t)(touch->page + n) << SYS_PAGE_SHIFT),
+                                       .time_ns = time_ns,
+                                       .process = touch->pid,
+                                       .kind = (uint8_t)kind};
+}
+
+static void note_range(struct watching *watching, const struct process *process,
+                       const struct touch *touch, uint64_t time_ns)
+{
+    const enum quire_trace_kind kind = touch->flags & TOUCHES_FREED ? QUIRE_TRACE_FREE
+                                                                    : QUIRE_TRACE_DROP;
+    for (uint32_t at = 0, n; at < touch->n_pages; at += n) {
+        n = touch->n_pages - at < RANGE_MOST_PAGES ? touch->n_pages - at : RANGE_MOST_PAGES;
+        struct quire_trace_record record = record_of(process, touch, at, kind, time_ns);
+        record.n_bytes = n << SYS_PAGE_SHIFT;
+        record_file_write(watching->file, &record, 1);
+    }
+}
+
+static void note_touch(struct watching *watching, struct process *process,
+                       const struct touch *touch, uint64_t time_ns)
+{
+    const bool is_write = touch->flags & (TOUCHES_WRITE | TOUCHES_REVIVED);
+    const struct quire_trace_record record = record_of(
+        process, touch, 0, is_write ? QUIRE_TRACE_WRITE : QUIRE_TRACE_READ, time_ns);
+    unsigned char *byte = &process->seen[touch->page / 8],
+                  bit = (unsigned char)(1u << touch->page % 8);
+
+    watching->summary->n_pages += (*byte & bit) == 0;
+    *byte |= bit;
+    watching->summary->n_records += !(touch->flags & TOUCHES_REVIVED); /* which was no fault */
+    record_file_write(watching->file, &record, 1);
 }
 
 static void note(struct watching *watching, const struct touch *touch)
@@ -133,19 +175,33 @@ static void note(struct watching *watching, const struct touch *touch)
     struct process *process = find_process(watching, touch->pid);
     if (process == NULL || process->seen == NULL)
         return; /* of whom it is not known where his arena is: no memory was left */
-    unsigned char *byte = &process->seen[touch->page / 8],
-                  bit = (unsigned char)(1u << touch->page % 8);
-    const struct quire_trace_record record = {
-        .address = process->base + ((uint64_t)touch->page << SYS_PAGE_SHIFT),
-        .time_ns = time_ns,
-        .process = touch->pid,
-        .kind = touch->flags & TOUCHES_WRITE ? QUIRE_TRACE_WRITE : QUIRE_TRACE_READ};
-    if (*byte & bit && touch->flags & TOUCHES_FIRST && touch->page >= ARENA_PAGES / 2)
-        tell_mapping(watching, process, record.address, SYS_PAGE_SIZE, "", time_ns, true);
-    watching->summary->n_pages += (*byte & bit) == 0;
-    *byte |= bit;
-    watching->summary->n_records++;
-    record_file_write(watching->file, &record, 1);
+    if (touch->flags & (TOUCHES_FREED | TOUCHES_DROPPED))
+        note_range(watching, process, touch, time_ns);
+    else
+        note_touch(watching, process, touch, time_ns);
+}
+
+/*
+ * What is stored compresses more or less as the program goes on: told where its ratio, in
+ * hundredths, has changed by a twentieth and more, and as much is stored as the window holds.
+ */
+static void tell_store(struct watching *watching, uint64_t n_stored, uint64_t n_bytes)
+{
+    const struct record_note store = {.stored_pages = n_stored, .pool_bytes = n_bytes};
+    const uint64_t window = (uint64_t)control_budget(watching->control),
+                   percent = n_stored > 0 ? n_bytes * 100 / (n_stored << SYS_PAGE_SHIFT) : 0,
+                   last = watching->told_percent;
+    const uint64_t change = percent > last ? percent - last : last - percent;
+    char name[RECORD_NOTE_BYTES];
+
+    if (n_stored < window || percent == 0 || change * 20 <= last)
+        return;
+    watching->told_percent = percent;
+    record_note_write(&store, name);
+    record_file_map(
+        watching->file,
+        &(struct quire_trace_mapping){.time_ns = sys_now_ns() - watching->began_ns, .name = name},
+        false);
 }
 
 /*
@@ -162,6 +218,7 @@ static void look_at_store(struct watching *watching)
         n_stored += atomic_load_explicit(&control->slot[i].stored_pages, memory_order_relaxed);
     struct record_note *most = &watching->most_stored;
     uint64_t n_bytes = n_pool > 0 ? (uint64_t)n_pool << SYS_PAGE_SHIFT : 0;
+    tell_store(watching, n_stored, n_bytes);
     bool is_more = n_stored * 20 > most->stored_pages * 21;
     bool is_as_much = n_stored * 20 > most->stored_pages * 19;
     if (n_bytes == 0 ||
@@ -171,17 +228,50 @@ static void look_at_store(struct watching *watching)
     most->pool_bytes = n_bytes;
 }
 
+static void look_at_processes(struct watching *watching)
+{
+    for (size_t i = 0; i < watching->n_processes; i++)
+        watching->processes[i].is_alive = false;
+    for (unsigned i = 0; i < watching->control->slots_end; i++) {
+        const uint32_t pid = control_living_pid(watching->control, i);
+        struct process *process = pid != 0 ? find_process(watching, pid) : NULL;
+        if (process != NULL)
+            process->is_alive = true;
+    }
+}
+
+/* All that those had touched before they ended has been noted. */
+static void end_processes(struct watching *watching, uint64_t now)
+{
+    for (size_t i = 0; i < watching->n_processes; i++) {
+        struct process *process = &watching->processes[i];
+        if (process->is_alive || process->seen == NULL)
+            continue;
+        tell_mapping(watching, process, process->base, ARENA_BYTES, "", now - watching->began_ns,
+                     true);
+        munmap(process->seen, SEEN_BYTES);
+        process->seen = NULL;
+    }
+}
+
 static uint64_t drain(void *context)
 {
     static struct touch touches[BATCH];
     struct watching *watching = context;
+    const bool is_time_to_look = sys_now_ns() >= watching->look_at_ns;
     size_t n;
 
+    if (is_time_to_look)
+        look_at_processes(watching);
     while ((n = touches_take(watching->touches, touches, BATCH)) > 0)
         for (size_t i = 0; i < n; i++)
             note(watching, &touches[i]);
     look_at_store(watching);
     uint64_t now = sys_now_ns();
+    if (is_time_to_look) {
+        end_processes(watching, now);
+        watching->look_at_ns = now + LOOK_NS;
+    }
     if (now >= watching->flush_at_ns) {
         record_file_flush(watching->file);
         watching->flush_at_ns = now + FLUSH_NS;

@@ -186,6 +186,7 @@ static void parse_extensions(struct argp_state *state, struct translate_options 
 static void parse_mode(struct argp_state *state, struct translate_options *options,
                        const char *name)
 {
+    options->mode = -1; /* whatever one before has said */
     for (int mode = 0; mode < QUIRE_MMU_N_MODES; mode++)
         if (mode != QUIRE_MMU_PPC32 &&
             strcmp(name, quire_mmu_mode_name((enum quire_mmu_mode)mode)) == 0)
@@ -311,6 +312,8 @@ static error_t parse_action(int key, char *argument, struct argp_state *state)
     case KEY_READ:
         set_action(state, options, ACTION_READ);
         split(state, "--read", argument, ':', &options->read_va, &options->read_bytes);
+        if (options->read_bytes > 0 && options->read_bytes - 1 > UINT64_MAX - options->read_va)
+            argp_error(state, "--read: its end is beyond the last address of 64 bits");
         return 0;
     case 'o':
         translation->out_path = argument;

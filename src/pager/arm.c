@@ -207,7 +207,7 @@ static void take_over(uint32_t page, page_entry flags, uint64_t map)
         flags |= PAGE_SHARED;
     table_set(&pager.table, page, table_get(&pager.table, page) | flags);
     pager.n_resident++;
-    watch_touch(page, TOUCHES_WRITE | TOUCHES_FIRST | TOUCHES_PRESENT);
+    watch_touch(page, TOUCHES_WRITE);
 }
 
 /* L. What nobody shares may be written to. */

@@ -366,8 +366,7 @@ static void note_touch(uint32_t page, const struct fault *fault, enum page_state
     if (before == PAGE_RESIDENT && !is_protection)
         return;
     watch_touch(page,
-                (is_protection || fault->flags & UFFD_PAGEFAULT_FLAG_WRITE ? TOUCHES_WRITE : 0) |
-                    (before == PAGE_EMPTY ? TOUCHES_FIRST : 0));
+                is_protection || fault->flags & UFFD_PAGEFAULT_FLAG_WRITE ? TOUCHES_WRITE : 0);
 }
 
 void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)

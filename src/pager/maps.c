@@ -9,7 +9,9 @@
  * out of the pager's hands for good.
  */
 #include "base/checked.h"
+#include "base/touches.h"
 #include "pager/internal.h"
+#include "pager/watch.h"
 
 #include <errno.h>
 #include <string.h>
@@ -66,6 +68,7 @@ static void uncharge(uint32_t page, uint32_t n_pages)
 /* L. The range's contents are gone and it reads as zeros. */
 static void drop_contents(uint32_t page, uint32_t n_pages)
 {
+    watch_range(page, page + n_pages, TOUCHES_DROPPED);
     pager_forget(page, page + n_pages);
     sys_madvise(page_address(page), bytes_of(n_pages), MADV_DONTNEED);
 }
@@ -141,6 +144,7 @@ static void unmap_regions(uint32_t page, uint32_t end)
         uint32_t from = region.first > page ? region.first : page;
         uint32_t to = region.first + region.n_pages < end ? region.first + region.n_pages : end;
         uncharge(from, to - from);
+        watch_range(from, to, TOUCHES_DROPPED);
         pager_forget(from, to);
         if (region.flags & REGION_FOREIGN) {
             /* Its addresses are not used again: they are no longer registered. */
@@ -243,6 +247,7 @@ void *pager_map_foreign(void *address, size_t n_bytes, int prot, int flags, int 
     pager_enter(&guard);
     pager_forget_locks(page, n_pages);
     uncharge(page, n_pages);
+    watch_range(page, page + n_pages, TOUCHES_DROPPED);
     pager_forget(page, page + n_pages);
     void *result = sys_mmap(address, n_bytes, prot, flags, fd, offset);
     if (!sys_is_error(result))

@@ -7,6 +7,7 @@
  */
 #include "base/checked.h"
 #include "pager/reclaim.h"
+#include "pager/watch.h"
 #include "pager/window.h"
 #include "policy/coding.h"
 
@@ -128,11 +129,17 @@ void packing_run(struct packing *packing)
     }
 }
 
-/* Without a file, a page that does not compress gains nothing in the store. */
+/* A file takes any page, and a recorded run's window is made room in by whatever goes. */
+static bool takes_any(void)
+{
+    return writeback_has_file() || is_watched();
+}
+
+/* Else, a page that does not compress gains nothing in the store. */
 bool packing_pays(uint32_t i)
 {
     const struct store_packed *packed = &work.packed[i];
-    bool pays = packed->same || packed->codec != STORE_CODEC_NONE || writeback_has_file();
+    bool pays = packed->same || packed->codec != STORE_CODEC_NONE || takes_any();
     if (!pays)
         atomic_store(&work.is_full, true);
     return pays;
@@ -145,7 +152,7 @@ bool packing_pays(uint32_t i)
 bool packing_pays_twice(uint32_t i)
 {
     const struct store_packed *packed = &work.packed[i];
-    return packed->same || packed->n_bytes <= SYS_PAGE_SIZE / 2 || writeback_has_file();
+    return packed->same || packed->n_bytes <= SYS_PAGE_SIZE / 2 || takes_any();
 }
 
 bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit_bytes,

@@ -8,9 +8,11 @@
  * thread does it.
  */
 #include "base/checked.h"
+#include "base/touches.h"
 #include "base/uffd.h"
 #include "pager/copies.h"
 #include "pager/internal.h"
+#include "pager/watch.h"
 
 #include <errno.h>
 #include <string.h>
@@ -46,6 +48,7 @@ static bool move_entry(uint32_t from, uint32_t to)
     page_entry entry = table_get(&pager.table, from);
     if (entry & PAGE_BUSY)
         return false;
+    watch_range(from, from + 1, TOUCHES_DROPPED);
     if (entry & PAGE_SHARED)
         sharing_make_own(from);
     copies_drop(from);
@@ -69,6 +72,7 @@ static bool move_entry(uint32_t from, uint32_t to)
         break;
     }
     }
+    watch_range(to, to + 1, TOUCHES_REVIVED);
     return true;
 }
 

@@ -14,6 +14,7 @@
  * then on handing out is free and faults are charged.
  */
 #include "base/checked.h"
+#include "base/touches.h"
 #include "pager/internal.h"
 #include "pager/watch.h"
 
@@ -117,6 +118,7 @@ static uint32_t revive(uint32_t page, uint32_t end, bool *zeroed)
         if (!(entry & PAGE_DEAD))
             continue;
         n_revived++;
+        watch_range(page, page + 1, TOUCHES_REVIVED);
         table_set(&pager.table, page, entry & ~PAGE_DEAD);
     }
     pager.n_dead -= n_revived;
@@ -144,6 +146,7 @@ static void give_back(uint32_t page, uint32_t n_pages)
 {
     if (pager.n_locked > 0)
         pager_forget_locks(page, n_pages);
+    watch_range(page, page + n_pages, n_pages > DEAD_MOST_PAGES ? TOUCHES_DROPPED : TOUCHES_FREED);
     kill_pages(page, page + n_pages);
     if (n_pages > DEAD_MOST_PAGES) {
         if (!is_armed())

@@ -18,6 +18,8 @@ static inline bool is_watched(void)
 
 /* A fault of the program, before it is woken. `flags`: of base/touches.h. */
 void watch_touch(uint32_t page, uint32_t flags);
+/* L. What becomes of pages [page, end) without a touch, if anything is known of them. */
+void watch_range(uint32_t page, uint32_t end, uint32_t flags);
 /* The pager is armed: where the arena begins. */
 void watch_begin(void);
 

@@ -186,11 +186,10 @@ static inline void put(struct quire_mrc *mrc, uint64_t key, uint32_t owner, uint
     mrc->batch.time_ns[at] = time_ns;
 }
 
-static void forget(struct quire_mrc *mrc, uint32_t owner, const struct quire_trace_mapping *mapping)
+static void forget(struct quire_mrc *mrc, uint32_t owner, uint64_t start, uint64_t n_bytes)
 {
     const uint64_t size = (uint64_t)1 << mrc->shift;
-    const uint64_t first = (mapping->start + size - 1) >> mrc->shift,
-                   end = (mapping->start + mapping->n_bytes) >> mrc->shift;
+    const uint64_t first = (start + size - 1) >> mrc->shift, end = (start + n_bytes) >> mrc->shift;
     struct distances_page *pages = mrc->per_page.base;
     for (struct pages_range range = {first, end, owner, 0}; pages_next(&mrc->pages, &range);) {
         distances_forget(&mrc->distances, &pages[range.number]);
@@ -198,16 +197,30 @@ static void forget(struct quire_mrc *mrc, uint32_t owner, const struct quire_tra
     }
 }
 
-static int take_unmap(struct quire_mrc *mrc, const struct quire_trace_record *record,
-                      uint32_t owner, const struct quire_trace *trace)
+/* Unmapped or dropped. */
+static int take_loss(struct quire_mrc *mrc, const struct quire_trace_record *record, uint32_t owner,
+                     const struct quire_trace *trace)
 {
-    const struct quire_trace_mapping *mapping = trace != NULL
-                                                    ? quire_trace_mapping(trace, record->mapping)
-                                                    : NULL;
+    uint64_t n_bytes = record->n_bytes;
+    if (record->kind == QUIRE_TRACE_UNMAP) {
+        const struct quire_trace_mapping *mapping = trace != NULL ? quire_trace_mapping(
+                                                                        trace, record->mapping)
+                                                                  : NULL;
+        n_bytes = mapping != NULL ? mapping->n_bytes : 0;
+    }
+    if (mrc->info.unit_shift != 0 || n_bytes > UINT64_MAX - record->address)
+        return 0;
     int error = flush(mrc);
-    if (!error && mapping != NULL && mrc->info.unit_shift == 0)
-        forget(mrc, owner, mapping);
+    if (!error)
+        forget(mrc, owner, record->address, n_bytes);
     return error;
+}
+
+/* LRU can't know what the program's heap does with its memory. */
+static bool is_passed_over(const struct quire_mrc *mrc, const struct quire_trace_record *record)
+{
+    return record->kind == QUIRE_TRACE_MAP || record->kind == QUIRE_TRACE_FREE ||
+           (record->kind == QUIRE_TRACE_FETCH && mrc->options.without_fetches);
 }
 
 /* The page of a reference's last byte. */
@@ -252,28 +265,68 @@ static size_t skip(struct quire_mrc *mrc, const struct quire_trace_record *recor
     return i;
 }
 
-int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *records, size_t n,
-                   const struct quire_trace *trace)
+/* Whatever it is. *owner: of its process. */
+static int take(struct quire_mrc *mrc, const struct quire_trace_record *record,
+                const struct quire_trace *trace, uint32_t *owner)
 {
     const bool may_span = mrc->info.unit_shift == 0 && mrc->info.is_spatial;
     int error = 0;
+    if (is_passed_over(mrc, record))
+        return 0;
+    if (!processes_is(&mrc->processes, record->process, owner))
+        error = processes_find(&mrc->processes, record->process, owner);
+    if (error)
+        return error;
+    return record->kind < QUIRE_TRACE_MAP ? take_one(mrc, record, *owner, may_span)
+                                          : take_loss(mrc, record, *owner, trace);
+}
+
+int quire_mrc_feed(struct quire_mrc *mrc, const struct quire_trace_record *records, size_t n,
+                   const struct quire_trace *trace)
+{
+    int error = 0;
     for (size_t i = 0; i < n && !error; i++) {
         uint32_t owner = 0;
-        if (processes_is(&mrc->processes, records[i].process, &owner) && mrc->threshold != 0)
+        if (mrc->threshold != 0 && processes_is(&mrc->processes, records[i].process, &owner))
             i += skip(mrc, records + i, n - i, records[i].process, owner);
-        if (i == n)
-            break;
-        const struct quire_trace_record *record = &records[i];
-        if (record->kind == QUIRE_TRACE_MAP ||
-            (record->kind == QUIRE_TRACE_FETCH && mrc->options.without_fetches))
-            continue;
-        if (!processes_is(&mrc->processes, record->process, &owner))
-            error = processes_find(&mrc->processes, record->process, &owner);
-        if (!error)
-            error = record->kind == QUIRE_TRACE_UNMAP ? take_unmap(mrc, record, owner, trace)
-                                                      : take_one(mrc, record, owner, may_span);
+        if (i < n)
+            error = take(mrc, &records[i], trace, &owner);
     }
     return error;
+}
+
+static void begin_sample(struct trace_sample *sample, uint32_t process, uint32_t owner)
+{
+    sample->process = process;
+    sample->owner = owner;
+    for (size_t i = 0; i < TRACE_SAMPLE_SLOTS; i++)
+        sample->passed[i] = TRACE_SAMPLE_NONE;
+}
+
+/* What the format passes over is counted. */
+static int feed_sample(struct quire_mrc *mrc, struct quire_trace *trace,
+                       struct quire_trace_record *records, size_t most)
+{
+    struct trace_sample sample = {.shift = mrc->shift,
+                                  .may_span = mrc->info.unit_shift == 0 && mrc->info.is_spatial,
+                                  .most_kind = mrc->options.without_fetches ? QUIRE_TRACE_WRITE
+                                                                            : QUIRE_TRACE_FETCH,
+                                  .threshold = mrc->threshold};
+    int error = 0;
+    long n = 0;
+    begin_sample(&sample, UINT32_MAX, 0); /* nobody's */
+    while (!error && (n = trace_read_sample(trace, &sample, records, most)) > 0) {
+        for (long i = 0; i < n && !error; i++) {
+            uint32_t owner = sample.owner;
+            if (records[i].kind < QUIRE_TRACE_MAP)
+                mrc->n_references += records[i].mapping;
+            error = take(mrc, &records[i], trace, &owner);
+            if (!is_passed_over(mrc, &records[i]) && records[i].process != sample.process)
+                begin_sample(&sample, records[i].process, owner);
+        }
+    }
+    mrc->n_references += sample.n_passed;
+    return error ? error : (int)n;
 }
 
 static int feed_raw(struct quire_mrc *mrc, const struct trace_raw *raw)
@@ -303,6 +356,8 @@ int quire_mrc_feed_trace(struct quire_mrc *mrc, struct quire_trace *trace)
     while (trace->format->read_raw != NULL && !(error = trace_read_raw(trace, &raw)) && raw.n > 0 &&
            !(error = feed_raw(mrc, &raw)))
         ;
+    if (trace->format->read_sample != NULL && mrc->threshold != 0)
+        return feed_sample(mrc, trace, records, RECORDS);
     while (trace->format->read_raw == NULL && !error &&
            (n = quire_trace_read(trace, records, RECORDS)) > 0)
         error = quire_mrc_feed(mrc, records, (size_t)n, trace);

@@ -6,10 +6,12 @@
 #include <quire/trace.h>
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define NATIVE_MAGIC "\x89QTRACE\n"
-#define NATIVE_VERSION 1
+#define NATIVE_VERSION 2
+#define NATIVE_OLDEST 1 /* without FREE and DROP */
 #define NATIVE_MOST_GRANULE 30
 #define NATIVE_MOST_PACKED (QUIRE_TRACE_BLOCK_BYTES + (4u << 10)) /* more than zstd needs */
 
@@ -42,8 +44,13 @@ struct native_state {
     struct {
         uint64_t granules; /* address */
         uint32_t n_bytes;
-    } last[QUIRE_TRACE_MAP]; /* of each kind of reference */
+    } last[QUIRE_TRACE_N_KINDS]; /* of each kind; mappings have none */
 };
+
+static inline bool native_is_mapping(unsigned kind)
+{
+    return kind == QUIRE_TRACE_MAP || kind == QUIRE_TRACE_UNMAP;
+}
 
 /* A reference takes at most so many bytes; a mapping that and its name. */
 #define NATIVE_REFERENCE_BYTES 36u

@@ -7,6 +7,7 @@
  * Every number is checked before it is used: the file may be anything.
  */
 #include "sim/native.h"
+#include "sim/pages.h"
 #include "sim/reader.h"
 #include "sim/varint.h"
 
@@ -20,6 +21,7 @@ struct native {
     unsigned char *block; /* unpacked */
     const unsigned char *at, *end;
     struct native_state state;
+    unsigned n_kinds;   /* of records, that the file's version knows */
     uint64_t n_records; /* decoded so far; runs ahead of the trace's within a call */
     bool has_ended;
 };
@@ -47,6 +49,7 @@ static int read_command(struct quire_trace *trace, size_t n_bytes)
 
 static int read_header(struct quire_trace *trace)
 {
+    struct native *native = trace->state;
     struct native_header header;
     ssize_t got = input_need(&trace->input, sizeof header);
     if (got < 0)
@@ -55,9 +58,10 @@ static int read_header(struct quire_trace *trace)
         return trace_fail(trace, "this is no trace of Quire's");
     memcpy(&header, input_at(&trace->input), sizeof header);
     input_pass(&trace->input, sizeof header);
-    if (header.version != NATIVE_VERSION)
-        return trace_fail(trace, "version %u of the format; this Quire knows version %u",
-                          header.version, NATIVE_VERSION);
+    if (header.version < NATIVE_OLDEST || header.version > NATIVE_VERSION)
+        return trace_fail(trace, "version %u of the format; this Quire knows versions %u to %u",
+                          header.version, NATIVE_OLDEST, NATIVE_VERSION);
+    native->n_kinds = header.version == NATIVE_OLDEST ? QUIRE_TRACE_FREE : QUIRE_TRACE_N_KINDS;
     if (header.granule > NATIVE_MOST_GRANULE || header.every >= QUIRE_TRACE_N_EVERY ||
         header.n_command_bytes > QUIRE_TRACE_MAX_COMMAND || header.zero != 0)
         return trace_fail(trace, "its header is damaged");
@@ -100,6 +104,15 @@ static int fail_at(struct quire_trace *trace, const char *why)
     return trace_fail(trace, "record %llu: %s", (unsigned long long)native->n_records + 1, why);
 }
 
+/* A recording that was cut off is good up to its last whole block. */
+static int end_early(struct quire_trace *trace)
+{
+    struct native *native = trace->state;
+    native->has_ended = true;
+    trace->is_whole = false;
+    return 0;
+}
+
 static int check_end(struct quire_trace *trace, const struct native_block *head)
 {
     struct native *native = trace->state;
@@ -130,7 +143,7 @@ static int unpack(struct quire_trace *trace, const struct native_block *head)
     if (got < 0)
         return trace_fail_input(trace, (int)got);
     if ((size_t)got < head->n_packed)
-        return fail_at(trace, "the trace ends within a block: its recording was cut off");
+        return end_early(trace);
     size_t n = unpack_frame(native, input_at(&trace->input), head->n_packed, head->n_unpacked);
     if (ZSTD_isError(n) || n != head->n_unpacked)
         return fail_at(trace, "its block is damaged");
@@ -149,13 +162,8 @@ static int next_block(struct quire_trace *trace)
     ssize_t got = input_need(&trace->input, sizeof head);
     if (got < 0)
         return trace_fail_input(trace, (int)got);
-    if (got == 0) {
-        native->has_ended = true;
-        trace->is_whole = false;
-        return 0;
-    }
     if ((size_t)got < sizeof head)
-        return fail_at(trace, "the trace ends within a block's header: its recording was cut off");
+        return end_early(trace);
     memcpy(&head, input_at(&trace->input), sizeof head);
     input_pass(&trace->input, sizeof head);
     if (head.first != native->n_records)
@@ -207,7 +215,7 @@ static bool read_fields(struct native *native, unsigned tag, struct quire_trace_
     }
     record->time_ns = state->time_ns;
     record->process = state->process;
-    if (record->kind >= QUIRE_TRACE_MAP)
+    if (native_is_mapping(record->kind))
         return !(tag & NATIVE_HAS_SIZE);
     if (tag & NATIVE_HAS_SIZE) {
         if (!varint_get(&native->at, native->end, &value) || value > UINT32_MAX)
@@ -223,11 +231,11 @@ static int read_record(struct quire_trace *trace, struct quire_trace_record *rec
     struct native *native = trace->state;
     const unsigned tag = *native->at++;
     *record = (struct quire_trace_record){.kind = (uint8_t)(tag & NATIVE_KIND)};
-    if (record->kind >= QUIRE_TRACE_N_KINDS || tag > NATIVE_KNOWN)
+    if (record->kind >= native->n_kinds || tag > NATIVE_KNOWN)
         return fail_at(trace, "there is no such kind of record");
     if (!read_fields(native, tag, record))
         return fail_at(trace, "the record is damaged");
-    if (record->kind >= QUIRE_TRACE_MAP)
+    if (native_is_mapping(record->kind))
         return read_mapping(trace, record);
     uint64_t folded, *granules = &native->state.last[record->kind].granules;
     if (!varint_get(&native->at, native->end, &folded))
@@ -241,53 +249,133 @@ static int read_record(struct quire_trace *trace, struct quire_trace_record *rec
  * The same for what most records are: references of the process and at the time of the one before,
  * with a size or without, of which all lies in 8 bytes, which are read as one word. Most addresses
  * take one byte; that branch is foretold mostly, so the next record need not wait for this one's
- * length. Stops at any other record, and near the block's end.
+ * length. False: it is any other record.
  *
  *     | tag | size, if it is there | address, 1 to 7 or 6 bytes | ...
  */
+static inline __attribute__((always_inline)) bool
+take_plain(const unsigned char **at, struct native_state *state, unsigned *kind)
+{
+    uint64_t word;
+    memcpy(&word, *at, sizeof word);
+    *kind = word & NATIVE_KIND;
+    if ((word & 0xff & ~(NATIVE_KIND | NATIVE_HAS_SIZE)) != 0 || *kind >= QUIRE_TRACE_MAP)
+        return false;
+    unsigned length = 1, skipped = 1;
+    uint64_t rest = word >> 8;
+    if (word & NATIVE_HAS_SIZE) {
+        if (word & 0x8000)
+            return false;
+        rest >>= 8;
+        skipped = 2;
+    }
+    uint64_t folded = rest & 0x7f;
+    if (rest & 0x80) {
+        length = varint_length(rest);
+        if (length > sizeof word - skipped)
+            return false;
+        folded = varint_compact(rest, length);
+    }
+    if (skipped == 2)
+        state->last[*kind].n_bytes = (uint8_t)(word >> 8);
+    state->last[*kind].granules += varint_unfold(folded);
+    *at += skipped + length;
+    return true;
+}
+
+static inline struct quire_trace_record record_of(const struct native_state *state, unsigned kind,
+                                                  unsigned granule)
+{
+    return (struct quire_trace_record){.address = state->last[kind].granules << granule,
+                                       .time_ns = state->time_ns,
+                                       .n_bytes = state->last[kind].n_bytes,
+                                       .process = state->process,
+                                       .kind = (uint8_t)kind};
+}
+
+/* As many as there are, up to any other record, or near the block's end. */
 static size_t read_plain(struct native *native, unsigned granule,
                          struct quire_trace_record *records, size_t most)
 {
     struct native_state state = native->state;
     const unsigned char *at = native->at;
+    unsigned kind;
     size_t n = 0;
-    for (; n < most && native->end - at >= (ptrdiff_t)sizeof(uint64_t); n++) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        const unsigned kind = word & NATIVE_KIND;
-        if ((word & 0xff & ~(NATIVE_KIND | NATIVE_HAS_SIZE)) != 0 || kind >= QUIRE_TRACE_MAP)
-            break;
-        unsigned length = 1, skipped = 1;
-        uint64_t rest = word >> 8;
-        if (word & NATIVE_HAS_SIZE) {
-            if (word & 0x8000)
-                break;
-            state.last[kind].n_bytes = (uint8_t)rest;
-            rest >>= 8;
-            skipped = 2;
-        }
-        uint64_t folded = rest & 0x7f;
-        if (rest & 0x80) {
-            length = varint_length(rest);
-            if (length > sizeof word - skipped)
-                break;
-            folded = varint_compact(rest, length);
-        }
-        state.last[kind].granules += varint_unfold(folded);
-        records[n] = (struct quire_trace_record){.address = state.last[kind].granules << granule,
-                                                 .time_ns = state.time_ns,
-                                                 .n_bytes = state.last[kind].n_bytes,
-                                                 .process = state.process,
-                                                 .kind = (uint8_t)kind};
-        at += skipped + length;
-    }
+    while (n < most && native->end - at >= (ptrdiff_t)sizeof(uint64_t) &&
+           take_plain(&at, &state, &kind))
+        records[n++] = record_of(&state, kind, granule);
     native->at = at;
     native->state = state;
     native->n_records += n;
     return n;
 }
 
-static long read_native(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+/* Whether a reference lies in one page, which is not in the sample. */
+static inline __attribute__((always_inline)) bool
+is_passed(struct trace_sample *sample, uint64_t address, uint64_t n_bytes, unsigned kind)
+{
+    const uint64_t key = address >> sample->shift,
+                   n_more = sample->may_span && n_bytes > 0 ? n_bytes - 1 : 0;
+    uint64_t *passed = &sample->passed[key % TRACE_SAMPLE_SLOTS];
+    if (kind > sample->most_kind || ((address + n_more) ^ address) >> sample->shift != 0)
+        return false;
+    if (*passed == key)
+        return true;
+    if (pages_hash(key, sample->owner) < sample->threshold)
+        return false;
+    *passed = key;
+    return true;
+}
+
+/* Passes over plain references that are not in the sample. True: `record` is the first that is. */
+static bool pass_plain(struct native *native, unsigned granule, struct trace_sample *sample,
+                       struct quire_trace_record *record)
+{
+    struct native_state state = native->state;
+    const unsigned char *at = native->at, *last = native->end - sizeof(uint64_t);
+    bool found = false;
+    unsigned kind;
+    uint64_t n = 0;
+    while (!found && at <= last && take_plain(&at, &state, &kind)) {
+        found = !is_passed(sample, state.last[kind].granules << granule, state.last[kind].n_bytes,
+                           kind);
+        n++;
+    }
+    if (found)
+        *record = record_of(&state, kind, granule);
+    native->at = at;
+    native->state = state;
+    native->n_records += n;
+    sample->n_passed += n - found;
+    return found;
+}
+
+static void tell_passed(struct trace_sample *sample, struct quire_trace_record *record)
+{
+    const uint32_t told = (uint32_t)sample->n_passed;
+    if (record->kind >= QUIRE_TRACE_MAP)
+        return;
+    record->mapping = told;
+    sample->n_passed -= told;
+}
+
+/* The block's next records, all or those of a sample, up to one that is not plain. How many. */
+static size_t read_block(struct native *native, unsigned granule, struct trace_sample *sample,
+                         struct quire_trace_record *records, size_t most)
+{
+    size_t n = 0;
+    if (sample == NULL || native->state.process != sample->process)
+        n = read_plain(native, granule, records, most);
+    else if (native->end - native->at >= (ptrdiff_t)sizeof(uint64_t))
+        while (n < most && pass_plain(native, granule, sample, &records[n]))
+            tell_passed(sample, &records[n++]);
+    if (n > 0 && sample != NULL && sample->process != records[0].process)
+        tell_passed(sample, &records[0]);
+    return n;
+}
+
+static long read_native_sample(struct quire_trace *trace, struct trace_sample *sample,
+                               struct quire_trace_record *records, size_t most)
 {
     struct native *native = trace->state;
     size_t n = 0;
@@ -299,14 +387,16 @@ static long read_native(struct quire_trace *trace, struct quire_trace_record *re
             error = next_block(trace);
             continue;
         }
-        n += read_plain(native, trace->info.granule, records + n, most - n);
+        n += read_block(native, trace->info.granule, sample, records + n, most - n);
         if (n == most || native->at == native->end)
             continue;
         error = read_record(trace, &records[n]);
-        if (!error) {
-            n++;
-            native->n_records++;
-        }
+        if (error)
+            break;
+        if (sample != NULL)
+            tell_passed(sample, &records[n]);
+        n++;
+        native->n_records++;
     }
     if (error && n > 0) { /* what came before it first; the next call meets it again */
         trace->error = error;
@@ -315,8 +405,14 @@ static long read_native(struct quire_trace *trace, struct quire_trace_record *re
     return error ? error : (long)n;
 }
 
+static long read_native(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+{
+    return read_native_sample(trace, NULL, records, most);
+}
+
 const struct trace_format trace_native = {.name = "quire",
                                           .looks_like = looks_like,
                                           .open = open_native,
                                           .read = read_native,
+                                          .read_sample = read_native_sample,
                                           .close = close_native};

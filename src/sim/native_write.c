@@ -162,7 +162,8 @@ int quire_trace_write(struct quire_trace_writer *writer, const struct quire_trac
 {
     const uint64_t below = ((uint64_t)1 << writer->granule) - 1;
     for (size_t i = 0; i < n; i++) {
-        if (records[i].kind >= QUIRE_TRACE_MAP || (records[i].address & below) != 0)
+        if (records[i].kind >= QUIRE_TRACE_N_KINDS || native_is_mapping(records[i].kind) ||
+            (records[i].address & below) != 0)
             return -EINVAL;
         int error = make_room(writer, NATIVE_REFERENCE_BYTES);
         if (error)

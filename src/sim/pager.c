@@ -7,6 +7,10 @@
  *              ^          ^                         |  '--touched: soft fault--> resident
  *              '----------'-------------------------'---> absent, if it is clean
  *
+ * What the heap frees is dead: where it is resident it stays in the policy's queue, and is dropped
+ * unread when its turn comes; what is handed out again before is no fault. Until more is in use
+ * than there is RAM the pager is not armed: it drops all that is dead first (src/pager/runs.c).
+ *
  * Clean is what came in to be read and is protected (src/policy/protection.h), until it is written
  * to. What is read ahead of a stream leaves before all others (drop_behind.h); such a page is still
  * stored, beside.
@@ -40,10 +44,12 @@
 
 #define STAGED QUIRE_SIM_FLAGS
 #define PROTECTED (2 * QUIRE_SIM_FLAGS) /* it came in to be read, and was not written to */
-#define SEEN (4 * QUIRE_SIM_FLAGS)
-#define STORED (8 * QUIRE_SIM_FLAGS) /* of a resident page: it was streamed, its copy is kept */
+#define SEEN (4 * QUIRE_SIM_FLAGS)      /* it has contents; resident without: it is dead */
+#define STORED (8 * QUIRE_SIM_FLAGS)    /* of a resident page: it was streamed, its copy is kept */
 
-#define STAGING 0u /* the list */
+/* Lists */
+#define STAGING 0u
+#define DEAD 1u
 
 struct entry { /* of a page, by its number here */
     policy_place place;
@@ -59,6 +65,7 @@ struct state {
     struct pages blocks;
     struct array entries;
     uint64_t end; /* of numbers that are given out one by one */
+    bool is_armed;
     uint64_t n_frames, n_staged, most_staged, n_stored;
     double worth_staging; /* of the last most_staged evictions, those of dirty pages: an average */
 };
@@ -68,7 +75,7 @@ static struct entry *entry_of(const struct quire_sim_memory *memory, uint32_t nu
     return (struct entry *)((struct state *)memory->state)->entries.base + number;
 }
 
-/* Each page has two nodes: 2 * page for staging, and behind it its number here and nothing. */
+/* Each page has two nodes: 2 * page for a list, and behind it its number here and nothing. */
 static uint32_t *number_of(const struct quire_sim_memory *memory, uint32_t page)
 {
     return &((struct link *)memory->pages)[2 * (size_t)page + 1].newer;
@@ -109,6 +116,7 @@ static int open_pager(struct quire_sim_memory *memory)
     if (state->most_staged > n / 2)
         state->most_staged = n / 2;
     list_init(memory->pages, STAGING);
+    list_init(memory->pages, DEAD);
     int error = pages_init(&state->blocks);
     if (error)
         return error;
@@ -176,13 +184,21 @@ static void leave_staging(struct quire_sim_memory *memory, uint32_t page)
     state->n_staged--;
 }
 
+static bool is_dead(const struct quire_sim_memory *memory, uint32_t page)
+{
+    return (memory->flags[page] & (QUIRE_SIM_RESIDENT | SEEN)) == QUIRE_SIM_RESIDENT;
+}
+
 static bool is_kept(const struct quire_sim_memory *memory, uint32_t page)
 {
     const unsigned both = STORED | QUIRE_SIM_RESIDENT;
     return (memory->flags[page] & both) == both;
 }
 
-/* Who goes next: what a stream left behind, else whom the policy names. False: there is none. */
+/*
+ * Who goes next: what a stream left behind, else whom the policy names. False: there is none. The
+ * policy remembers nothing of what is dead.
+ */
 static bool next_victim(struct quire_sim_memory *memory, uint32_t *number)
 {
     struct state *state = memory->state;
@@ -196,7 +212,8 @@ static bool next_victim(struct quire_sim_memory *memory, uint32_t *number)
     }
     if (!policy_next(&state->policy, number, &place))
         return false;
-    policy_evicted(&state->policy, *number, place);
+    if (!is_dead(memory, entry_of(memory, *number)->page))
+        policy_evicted(&state->policy, *number, place);
     return true;
 }
 
@@ -212,25 +229,6 @@ static bool is_staging_full(const struct state *state)
 {
     return state->n_staged > state->most_staged ||
            (double)state->n_staged > state->worth_staging + 1;
-}
-
-/* The next victim: into staging, or, if it is clean, returned. 0: there is no other. */
-static uint32_t evict_one(struct quire_sim_memory *memory)
-{
-    struct state *state = memory->state;
-    uint32_t number;
-    if (!next_victim(memory, &number))
-        return 0;
-    const uint32_t page = entry_of(memory, number)->page;
-    const bool is_staged = !(memory->flags[page] & PROTECTED) && state->most_staged > 0;
-    memory->flags[page] &= (uint8_t)~PROTECTED;
-    note_eviction(state, is_staged);
-    if (!is_staged)
-        return page;
-    list_push(memory->pages, STAGING, 2 * page);
-    memory->flags[page] |= STAGED;
-    state->n_staged++;
-    return 0;
 }
 
 /* What is stored takes room from what is resident. */
@@ -254,10 +252,65 @@ static void set_stored(struct quire_sim_memory *memory, uint32_t page, bool is_s
     set_frames(memory);
 }
 
+/* Nothing is known of it any more. */
+static void lose(struct quire_sim_memory *memory, uint32_t page)
+{
+    set_stored(memory, page, false);
+    memory->flags[page] &= (uint8_t) ~(SEEN | PROTECTED | QUIRE_SIM_DIRTY);
+    *entry_of(memory, *number_of(memory, page)) = (struct entry){0};
+}
+
+/* A dead page, out of the policy's queue, is dropped. */
+static void bury(struct quire_sim_memory *memory, uint32_t page)
+{
+    list_remove(memory->pages, 2 * page);
+    lose(memory, page);
+}
+
+/* All dead pages go. Returns the last of them, which the caller evicts; 0: there are none. */
+static uint32_t purge(struct quire_sim_memory *memory)
+{
+    struct state *state = memory->state;
+    while (!list_is_empty(memory->pages, DEAD)) {
+        const uint32_t page = list_oldest(memory->pages, DEAD) / 2,
+                       number = *number_of(memory, page);
+        policy_remove(&state->policy, number, entry_of(memory, number)->place);
+        bury(memory, page);
+        if (list_is_empty(memory->pages, DEAD))
+            return page;
+        quire_sim_evict(memory, page);
+    }
+    return 0;
+}
+
+/* The next victim: into staging, or, if it is clean, returned. 0: there is no other. */
+static uint32_t evict_one(struct quire_sim_memory *memory)
+{
+    struct state *state = memory->state;
+    uint32_t number;
+    if (!next_victim(memory, &number))
+        return 0;
+    const uint32_t page = entry_of(memory, number)->page;
+    if (is_dead(memory, page)) {
+        bury(memory, page);
+        return page;
+    }
+    const bool is_staged = !(memory->flags[page] & PROTECTED) && state->most_staged > 0;
+    memory->flags[page] &= (uint8_t)~PROTECTED;
+    note_eviction(state, is_staged);
+    if (!is_staged)
+        return page;
+    list_push(memory->pages, STAGING, 2 * page);
+    memory->flags[page] |= STAGED;
+    state->n_staged++;
+    return 0;
+}
+
 static uint32_t find_victim(struct quire_sim_memory *memory)
 {
     struct state *state = memory->state;
-    uint32_t page = 0;
+    uint32_t page = state->is_armed ? 0 : purge(memory);
+    state->is_armed |= page == 0;
     while (page == 0) {
         if (state->n_staged > 0 && (is_staging_full(state) || state->policy.n_held == 0)) {
             page = list_oldest(memory->pages, STAGING) / 2;
@@ -266,7 +319,7 @@ static uint32_t find_victim(struct quire_sim_memory *memory)
             page = evict_one(memory);
         }
     }
-    set_stored(memory, page, true);
+    set_stored(memory, page, memory->flags[page] & SEEN);
     return page;
 }
 
@@ -291,12 +344,22 @@ static void protect(struct quire_sim_memory *memory, uint32_t page)
         memory->flags[page] |= PROTECTED;
 }
 
+/* A fault on what had been freed, and dropped. Who is not armed does not see it. */
+static void note_renewed(struct quire_sim_memory *memory)
+{
+    const struct state *state = memory->state;
+    memory->counts.cold_faults += state->is_armed;
+    memory->counts.faults -= !state->is_armed;
+}
+
 static void admit(struct quire_sim_memory *memory, uint32_t page)
 {
     enum policy_arrival arrival = POLICY_FIRST;
     if (memory->flags[page] & SEEN)
         arrival = memory->flags[page] & QUIRE_SIM_AHEAD ? POLICY_BESIDE : POLICY_FETCHED;
-    else if (give_number(memory, page) == 0)
+    else if (*number_of(memory, page) != 0 && !(memory->flags[page] & QUIRE_SIM_AHEAD))
+        note_renewed(memory);
+    if (!(memory->flags[page] & SEEN) && give_number(memory, page) == 0)
         return; /* no memory; the next table that has to grow says so */
     if (memory->flags[page] & SEEN)
         protect(memory, page);
@@ -310,6 +373,10 @@ static void admit(struct quire_sim_memory *memory, uint32_t page)
 static void hit(struct quire_sim_memory *memory, uint32_t page)
 {
     struct state *state = memory->state;
+    if (is_dead(memory, page)) { /* handed out again */
+        list_remove(memory->pages, 2 * page);
+        memory->flags[page] |= SEEN;
+    }
     if (memory->flags[page] & STAGED) {
         memory->counts.soft_faults++;
         leave_staging(memory, page);
@@ -339,20 +406,46 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
 {
     struct state *state = memory->state;
     const uint32_t number = *number_of(memory, page);
+    if (is_dead(memory, page))
+        list_remove(memory->pages, 2 * page);
     if (memory->flags[page] & STAGED)
         leave_staging(memory, page);
     else
         policy_remove(&state->policy, number, entry_of(memory, number)->place);
-    set_stored(memory, page, false);
-    *entry_of(memory, number) = (struct entry){0};
+    lose(memory, page);
 }
 
 static void forget_absent(struct quire_sim_memory *memory, uint32_t page)
 {
-    if (!(memory->flags[page] & STORED))
+    if (memory->flags[page] & SEEN)
+        lose(memory, page);
+}
+
+/* What is not in the program has no contents any more, wherever it is. */
+static void freed(struct quire_sim_memory *memory, uint32_t page)
+{
+    if (!(memory->flags[page] & SEEN))
         return;
-    set_stored(memory, page, false);
-    *entry_of(memory, *number_of(memory, page)) = (struct entry){0};
+    if (memory->flags[page] & STAGED) {
+        leave_staging(memory, page);
+        lose(memory, page);
+        quire_sim_evict(memory, page);
+    } else if (memory->flags[page] & QUIRE_SIM_RESIDENT) {
+        memory->flags[page] &= (uint8_t) ~(SEEN | QUIRE_SIM_DIRTY);
+        list_push(memory->pages, DEAD, 2 * page);
+    } else {
+        lose(memory, page);
+    }
+}
+
+static bool is_new(const struct quire_sim_memory *memory, uint32_t page)
+{
+    return !(memory->flags[page] & SEEN);
+}
+
+static bool is_armed(const struct quire_sim_memory *memory)
+{
+    return ((const struct state *)memory->state)->is_armed;
 }
 
 SIM_REPLAY(0, hit, victim, admit)
@@ -362,7 +455,8 @@ SIM_REPLAY(0, hit, victim, admit)
         .name = "pager:" policy, .about = text, .page_bytes = 2 * sizeof(struct link),             \
         .state_bytes = sizeof(struct state), .open = open_pager, .close = close_pager, .hit = hit, \
         .victim = victim, .admit = admit, .streamed = streamed, .forget = forget,                  \
-        .forget_absent = forget_absent, .replay = replay, .has_argument = true                     \
+        .forget_absent = forget_absent, .freed = freed, .is_new = is_new, .is_armed = is_armed,    \
+        .replay = replay, .has_argument = true                                                     \
     }
 
 const struct quire_sim_policy sim_pager[] = {

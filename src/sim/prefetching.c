@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define TOUCH_WINDOW 32u /* as in pager/fault.c */
 #define MOST_SKIPPED \
     1024u /* pages that are there, in the middle of a stream: as in pager/fault.c */
 
@@ -50,18 +51,37 @@ static void bring(struct quire_sim_memory *memory, uint32_t page, uint8_t flags)
 struct neighbour {
     uint64_t base; /* the upper bits of page numbers */
     uint32_t owner;
+    uint32_t end; /* of numbers that have been touched; others are known to a batch that goes on */
 };
+
+static struct neighbour neighbour_of(const struct prefetching *prefetching,
+                                     const struct pages *pages, uint32_t page)
+{
+    return (struct neighbour){pages_key(pages, page) & ~(uint64_t)UINT32_MAX,
+                              pages_owner(pages, page), prefetching->end};
+}
 
 /* The page beside one that was missed, if it was ever there; 0: it was not. */
 static uint32_t find(const struct pages *pages, const struct neighbour *near, uint32_t low)
 {
-    return pages_look(pages, near->base | low, near->owner);
+    const uint32_t page = pages_look(pages, near->base | low, near->owner);
+    return page < near->end ? page : 0;
 }
 
-/* Brings it in, if it is absent. Never so much that the missed page goes again. */
-static bool bring_ahead(struct quire_sim_memory *memory, uint32_t page)
+static bool is_new(const struct quire_sim_memory *memory, uint32_t page)
 {
-    if (page == 0 || (memory->flags[page] & QUIRE_SIM_RESIDENT))
+    return memory->policy->is_new != NULL && memory->policy->is_new(memory, page);
+}
+
+static bool is_armed(const struct quire_sim_memory *memory)
+{
+    return memory->policy->is_armed == NULL || memory->policy->is_armed(memory);
+}
+
+/* Brings it in, if it is absent, and new or not. Never so much that the missed page goes again. */
+static bool bring_ahead(struct quire_sim_memory *memory, uint32_t page, bool new)
+{
+    if (page == 0 || (memory->flags[page] & QUIRE_SIM_RESIDENT) || is_new(memory, page) != new)
         return false;
     bring(memory, page, QUIRE_SIM_AHEAD);
     memory->counts.prefetched++;
@@ -81,11 +101,27 @@ static uint32_t count_there(const struct quire_sim_memory *memory, const struct 
     return n;
 }
 
+/* As in pager/fault.c; but what was never touched can't come along. */
+static void bring_new(struct prefetching *prefetching, struct quire_sim_memory *memory,
+                      const struct pages *pages, uint32_t missed)
+{
+    const struct neighbour near = neighbour_of(prefetching, pages, missed);
+    const uint32_t page = (uint32_t)pages_key(pages, missed),
+                   window = readahead_window(&prefetching->touch, page, TOUCH_WINDOW);
+    uint32_t n = 1;
+    for (; n < window && n < memory->n_frames / 4 && page + n > page; n++) {
+        const uint32_t next = find(pages, &near, page + n);
+        if (next != 0 && !bring_ahead(memory, next, true))
+            break;
+    }
+    if (n < window)
+        readahead_cut(&prefetching->touch, page, n, 0);
+}
+
 static void bring_others(struct prefetching *prefetching, struct quire_sim_memory *memory,
                          const struct pages *pages, uint32_t missed)
 {
-    const struct neighbour near = {pages_key(pages, missed) & ~(uint64_t)UINT32_MAX,
-                                   pages_owner(pages, missed)};
+    const struct neighbour near = neighbour_of(prefetching, pages, missed);
     const uint32_t page = (uint32_t)pages_key(pages, missed);
     const uint32_t most = memory->n_frames / 4 < prefetching->most
                               ? (uint32_t)(memory->n_frames / 4)
@@ -97,7 +133,7 @@ static void bring_others(struct prefetching *prefetching, struct quire_sim_memor
     prefetch_plan(prefetching->prefetch, page, most, &plan);
     for (; n_pages < plan.n_pages && page + n_pages > page; n_pages++) {
         window[n_pages] = find(pages, &near, page + n_pages);
-        if (!bring_ahead(memory, window[n_pages]))
+        if (!bring_ahead(memory, window[n_pages], false))
             break;
     }
     if (plan.is_stream && memory->policy->streamed != NULL)
@@ -107,7 +143,7 @@ static void bring_others(struct prefetching *prefetching, struct quire_sim_memor
                                  : 0;
     for (uint32_t i = 0; i < plan.n_runs; i++)
         for (uint32_t k = 0; k < plan.run[i].n_pages; k++)
-            n_others += bring_ahead(memory, find(pages, &near, plan.run[i].first + k));
+            n_others += bring_ahead(memory, find(pages, &near, plan.run[i].first + k), false);
     uint32_t watched = plan.watch != UINT32_MAX ? find(pages, &near, plan.watch) : 0;
     prefetch_done(prefetching->prefetch, &plan, page, n_pages, n_others, n_there,
                   watched != 0 && !(memory->flags[watched] & QUIRE_SIM_RESIDENT));
@@ -129,8 +165,14 @@ void prefetching_replay(struct prefetching *prefetching, struct quire_sim_memory
             memory->counts.faults++;
             if (memory->sizes != NULL)
                 memory->counts.fault_bytes += memory->sizes[i];
+            const bool is_first = page >= prefetching->end, was_new = is_new(memory, page);
             bring(memory, page, dirty);
-            bring_others(prefetching, memory, pages, page);
+            if (is_first)
+                prefetching->end = page + 1;
+            else if (was_new && is_armed(memory))
+                bring_new(prefetching, memory, pages, page);
+            else if (!was_new)
+                bring_others(prefetching, memory, pages, page);
         }
         memory->counts.resident_sum += memory->n_resident;
     }

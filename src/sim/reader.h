@@ -22,6 +22,25 @@ struct trace_raw {
     size_t seconds_at;       /* 4 bytes */
 };
 
+#define TRACE_SAMPLE_SLOTS 64u
+#define TRACE_SAMPLE_NONE UINT64_MAX
+
+/*
+ * Most references of a trace are in no small sample of its pages: those of `process` that lie in
+ * one page each need not become records.
+ */
+struct trace_sample {
+    unsigned shift;     /* of addresses, to page numbers */
+    bool may_span;      /* a reference with a size may lie in two pages */
+    unsigned most_kind; /* of references; above, they are records whatever their page is */
+    uint32_t process, owner;
+    uint64_t threshold; /* pages_hash() of pages in the sample is below */
+    /* Pages of the process that are not in it, each where its number says: most references are to
+     * one of a few. TRACE_SAMPLE_NONE: none. */
+    uint64_t passed[TRACE_SAMPLE_SLOTS];
+    uint64_t n_passed; /* references without a record, that no record tells of yet */
+};
+
 struct trace_format {
     const char *name;
     /* Whether these first bytes, of perhaps more, look like it. */
@@ -29,6 +48,10 @@ struct trace_format {
     /* Sets trace->info and trace->state; 0 or an error. NULL: nothing to do. */
     int (*open)(struct quire_trace *trace, const struct quire_trace_options *options);
     long (*read)(struct quire_trace *trace, struct quire_trace_record *records, size_t most);
+    /* The same for those of a sample, and all that are no plain references. `mapping` of a
+     * reference is how many were passed over before it. NULL: it can't. */
+    long (*read_sample)(struct quire_trace *trace, struct trace_sample *sample,
+                        struct quire_trace_record *records, size_t most);
     /* As many as there are, and not 0 before the end. 0 or an error. NULL: they do not lie so. */
     int (*read_raw)(struct quire_trace *trace, struct trace_raw *raw);
     void (*close)(struct quire_trace *trace); /* NULL: nothing to do; state may be NULL */
@@ -54,6 +77,9 @@ struct quire_trace {
 /* The format's read_raw(), which it has: counts records, and fails for good as
  * quire_trace_read(). */
 int trace_read_raw(struct quire_trace *trace, struct trace_raw *raw);
+/* The format's read_sample(), which it has: as quire_trace_read(). */
+long trace_read_sample(struct quire_trace *trace, struct trace_sample *sample,
+                       struct quire_trace_record *records, size_t most);
 /* The name, what is wrong, into trace->message; returns -EBADMSG. */
 int trace_fail(struct quire_trace *trace, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

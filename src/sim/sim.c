@@ -347,15 +347,51 @@ static void forget_page(struct quire_sim *sim, struct sim_level *level, uint32_t
     pages_forget(&level->pages, page);
 }
 
-/* Whole pages only: of one that is cut the rest is still there. */
-static void forget_range(struct quire_sim *sim, struct sim_level *level, uint32_t owner,
-                         const struct quire_trace_mapping *mapping)
+/* Its contents are worth nothing: policies that may know are told. */
+static void free_page(struct quire_sim *sim, const struct sim_level *level, uint32_t page)
+{
+    for (size_t i = 0; i < sim->n_runs; i++) {
+        const struct sim_run *run = &sim->runs[i];
+        if (&sim->levels[run->level] != level || run->config.policy->freed == NULL)
+            continue;
+        for (size_t k = 0; k < run->n_memories; k++)
+            run->config.policy->freed(&run->tables[k].memory, page);
+    }
+}
+
+/* Unmapped, dropped or free. Whole pages only: of one that is cut the rest is still there. */
+static void lose_range(struct quire_sim *sim, struct sim_level *level, uint32_t owner,
+                       const struct quire_trace_record *record, uint64_t n_bytes)
 {
     const uint64_t size = (uint64_t)1 << level->shift;
-    const uint64_t first = (mapping->start + size - 1) >> level->shift,
-                   end = (mapping->start + mapping->n_bytes) >> level->shift;
-    for (struct pages_range range = {first, end, owner, 0}; pages_next(&level->pages, &range);)
-        forget_page(sim, level, range.number);
+    const uint64_t first = (record->address + size - 1) >> level->shift,
+                   end = (record->address + n_bytes) >> level->shift;
+    for (struct pages_range range = {first, end, owner, 0}; pages_next(&level->pages, &range);) {
+        if (record->kind == QUIRE_TRACE_FREE)
+            free_page(sim, level, range.number);
+        else
+            forget_page(sim, level, range.number);
+    }
+}
+
+/* What is no reference. */
+static int take_loss(struct quire_sim *sim, struct sim_level *level,
+                     const struct quire_trace_record *record, uint32_t owner,
+                     const struct quire_trace *trace)
+{
+    uint64_t n_bytes = record->n_bytes;
+    if (record->kind == QUIRE_TRACE_UNMAP) {
+        const struct quire_trace_mapping *mapping = trace != NULL ? quire_trace_mapping(
+                                                                        trace, record->mapping)
+                                                                  : NULL;
+        n_bytes = mapping != NULL ? mapping->n_bytes : 0;
+    }
+    if (sim->info.unit_shift != 0 || n_bytes == 0 || n_bytes > UINT64_MAX - record->address)
+        return 0;
+    int error = replay_batch(sim, level);
+    if (!error)
+        lose_range(sim, level, owner, record, n_bytes);
+    return error;
 }
 
 static int feed_level(struct quire_sim *sim, struct sim_level *level,
@@ -371,18 +407,11 @@ static int feed_level(struct quire_sim *sim, struct sim_level *level,
         int error = 0;
         if (!processes_is(&sim->processes, record->process, &owner))
             error = processes_find(&sim->processes, record->process, &owner);
-        if (!error && record->kind != QUIRE_TRACE_UNMAP)
-            error = split(sim, level, record, owner);
+        if (!error)
+            error = record->kind < QUIRE_TRACE_MAP ? split(sim, level, record, owner)
+                                                   : take_loss(sim, level, record, owner, trace);
         if (error)
             return error;
-        if (record->kind != QUIRE_TRACE_UNMAP || trace == NULL || sim->info.unit_shift != 0)
-            continue;
-        const struct quire_trace_mapping *mapping = quire_trace_mapping(trace, record->mapping);
-        error = replay_batch(sim, level);
-        if (error)
-            return error;
-        if (mapping != NULL)
-            forget_range(sim, level, owner, mapping);
     }
     return replay_batch(sim, level);
 }
@@ -390,12 +419,23 @@ static int feed_level(struct quire_sim *sim, struct sim_level *level,
 int quire_sim_feed(struct quire_sim *sim, const struct quire_trace_record *records, size_t n,
                    const struct quire_trace *trace)
 {
-    if (n > 0 && records[0].n_bytes > 0)
-        sim->batch.has_sizes = true;
+    size_t first = 0;
+    while (first < n && records[first].kind >= QUIRE_TRACE_MAP)
+        first++;
+    sim->batch.has_sizes |= first < n && records[first].n_bytes > 0;
     int error = 0;
     for (size_t i = 0; i < sim->n_levels && !error; i++)
         error = feed_level(sim, &sim->levels[i], records, n, trace);
     return error;
+}
+
+int quire_sim_set_argument(struct quire_sim *sim, size_t i, uint64_t argument)
+{
+    if (i >= sim->n_runs || sim->runs[i].config.policy == &sim_opt)
+        return -EINVAL;
+    for (size_t k = 0; k < sim->runs[i].n_memories; k++)
+        sim->runs[i].tables[k].memory.argument = argument;
+    return 0;
 }
 
 /* ---- results ---- */
@@ -424,7 +464,7 @@ int quire_sim_finish(struct quire_sim *sim)
         }
         for (size_t k = 0; k < run->n_memories; k++)
             add_counts(&run->sum, &run->tables[k].memory.counts);
-        run->sum.cold_faults = level->n_cold;
+        run->sum.cold_faults += level->n_cold; /* beside those that only the policy knows of */
     }
     return 0;
 }

@@ -190,16 +190,29 @@ void quire_trace_close(struct quire_trace *trace)
     free(trace);
 }
 
-long quire_trace_read(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+/* What a format has read. */
+static long note_read(struct quire_trace *trace, long got)
 {
-    if (trace->error || most == 0)
-        return trace->error;
-    long got = trace->format->read(trace, records, most);
     if (got > 0)
         trace->n_records += (uint64_t)got;
     else if (got < 0)
         trace->error = (int)got;
     return got;
+}
+
+long quire_trace_read(struct quire_trace *trace, struct quire_trace_record *records, size_t most)
+{
+    if (trace->error || most == 0)
+        return trace->error;
+    return note_read(trace, trace->format->read(trace, records, most));
+}
+
+long trace_read_sample(struct quire_trace *trace, struct trace_sample *sample,
+                       struct quire_trace_record *records, size_t most)
+{
+    if (trace->error)
+        return trace->error;
+    return note_read(trace, trace->format->read_sample(trace, sample, records, most));
 }
 
 int trace_read_raw(struct quire_trace *trace, struct trace_raw *raw)

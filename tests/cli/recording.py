@@ -56,6 +56,27 @@ if child:
     os.waitpid(child, 0)
 """
 
+# Nothing of it compresses, and all of it is used again.
+RANDOM = """
+import random
+memory = random.Random(5).randbytes({pages} * 4096)
+for _ in range(2):
+    for i in range(0, len(memory), 4096):
+        memory[i]
+"""
+
+# Phases, each with memory of its own that is given back before the next: by the heap and by munmap.
+PHASES = """
+import mmap
+for phase in range(5):
+    things = [bytes([phase]) * (5000 + 3000 * phase) for _ in range({pages} * 4096 // (5000 + 3000 * phase))]
+    del things
+    memory = mmap.mmap(-1, {pages} * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for i in range(0, len(memory), 4096):
+        memory[i] = 1
+    memory.close()
+"""
+
 # Pages of which a few are used often and many seldom, as Zipf's law has it; a third is random.
 ZIPF = """
 import random
@@ -135,6 +156,36 @@ class Pages(Scratch):
         trace, _ = self.record(AGAIN.format(pages=4000))
         self.assertAlmostEqual(self.simulate(trace)["cold_faults"] - self.own_pages, 8000,
                                delta=300)
+
+    def test_what_does_not_compress_leaves_the_window_as_well(self):
+        trace, _ = self.record(RANDOM.format(pages=4000))
+        self.assertGreater(self.simulate(trace)["references"] - self.own_touches, 3 * 3500)
+        # without a file less RAM than all of it is none: the advice says so, and never is that
+        advice = call("advise", "--json", "--swap", "none", trace)
+        self.assertTrue(all(point["fits"] for point in json.loads(advice.stdout)["curve"]))
+        for swap, words in (("none", "but it can't hold what is in use"), (self.directory, "\n")):
+            told = call("advise", "--swap", swap, "--ram", "16M", trace)
+            self.assertEqual((told.returncode, told.stderr), (0, ""))
+            self.assertEqual("allocations would fail" in told.stdout, swap == "none")
+            self.assertIn(words, told.stdout)
+
+    def test_what_is_freed_is_not_in_use(self):
+        trace, _ = self.record(PHASES.format(pages=3000))
+        found = self.simulate(trace, policy="pager:gclock", ram=f"{3000 * 4096 + 12 * MIB}")
+        self.assertEqual(found["faults"], found["cold_faults"])  # all that is in use at once fits
+        self.assertGreater(found["cold_faults"], 5 * 3000)
+        result = call("advise", "--json", "--swap", "none", "--time", "1", trace)
+        peak = json.loads(result.stdout)["peak_bytes"]
+        self.assertAlmostEqual(peak, 3000 * 4096 + 6 * MIB, delta=4 * MIB)
+
+    def test_who_has_ended_uses_nothing(self):
+        job = self.script(ROUNDS.format(pages=4000, rounds=1))
+        trace = self.path("trace")
+        result = call("record", "-o", trace, "--", "sh", "-c",
+                      "; ".join([f"{PYTHON} {job}; sleep 0.2"] * 2))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        result = call("advise", "--json", "--swap", "none", "--time", "1", trace)
+        self.assertLess(json.loads(result.stdout)["peak_bytes"], 7000 * 4096)
 
     def test_reads_are_no_writes(self):
         trace, _ = self.record(READING.format(pages=6000))
@@ -320,6 +371,19 @@ class Advice(Scratch):
             self.assertAlmostEqual(point["faults"], happened, delta=0.2 * happened, msg=line)
             self.assertLess(point["faults_least"], happened)
             self.assertGreater(point["faults_most"], happened)
+
+    def test_memory_that_is_freed_is_predicted(self):
+        """Phases that free theirs: their faults, and where they have none."""
+        trace, _ = self.record(PHASES.format(pages=3000))
+        advice = self.advise("--ram", "14M", trace)
+        point = next(each for each in advice["policies"] if each["policy"] == "gclock")
+        happened = self.count_faults(
+            "quire run --ram 14M --policy gclock --swap none -- " + advice["run"].split(" -- ", 1)[1])
+        self.assertGreater(happened, 300)
+        self.assertLess(point["faults_least"], happened)
+        self.assertGreater(point["faults_most"], happened)
+        fits = advice["peak_bytes"] + advice["peak_bytes"] // 8
+        self.assertEqual(self.advise("--ram", str(fits), trace)["advice"]["faults"], 0)
 
     def test_a_cliff_and_what_is_beyond_it(self):
         """Passes: all of it fits, or hardly anything stays. What happens lies where it was said to."""

@@ -417,6 +417,9 @@ class Answers(Scratch):
         result = call(*self.arguments, "--read", "0x400000:4097")
         self.assertEqual((result.returncode, result.stdout), (1, ""))
         self.assertIn("0x401000: not-present", result.stderr)
+        result = call(*self.arguments, "--read", "0xffffffffffffff00:4096")
+        self.assertEqual((result.returncode, result.stdout), (125, ""))
+        self.assertIn("its end is beyond the last address", result.stderr)
         result = call(*self.arguments, "--read", "0xffffffff80000000:4")
         self.assertIn("physical address 0x40000000, which is not in the image", result.stderr)
 
@@ -515,6 +518,7 @@ class Refusals(Scratch):
                 (["-i", image], "which addresses?"),
                 (["-i", image, "0"], "which machine?"),
                 (["-i", image, *mode, "zero"], "address zero: that is no number"),
+                (["-i", image, "--mode", "x86-48", "--mode", "x86", "0"], "--mode x86: it is one of"),
                 (["-i", image, "--mode", "x86", "0"], "--mode x86: it is one of"),
                 (["-i", image, "--arch", "mips", "0"], "--arch mips: it is x86, riscv, arm64 or ppc"),
                 (["-i", image, "--arch", "x86", "0"], "the register --cr3 is missing"),

@@ -20,7 +20,8 @@ static void check(const struct quire_trace *trace, const struct quire_trace_reco
     for (long i = 0; i < n; i++) {
         if (records[i].kind >= QUIRE_TRACE_N_KINDS)
             abort();
-        const bool is_mapping = records[i].kind >= QUIRE_TRACE_MAP;
+        const bool is_mapping = records[i].kind == QUIRE_TRACE_MAP ||
+                                records[i].kind == QUIRE_TRACE_UNMAP;
         const struct quire_trace_mapping *mapping = quire_trace_mapping(trace, records[i].mapping);
         if (is_mapping && (mapping == NULL || mapping->start + mapping->n_bytes < mapping->start ||
                            strlen(mapping->name) > QUIRE_TRACE_MAX_NAME))

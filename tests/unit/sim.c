@@ -262,6 +262,84 @@ static uint32_t any_victim(struct quire_sim_memory *memory, uint32_t incoming)
     return page;
 }
 
+/* W, F and D: pages [first, first + n) are written to, freed by the heap, dropped. */
+static struct quire_sim_counts replay(const char *policy, uint64_t n_pages,
+                                      enum quire_sim_prefetch prefetch, const char *text)
+{
+    struct quire_trace_record records[2000] = {0};
+    size_t n = 0;
+    char kind;
+    unsigned first, n_touched;
+    int length;
+    for (; sscanf(text, " %c%u+%u%n", &kind, &first, &n_touched, &length) == 3; text += length) {
+        const bool is_lost = kind != 'W';
+        for (unsigned i = 0; i < (is_lost ? 1 : n_touched); i++)
+            records[n++] = (struct quire_trace_record){.address = (uint64_t)(first + i) << 12,
+                                                       .n_bytes = is_lost ? n_touched << 12 : 0,
+                                                       .kind = kind == 'W'   ? QUIRE_TRACE_WRITE
+                                                               : kind == 'F' ? QUIRE_TRACE_FREE
+                                                                             : QUIRE_TRACE_DROP};
+    }
+    struct quire_sim_case one = make_case(policy, n_pages);
+    one.prefetch = prefetch;
+    return run(&one, NULL, records, n);
+}
+
+static void what_is_dropped_is_new(void **state)
+{
+    (void)state;
+    static const char *const policies[] = {"lru", "opt", "pager:gclock"};
+    for (size_t i = 0; i < 3; i++) {
+        struct quire_sim_counts counts = replay(policies[i], 64, 0, "W0+8 D2+4 W0+8");
+        assert_int_equal(counts.faults, 12);
+        assert_int_equal(counts.cold_faults, 12);
+    }
+    assert_int_equal(replay("lru", 8, 0, "W0+8 D0+8 W100+8").writebacks, 0);
+}
+
+/* A kernel can't know what a heap frees, the pager does. */
+static void what_is_freed_is_dropped_unread(void **state)
+{
+    (void)state;
+    struct quire_sim_counts counts = replay("lru", 32, 0, "W0+32 F0+32 W100+32 W0+32");
+    assert_int_equal(counts.faults, 96);
+    assert_int_equal(counts.cold_faults, 64);
+    assert_int_equal(counts.writebacks, 64);
+    static const char *const policies[] = {"pager:fifo", "pager:gclock", "pager:2q",
+                                           "pager:s3-fifo", "pager:adaptive"};
+    for (size_t i = 0; i < 5; i++) {
+        /* handed out again, it is there; room is made of it, and it is new then */
+        counts = replay(policies[i], 32, 0, "W0+32 F0+32 W0+32");
+        assert_int_equal(counts.faults, 32);
+        counts = replay(policies[i], 32, 0, "W0+32 F0+32 W100+32 F100+32 W0+32");
+        assert_int_equal(counts.faults, 64); /* as long as it is not armed, that is the kernel's */
+        assert_int_equal(counts.cold_faults, 64);
+        assert_int_equal(counts.writebacks + counts.soft_faults, 0);
+        /* who is armed drops it when its turn comes: what is in use may go before it, but nothing
+         * that is free is ever written, or comes back as if it had contents */
+        counts = replay(policies[i], 32, 0, "W0+64 F0+64 W100+8 F100+8 W0+64 F0+64 W0+64");
+        assert_int_equal(counts.faults, counts.cold_faults);
+        assert_true(counts.writebacks <= 4 * 32);
+        /* freed where it is evicted or staged; not touched at all; twice */
+        counts = replay(policies[i], 32, 0, "W0+100 F0+200 F0+200 W200+40 D0+300 W0+40");
+        assert_int_equal(counts.faults, 180);
+    }
+}
+
+/* A stream of first touches comes in by windows, once more as the first time. */
+static void what_is_new_again_comes_along(void **state)
+{
+    (void)state;
+    static const char text[] = "W1000+400 D1000+400 W0+300 F0+300 W400+300 F400+300 W0+300";
+    const struct quire_sim_counts one = replay("pager:gclock", 320, 0, text),
+                                  many = replay("pager:gclock", 320, QUIRE_SIM_PREFETCH_ADAPTIVE,
+                                                text);
+    assert_int_equal(one.faults, 1300);
+    assert_int_equal(many.faults - 1000 + many.prefetched, 300);
+    assert_true(many.faults < 1030);
+    assert_int_equal(many.cold_faults, many.faults);
+}
+
 static void any_admit(struct quire_sim_memory *memory, uint32_t page)
 {
     frames[memory->n_resident - 1] = page;
@@ -408,10 +486,45 @@ static void distances_are_counted(void **state)
 
 /* A trace that needs no decoding: the curve is that of its records. From a file of several windows,
  * and of the exact and the sampled kind. */
-static void a_curve_of_a_trace_is_that_of_its_records(void **state)
+/* By the trace's own feeding, and record by record. */
+static void check_curve(int fd, const struct quire_mrc_options *options, uint64_t n_references)
 {
     static struct quire_trace_record records[1000];
     char message[QUIRE_TRACE_MESSAGE_BYTES];
+    struct quire_mrc *mrc[2];
+    struct quire_trace *trace[2];
+    long n;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+        assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace[i]), 0);
+        assert_int_equal(quire_mrc_open(options, quire_trace_info(trace[i]), &mrc[i]), 0);
+        if (i == 0)
+            assert_int_equal(quire_mrc_feed_trace(mrc[0], trace[0]), 0);
+        while (i == 1 && (n = quire_trace_read(trace[1], records, 1000)) > 0)
+            assert_int_equal(quire_mrc_feed(mrc[1], records, (size_t)n, trace[1]), 0);
+        assert_int_equal(quire_mrc_finish(mrc[i]), 0);
+    }
+    assert_int_equal(quire_mrc_references(mrc[0]), quire_mrc_references(mrc[1]));
+    if (n_references > 0)
+        assert_int_equal(quire_mrc_references(mrc[0]), n_references);
+    assert_int_equal(quire_mrc_sampled(mrc[0]), quire_mrc_sampled(mrc[1]));
+    for (uint64_t size = 1; size < 20000; size += 1 + size / 8)
+        assert_int_equal(quire_mrc_faults(mrc[0], size), quire_mrc_faults(mrc[1], size));
+    assert_int_equal(quire_mrc_intervals(mrc[0]), quire_mrc_intervals(mrc[1]));
+    for (uint32_t i = 0; i < quire_mrc_intervals(mrc[0]); i++) {
+        struct quire_mrc_interval one = quire_mrc_interval(mrc[0], i),
+                                  other = quire_mrc_interval(mrc[1], i);
+        assert_int_equal(one.n_pages, other.n_pages);
+        assert_int_equal(one.time_ns, other.time_ns);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        quire_mrc_close(mrc[i]);
+        quire_trace_close(trace[i]);
+    }
+}
+
+static void a_curve_of_a_trace_is_that_of_its_records(void **state)
+{
     (void)state;
     make_numbers(1);
     int fd = memfd_create("trace", MFD_CLOEXEC);
@@ -427,34 +540,47 @@ static void a_curve_of_a_trace_is_that_of_its_records(void **state)
     }
     for (unsigned kind = 0; kind < 2; kind++) {
         const struct quire_mrc_options options = {.rate = kind == 0 ? 1 : 0.05, .page_shift = 24};
-        struct quire_mrc *mrc[2];
-        struct quire_trace *trace[2];
-        long n;
-        for (unsigned i = 0; i < 2; i++) {
-            assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-            assert_int_equal(quire_trace_open_fd(fd, "it", NULL, message, &trace[i]), 0);
-            assert_int_equal(quire_mrc_open(&options, quire_trace_info(trace[i]), &mrc[i]), 0);
-            if (i == 0)
-                assert_int_equal(quire_mrc_feed_trace(mrc[0], trace[0]), 0);
-            while (i == 1 && (n = quire_trace_read(trace[1], records, 1000)) > 0)
-                assert_int_equal(quire_mrc_feed(mrc[1], records, (size_t)n, trace[1]), 0);
-            assert_int_equal(quire_mrc_finish(mrc[i]), 0);
-        }
-        assert_int_equal(quire_mrc_references(mrc[0]), N_CURVE);
-        assert_int_equal(quire_mrc_sampled(mrc[0]), quire_mrc_sampled(mrc[1]));
-        for (uint64_t size = 1; size < 20000; size += 1 + size / 8)
-            assert_int_equal(quire_mrc_faults(mrc[0], size), quire_mrc_faults(mrc[1], size));
-        assert_int_equal(quire_mrc_intervals(mrc[0]), quire_mrc_intervals(mrc[1]));
-        for (uint32_t i = 0; i < quire_mrc_intervals(mrc[0]); i++) {
-            struct quire_mrc_interval one = quire_mrc_interval(mrc[0], i),
-                                      other = quire_mrc_interval(mrc[1], i);
-            assert_int_equal(one.n_pages, other.n_pages);
-            assert_int_equal(one.time_ns, other.time_ns);
-        }
-        for (unsigned i = 0; i < 2; i++) {
-            quire_mrc_close(mrc[i]);
-            quire_trace_close(trace[i]);
-        }
+        check_curve(fd, &options, N_CURVE);
+    }
+    close(fd);
+}
+
+/* Of all kinds, by two processes in long turns, some over the end of a page, some with a time. */
+static struct quire_trace_record mixed_record(uint64_t i)
+{
+    static const uint8_t kinds[] = {QUIRE_TRACE_READ, QUIRE_TRACE_WRITE, QUIRE_TRACE_READ,
+                                    QUIRE_TRACE_FETCH};
+    struct quire_trace_record record = {.address = (numbers[i] << 12) + i % 4096 / 8 * 8,
+                                        .time_ns = i / 1000 * 1000,
+                                        .n_bytes = i % 31 == 0 ? 300 : 8,
+                                        .process = i / 10000 % 2 != 0 ? 41 : 42,
+                                        .kind = kinds[i % 4]};
+    if (i % 5000 < 2) {
+        record.kind = i % 5000 != 0 ? QUIRE_TRACE_FREE : QUIRE_TRACE_DROP;
+        record.n_bytes = 50 << 12;
+    }
+    return record;
+}
+
+static void a_sample_of_a_trace_is_that_of_its_records(void **state)
+{
+    static const double rates[] = {1, 0.5, 0.05, 0.0005};
+    const struct quire_trace_info native = {.every = QUIRE_TRACE_EVERY_ACCESS};
+    struct quire_trace_writer *writer;
+    (void)state;
+    make_numbers(1);
+    int fd = memfd_create("trace", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(quire_trace_create(fd, &native, &writer), 0);
+    for (uint64_t i = 0; i < N_CURVE; i++) {
+        const struct quire_trace_record record = mixed_record(i);
+        assert_int_equal(quire_trace_write(writer, &record, 1), 0);
+    }
+    assert_int_equal(quire_trace_finish(writer), 0);
+    for (unsigned i = 0; i < 8; i++) {
+        const struct quire_mrc_options options = {
+            .rate = rates[i / 2], .page_shift = 12, .without_fetches = i % 2};
+        check_curve(fd, &options, 0);
     }
     close(fd);
 }
@@ -463,6 +589,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_curve_of_a_trace_is_that_of_its_records),
+        cmocka_unit_test(a_sample_of_a_trace_is_that_of_its_records),
         cmocka_unit_test(textbooks),
         cmocka_unit_test(a_working_set),
         cmocka_unit_test(a_reference_may_span_pages),
@@ -471,6 +598,9 @@ int main(void)
         cmocka_unit_test(what_comes_along_is_no_fault),
         cmocka_unit_test(streams_leave_behind),
         cmocka_unit_test(what_is_unmapped_is_forgotten),
+        cmocka_unit_test(what_is_dropped_is_new),
+        cmocka_unit_test(what_is_freed_is_dropped_unread),
+        cmocka_unit_test(what_is_new_again_comes_along),
         cmocka_unit_test(a_policy_from_outside),
         cmocka_unit_test(bad_cases_are_refused),
         cmocka_unit_test(a_sample_is_within_its_bound),

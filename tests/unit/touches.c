@@ -62,15 +62,17 @@ static void the_largest_values_fit(void **state)
 {
     const struct touch touch = {.time_ns = UINT64_MAX,
                                 .page = (1u << 28) - 1,
+                                .n_pages = 1u << 28,
                                 .pid = (1u << 22) - 1,
-                                .flags = TOUCHES_WRITE | TOUCHES_FIRST | TOUCHES_BASE |
-                                         TOUCHES_PRESENT};
+                                .flags = TOUCHES_WRITE | TOUCHES_BASE | TOUCHES_FREED |
+                                         TOUCHES_REVIVED | TOUCHES_DROPPED};
     struct touch taken;
 
     touches_put(ring, &touch, &ended);
     assert_int_equal(touches_take(ring, &taken, 1), 1);
     assert_int_equal(taken.time_ns, touch.time_ns);
     assert_int_equal(taken.page, touch.page);
+    assert_int_equal(taken.n_pages, touch.n_pages);
     assert_int_equal(taken.pid, touch.pid);
     assert_int_equal(taken.flags, touch.flags);
 }
