@@ -71,13 +71,13 @@ void service_expect_sharing(void)
 {
 }
 
-void service_fork_prepare(uint32_t own_from, uint32_t own_to)
+void service_fork_prepare(void)
 {
     lock_take(&pager.pass);
     lock_take(&pager.lock);
     while (pager.n_busy > 0)
         pager_wait_busy();
-    sharing_protect(own_from, own_to);
+    sharing_protect();
 }
 
 void service_fork_parent(void)
