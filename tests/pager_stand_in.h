@@ -15,6 +15,7 @@
 
 int service_uffd = -1;
 _Atomic uint32_t fork_thread;
+struct lock fork_serving;
 _Atomic uint64_t service_awaits;
 
 int handlers_start(void)

@@ -386,6 +386,9 @@ static void relocate(uint32_t page)
     store_pack(packer, contents, &packed);
     require(store_insert(pager.store, page, &packed, POOL_LIMIT, &new) == 0, "no room");
     store_drop(pager.store, writeback_relocate(NULL, page, old, new) ? old : new);
+    /* Its place is used again at once, for another page. */
+    require(store_insert(pager.store, page + N_MAPPED, &packed, POOL_LIMIT, &new) == 0, "no room");
+    store_drop(pager.store, new);
     budget_charge_tables();
 }
 

@@ -349,12 +349,16 @@ bool fault_serve_forker(const struct fault *fault)
     if (fault->thread == 0 || atomic_load(&fork_thread) != fault->thread)
         return false;
     uint32_t page = faulting_page(fault);
-    if (fault->flags & UFFD_PAGEFAULT_FLAG_WP)
+    lock_take(&fork_serving);
+    const bool is_forkers = atomic_load(&fork_thread) == fault->thread;
+    if (is_forkers && fault->flags & UFFD_PAGEFAULT_FLAG_WP)
         sharing_make_own(page);
-    else
+    else if (is_forkers)
         bring_in(page);
-    bring_wake((struct waiters){page, 1, false, 0});
-    return true;
+    lock_release(&fork_serving);
+    if (is_forkers)
+        bring_wake((struct waiters){page, 1, false, 0});
+    return is_forkers;
 }
 
 /*

@@ -84,7 +84,9 @@ void pager_fork_prepare(void)
 static void release_all(void)
 {
     const unsigned standing = forking.standing;
+    lock_take(&fork_serving); /* an old message of this thread's may just be looked at, under L */
     atomic_store(&fork_thread, 0);
+    lock_release(&fork_serving);
     meta_fork_done();
     quire_buddy_unlock_all(pager.buddy);
     lock_release(&pager.lock);

@@ -235,6 +235,7 @@ void service_fork_parent(void);
 int service_fork_child(bool armed);
 extern int service_uffd;                /* only meaningful in the pager's threads */
 extern _Atomic uint32_t fork_thread;    /* it holds L and the pass, for a fork; 0: nobody */
+extern struct lock fork_serving;        /* by who serves that thread under its L, one at a time */
 extern _Atomic uint64_t service_awaits; /* the page that it may be faulting on itself, plus 1 */
 
 /* arm.c; service thread */

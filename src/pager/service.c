@@ -41,6 +41,7 @@ enum { NOT_STARTED, STARTING, RUNNING };
 int service_uffd = -1;
 _Atomic uint64_t service_awaits;
 _Atomic uint32_t fork_thread;
+struct lock fork_serving;
 
 static struct {
     _Atomic uint32_t state;
@@ -424,6 +425,7 @@ int service_fork_child(bool armed)
     thread_forget_all();
     lock_reset(&pager.pass);
     lock_reset(&service.call_lock);
+    lock_reset(&fork_serving);
     atomic_store(&service.state, NOT_STARTED);
     atomic_store(&service.asleep, 0);
     atomic_store(&service.call_turn, 0);
