@@ -15,6 +15,7 @@
 
 int service_uffd = -1;
 _Atomic uint32_t fork_thread;
+struct lock fork_serving;
 _Atomic uint64_t service_awaits;
 
 int handlers_start(void)
@@ -71,13 +72,13 @@ void service_expect_sharing(void)
 {
 }
 
-void service_fork_prepare(uint32_t own_from, uint32_t own_to)
+void service_fork_prepare(void)
 {
     lock_take(&pager.pass);
     lock_take(&pager.lock);
     while (pager.n_busy > 0)
         pager_wait_busy();
-    sharing_protect(own_from, own_to);
+    sharing_protect();
 }
 
 void service_fork_parent(void)

@@ -15,7 +15,11 @@
 #include "pager_stand_in.h"
 #include "stepping.h"
 
+#include "base/checked.h"
+#include "pager/copies.h"
 #include "pager/reclaim.h"
+
+#include <sys/mman.h>
 
 #define POOL_LIMIT ((size_t)16 << 20)
 #define N_PAGES 2u     /* that are worked on */
@@ -26,18 +30,35 @@
 #define PAGEMAP_PROTECTED ((uint64_t)1 << 57) /* by a userfaultfd */
 #define PAGEMAP_THERE ((uint64_t)3 << 62)     /* or the kernel is at moving it to another frame */
 
-enum state { EMPTY, DIRTY, CLEAN, KEPT, SHARED, STAGED, RAM, IN_FILE, DEAD, N_STATES };
-static const char *const state_names[N_STATES] = {"empty",  "dirty", "clean", "kept", "shared",
-                                                  "staged", "ram",   "file",  "dead"};
+/*
+ * SHARED: marked, as at a fork; HELD: the fork's other side is there, too. FORKED: it was there,
+ * and nothing has a mark, but the kernel refuses to move what it once had.
+ */
+enum state {
+    EMPTY,
+    DIRTY,
+    CLEAN,
+    KEPT,
+    SHARED,
+    HELD,
+    FORKED,
+    STAGED,
+    RAM,
+    IN_FILE,
+    DEAD,
+    N_STATES
+};
+static const char *const state_names[N_STATES] = {
+    "empty", "dirty", "clean", "kept", "shared", "held", "forked", "staged", "ram", "file", "dead"};
 
 struct operation {
     const char *name;
     void (*run)(struct actor *self);
-    bool has_page;   /* it is about one of the two pages */
-    bool has_pass;   /* from its beginning to its end */
-    bool faults;     /* the program's thread: it needs a handler */
-    bool is_of_heap; /* the pages are the heap's */
-    bool repeats;    /* two of it can meet */
+    bool has_page;  /* it is about one of the two pages */
+    bool has_pass;  /* from its beginning to its end */
+    bool faults;    /* the program's thread: it needs a handler */
+    bool populates; /* so does this, where it can't move a page */
+    bool repeats;   /* two of it can meet */
 };
 
 struct task { /* of an actor */
@@ -50,7 +71,7 @@ struct task { /* of an actor */
 };
 
 struct scenario {
-    char name[60];
+    char name[sizeof((struct schedule *)NULL)->scenario];
     enum state state;
     bool is_heap;
     unsigned n, bound;
@@ -69,6 +90,8 @@ static struct { /* the execution under way */
     uint32_t page;
     uint64_t base_word[N_PAGES]; /* 0: the page was empty, or dead */
     bool is_gone[N_PAGES];       /* unmapped or freed, or about to be */
+    bool is_barred[N_PAGES];     /* without access, for a while */
+    pid_t holder;                /* of the pages' frames; 0: nobody */
 } now;
 
 static int pagemap;
@@ -176,7 +199,7 @@ static bool touch(struct actor *self, uint32_t at, bool write)
     uint64_t flags;
     for (;;) {
         stepping_touch(self);
-        if (now.is_gone[at])
+        if (now.is_gone[at] || now.is_barred[at])
             return false;
         if (!would_fault(address_at(at), write, &flags))
             break;
@@ -215,15 +238,19 @@ static void handle(struct actor *self)
     }
 }
 
+static bool starts_resident(enum state state)
+{
+    return state != EMPTY && state != STAGED && state != RAM && state != IN_FILE;
+}
+
 static void evict_now(void)
 {
     const struct eviction eviction = {.most_pages = N_PAGES,
                                       .most_runs = N_PAGES,
                                       .may_fault = true,
                                       .pool_limit_bytes = POOL_LIMIT};
-    const enum state state = now.scenario.state;
     bool tried;
-    if (state == DIRTY || state == CLEAN || state == KEPT || state == SHARED || state == DEAD)
+    if (starts_resident(now.scenario.state))
         evict_oldest(&eviction, &tried);
     else
         reclaim_range(now.page, N_PAGES);
@@ -298,6 +325,84 @@ static void do_move(struct actor *self)
     task->moves = true;
 }
 
+/* Fresh memory below where a page may just be moved to: what comes in ahead must not get there. */
+static void do_fresh(struct actor *self)
+{
+    uint64_t flags;
+    for (stepping_touch(self); would_fault(address_at(N_PAGES), true, &flags); stepping_touch(self))
+        stepping_fault(self, address_at(N_PAGES), flags);
+}
+
+/* For a while without access: nobody gets at it, but the pager. */
+static void do_protect(struct actor *self)
+{
+    const uint32_t at = task_of(self)->at;
+    now.is_barred[at] = true;
+    int error = pager_protect(address_at(at), SYS_PAGE_SIZE, PROT_NONE);
+    require(error == 0 || now.is_gone[at], "protect failed");
+    stepping_touch(self);
+    error = pager_protect(address_at(at), SYS_PAGE_SIZE, PROT_READ | PROT_WRITE);
+    require(error == 0 || now.is_gone[at], "protect failed");
+    now.is_barred[at] = false;
+}
+
+static void carry_out(enum control_order_kind kind)
+{
+    control_give_order(run_control, kind);
+    for (bool more = true; more;) {
+        lock_take(&pager.pass);
+        if (park_has_work())
+            park_step();
+        more = park_has_work();
+        lock_release(&pager.pass);
+    }
+}
+
+/* As the service thread does it, in portions. */
+static void do_park(struct actor *self)
+{
+    carry_out(CONTROL_PARK);
+    carry_out(CONTROL_RESUME);
+}
+
+/* L. What the store has of the page gets another place there, as by store_compact(). */
+static void relocate(uint32_t page)
+{
+    static struct store_packed packed;
+    static struct store_packer *packer;
+    static unsigned char contents[SYS_PAGE_SIZE],
+        scratch[2 * SYS_PAGE_SIZE] __attribute__((aligned(SYS_PAGE_SIZE)));
+    const page_entry entry = table_get(&pager.table, page);
+    const store_ref old = page_state(entry) == PAGE_STORED ? page_payload(entry) : copies_of(page);
+    store_ref new;
+    if (!old)
+        return;
+    if (!packer)
+        packer = store_packer_init(
+            aligned_alloc(SYS_PAGE_SIZE,
+                          round_up(store_packer_bytes(STORE_CODEC_LZ4), SYS_PAGE_SIZE)),
+            STORE_CODEC_LZ4);
+    require(store_load(pager.store, packer, old, page, contents, scratch) == 0, "a bad copy");
+    store_pack(packer, contents, &packed);
+    require(store_insert(pager.store, page, &packed, POOL_LIMIT, &new) == 0, "no room");
+    store_drop(pager.store, writeback_relocate(NULL, page, old, new) ? old : new);
+    /* Its place is used again at once, for another page. */
+    require(store_insert(pager.store, page + N_MAPPED, &packed, POOL_LIMIT, &new) == 0, "no room");
+    store_drop(pager.store, new);
+    budget_charge_tables();
+}
+
+static void do_relocate(struct actor *self)
+{
+    lock_take(&pager.pass);
+    for (uint32_t at = 0; at < N_PAGES; at++) {
+        lock_take(&pager.lock);
+        relocate(now.page + at);
+        lock_release(&pager.lock);
+    }
+    lock_release(&pager.pass);
+}
+
 static void do_fork(struct actor *self)
 {
     uint64_t flags;
@@ -326,14 +431,10 @@ static void do_free(struct actor *self)
     pager_heap_free(address_at(at), 1);
 }
 
-/* Free memory is handed out again, as a rule the same, and written to. */
-static void do_reuse(struct actor *self)
+/* Fresh memory is written to. */
+static void write_anew(struct actor *self, uint64_t *words, bool zeroed)
 {
-    bool zeroed;
     uint64_t flags;
-    if (now.scenario.state != DEAD)
-        do_free(self);
-    uint64_t *words = pager_heap_alloc(1, 1, &zeroed);
     require(words != NULL, "no memory");
     for (stepping_touch(self); would_fault((char *)words, true, &flags); stepping_touch(self))
         stepping_fault(self, words, flags);
@@ -343,6 +444,24 @@ static void do_reuse(struct actor *self)
     task_of(self)->reused = words;
 }
 
+/* Free memory is handed out again, as a rule the same, and written to. */
+static void do_reuse(struct actor *self)
+{
+    bool zeroed;
+    if (now.scenario.state != DEAD)
+        do_free(self);
+    uint64_t *words = pager_heap_alloc(1, 1, &zeroed);
+    write_anew(self, words, zeroed);
+}
+
+/* The same with a mapping. */
+static void do_renew(struct actor *self)
+{
+    do_unmap(self);
+    write_anew(self, pager_map(SYS_PAGE_SIZE, PROT_READ | PROT_WRITE), true);
+}
+
+/* Those before FRESH meet each other; of the others the scenarios are listed. */
 enum {
     READ,
     WRITE,
@@ -357,6 +476,11 @@ enum {
     MOVE,
     FORK,
     END,
+    PROTECT,
+    PARK,
+    RELOCATE,
+    FRESH,
+    RENEW,
     FREE,
     REUSE,
     N_OPERATIONS
@@ -364,22 +488,27 @@ enum {
 
 /* clang-format off */
 static const struct operation operations[N_OPERATIONS] = {
-    /*            name, function,             page,  pass,  faults, heap, repeats */
-    [READ]    = {"read", do_read,             true,  false, true,  false, true},
-    [WRITE]   = {"write", do_write,           true,  false, true,  false, true},
-    [EVICT]   = {"evict", do_evict,           false, true,  false, false, false},
-    [PACK]    = {"pack", do_pack,             false, true,  false, false, false},
-    [TO_FILE] = {"file", do_file,             false, true,  false, false, false},
-    [RECLAIM] = {"reclaim", do_reclaim,       false, true,  false, false, false},
-    [STEP]    = {"step", do_step,             false, false, false, false, true},
-    [FETCH]   = {"fetch", do_fetch,           false, true,  false, false, false},
-    [DROP]    = {"drop", do_drop,             true,  false, false, false, true},
-    [UNMAP]   = {"unmap", do_unmap,           true,  false, false, false, true},
-    [MOVE]    = {"move", do_move,             true,  false, false, false, true},
-    [FORK]    = {"fork", do_fork,             false, true,  false, false, false},
-    [END]     = {"end", do_end,               false, true,  false, false, false},
-    [FREE]    = {"free", do_free,             true,  false, false, true,  true},
-    [REUSE]   = {"reuse", do_reuse,           true,  false, true,  true,  true},
+    /*             name, function,             page,  pass,  faults, populates, repeats */
+    [READ]     = {"read", do_read,             true,  false, true,  false, true},
+    [WRITE]    = {"write", do_write,           true,  false, true,  false, true},
+    [EVICT]    = {"evict", do_evict,           false, true,  false, true,  false},
+    [PACK]     = {"pack", do_pack,             false, true,  false, false, false},
+    [TO_FILE]  = {"file", do_file,             false, true,  false, false, false},
+    [RECLAIM]  = {"reclaim", do_reclaim,       false, true,  false, true,  false},
+    [STEP]     = {"step", do_step,             false, false, false, false, true},
+    [FETCH]    = {"fetch", do_fetch,           false, true,  false, false, false},
+    [DROP]     = {"drop", do_drop,             true,  false, false, false, true},
+    [UNMAP]    = {"unmap", do_unmap,           true,  false, false, false, true},
+    [MOVE]     = {"move", do_move,             true,  false, false, false, true},
+    [FORK]     = {"fork", do_fork,             false, true,  false, false, false},
+    [END]      = {"end", do_end,               false, true,  false, false, false},
+    [PROTECT]  = {"protect", do_protect,       true,  false, false, false, false},
+    [PARK]     = {"park", do_park,             false, true,  false, true,  false},
+    [RELOCATE] = {"relocate", do_relocate,     false, true,  false, false, false},
+    [FRESH]    = {"fresh", do_fresh,           false, false, true,  false, false},
+    [RENEW]    = {"renew", do_renew,           true,  false, true,  false, false},
+    [FREE]     = {"free", do_free,             true,  false, false, false, true},
+    [REUSE]    = {"reuse", do_reuse,           true,  false, true,  false, true},
 };
 /* clang-format on */
 

@@ -85,6 +85,8 @@ static struct {
     struct actor *current;
     const struct lock *outer; /* a lock under which others can go on */
     struct schedule *schedule;
+    /* Whether an access would fault, and by which flags; NULL: nobody's does. */
+    bool (*would_fault)(const char *address, bool write, uint64_t *flags);
     bool prints;
     bool diverged; /* the choices given did not fit: something differed from the last time */
     ucontext_t main;
@@ -385,6 +387,14 @@ void stepping_call(void)
         return;
     stepping_switch("system call");
     self->quiet = false;
+}
+
+void stepping_populate(const void *address)
+{
+    struct actor *self = stepping_self();
+    uint64_t flags;
+    while (self && stepping.would_fault && stepping.would_fault(address, true, &flags))
+        stepping_fault(self, address, flags);
 }
 
 bool stepping_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns, int *result)

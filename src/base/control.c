@@ -497,6 +497,23 @@ unsigned control_mend(struct control *control, struct control_mending *mending)
     return n_mended;
 }
 
+void control_rest_begins(struct control *control)
+{
+    atomic_store(&control->keeper_rests, 1);
+}
+
+void control_rest(struct control *control, uint64_t timeout_ns)
+{
+    sys_futex_wait(&control->keeper_rests, 1, timeout_ns, true);
+    atomic_store(&control->keeper_rests, 0);
+}
+
+void control_rouse_keeper(struct control *control)
+{
+    if (atomic_exchange(&control->keeper_rests, 0) != 0)
+        sys_futex_wake(&control->keeper_rests, 1, true);
+}
+
 void control_totals(const struct control *control, struct control_stats *totals)
 {
     memset(totals, 0, sizeof *totals);

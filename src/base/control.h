@@ -188,7 +188,8 @@ struct control {
      * run: who lowered it does not know yet whether it can be reached. 0: it is meant.
      */
     _Atomic uint64_t retreat_bytes;
-    _Atomic uint32_t order; /* control_give_order() */
+    _Atomic uint32_t order;        /* control_give_order() */
+    _Atomic uint32_t keeper_rests; /* futex (shared): 1 until there is a fault; control_rest() */
     struct control_sizing sizing;
 
     _Atomic int64_t held[CONTROL_N_KINDS];
@@ -324,6 +325,20 @@ unsigned control_n_alive(const struct control *control, unsigned *n_coming);
 
 /* Ends every process of the run but the launcher with SIGKILL. The caller's own last. */
 void control_kill_all(struct control *control);
+
+/*
+ * The keeper, which else looks often, sleeps until something happens, or the time is over: first it
+ * says so, then it looks once more, then it rests. A fault rouses it.
+ */
+void control_rest_begins(struct control *control);
+void control_rest(struct control *control, uint64_t timeout_ns);
+void control_rouse_keeper(struct control *control);
+static inline void control_rouse(struct control *control)
+{
+    /* relaxed: the fault has been counted by an atomic addition; at worst the rest is a long one */
+    if (atomic_load_explicit(&control->keeper_rests, memory_order_relaxed) != 0)
+        control_rouse_keeper(control);
+}
 
 /* Sums the statistics of all processes, living and gone. */
 void control_totals(const struct control *control, struct control_stats *totals);

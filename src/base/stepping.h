@@ -22,7 +22,8 @@ void stepping_lock_wanted(const struct lock *lock); /* it will be tried */
 void stepping_lock_taken(const struct lock *lock);
 bool stepping_lock_wait(const struct lock *lock); /* until it is free; false: not the test's */
 void stepping_lock_released(const struct lock *lock);
-void stepping_call(void); /* a system call is about to be made */
+void stepping_call(void);                    /* a system call is about to be made */
+void stepping_populate(const void *address); /* it writes there, and may fault like a program */
 /* False: it is the kernel's business. */
 bool stepping_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns, int *result);
 void stepping_futex_wake(const void *word, int n_waiters);
@@ -35,6 +36,7 @@ void stepping_fault_wake(const void *address, size_t n_bytes); /* of a userfault
 #define stepping_lock_wait(lock) false
 #define stepping_lock_released(lock) ((void)0)
 #define stepping_call() ((void)0)
+#define stepping_populate(address) ((void)0)
 #define stepping_futex_wait(word, expected, timeout_ns, result) false
 #define stepping_futex_wake(word, n_waiters) ((void)0)
 #define stepping_fault_wake(address, n_bytes) ((void)0)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -176,6 +177,8 @@ int sys_madvise(void *address, size_t n_bytes, int advice)
 {
     const int error = injected_error(SYS_CLASS_GIVE);
     stepping_call();
+    if (advice == MADV_POPULATE_WRITE)
+        stepping_populate(address);
     return error ? error : (int)CALL(SYS_madvise, address, n_bytes, advice, 0, 0, 0);
 }
 

@@ -29,6 +29,7 @@
 #define FIRST_RECORD_MS 500u
 #define ROOM_SHARE 128 /* of the budget: the pagers stop to evict when so much is free */
 #define MOST_ASKED_PAGES 2048
+#define QUIET_TICKS 10 /* in which nothing happened: then the keeper rests */
 
 static struct {
     struct sizing sizing;
@@ -38,6 +39,7 @@ static struct {
         uint32_t pid;
         uint64_t cpu_ns;
     } seen[CONTROL_SLOTS];
+    unsigned n_quiet;     /* ticks in a row, in which nothing happened */
     uint64_t recorded_ns; /* the last record */
     struct sizing_sample recorded;
 } work;
@@ -82,12 +84,21 @@ static uint64_t stall_of(const struct control_stats *stats)
     return atomic_load_explicit(&stats->stall_ns, memory_order_relaxed) + n_faults * WAKE_NS;
 }
 
+static uint64_t stall_in_all(const struct control *control)
+{
+    uint64_t stall_ns = stall_of(&control->ended);
+
+    for (unsigned i = 0; i < control->slots_end; i++)
+        stall_ns += stall_of(&control->slot[i].stats);
+    return stall_ns;
+}
+
 static struct sizing_sample take_sample(const struct control *control)
 {
     int64_t held = control_held(control);
     struct sizing_sample sample = {
         .now_ns = sys_now_ns() - work.start_ns,
-        .stall_ns = stall_of(&control->ended),
+        .stall_ns = stall_in_all(control),
         .held_bytes = held > 0 ? (uint64_t)held << SYS_PAGE_SHIFT : 0,
         .budget_bytes = work.aim_bytes,
         .most_bytes = atomic_load(&control->sizing.most_bytes),
@@ -95,8 +106,6 @@ static struct sizing_sample take_sample(const struct control *control)
 
     look_at_processors(control);
     sample.cpu_ns = work.cpu_ns;
-    for (unsigned i = 0; i < control->slots_end; i++)
-        sample.stall_ns += stall_of(&control->slot[i].stats);
     return sample;
 }
 
@@ -227,8 +236,22 @@ void autosize_tick(struct control *control)
         if (work.set_bytes < control->options.budget_bytes && sample.held_bytes > 0)
             note_extremes(&control->sizing, sample.held_bytes);
     }
+    bool is_quiet = sample.stall_ns == before.stall_ns && sample.held_bytes == before.held_bytes &&
+                    budget == atomic_load(&control->budget_bytes);
+    work.n_quiet = is_quiet ? work.n_quiet + 1 : 0;
     uint64_t stall = sample.stall_ns > before.stall_ns ? sample.stall_ns - before.stall_ns : 0;
     atomic_fetch_add(&control->sizing.stall_ns, stall);
     atomic_fetch_add(&control->sizing.busy_ns, sizing_busy_ns(&before, &sample));
     record(control, &sample);
+}
+
+bool autosize_rest(struct control *control, unsigned ms)
+{
+    if (work.n_quiet < QUIET_TICKS)
+        return false;
+    control_rest_begins(control);
+    if (stall_in_all(control) != work.sizing.last.stall_ns)
+        ms = 0;
+    control_rest(control, (uint64_t)ms * 1000000u + 1);
+    return true;
 }

@@ -20,4 +20,10 @@ void autosize_start(struct control *control);
 /* Every AUTOSIZE_TICK_MS or so. */
 void autosize_tick(struct control *control);
 
+/*
+ * Where nothing has happened for a while: sleeps until there is a fault, or so long. The next tick
+ * is due then. False: no time for that, ticks are due as ever.
+ */
+bool autosize_rest(struct control *control, unsigned ms);
+
 #endif

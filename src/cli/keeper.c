@@ -16,6 +16,7 @@
 
 #define LOOK_MS 200
 #define MEND_MS 1000         /* between looks at whether a kill has left the counts wrong */
+#define EARLY_MS 100         /* so that it falls together with what else is due once a second */
 #define LOOKS_WITHOUT_PID 10 /* a forked child takes its slot at once, or never will */
 
 static void mend_if_due(struct control *control)
@@ -26,7 +27,17 @@ static void mend_if_due(struct control *control)
     if (sys_now_ns() < next_ns)
         return;
     control_mend(control, &mending);
-    next_ns = sys_now_ns() + MEND_MS * 1000000ull;
+    next_ns = sys_now_ns() + (MEND_MS - EARLY_MS) * 1000000ull;
+}
+
+/* Until the launcher ends, ticks are due, or `ms` have passed; as poll(2). */
+static int wait_for_end(struct control *control, int lifeline, int ms)
+{
+    struct pollfd end = {.fd = lifeline, .events = POLLIN};
+
+    if (!autosize_is_wanted(control))
+        return poll(&end, 1, ms);
+    return poll(&end, 1, autosize_rest(control, (unsigned)ms) ? 0 : AUTOSIZE_TICK_MS);
 }
 
 /*
@@ -35,7 +46,6 @@ static void mend_if_due(struct control *control)
  */
 static void outlast_launcher(struct control *control, struct publisher *publisher, int lifeline)
 {
-    struct pollfd end = {.fd = lifeline, .events = POLLIN};
     bool sizes = autosize_is_wanted(control);
     int n;
 
@@ -43,7 +53,7 @@ static void outlast_launcher(struct control *control, struct publisher *publishe
         int ms = publisher != NULL ? publisher_tick(publisher) : MEND_MS;
         if (ms < 0 || ms > MEND_MS)
             ms = MEND_MS;
-        n = poll(&end, 1, sizes ? AUTOSIZE_TICK_MS : ms);
+        n = wait_for_end(control, lifeline, ms);
         if (n == 0 && sizes)
             autosize_tick(control);
         mend_if_due(control);
@@ -166,6 +176,7 @@ void keeper_release(const struct keeper *keeper, struct control *control,
 
     atomic_store(&control->launcher_ended, 1);
     close(keeper->lifeline);
+    control_rouse(control);
     if (is_needed)
         return;
     waitpid(keeper->pid, NULL, 0);

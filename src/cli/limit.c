@@ -125,6 +125,7 @@ static bool set_most(const struct target *target, uint64_t bytes)
 
     atomic_store(&control->retreat_bytes, bytes);
     atomic_store(&control->sizing.most_bytes, bytes);
+    control_rouse(control);
     if (await(target, bytes, false))
         return true;
     uint64_t possible = held_by(control) + MARGIN_BYTES;

@@ -24,11 +24,14 @@
 #include <string.h>
 
 #define FIRST_INTERVAL_NS (1000000000u / 16)
-#define LEAST_REST 50 /* times as long as a tick took of a processor */
+#define LEAST_REST 50                 /* times as long as a tick took of a processor */
+#define QUIET_NS 2000000000u          /* so long nothing has changed: then it is sampled */
+#define QUIET_INTERVAL_NS 1000000000u /* so often */
 
 struct sampler {
     const struct control *control;
     uint64_t start_ns, interval_ns;
+    uint64_t changed_ns; /* since the start: the last sample that was not as the one before */
     struct series series;
     struct heat heat;
     struct roster roster;
@@ -64,6 +67,8 @@ uint64_t sampler_tick(void *context)
         sampler->start_ns = begin_ns;
     uint64_t at_ns = begin_ns - sampler->start_ns;
     series_take(sampler->control, at_ns, &sample);
+    if (series_changes(&sampler->series, &sample))
+        sampler->changed_ns = at_ns;
     heat_take(&sampler->heat, sampler->control);
     roster_take(&sampler->roster, sampler->control, at_ns);
     if (series_add(&sampler->series, &sample)) {
@@ -71,8 +76,11 @@ uint64_t sampler_tick(void *context)
         sampler->interval_ns *= 2;
     }
     assert(sampler->heat.n_columns == sampler->series.n_samples); /* S1 */
+    uint64_t interval_ns = sampler->interval_ns;
+    if (at_ns - sampler->changed_ns > QUIET_NS && interval_ns < QUIET_INTERVAL_NS)
+        interval_ns = QUIET_INTERVAL_NS;
     uint64_t end_ns = sys_now_ns(), rest_ns = LEAST_REST * (sys_thread_ns() - taken_ns);
-    return rest_ns > sampler->interval_ns ? end_ns + rest_ns : begin_ns + sampler->interval_ns;
+    return rest_ns > interval_ns ? end_ns + rest_ns : begin_ns + interval_ns;
 }
 
 json_t *sampler_timeline(const struct sampler *sampler)

@@ -16,8 +16,9 @@ void sampler_free(struct sampler *sampler); /* NULL is allowed */
 
 /*
  * Takes a sample. Returns when the next one is due (CLOCK_MONOTONIC): after 1/16 s at first, and
- * twice as long each time that SERIES_MOST samples have come together; but never so soon that
- * sampling would take more than a fiftieth of a processor.
+ * twice as long each time that SERIES_MOST samples have come together; but after a second where
+ * nothing has changed for two, and never so soon that sampling would take more than a fiftieth of a
+ * processor.
  */
 uint64_t sampler_tick(void *sampler);
 

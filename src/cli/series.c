@@ -111,6 +111,15 @@ uint64_t series_needed_pages(const struct series_sample *sample)
            sample->gauge[SERIES_STORED];
 }
 
+bool series_changes(const struct series *series, const struct series_sample *sample)
+{
+    if (series->n_samples == 0)
+        return true;
+    const struct series_sample *last = &series->sample[series->n_samples - 1];
+    return memcmp(last->gauge, sample->gauge, sizeof last->gauge) != 0 ||
+           memcmp(last->counter, sample->counter, sizeof last->counter) != 0;
+}
+
 static void halve(struct series *series)
 {
     for (unsigned i = 0; i < SERIES_MOST / 2; i++) {

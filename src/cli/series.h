@@ -59,6 +59,9 @@ void series_take(const struct control *control, uint64_t at_ns, struct series_sa
  */
 bool series_add(struct series *series, const struct series_sample *sample);
 
+/* Whether it says something else than the last one; the first does. */
+bool series_changes(const struct series *series, const struct series_sample *sample);
+
 /* What the program would hold if all of its pages were in RAM. */
 uint64_t series_needed_pages(const struct series_sample *sample);
 

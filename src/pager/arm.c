@@ -214,7 +214,7 @@ static void take_over(uint32_t page, page_entry flags, uint64_t map)
 static void unprotect_exclusive(uint32_t page, const uint64_t *maps, uint32_t n)
 {
     for (uint32_t i = 0, start = 0; pager.sees_writes && i <= n; i++) {
-        if (i < n && maps[i] & PAGEMAP_EXCLUSIVE)
+        if (i < n && maps[i] & PAGEMAP_EXCLUSIVE && !is_foreign(page + i))
             continue;
         if (i > start)
             uffd_protect(service_uffd, page_address(page + start),

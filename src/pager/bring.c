@@ -244,6 +244,7 @@ uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read, struct comi
     const uint32_t n_unprotected = pager.n_unprotected;
     bring_begin(page, n_pages);
     coming.clean = to_read && pager.can_protect && protection_wanted(&pager.protection, n_pages);
+    const bool is_protected = coming.clean;
     lock_release(&pager.lock);
     struct window *window = window_take();
     uint32_t loaded = bring_loaded(window, page, n_pages, coming.first == POLICY_FETCHED,
@@ -252,6 +253,8 @@ uint32_t bring_stored(uint32_t page, uint32_t n_pages, bool to_read, struct comi
     window_give(window);
     lock_take(&pager.lock);
     coming.clean = coming.clean && pager.n_unprotected == n_unprotected;
+    if (is_protected && !coming.clean)
+        sharing_unprotect(page, done);
     bring_finish(page, n_pages, done, &coming);
     return done;
 }

@@ -241,7 +241,7 @@ static uint64_t patience_ns(void)
     return alone ? PATIENCE_NS : PATIENCE_OF_MANY_NS;
 }
 
-void budget_wait_for_room(uint32_t page)
+void budget_wait_for_room(uint32_t page, void (*meanwhile)(void))
 {
     control_count(&pager.self->stats.waits_for_room, 1);
     atomic_fetch_add(&n_waiting, 1);
@@ -258,6 +258,7 @@ void budget_wait_for_room(uint32_t page)
             out_of_room();
         service_wake();
         sys_futex_wait(&pager.control->room, turn, WAIT_NS, true);
+        meanwhile();
     }
     atomic_fetch_sub(&n_waiting, 1);
 }

@@ -16,13 +16,10 @@
  */
 #include "base/uffd.h"
 #include "pager/reclaim.h"
+#include "pager/standing.h"
 
 #include <errno.h>
 #include <sys/mman.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 #define MOST_LOOKED 512 /* pages, for a batch of victims */
 #define RESIDENT_LEAST 32
@@ -212,6 +209,11 @@ static uint32_t evict_run(const struct victims *victims, uint32_t at, struct lef
     uint32_t n = run_length(victims, at, kind);
     if (n == 0)
         return 1; /* it has changed: touched, freed or unmapped */
+    n = standing_before(page, n);
+    if (n == 0) {
+        evict_requeue(page);
+        return 1;
+    }
     if (kind & PAGE_DEAD) {
         drop(page, n);
         *n_gone += n;
@@ -246,7 +248,9 @@ static uint32_t evict(const struct victims *victims, struct leftovers *left)
     left->refused.n = left->shared.n = left->clean.n = 0;
     for (uint32_t at = 0; at < victims->n;) {
         lock_take(&pager.lock);
+        standing_turn_begins();
         at += evict_run(victims, at, left, &n_gone);
+        standing_turn_ends();
         lock_release(&pager.lock);
     }
     return n_gone;

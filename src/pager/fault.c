@@ -215,12 +215,55 @@ static struct waiters serve_read_in_place(uint32_t page)
     return (struct waiters){page, 1, true, 0};
 }
 
+/* L. Brings in just this page, which is not BUSY, whether there is room or not. */
+static void bring_in(uint32_t page)
+{
+    page_entry entry = table_get(&pager.table, page);
+    if (page_state(entry) == PAGE_RESIDENT) {
+        bring_install_writable(page, zeros, 1);
+        return;
+    }
+    if (page_state(entry) == PAGE_STAGED) {
+        bring_back(page, (uint32_t)page_payload(entry), 1, POLICY_TAKEN_BACK);
+        return;
+    }
+    bring_begin(page, 1);
+    struct window *window = window_take();
+    const unsigned char *contents = zeros;
+    if (page_state(entry) == PAGE_STORED) {
+        bring_loaded(window, page, 1, true, false);
+        contents = window->pages.memory;
+    }
+    uint32_t done = bring_install_writable(page, contents, 1);
+    window_give(window);
+    bring_finish(page, 1, done, &(struct coming){.first = POLICY_FETCHED});
+}
+
+/*
+ * The service thread makes room, and may hit upon a page itself that somebody has dropped
+ * meanwhile. Where every handler waits for that room nobody would serve it.
+ */
+static void serve_awaited(void)
+{
+    struct waiters waiters = {.n_pages = 0};
+    lock_take(&pager.lock);
+    const uint64_t awaited = atomic_load(&service_awaits);
+    const uint32_t page = (uint32_t)(awaited - 1);
+    if (awaited > 0 && !(table_get(&pager.table, page) & PAGE_BUSY)) {
+        bring_in(page);
+        sharing_make_own(page);
+        waiters = (struct waiters){page, 1, false, 0};
+    }
+    lock_release(&pager.lock);
+    bring_wake(waiters);
+}
+
 /* Returns for how long. */
 static uint64_t wait_for_room(uint32_t page)
 {
     uint64_t start = sys_now_ns();
     handlers_gather(); /* whoever else faults meanwhile needs a handler */
-    budget_wait_for_room(page);
+    budget_wait_for_room(page, serve_awaited);
     return sys_now_ns() - start;
 }
 
@@ -301,41 +344,21 @@ static uint32_t faulting_page(const struct fault *fault)
     return page_of((char *)fault->address);
 }
 
-/* L, of the forking thread: brings in just this page, whether there is room or not. */
-static void bring_in(uint32_t page)
-{
-    page_entry entry = table_get(&pager.table, page);
-    if (page_state(entry) == PAGE_RESIDENT) {
-        bring_install_writable(page, zeros, 1);
-        return;
-    }
-    if (page_state(entry) == PAGE_STAGED) {
-        bring_back(page, (uint32_t)page_payload(entry), 1, POLICY_TAKEN_BACK);
-        return;
-    }
-    bring_begin(page, 1);
-    struct window *window = window_take();
-    const unsigned char *contents = zeros;
-    if (page_state(entry) == PAGE_STORED) {
-        bring_loaded(window, page, 1, true, false);
-        contents = window->pages.memory;
-    }
-    uint32_t done = bring_install_writable(page, contents, 1);
-    window_give(window);
-    bring_finish(page, 1, done, &(struct coming){.first = POLICY_FETCHED});
-}
-
 bool fault_serve_forker(const struct fault *fault)
 {
     if (fault->thread == 0 || atomic_load(&fork_thread) != fault->thread)
         return false;
     uint32_t page = faulting_page(fault);
-    if (fault->flags & UFFD_PAGEFAULT_FLAG_WP)
+    lock_take(&fork_serving);
+    const bool is_forkers = atomic_load(&fork_thread) == fault->thread;
+    if (is_forkers && fault->flags & UFFD_PAGEFAULT_FLAG_WP)
         sharing_make_own(page);
-    else
+    else if (is_forkers)
         bring_in(page);
-    bring_wake((struct waiters){page, 1, false, 0});
-    return true;
+    lock_release(&fork_serving);
+    if (is_forkers)
+        bring_wake((struct waiters){page, 1, false, 0});
+    return is_forkers;
 }
 
 /*
@@ -396,6 +419,7 @@ void fault_serve(_Atomic uint32_t *n_served, const struct fault *fault)
         control_heat(pager.control, CONTROL_ZONE_HEAP, page);
     else
         control_heat(pager.control, CONTROL_ZONE_MAPPINGS, page - pager.heap_pages);
+    control_rouse(pager.control);
     atomic_fetch_add(n_served, 1);
     bring_wake(waiters);
 }

@@ -28,14 +28,19 @@
  */
 #include "base/meta.h"
 #include "pager/internal.h"
+#include "pager/standing.h"
 #include "store/swap.h"
 
 #include <signal.h>
 #include <sys/mman.h>
 
+#define FORK_BELOW ((size_t)32 << 10)
+#define FORK_ABOVE ((size_t)16 << 10)
+
 static struct {
     uint64_t signals;
     int child_slot;
+    unsigned standing;
     bool in_full; /* there is room to charge the child for everything as if it were a copy */
 } forking;
 
@@ -45,31 +50,6 @@ static void set_inheritance(int advice)
         return;
     sys_madvise(pager.base, (size_t)pager.n_pages << SYS_PAGE_SHIFT, advice);
     sys_madvise(pager.staging.base, (size_t)pager.staging.n_slots << SYS_PAGE_SHIFT, advice);
-}
-
-static uint32_t page_within(const char *address)
-{
-    if (address < pager.base)
-        return 0;
-    uint32_t page = page_of(address);
-    return page < pager.n_pages ? page : pager.n_pages;
-}
-
-/*
- * Until the fork is done this thread must not fault: what it may use of its stack, itself and in
- * the functions that called this one, is made resident first and stays writable.
- */
-static void take_locks(void)
-{
-    char *here = __builtin_frame_address(0);
-    uint32_t from = page_within(here - 2 * STACK_ROOM), to = page_within(here + STACK_ROOM);
-    service_fork_prepare(from, to);
-    for (char *absent; (absent = pager_absent_stack());) {
-        lock_release(&pager.lock);
-        service_fork_parent();
-        pager_touch(absent);
-        service_fork_prepare(from, to);
-    }
 }
 
 static void arm_if_short(void)
@@ -84,7 +64,10 @@ void pager_fork_prepare(void)
     uint64_t signals;
     sys_sigprocmask(SIG_SETMASK, &all, &signals);
     arm_if_short();
-    take_locks();
+    /* Until the fork is done: what this thread, and who called it, may use of its stack. */
+    const unsigned standing = standing_begin(FORK_BELOW, FORK_ABOVE);
+    service_fork_prepare();
+    forking.standing = standing;
     atomic_store(&fork_thread, is_armed() ? (uint32_t)sys_gettid() : 0);
     forking.signals = signals;
     quire_buddy_lock_all(pager.buddy);
@@ -100,11 +83,15 @@ void pager_fork_prepare(void)
 
 static void release_all(void)
 {
+    const unsigned standing = forking.standing;
+    lock_take(&fork_serving); /* an old message of this thread's may just be looked at, under L */
     atomic_store(&fork_thread, 0);
+    lock_release(&fork_serving);
     meta_fork_done();
     quire_buddy_unlock_all(pager.buddy);
     lock_release(&pager.lock);
     service_fork_parent();
+    standing_end(standing);
 }
 
 /* L. In both, after the fork. */
@@ -193,6 +180,7 @@ void pager_fork_child(void)
     meta_fork_done();
     quire_buddy_unlock_all(pager.buddy);
     lock_reset(&pager.lock);
+    standing_fork_child();
     pager.busy_waiters = 0;
     if (pager.control) {
         adopt_slot();

@@ -19,7 +19,8 @@
 
 #include <quire/buddy.h>
 
-#define STACK_ROOM ((size_t)16 << 10) /* what the code under the lock may use of a stack */
+#define STACK_BELOW ((size_t)16 << 10) /* what the code under the lock may use of a stack, */
+#define STACK_ABOVE ((size_t)8 << 10)  /* and where the frames and variables of its callers lie */
 
 #define POLICY_LEAST_ROOM 4096 /* pages that may be resident over the budget */
 
@@ -43,6 +44,7 @@ enum pager_state {
  *   P4  a STAGED entry's payload is a slot whose page is this one
  *   P5  n_busy == entries with PAGE_BUSY
  *   P6  see copies.h
+ *   P7  a RESIDENT page is protected against writes if and only if it is SHARED or CLEAN
  */
 struct pager {
     struct control *control;   /* NULL: no paging */
@@ -114,15 +116,10 @@ static inline bool is_armed(void)
 struct pager_guard {
     uint64_t signals;
     bool masked;
+    unsigned standing; /* standing.h */
 };
 void pager_enter(struct pager_guard *guard);
 void pager_leave(struct pager_guard *guard);
-
-/* Takes L, if the stack around here can't fault; else L is not held, and who holds no other lock
- * may touch the address returned and try again. */
-char *pager_lock_or_absent(void);
-char *pager_absent_stack(void); /* L: the address, or NULL */
-void pager_touch(char *absent);
 
 /* Lets go of the lock until some entry has lost BUSY. Look again at everything afterwards. */
 void pager_wait_busy(void);
@@ -150,6 +147,8 @@ static inline void pager_tell_used(void) /* L: heap_committed or maps_end has go
 /* Moves the contents of pages to others, whose contents are worthless (runs.c, maps.c). */
 void pager_move_contents(uint32_t from, uint32_t to, uint32_t n_pages);
 
+/* L: waits until none of the pages is BUSY. */
+void pager_wait_idle(uint32_t page, uint32_t end);
 /* L: forgets the contents of pages [page, end) wherever they are; the caller drops the mapping. */
 void pager_forget(uint32_t page, uint32_t end);
 
@@ -185,9 +184,9 @@ bool budget_is_tight(void);           /* allocations should fail */
 /*
  * Called without L by a handler that serves `page`: waits until there is room for a page, or ends
  * the run. Where the service thread itself waits for that page nobody could make room: no wait
- * then.
+ * then. Each time that it looks in vain it calls `meanwhile`.
  */
-void budget_wait_for_room(uint32_t page);
+void budget_wait_for_room(uint32_t page, void (*meanwhile)(void));
 bool budget_has_room_for(uint32_t page);
 /*
  * Nothing can be given up to make room. Where the budget was lowered as a trial, it is raised again
@@ -228,15 +227,15 @@ bool service_runs(void);
 void service_expect_sharing(void);
 /*
  * Afterwards the caller holds call_lock, pager.pass and L, no page is BUSY, and where the pager is
- * armed what is resident is protected; but for pages [own_from, own_to), which the caller may write
- * to meanwhile.
+ * armed what is resident is protected; but for what somebody stands on (standing.h).
  */
-void service_fork_prepare(uint32_t own_from, uint32_t own_to);
+void service_fork_prepare(void);
 void service_fork_parent(void);
 /* Forgets the parent's threads and starts this process's own, if the parent had them. */
 int service_fork_child(bool armed);
 extern int service_uffd;                /* only meaningful in the pager's threads */
 extern _Atomic uint32_t fork_thread;    /* it holds L and the pass, for a fork; 0: nobody */
+extern struct lock fork_serving;        /* by who serves that thread under its L, one at a time */
 extern _Atomic uint64_t service_awaits; /* the page that it may be faulting on itself, plus 1 */
 
 /* arm.c; service thread */
@@ -249,10 +248,12 @@ int arena_each_range(int (*apply)(uint32_t from, uint32_t to));
 int arena_register(void);
 
 /* sharing.c; pager threads, L */
-/* Before a fork: what is resident is shared, but for [own_from, own_to). */
-void sharing_protect(uint32_t own_from, uint32_t own_to);
+/* Before a fork: what is resident is shared, but for what somebody stands on. */
+void sharing_protect(void);
 void sharing_protect_all(void); /* what has just been registered, where it may be shared */
 void sharing_end(void);         /* nothing is shared any more */
+/* They have no mark that says it: a program's thread with L may write to its stack (P7). */
+void sharing_unprotect(uint32_t page, uint32_t n_pages);
 /* Whether to write to this page, or to evict it, takes a copy of its frame. */
 bool sharing_would_copy(const void *address);
 void sharing_charge_copy(void);

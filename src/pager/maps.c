@@ -17,6 +17,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
 #define ADVICE_GUARD_INSTALL 102 /* Linux 6.13; not in Debian 12's headers */
 #define ADVICE_GUARD_REMOVE 103
 
@@ -66,11 +69,11 @@ static void uncharge(uint32_t page, uint32_t n_pages)
 }
 
 /* L. The range's contents are gone and it reads as zeros. */
-static void drop_contents(uint32_t page, uint32_t n_pages)
+static void drop_contents(uint32_t page, uint32_t n_pages, int advice)
 {
     watch_range(page, page + n_pages, TOUCHES_DROPPED);
     pager_forget(page, page + n_pages);
-    sys_madvise(page_address(page), bytes_of(n_pages), MADV_DONTNEED);
+    sys_madvise(page_address(page), bytes_of(n_pages), advice);
 }
 
 static void free_pages(uint32_t page, uint32_t n_pages)
@@ -217,7 +220,7 @@ static int map_over_locked(struct pager_guard *guard, uint32_t page, uint32_t n_
     if (!admit_access(guard, page, n_pages, prot, &n_admitted))
         return -ENOMEM;
     pager_forget_locks(page, n_pages);
-    drop_contents(page, n_pages);
+    drop_contents(page, n_pages, MADV_DONTNEED);
     int error = sys_mprotect(page_address(page), bytes_of(n_pages), prot);
     if (!error)
         error = regions_change(&pager.regions, page, n_pages, flags_of(prot),
@@ -240,36 +243,45 @@ int pager_map_over(void *address, size_t n_bytes, int prot)
     return error;
 }
 
+/* L. The kernel has put something else in its place. */
+static void forget_mapping(uint32_t page, uint32_t n_pages)
+{
+    pager.n_locked -= regions_count(&pager.regions, page, n_pages, REGION_LOCKED);
+    uncharge(page, n_pages);
+    watch_range(page, page + n_pages, TOUCHES_DROPPED);
+    pager_forget(page, page + n_pages);
+}
+
 void *pager_map_foreign(void *address, size_t n_bytes, int prot, int flags, int fd, long offset)
 {
     struct pager_guard guard;
     uint32_t page = page_of(address), n_pages = pages_of(n_bytes);
     pager_enter(&guard);
-    pager_forget_locks(page, n_pages);
-    uncharge(page, n_pages);
-    watch_range(page, page + n_pages, TOUCHES_DROPPED);
-    pager_forget(page, page + n_pages);
+    pager_wait_idle(page, page + n_pages);
     void *result = sys_mmap(address, n_bytes, prot, flags, fd, offset);
-    if (!sys_is_error(result))
+    if (!sys_is_error(result)) { /* else what was there is there yet */
+        forget_mapping(page, n_pages);
         (void)regions_set(&pager.regions, page, n_pages, REGION_FOREIGN);
+    }
     pager_leave(&guard);
     return result;
 }
 
-/* Drops contents on the program's wish: MADV_DONTNEED and MADV_FREE. */
-static int advise_drop(uint32_t page, uint32_t n_pages)
+/* Drops contents on the program's wish: MADV_DONTNEED, MADV_FREE, and of locked pages, too. */
+static int advise_drop(uint32_t page, uint32_t n_pages, int advice)
 {
     struct pager_guard guard;
     int error = 0;
     pager_enter(&guard);
     if (regions_count(&pager.regions, page, n_pages, 0) != n_pages)
         error = -ENOMEM;
-    else if (regions_count(&pager.regions, page, n_pages, REGION_LOCKED) > 0)
+    else if (advice == MADV_DONTNEED &&
+             regions_count(&pager.regions, page, n_pages, REGION_LOCKED) > 0)
         error = -EINVAL;
     else if (regions_count(&pager.regions, page, n_pages, REGION_FOREIGN) > 0)
-        error = sys_madvise(page_address(page), bytes_of(n_pages), MADV_DONTNEED);
+        error = sys_madvise(page_address(page), bytes_of(n_pages), advice);
     else
-        drop_contents(page, n_pages);
+        drop_contents(page, n_pages, advice);
     pager_leave(&guard);
     return error;
 }
@@ -295,7 +307,9 @@ int pager_advise(void *address, size_t n_bytes, int advice)
     switch (advice) {
     case MADV_DONTNEED:
     case MADV_FREE:
-        return advise_drop(page, n_pages);
+        return advise_drop(page, n_pages, MADV_DONTNEED);
+    case MADV_DONTNEED_LOCKED:
+        return advise_drop(page, n_pages, MADV_DONTNEED_LOCKED);
     case MADV_WILLNEED:
         return is_armed() ? service_call(SERVICE_FETCH, page, 0, n_pages) : 0;
     case MADV_COLD:

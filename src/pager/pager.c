@@ -5,14 +5,15 @@
  * Why entering is more than taking a lock: while the pager is armed, a fault may have to wait for
  * the lock. So whoever holds it must not fault on managed memory. A program's thread could in three
  * ways, and pager_enter() closes each: by a signal handler that runs in between (signals are
- * blocked), by its own stack, where that was made of managed memory (what lies around the stack
- * pointer is made resident first), and by touching the program's data (nothing here does).
+ * blocked), by its own stack, where that was made of managed memory (standing.h), and by touching
+ * the program's data (nothing here does).
  */
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/meta.h"
 #include "pager/copies.h"
 #include "pager/internal.h"
+#include "pager/standing.h"
 #include "pages/shown.h"
 
 #include <errno.h>
@@ -132,52 +133,11 @@ bool pager_is_resident(const void *address)
            page_state(table_get(&pager.table, page_of(address))) == PAGE_RESIDENT;
 }
 
-/* Whether a write to `address` can fault. */
-static bool can_fault(const char *address)
-{
-    return !pager_is_resident(address) ||
-           (is_in_arena(address) &&
-            table_get(&pager.table, page_of(address)) & (PAGE_SHARED | PAGE_CLEAN));
-}
-
-/* L. A page of the stack that the code under the lock may touch and that can fault, or NULL. */
-char *pager_absent_stack(void)
-{
-    char *top = __builtin_frame_address(0);
-    if (!is_armed()) /* then nothing is */
-        return NULL;
-    for (char *at = top - STACK_ROOM; at <= top; at += SYS_PAGE_SIZE) {
-        if (can_fault(at))
-            return at;
-    }
-    return NULL;
-}
-
-char *pager_lock_or_absent(void)
-{
-    lock_take(&pager.lock);
-    char *absent = pager_absent_stack();
-    if (absent)
-        lock_release(&pager.lock);
-    return absent;
-}
-
-static void lock_with_stack(void)
-{
-    for (char *absent; (absent = pager_lock_or_absent());)
-        pager_touch(absent);
-}
-
-/* A write that changes nothing, whoever else may be writing there. */
-void pager_touch(char *address)
-{
-    __atomic_fetch_or(address, 0, __ATOMIC_RELAXED); /* a handler brings it in */
-}
-
 void pager_enter(struct pager_guard *guard)
 {
     const uint64_t all = ~(uint64_t)0;
     guard->masked = false;
+    guard->standing = 0;
     if (!is_armed()) {
         lock_take(&pager.lock);
         if (!is_armed())
@@ -186,12 +146,14 @@ void pager_enter(struct pager_guard *guard)
     }
     sys_sigprocmask(SIG_SETMASK, &all, &guard->signals);
     guard->masked = true;
-    lock_with_stack();
+    guard->standing = standing_begin(STACK_BELOW, STACK_ABOVE);
+    lock_take(&pager.lock);
 }
 
 void pager_leave(struct pager_guard *guard)
 {
     lock_release(&pager.lock);
+    standing_end(guard->standing);
     if (guard->masked)
         sys_sigprocmask(SIG_SETMASK, &guard->signals, NULL);
 }
@@ -285,15 +247,39 @@ static void forget_page(uint32_t page, page_entry entry)
     table_set(&pager.table, page, 0);
 }
 
-void pager_forget(uint32_t page, uint32_t end)
+/* L. Those that are not BUSY; true: there are no others. */
+static bool forget_idle(uint32_t page, uint32_t end)
 {
-    while ((page = table_next(&pager.table, page, end)) < end) {
+    bool all = true;
+    for (; (page = table_next(&pager.table, page, end)) < end; page++) {
         page_entry entry = table_get(&pager.table, page);
         if (entry & PAGE_BUSY)
-            pager_wait_busy();
+            all = false;
         else
             forget_page(page, entry);
     }
+    return all;
+}
+
+static bool is_idle(uint32_t page, uint32_t end)
+{
+    for (; (page = table_next(&pager.table, page, end)) < end; page++)
+        if (table_get(&pager.table, page) & PAGE_BUSY)
+            return false;
+    return true;
+}
+
+void pager_wait_idle(uint32_t page, uint32_t end)
+{
+    while (!is_idle(page, end))
+        pager_wait_busy();
+}
+
+/* While this waits for one page, others that it has been at may come in again. */
+void pager_forget(uint32_t page, uint32_t end)
+{
+    while (!forget_idle(page, end))
+        pager_wait_busy();
     if (pager.store)
         budget_charge_tables();
 }

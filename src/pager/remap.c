@@ -10,17 +10,12 @@
 #include "base/checked.h"
 #include "base/touches.h"
 #include "base/uffd.h"
-#include "pager/copies.h"
 #include "pager/internal.h"
 #include "pager/watch.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 /* L. One resident page; when it can't be moved (pinned) its contents are copied. */
 static void move_resident(uint32_t from, uint32_t to)
@@ -42,16 +37,13 @@ static void move_resident(uint32_t from, uint32_t to)
     sys_madvise(page_address(from), SYS_PAGE_SIZE, MADV_DONTNEED);
 }
 
-/* L. Moves one entry; false when it is busy. */
-static bool move_entry(uint32_t from, uint32_t to)
+/* L. Moves one entry, which is not BUSY, to where there is none. */
+static void move_entry(uint32_t from, uint32_t to)
 {
     page_entry entry = table_get(&pager.table, from);
-    if (entry & PAGE_BUSY)
-        return false;
     watch_range(from, from + 1, TOUCHES_DROPPED);
-    if (entry & PAGE_SHARED)
+    if (entry & (PAGE_SHARED | PAGE_CLEAN)) /* or to write to it would fault */
         sharing_make_own(from);
-    copies_drop(from);
     if (page_state(entry) == PAGE_RESIDENT)
         policy_remove(&pager.policy, from, page_payload(entry));
     table_set(&pager.table, from, 0);
@@ -73,18 +65,38 @@ static bool move_entry(uint32_t from, uint32_t to)
     }
     }
     watch_range(to, to + 1, TOUCHES_REVIVED);
-    return true;
 }
 
+static bool is_busy(uint32_t page)
+{
+    return table_get(&pager.table, page) & PAGE_BUSY;
+}
+
+/* L. Forgets what the pages hold, and waits until none is BUSY. */
+static void clear(uint32_t page, uint32_t n_pages)
+{
+    pager_forget(page, page + n_pages);
+    sys_madvise(page_address(page), (size_t)n_pages << SYS_PAGE_SHIFT, MADV_DONTNEED);
+}
+
+/*
+ * While this waits for one page zeros may come in where others are to go: whoever runs through
+ * fresh memory below is served ahead.
+ */
 void move_pages(uint32_t from, uint32_t to, uint32_t n_pages)
 {
     uint32_t end = from + n_pages, page = from;
     lock_take(&pager.lock);
-    pager_forget(to, to + n_pages);
-    sys_madvise(page_address(to), (size_t)n_pages << SYS_PAGE_SHIFT, MADV_DONTNEED);
+    clear(to, n_pages);
     while ((page = table_next(&pager.table, page, end)) < end) {
-        if (!move_entry(page, to + (page - from)))
+        const uint32_t there = to + (page - from);
+        if (is_busy(page) || is_busy(there)) {
             pager_wait_busy();
+            continue;
+        }
+        if (table_get(&pager.table, there) != 0)
+            clear(there, 1);
+        move_entry(page, there);
     }
     lock_release(&pager.lock);
 }

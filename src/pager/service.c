@@ -41,6 +41,7 @@ enum { NOT_STARTED, STARTING, RUNNING };
 int service_uffd = -1;
 _Atomic uint64_t service_awaits;
 _Atomic uint32_t fork_thread;
+struct lock fork_serving;
 
 static struct {
     _Atomic uint32_t state;
@@ -59,12 +60,12 @@ static struct {
 } service;
 
 /* What the caller gets, it gets with L and the pass. */
-static void prepare_fork(uint32_t own_from, uint32_t own_to)
+static void prepare_fork(void)
 {
     lock_take(&pager.lock);
     while (pager.n_busy > 0)
         pager_wait_busy();
-    sharing_protect(own_from, own_to);
+    sharing_protect();
 }
 
 /* Whoever shares frames keeps the accounts, too. */
@@ -91,7 +92,7 @@ static int run_call(void)
         reclaim_range(service.call.from, service.call.n_pages);
         return 0;
     case SERVICE_FORK:
-        prepare_fork(service.call.from, service.call.to);
+        prepare_fork();
         return 0;
     }
     return -EINVAL;
@@ -398,11 +399,11 @@ static bool lock_all_if_unarmed(void)
     return false;
 }
 
-void service_fork_prepare(uint32_t own_from, uint32_t own_to)
+void service_fork_prepare(void)
 {
     lock_take(&service.call_lock);
     if (!lock_all_if_unarmed())
-        call(SERVICE_FORK, own_from, own_to, 0);
+        call(SERVICE_FORK, 0, 0, 0);
 }
 
 void service_fork_parent(void)
@@ -424,6 +425,7 @@ int service_fork_child(bool armed)
     thread_forget_all();
     lock_reset(&pager.pass);
     lock_reset(&service.call_lock);
+    lock_reset(&fork_serving);
     atomic_store(&service.state, NOT_STARTED);
     atomic_store(&service.asleep, 0);
     atomic_store(&service.call_turn, 0);

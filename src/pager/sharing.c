@@ -21,11 +21,17 @@
 #include "base/uffd.h"
 #include "pager/copies.h"
 #include "pager/internal.h"
+#include "pager/standing.h"
 
 static void protect(uint32_t from, uint32_t to, bool on)
 {
     if (from < to)
         uffd_protect(service_uffd, page_address(from), (size_t)(to - from) << SYS_PAGE_SHIFT, on);
+}
+
+void sharing_unprotect(uint32_t page, uint32_t n_pages)
+{
+    protect(page, page + n_pages, false);
 }
 
 static int protect_range(uint32_t from, uint32_t to)
@@ -59,22 +65,26 @@ static void set_flags(bool shared)
     }
 }
 
+/* Who has written there since all was protected is the one that is to fork, maybe, and waits. */
 static void set_own(uint32_t from, uint32_t to)
 {
     protect(from, to, false);
     for (uint32_t page = from; page < to; page++)
         clear_flags(page, 0);
+    uffd_wake(service_uffd, page_address(from), (size_t)(to - from) << SYS_PAGE_SHIFT);
 }
 
-void sharing_protect(uint32_t own_from, uint32_t own_to)
+void sharing_protect(void)
 {
     pager.shares = true;
     if (!pager.can_protect)
         return;
     pager.sees_writes = true;
+    standing_turn_begins();
     arena_each_range(protect_range);
     set_flags(true);
-    set_own(own_from, own_to);
+    standing_each(set_own);
+    standing_turn_ends();
 }
 
 void sharing_protect_all(void)
@@ -82,8 +92,10 @@ void sharing_protect_all(void)
     frames_fork_child();
     pager.shares = true;
     pager.sees_writes = pager.can_protect;
-    if (pager.can_protect)
-        arena_each_range(protect_range);
+    if (!pager.can_protect)
+        return;
+    arena_each_range(protect_range);
+    set_flags(true);
 }
 
 /*

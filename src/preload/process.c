@@ -69,6 +69,12 @@ static bool streams_are_resident(void)
     return true;
 }
 
+/*
+ * The handlers after a fork are not told whether there is a child. But libc's fork has made the
+ * system call just before, so errno, which was 0, says it.
+ */
+static int saved_errno;
+
 static void before_fork(void)
 {
     if (knows_streams())
@@ -85,11 +91,26 @@ static void before_fork(void)
         touch_streams();
         pager_fork_prepare();
     }
+    saved_errno = errno;
+    errno = 0;
+}
+
+static void after_paged_fork(void)
+{
+    const int error = errno, before = saved_errno;
+    if (error == EAGAIN || error == ENOMEM)
+        pager_fork_cancel();
+    else
+        pager_fork_parent();
+    errno = error ? error : before;
 }
 
 static void after_fork_in_parent(void)
 {
-    preload_fork_parent();
+    if (is_paged())
+        after_paged_fork();
+    else
+        preload_fork_parent();
     heap_fork_parent();
     if (knows_streams())
         _IO_list_unlock();
@@ -139,8 +160,10 @@ EXPORT pid_t _Fork(void)
     pid_t pid = real();
     if (pid == 0)
         pager_fork_child();
-    else
+    else if (pid > 0)
         pager_fork_parent();
+    else
+        pager_fork_cancel();
     return pid;
 }
 

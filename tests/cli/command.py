@@ -529,6 +529,12 @@ class Stats(InDirectory):
         self.assertLessEqual(figures["peak_held_bytes"], figures["budget_bytes"])
         self.assertIn("compression_ratio", figures)
 
+    def test_a_program_that_sleeps_is_sampled_seldom(self):
+        seconds = self.figures("sleep", "5")["timeline"]["seconds"]
+        self.assertGreaterEqual(len(seconds), 3)
+        self.assertLess(len(seconds), 16 * 3 + 5)  # at the rate of the start it would be 80
+        self.assertGreaterEqual(seconds[-1], 5)
+
     def test_the_codec_adapts(self):
         """Text is worth zstd. Bytes drawn at random, and zeros, are not: LZ4 does as well."""
         code = ("import random; r = random.Random(1); "

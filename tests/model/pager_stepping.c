@@ -3,8 +3,9 @@
  * The states of a page in every order of what can happen to it.
  *
  * Two neighbouring pages are brought into a state: never touched, dirty, clean, clean with a kept
- * copy, shared by a fork, staged, stored in RAM, in the file, dead. Then two or three actors work
- * on them (the table `operations`), and tests/stepping.h tries every order of their steps up to a
+ * copy, marked as at a fork, shared with a process that is there, shared with one that is gone,
+ * staged, stored in RAM, in the file, dead (pager_prepared.h). Then two or three actors work on
+ * them (the table `operations`), and tests/stepping.h tries every order of their steps up to a
  * bound of delays. The program's threads are actors that look at the page map whether an access
  * would fault; one that would is a message to a handler, and handlers are actors that call
  * fault_serve() as the real ones do (tests/pager_stepped.h).
@@ -19,12 +20,11 @@
  *                                         whose names start so
  *   pager_stepping SCENARIO SCHEDULE      one execution again, as a failure names it, step by step
  *
- * Not tried: a second process (a fork's child has frames in common with its parent; here the pages
- * of a fork are marked and protected, and nobody has the other side), pages locked or pinned, and a
- * budget without room.
+ * Not tried: what a fork's other side does with the frames (it has them, and sleeps), pages locked
+ * or pinned, stacks of managed memory (tests/programs/fibers.c), and a budget without room.
  */
 #include "pager_audit.h"
-#include "pager_stepped.h"
+#include "pager_prepared.h"
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -32,169 +32,16 @@
 #define BUDGET_BYTES ((uint64_t)32 << 20)
 #define SWAP_BYTES ((uint64_t)64 << 20)
 #define ADDRESS_BYTES ((uint64_t)2 << 30) /* of the process, so that its arena is small */
-#define N_FILLERS 40u /* more than the pager keeps resident in any case: the youngest */
-#define MOST_SCENARIOS 1024u
+#define MOST_SCENARIOS 2048u
 #define MOST_REPEATS 3 /* of an execution that the pager's own history may have led another way */
 #define PAIR_BOUND 1   /* delays */
 #define STORED_BOUND 2 /* of pairs, where pages come from the store in RAM */
 #define TRIPLE_BOUND 1
+#define MOVE_BOUND 3
 #define SECONDS 300
 
 static struct scenario scenarios[MOST_SCENARIOS];
 static unsigned n_scenarios;
-
-static char *fillers;
-
-/* A fresh start */
-
-static enum page_state expected_state(enum state state)
-{
-    switch (state) {
-    case EMPTY:
-        return PAGE_EMPTY;
-    case STAGED:
-        return PAGE_STAGED;
-    case RAM:
-    case IN_FILE:
-        return PAGE_STORED;
-    default:
-        return PAGE_RESIDENT;
-    }
-}
-
-static bool is_prepared(uint32_t page)
-{
-    const enum state state = now.scenario.state;
-    const page_entry entry = table_get(&pager.table, page);
-    const page_entry marks = entry & (PAGE_CLEAN | PAGE_KEPT | PAGE_SHARED | PAGE_DEAD | PAGE_BUSY);
-    static const page_entry expected[N_STATES] = {[CLEAN] = PAGE_CLEAN,
-                                                  [KEPT] = PAGE_CLEAN | PAGE_KEPT,
-                                                  [SHARED] = PAGE_SHARED,
-                                                  [DEAD] = PAGE_DEAD};
-    if (page_state(entry) != expected_state(state) || marks != expected[state])
-        return false;
-    return page_state(entry) != PAGE_STORED ||
-           store_tier(page_payload(entry)) == (state == RAM ? STORE_RAM : STORE_FILE);
-}
-
-static void fill(uint32_t at)
-{
-    static uint64_t n_filled;
-    uint64_t *words = (uint64_t *)(void *)address_at(at);
-    const uint64_t base = ++n_filled << 8;
-    bring(address_at(at), true);
-    for (unsigned i = 0; i < PAGE_WORDS; i++)
-        words[i] = i < WRITE_WORDS ? 0 : base + i % 8;
-    now.base_word[at] = base;
-}
-
-/* Since a fork, what is resident is protected. */
-static void fork_now(void)
-{
-    service_fork_prepare(0, 0);
-    lock_release(&pager.lock);
-    service_fork_parent();
-}
-
-/* The sharing ends during the execution, so it has to begin before. */
-static bool shares(const struct scenario *scenario)
-{
-    for (unsigned i = 0; i < scenario->n; i++)
-        if (scenario->tasks[i].operation == &operations[END])
-            return true;
-    return false;
-}
-
-static void put_into(enum state state)
-{
-    lock_take(&pager.pass);
-    if (state == STAGED || state == RAM || state == IN_FILE || state == CLEAN || state == KEPT)
-        reclaim_range(now.page, N_PAGES);
-    if (state == RAM || state == IN_FILE || state == CLEAN || state == KEPT) {
-        pack_oldest(POOL_LIMIT);
-        pack_release(true);
-    }
-    if (state == IN_FILE || state == KEPT)
-        writeback_cluster();
-    lock_release(&pager.pass);
-    for (uint32_t at = 0; at < N_PAGES && (state == CLEAN || state == KEPT); at++)
-        bring(address_at(at), false);
-    if (state == SHARED)
-        fork_now();
-    for (uint32_t at = 0; at < N_PAGES && state == DEAD; at++) {
-        pager_heap_free(address_at(at), 1);
-        now.base_word[at] = 0;
-        now.is_gone[at] = true;
-    }
-}
-
-/* The fillers become the youngest. */
-static void requeue_fillers(void)
-{
-    for (uint32_t i = 0; i < N_FILLERS; i++)
-        if (page_state(table_get(&pager.table, page_of(fillers) + i)) != PAGE_RESIDENT)
-            bring(fillers + (size_t)i * SYS_PAGE_SIZE, false);
-    lock_take(&pager.lock);
-    for (uint32_t i = 0; i < N_FILLERS; i++)
-        evict_requeue(page_of(fillers) + i);
-    lock_release(&pager.lock);
-}
-
-/*
- * What the pager has learnt would lead an execution another way. A fault of the first page brings
- * in both, whatever came before.
- */
-static void forget_history(void)
-{
-    struct readahead fresh = {.clock = READAHEAD_STREAMS};
-    for (unsigned i = 0; i < READAHEAD_STREAMS; i++) {
-        fresh.stream[i].next = now.page;
-        fresh.stream[i].window = 1;
-        fresh.stream[i].hits = READAHEAD_PATIENCE;
-        fresh.stream[i].used = i + 1;
-    }
-    pager.touch = fresh;
-    pager.prefetch = (struct prefetch){.kind = pager.prefetch.kind, .streams = fresh};
-    pager.protection = (struct protection){0};
-    pager.behind.n_windows = 0;
-    pager.n_to_pass_over = pager.n_raw_to_pass_over = 0;
-}
-
-/* A fault that was served after the page was unmapped has left a page of zeros there. */
-static char *map_fresh(void)
-{
-    const size_t n_bytes = N_MAPPED * SYS_PAGE_SIZE;
-    char *base = pager_map(n_bytes, PROT_READ | PROT_WRITE);
-    for (uint32_t at = 0; base && at < N_MAPPED; at++) {
-        const char *address = base + (size_t)at * SYS_PAGE_SIZE;
-        if (table_get(&pager.table, page_of(address)) == 0)
-            continue;
-        bring(address, false);
-        require(is_filled((const uint64_t *)(const void *)address, 0), "a mapping is not zeros");
-        require(pager_advise(base, n_bytes, MADV_DONTNEED) == 0, "DONTNEED failed");
-    }
-    return base;
-}
-
-static void prepare(const struct scenario *scenario)
-{
-    bool zeroed;
-    memset(&now, 0, sizeof now);
-    now.scenario = *scenario;
-    now.base = scenario->is_heap ? pager_heap_alloc(N_PAGES, 1, &zeroed) : map_fresh();
-    require(now.base != NULL, "no memory");
-    now.page = page_of(now.base);
-    pager.touch = (struct readahead){0};
-    if (shares(scenario))
-        fork_now();
-    for (uint32_t at = 0; at < N_PAGES && scenario->state != EMPTY; at++)
-        fill(at);
-    put_into(scenario->state);
-    requeue_fillers();
-    forget_history();
-    for (uint32_t at = 0; at < N_PAGES; at++)
-        require(is_prepared(now.page + at), "a page is not in the state that it should start in");
-}
 
 /* The end */
 
@@ -229,13 +76,18 @@ static const struct task *only_move(uint32_t at)
     return move;
 }
 
-/* What has a mark must not be written to unseen. */
+/* What has a mark must not be written to unseen; what has none is not protected (P7). */
 static void check_marks(void)
 {
     uint64_t flags;
-    for (uint32_t at = 0; at < N_PAGES; at++)
-        if (table_get(&pager.table, now.page + at) & (PAGE_CLEAN | PAGE_SHARED))
-            require(would_fault(address_at(at), true, &flags), "a marked page is not protected");
+    for (uint32_t at = 0; at < N_PAGES; at++) {
+        const page_entry entry = table_get(&pager.table, now.page + at);
+        const bool faults = would_fault(address_at(at), true, &flags);
+        if (entry & (PAGE_CLEAN | PAGE_SHARED))
+            require(faults, "a marked page is not protected");
+        else if (page_state(entry) == PAGE_RESIDENT && faults)
+            require(!(flags & UFFD_PAGEFAULT_FLAG_WP), "a page without a mark is protected");
+    }
 }
 
 /* AddressSanitizer wants all of the address space, so the arena is large there: see stay_small. */
@@ -275,6 +127,14 @@ static void end_sharing(void)
     lock_release(&pager.lock);
 }
 
+static void unmap_all(void)
+{
+    pager_unmap(now.base, N_MAPPED * SYS_PAGE_SIZE);
+    for (unsigned i = 0; i < now.scenario.n; i++)
+        if (now.scenario.tasks[i].reused)
+            pager_unmap(now.scenario.tasks[i].reused, SYS_PAGE_SIZE);
+}
+
 static void free_all(void)
 {
     for (uint32_t at = 0; at < N_PAGES; at++)
@@ -288,12 +148,13 @@ static void free_all(void)
 
 static void clean_up(void)
 {
+    end_holder();
     if (pager.shares)
         end_sharing();
     if (now.scenario.is_heap)
         free_all();
     else
-        pager_unmap(now.base, N_MAPPED * SYS_PAGE_SIZE);
+        unmap_all();
     requeue_fillers();
     lock_take(&pager.pass);
     while (pager.staging.packed < pager.staging.head)
@@ -309,7 +170,8 @@ static unsigned make_actors(struct actor *actors)
     unsigned n = 0, n_handlers = 0;
     memset(actors, 0, STEPPING_ACTORS * sizeof *actors);
     for (unsigned i = 0; i < now.scenario.n; i++)
-        n_handlers += now.scenario.tasks[i].operation->faults;
+        n_handlers += now.scenario.tasks[i].operation->faults ||
+                      (now.scenario.tasks[i].operation->populates && now.scenario.state == FORKED);
     for (; n < n_handlers; n++)
         actors[n] = (struct actor){.name = handlers[n], .run = handle, .serves = true};
     for (unsigned i = 0; i < now.scenario.n; i++, n++) {
@@ -388,7 +250,9 @@ static bool has_effect(uint8_t operation, enum state state)
 {
     switch (operation) {
     case EVICT:
-        return state == CLEAN || state == SHARED;
+        return state == CLEAN || state == SHARED || state == HELD || state == FORKED;
+    case RELOCATE:
+        return state == RAM || state == IN_FILE || state == KEPT;
     case STEP:
         return expected_state(state) == PAGE_RESIDENT;
     case PACK:
@@ -400,16 +264,19 @@ static bool has_effect(uint8_t operation, enum state state)
     }
 }
 
+/* What is moved the program has let go of: nobody takes the access away. */
 static bool can_meet(uint8_t a, uint8_t b, enum state state)
 {
+    if ((a == MOVE && b == PROTECT) || (a == PROTECT && b == MOVE))
+        return false;
     return !(operations[a].has_pass && operations[b].has_pass) &&
            (a != b || operations[a].repeats) && has_effect(a, state) && has_effect(b, state);
 }
 
 static void add_pairs(enum state state)
 {
-    for (uint8_t a = 0; a < FREE; a++) {
-        for (uint8_t b = a; b < FREE; b++) {
+    for (uint8_t a = 0; a < FRESH; a++) {
+        for (uint8_t b = a; b < FRESH; b++) {
             const bool faults = operations[a].faults || operations[b].faults;
             if (!can_meet(a, b, state))
                 continue;
@@ -437,6 +304,15 @@ static void add_heap_pairs(enum state state)
     }
 }
 
+/* A page is unmapped, and as a rule mapped again at once. */
+static void add_renewals(enum state state)
+{
+    static const uint8_t others[] = {READ, WRITE, RECLAIM, STEP, FETCH, FORK, PARK};
+    for (unsigned i = 0; i < sizeof others; i++)
+        if (has_effect(others[i], state))
+            add(state, false, PAIR_BOUND, 2, (const uint8_t[][2]){{others[i], 0}, {RENEW, 0}});
+}
+
 static void add_triples(enum state state)
 {
     static const uint8_t triples[][3][2] = {
@@ -445,10 +321,14 @@ static void add_triples(enum state state)
         {{READ, 0}, {RECLAIM, 0}, {UNMAP, 1}}, {{READ, 1}, {RECLAIM, 0}, {MOVE, 0}},
         {{WRITE, 0}, {RECLAIM, 0}, {MOVE, 0}}, {{READ, 0}, {WRITE, 1}, {FORK, 0}},
         {{WRITE, 0}, {RECLAIM, 0}, {FORK, 0}}, {{READ, 0}, {DROP, 0}, {FETCH, 0}},
-        {{READ, 0}, {STEP, 0}, {RECLAIM, 0}},
+        {{READ, 0}, {STEP, 0}, {RECLAIM, 0}},  {{READ, 0}, {WRITE, 0}, {PARK, 0}},
+        {{READ, 0}, {WRITE, 0}, {END, 0}},
     };
     for (unsigned i = 0; i < sizeof triples / sizeof triples[0]; i++)
         add(state, false, TRIPLE_BOUND, 3, triples[i]);
+    /* Both faults have to be under way when the page is to be moved. */
+    if (state == EMPTY || state == RAM)
+        add(state, false, MOVE_BOUND, 3, (const uint8_t[][2]){{READ, 0}, {MOVE, 1}, {FRESH, 0}});
 }
 
 static void list_scenarios(void)
@@ -458,6 +338,7 @@ static void list_scenarios(void)
         if (state == DEAD)
             continue;
         add_pairs(state);
+        add_renewals(state);
         add_triples(state);
     }
 }
@@ -493,6 +374,7 @@ static void start_pager(void)
     require(fillers && arm() == 0, "the pager could not be armed");
     pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     stepping.outer = &pager.pass;
+    stepping.would_fault = would_fault;
     for (uint32_t i = 0; i < N_FILLERS; i++) {
         uint64_t *words = (uint64_t *)(void *)(fillers + (size_t)i * SYS_PAGE_SIZE);
         bring((char *)words, true);

@@ -520,6 +520,30 @@ static void quantiles_are_the_buckets_upper_ends(void **state)
     assert_int_equal(control_latency_quantile_ns(&stats, 1000), control_latency_bound_ns(80));
 }
 
+static void *rest(void *control)
+{
+    control_rest_begins(control);
+    control_rest(control, UINT64_C(3600000000000));
+    return NULL;
+}
+
+/* A fault ends the rest; where nobody rests, and after it, there is nothing to be done. */
+static void who_rests_is_roused(void **state)
+{
+    struct run run;
+    pthread_t thread;
+    create(&run, 0);
+    control_rouse(run.control);
+    assert_int_equal(run.control->keeper_rests, 0);
+    assert_int_equal(pthread_create(&thread, NULL, rest, run.control), 0);
+    while (run.control->keeper_rests == 0)
+        usleep(1000);
+    control_rouse(run.control); /* before it sleeps, or then */
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(run.control->keeper_rests, 0);
+    destroy(&run);
+}
+
 static void heat_counts_faults_by_place(void **state)
 {
     struct run run;
@@ -595,6 +619,7 @@ int main(void)
         cmocka_unit_test(four_buckets_make_a_power_of_two),
         cmocka_unit_test(quantiles_are_the_buckets_upper_ends),
         cmocka_unit_test(what_a_kill_left_half_done_is_mended),
+        cmocka_unit_test(who_rests_is_roused),
         cmocka_unit_test(heat_counts_faults_by_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -206,6 +206,74 @@ static void dropped_memory_reads_as_zeros(void)
     REQUIRE(pager_audit() == NULL);
 }
 
+#define ADVICE_DONTNEED_LOCKED 24 /* Linux 5.18 */
+
+static void dropped_memory_reads_as_zeros_though_it_is_locked(void)
+{
+    char *address = map(600);
+    fill(address, 600, PAGE_TEXT, 24);
+    press();
+    REQUIRE(pager_lock_range(address, bytes_of(20)) == 0);
+    REQUIRE(pager_advise(address, bytes_of(600), MADV_DONTNEED) == -EINVAL);
+    verify(address, 600, PAGE_TEXT, 24);
+    press();
+    REQUIRE(pager_advise(address, bytes_of(600), ADVICE_DONTNEED_LOCKED) == 0);
+    verify(address, 600, PAGE_ZERO, 0);
+    REQUIRE(pager_unlock_range(address, bytes_of(20)) == 0);
+    REQUIRE(pager_audit() == NULL);
+}
+
+static void a_mapping_that_fails_leaves_what_is_there(void)
+{
+    char *address = map(600);
+    fill(address, 600, PAGE_TEXT, 25);
+    press();
+    void *result = pager_map_foreign(address, bytes_of(600), PROT_READ, MAP_PRIVATE | MAP_FIXED, -1,
+                                     0);
+    REQUIRE(sys_is_error(result));
+    verify(address, 600, PAGE_TEXT, 25);
+    REQUIRE(pager_audit() == NULL);
+}
+
+static void *touch(void *address)
+{
+    *(volatile char *)address = 1;
+    return NULL;
+}
+
+/*
+ * As when the service thread, which makes room, hits upon a page that somebody has dropped, while
+ * each handler waits for that room: here it is this thread, and nobody makes room.
+ */
+static void what_the_service_awaits_comes_though_all_handlers_wait(void)
+{
+    enum { N_THREADS = 6 }; /* more than there are handlers */
+    pthread_t threads[N_THREADS];
+    char *fresh = map(N_THREADS * 64), *evicted = map(600);
+    fill(evicted, 600, PAGE_TEXT, 26);
+    press();
+    lock_take(&pager.pass);
+    control_set_budget(run_control, (uint64_t)control_held(run_control) << SYS_PAGE_SHIFT);
+    uint32_t at = 0;
+    while (at < 600 && pager_is_resident(evicted + bytes_of(at)))
+        at++;
+    REQUIRE(at < 600);
+    const uint64_t n_waits = pager.self->stats.waits_for_room;
+    for (unsigned i = 0; i < N_THREADS; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, touch, fresh + bytes_of(i * 64)) == 0);
+    while (pager.self->stats.waits_for_room == n_waits)
+        usleep(1000);
+    usleep(100000); /* for the others */
+    atomic_store(&service_awaits, (uint64_t)page_of(evicted) + at + 1);
+    verify(evicted + bytes_of(at), 1, PAGE_TEXT, 26 + at);
+    atomic_store(&service_awaits, 0);
+    control_set_budget(run_control, BUDGET_BYTES);
+    lock_release(&pager.pass);
+    for (unsigned i = 0; i < N_THREADS; i++)
+        REQUIRE(pthread_join(threads[i], NULL) == 0);
+    REQUIRE(pager_audit() == NULL);
+}
+
 static void a_heap_run_says_truly_whether_it_is_zeroed(void)
 {
     bool zeroed;
@@ -439,6 +507,9 @@ static const struct {
     CASE(a_locked_mapping_that_grows_is_counted_rightly),
     CASE(memory_given_back_can_be_had_again),
     CASE(dropped_memory_reads_as_zeros),
+    CASE(dropped_memory_reads_as_zeros_though_it_is_locked),
+    CASE(a_mapping_that_fails_leaves_what_is_there),
+    CASE(what_the_service_awaits_comes_though_all_handlers_wait),
     CASE(a_heap_run_says_truly_whether_it_is_zeroed),
     CASE(what_will_be_needed_comes_in_while_there_is_room),
     CASE(what_will_be_needed_and_does_not_fit_stays_out),

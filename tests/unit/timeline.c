@@ -76,6 +76,21 @@ static void a_series_of_days_stays_bounded(void **state)
     assert_int_equal(series.sample[series.n_samples - 1].at_ns, n * 1000000000);
 }
 
+static void a_sample_changes_something_or_not_whenever_it_was_taken(void **state)
+{
+    memset(&series, 0, sizeof series);
+    struct series_sample sample = sample_of(3);
+    assert_true(series_changes(&series, &sample)); /* the first one */
+    series_add(&series, &sample);
+    sample.at_ns += 5000000;
+    assert_false(series_changes(&series, &sample));
+    sample.counter[SERIES_WAITS]++;
+    assert_true(series_changes(&series, &sample));
+    sample = sample_of(3);
+    sample.gauge[SERIES_UNMANAGED]++;
+    assert_true(series_changes(&series, &sample));
+}
+
 static void counters_are_monotonic_and_pages_are_bytes(void **state)
 {
     static const uint64_t evictions[] = {1, 9, 5, 5, 7};
@@ -263,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_full_series_is_halved),
         cmocka_unit_test(a_series_of_days_stays_bounded),
+        cmocka_unit_test(a_sample_changes_something_or_not_whenever_it_was_taken),
         cmocka_unit_test(counters_are_monotonic_and_pages_are_bytes),
         cmocka_unit_test(a_sample_is_what_the_control_block_says),
         cmocka_unit_test(rows_grow_with_what_is_used),
