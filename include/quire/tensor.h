@@ -149,7 +149,7 @@ enum quire_tensor_fault_kind {
     QUIRE_TENSOR_BAD_GAP,       /* first: a gap is empty, outside, out of order or leaves nothing */
     QUIRE_TENSOR_BAD_SPACE,     /* first: no such space, or one that it may not lie in */
     QUIRE_TENSOR_TOO_LARGE,     /* first: here the sum of the sizes exceeds QUIRE_TENSOR_MAX_SIZE */
-    QUIRE_TENSOR_TOO_MANY,      /* buffers, or spaces */
+    QUIRE_TENSOR_TOO_MANY,      /* buffers, spaces, or gaps: 2^30 with the buffers */
     QUIRE_TENSOR_MISALIGNED,    /* first: its offset is no multiple of its alignment */
     QUIRE_TENSOR_OVERLAP,       /* first and second share bytes at a time */
     QUIRE_TENSOR_OVER_CAPACITY, /* first ends beyond the capacity of its space */
