@@ -178,8 +178,9 @@ int quire_tensor_check(const struct quire_tensor_problem *problem,
  * fault of this library. *plan is empty then. Runs for as long as the options say; may start
  * threads, which are gone when it returns.
  *
- * A problem of up to a few hundred thousand buffers is placed in well under a second; that first
- * placement and its check are always made, however short the time limit is.
+ * There is always a placement, however short the time limit is. A million buffers in one space take
+ * half a second to be placed in the order of time and checked; with less, or with several spaces,
+ * each is put behind the one before where nothing else is in time.
  */
 int quire_tensor_place(const struct quire_tensor_problem *problem,
                        const struct quire_tensor_options *options, struct quire_tensor_plan *plan,

@@ -26,7 +26,7 @@
 #include <stdlib.h>
 
 #define MAX_GRAIN 4096u
-#define AHEAD 24u         /* buffers whose lines are fetched before they are wanted */
+#define AHEAD 24u          /* buffers whose lines are fetched before they are wanted */
 #define SORTED_PERCENT 10u /* of the time that this and the check take, at the first look */
 
 struct guest {

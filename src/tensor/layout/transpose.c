@@ -246,12 +246,11 @@ static size_t rows_apart(const struct layout_matrix *matrix, int64_t n_bytes)
 void layout_transpose_tile(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
                            size_t n_bytes, size_t n_rows, size_t n_columns, bool reads_on)
 {
-    struct work work = {
-        .kernels = kernels,
-        .unit = log2_floor(n_bytes),
-        .n_columns = n_columns,
-        .n_apart = rows_apart(matrix, (int64_t)n_bytes),
-        .reads_on = reads_on};
+    struct work work = {.kernels = kernels,
+                        .unit = log2_floor(n_bytes),
+                        .n_columns = n_columns,
+                        .n_apart = rows_apart(matrix, (int64_t)n_bytes),
+                        .reads_on = reads_on};
     size_t off = (uintptr_t)matrix->columns.first % LINE, in_line = LINE / n_bytes;
     size_t first = off == 0 ? 0 : (LINE - off) / n_bytes;
 
