@@ -16,6 +16,7 @@
 #include "cli/layout_model.h"
 #include "cli/layout_network.h"
 #include "cli/table.h"
+#include "observe/machine.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -40,7 +41,7 @@ struct arguments {
     uint32_t n_dims;
     enum quire_layout_type type;
     struct quire_layout_options options;
-    bool benches, as_json;
+    bool has_type, benches, as_json;
 };
 
 struct answer {
@@ -160,6 +161,10 @@ static void check_arguments(struct argp_state *state, const struct arguments *ar
             arguments->to_name != NULL)
             argp_error(state, "--network finds the layouts: without --from and --to, and --shape "
                               "names an input, NAME=1x3x224x224");
+        if (arguments->has_type || arguments->benches ||
+            arguments->options.isa != QUIRE_LAYOUT_BEST)
+            argp_error(state, "--network measures what the model has, with the best instructions "
+                              "here: without --type, --bench and --isa");
         return;
     }
     if (arguments->n_shapes > 0)
@@ -186,6 +191,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_TYPE:
         arguments->type = parse_type(state, argument);
+        arguments->has_type = true;
         return 0;
     case KEY_NETWORK:
         arguments->network_path = argument;
@@ -231,6 +237,24 @@ static bool make_layout(const struct arguments *arguments, const char *name,
     return error == 0;
 }
 
+/* Whether both tensors can be had here: writing to what there is no memory for ends in a signal. */
+static bool is_room_for(const struct quire_layout_conversion *conversion)
+{
+    uint64_t wanted = conversion->from_bytes + conversion->to_bytes, room = machine_whole_bytes("");
+    struct machine_memory memory;
+    char text[24], size[24];
+
+    if (machine_memory("", &memory) == 0 && (room == 0 || memory.available_bytes < room))
+        room = memory.available_bytes;
+    if (room == 0 || wanted <= room)
+        return true;
+    cli_error(
+        "--bench wants %s for both tensors, and there are %s: give a smaller --shape, or leave "
+        "--bench out",
+        size_format(wanted, text, sizeof text), size_format(room, size, sizeof size));
+    return false;
+}
+
 static bool find_answer(const struct arguments *arguments, struct answer *answer)
 {
     struct quire_layout from, to;
@@ -246,6 +270,8 @@ static bool find_answer(const struct arguments *arguments, struct answer *answer
     }
     answer->is_data = !from_weights && from.n_dims == 4;
     int error = quire_layout_conversion_init(&answer->conversion, &from, &to, &arguments->options);
+    if (error == 0 && arguments->benches && !is_room_for(&answer->conversion))
+        return false;
     if (error == 0)
         error = layout_model_walk(&from, &to, &answer->tiled, &answer->plain, answer->walked);
     if (error == 0 && arguments->benches)

@@ -517,7 +517,10 @@ int cli_plan(int argc, char **argv)
     int status = CLI_EXIT_FAILED;
     if (plan_input_read(arguments.input_path, &arguments.model, &input)) {
         if (input.model.model == NULL && plan_model_is_wanted(&arguments.model)) {
-            cli_error("%s is CSV: --weights, --curve and --profile are of a model", input.name);
+            cli_error("%s is CSV: --shape, --subgraph, --inplace, --reorder, --recompute, "
+                      "--offload, --bandwidth, --speed, --curve, --weights and --profile are of a "
+                      "model",
+                      input.name);
             plan_input_free(&input);
             return CLI_EXIT_FAILED;
         }

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define MAX_DIMS 32u
 #define N_POINTS 9u /* of a curve */
@@ -164,6 +165,9 @@ bool plan_model_is(const char *path)
     char head[8] = "";
     if (ends_with(path, ".onnx") || ends_with(path, ".tflite"))
         return true;
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return false; /* what is read from a pipe is gone */
     FILE *file = fopen(path, "re");
     size_t n = file == NULL ? 0 : fread(head, 1, sizeof head, file);
     if (file != NULL)
@@ -335,7 +339,11 @@ json_t *plan_model_json(const struct plan_model *model)
 
 bool plan_model_is_wanted(const struct plan_model_options *options)
 {
-    return plan_model_tells(options) || options->profile_path != NULL;
+    const struct quire_model_wishes *wishes = &options->wishes;
+    return plan_model_tells(options) || options->profile_path != NULL || wishes->in_place ||
+           wishes->reorder || wishes->recompute_budget != 0 || wishes->offload_budget != 0 ||
+           wishes->bandwidth != 0 || wishes->speed != 0 || options->model.n_shapes > 0 ||
+           options->model.subgraph != 0;
 }
 
 bool plan_model_tells(const struct plan_model_options *options)

@@ -214,12 +214,22 @@ static uint64_t sort_key(const struct tensor_item *item, unsigned pass)
     }
 }
 
+static bool differ_in(const struct making *making, const struct tensor_item *items, unsigned pass)
+{
+    uint64_t differ = 0;
+    for (uint32_t i = 1; i < making->n; i++)
+        differ |= sort_key(&items[i], pass) ^ sort_key(&items[0], pass);
+    return differ != 0;
+}
+
 /* Invariant 1. `items` is in the order of `chosen`. */
 static void sort_items(struct making *making, const struct tensor_item *items)
 {
     for (uint32_t i = 0; i < making->n; i++)
         making->keys[i].value = i;
     for (unsigned pass = 0; pass < 4; pass++) {
+        if (!differ_in(making, items, pass))
+            continue;
         for (uint32_t i = 0; i < making->n; i++)
             making->keys[i].key = sort_key(&items[making->keys[i].value], pass);
         tensor_sort(making->keys, making->scratch, making->n);

@@ -5,7 +5,11 @@
  *     check --> one space:  portfolio ------------------------------> verify --> plan
  *           \-> several:    for each, the preferred first:           /
  *                           choose, portfolio, what is over goes on -
- *           \-> no time:    one behind the other                    /
+ *           \-> little time: in the order of time (quick), in one space
+ *           \-> no time:     one behind the other                    /
+ *
+ * With a time limit, the quick placement of one space is made first: whether the portfolio will be
+ * in time shows only on the way, and then this one is there.
  *
  * Several spaces: into a space go the buffers that may lie in no later one, then as many others as
  * its capacity holds at every time, those first that gain the most a byte and tick (`weight`). What
@@ -18,6 +22,7 @@
 #include "base/checked.h"
 #include "tensor/instance.h"
 #include "tensor/portfolio.h"
+#include "tensor/quick.h"
 #include "tensor/spaces.h"
 #include <quire/tensor.h>
 
@@ -35,7 +40,8 @@ struct placing {
     struct tensor_limits limits;
     uint64_t start_ns, told_ns;
     uint32_t *chosen; /* room for the indices of all buffers */
-    uint64_t bound;   /* of the space in work, for progress */
+    struct tensor_quick quick;
+    bool has_quick; /* the offsets of the plan are that placement's */
 };
 
 static int poll_caller(void *context)
@@ -176,27 +182,49 @@ static int place_in(struct placing *placing, uint32_t space, size_t n,
     return error;
 }
 
-static int place_in_one(struct placing *placing)
+/* What a peak and a bound in the only space say. */
+static void judge(struct placing *placing, uint64_t peak, uint64_t bound)
 {
     struct quire_tensor_plan *plan = placing->plan;
     uint64_t capacity = capacity_of(placing, 0);
+
+    plan->peak = plan->peaks[0] = peak;
+    plan->bound = bound;
+    plan->verdict = QUIRE_TENSOR_PLACED;
+    if (capacity != 0)
+        plan->verdict = peak <= capacity   ? QUIRE_TENSOR_FITS
+                        : bound > capacity ? QUIRE_TENSOR_DOES_NOT_FIT
+                                           : QUIRE_TENSOR_UNDECIDED;
+    plan->is_proved = peak == bound || plan->verdict == QUIRE_TENSOR_DOES_NOT_FIT;
+}
+
+/* First what is there in little time, if time is short. */
+static int prepare(struct placing *placing)
+{
+    uint64_t before_ns = tensor_now_ns();
+    if (placing->limits.deadline_ns == UINT64_MAX)
+        return 0;
+    int error = tensor_quick_place(placing->problem, placing->options->min_alignment,
+                                   &placing->limits, placing->plan->offsets, &placing->quick);
+    placing->has_quick = error == 0;
+    if (error == 0 && tensor_is_late(&placing->limits, TENSOR_ALL_NS(tensor_now_ns() - before_ns)))
+        return -ETIME;
+    return error == -EINVAL ? 0 : error;
+}
+
+static int place_in_one(struct placing *placing)
+{
     struct tensor_solution solution = {0};
     size_t n = placing->problem->n_buffers;
 
+    int error = prepare(placing);
     for (size_t i = 0; i < n; i++)
         placing->chosen[i] = (uint32_t)i;
-    int error = place_in(placing, 0, n, &solution);
-    if (error != 0)
-        return error;
-    plan->peak = plan->peaks[0] = solution.peak;
-    plan->bound = solution.bound;
-    plan->verdict = QUIRE_TENSOR_PLACED;
-    if (capacity != 0)
-        plan->verdict = solution.peak <= capacity   ? QUIRE_TENSOR_FITS
-                        : solution.bound > capacity ? QUIRE_TENSOR_DOES_NOT_FIT
-                                                    : QUIRE_TENSOR_UNDECIDED;
-    plan->is_proved = plan->peak == plan->bound || plan->verdict == QUIRE_TENSOR_DOES_NOT_FIT;
-    return 0;
+    if (error == 0)
+        error = place_in(placing, 0, n, &solution);
+    if (error == 0)
+        judge(placing, solution.peak, solution.bound);
+    return error;
 }
 
 /* Several spaces */
@@ -274,6 +302,13 @@ static int place_in_several(struct placing *placing)
 }
 
 /* No time */
+
+static void take_quick(struct placing *placing)
+{
+    judge(placing, placing->quick.peak, placing->quick.bound);
+    placing->plan->found_by = "first fit over time";
+    placing->limits.stopped = QUIRE_TENSOR_STOP_TIME;
+}
 
 /*
  * There is no time to find out who meets whom: each buffer lies behind the one before, in the first
@@ -388,10 +423,11 @@ int quire_tensor_place(const struct quire_tensor_problem *problem,
         error = check_fixed(&placing, fault);
     if (error == 0)
         error = problem->n_spaces > 1 ? place_in_several(&placing) : place_in_one(&placing);
-    if (error == -ETIME) {
+    if (error == -ETIME && placing.has_quick)
+        take_quick(&placing);
+    else if (error == -ETIME)
         place_in_a_row(&placing);
-        error = 0;
-    }
+    error = error == -ETIME ? 0 : error;
     if (error == 0)
         error = verify(&placing);
     free(placing.chosen);

@@ -32,7 +32,7 @@ const char *quire_tensor_fault_text(enum quire_tensor_fault_kind kind)
         [QUIRE_TENSOR_BAD_GAP] = "its gaps are empty, out of order or not within its lifetime",
         [QUIRE_TENSOR_BAD_SPACE] = "there is no such space, or it may not lie there",
         [QUIRE_TENSOR_TOO_LARGE] = "sizes, alignments or offsets are too large",
-        [QUIRE_TENSOR_TOO_MANY] = "there are too many buffers or spaces",
+        [QUIRE_TENSOR_TOO_MANY] = "there are too many buffers, gaps or spaces",
         [QUIRE_TENSOR_MISALIGNED] = "its offset is no multiple of its alignment",
         [QUIRE_TENSOR_OVERLAP] = "two share memory while both are in use",
         [QUIRE_TENSOR_OVER_CAPACITY] = "it ends beyond the capacity",
@@ -50,6 +50,8 @@ static int fail(struct quire_tensor_fault *fault, enum quire_tensor_fault_kind k
 }
 
 /* The problem */
+
+#define MAX_PIECES ((uint64_t)1 << 30) /* whatever counts them has 32 bits */
 
 static enum quire_tensor_fault_kind check_gaps(const struct quire_tensor_buffer *buffer)
 {
@@ -87,7 +89,7 @@ int quire_tensor_check(const struct quire_tensor_problem *problem, struct quire_
 {
     uint32_t n_spaces = problem->n_spaces > 0 ? problem->n_spaces : 1;
     uint32_t known = n_spaces >= 32 ? UINT32_MAX : ((uint32_t)1 << n_spaces) - 1;
-    uint64_t sum = 0;
+    uint64_t sum = 0, n_pieces = problem->n_buffers;
 
     if (problem->n_buffers > QUIRE_TENSOR_MAX_BUFFERS || n_spaces > QUIRE_TENSOR_MAX_SPACES ||
         (problem->n_spaces > 0 && problem->spaces == NULL))
@@ -97,6 +99,9 @@ int quire_tensor_check(const struct quire_tensor_problem *problem, struct quire_
         enum quire_tensor_fault_kind kind = check_gaps(buffer);
         if (kind != QUIRE_TENSOR_SOUND)
             return fail(fault, kind, i, i);
+        n_pieces += buffer->n_gaps;
+        if (n_pieces > MAX_PIECES)
+            return fail(fault, QUIRE_TENSOR_TOO_MANY, i, i);
         if ((buffer->spaces & ~known) != 0)
             return fail(fault, QUIRE_TENSOR_BAD_SPACE, i, i);
         if (!add_need(buffer, &sum))
@@ -110,22 +115,25 @@ int quire_tensor_check(const struct quire_tensor_problem *problem, struct quire_
 /* The placement */
 
 #define NOBODY UINT32_MAX
-#define FEW 12u /* events: insertion is quicker */
+#define N_DIGITS 256u
+#define AHEAD 16u
 
+/* A buffer, or a piece of one that has gaps. */
 struct live {
     uint64_t lower, upper; /* bytes */
-    uint32_t space, left, right, priority;
+    uint32_t space, buffer, left, right, priority;
 };
 
-struct event {
-    int64_t time;
-    uint32_t buffer;
-    bool begins; /* at one time, ends go first */
+struct stamp {
+    uint64_t time; /* as a number without a sign */
+    uint32_t piece;
 };
 
 struct sweep {
     const struct quire_tensor_problem *problem;
-    struct live *live; /* of each buffer: a node of the tree */
+    struct live *live;  /* of each buffer */
+    struct live *nodes; /* of the tree: of each piece, in the order in which they begin, so that
+                           those that live at one time lie side by side */
     uint32_t root;
 };
 
@@ -136,7 +144,7 @@ static bool is_before(const struct live *a, const struct live *b)
 
 static uint32_t *child(struct sweep *sweep, uint32_t node, bool right)
 {
-    return right ? &sweep->live[node].right : &sweep->live[node].left;
+    return right ? &sweep->nodes[node].right : &sweep->nodes[node].left;
 }
 
 /* Divides a tree: those before `key` into *left, the others into *right. */
@@ -144,7 +152,7 @@ static void split(struct sweep *sweep, uint32_t node, const struct live *key, ui
                   uint32_t *right)
 {
     while (node != NOBODY) {
-        if (is_before(&sweep->live[node], key)) {
+        if (is_before(&sweep->nodes[node], key)) {
             *left = node;
             left = child(sweep, node, true);
             node = *left;
@@ -161,7 +169,7 @@ static uint32_t merge(struct sweep *sweep, uint32_t left, uint32_t right)
 {
     uint32_t root = NOBODY, *link = &root;
     while (left != NOBODY && right != NOBODY) {
-        bool is_left = sweep->live[left].priority > sweep->live[right].priority;
+        bool is_left = sweep->nodes[left].priority > sweep->nodes[right].priority;
         *link = is_left ? left : right;
         link = child(sweep, *link, is_left);
         if (is_left)
@@ -178,109 +186,128 @@ static bool overlap(const struct live *a, const struct live *b)
     return a->space == b->space && a->lower < b->upper && b->lower < a->upper;
 }
 
-/* Puts a buffer into the tree. Returns one that it overlaps; NOBODY. */
+/* Puts a piece into the tree. Returns one that it overlaps; NOBODY. */
 static uint32_t begin(struct sweep *sweep, uint32_t index)
 {
-    struct live *new = &sweep->live[index];
+    struct live *new = &sweep->nodes[index];
     uint32_t left, right, *link, below, above;
 
     split(sweep, sweep->root, new, &left, &right);
-    for (below = left; below != NOBODY && sweep->live[below].right != NOBODY;)
-        below = sweep->live[below].right;
-    for (above = right; above != NOBODY && sweep->live[above].left != NOBODY;)
-        above = sweep->live[above].left;
+    for (below = left; below != NOBODY && sweep->nodes[below].right != NOBODY;)
+        below = sweep->nodes[below].right;
+    for (above = right; above != NOBODY && sweep->nodes[above].left != NOBODY;)
+        above = sweep->nodes[above].left;
     new->left = new->right = NOBODY;
     link = &sweep->root;
     *link = merge(sweep, merge(sweep, left, index), right);
-    if (below != NOBODY && overlap(&sweep->live[below], new))
+    if (below != NOBODY && overlap(&sweep->nodes[below], new))
         return below;
-    return above != NOBODY && overlap(&sweep->live[above], new) ? above : NOBODY;
+    return above != NOBODY && overlap(&sweep->nodes[above], new) ? above : NOBODY;
 }
 
 static void end(struct sweep *sweep, uint32_t index)
 {
-    const struct live *old = &sweep->live[index];
+    const struct live *old = &sweep->nodes[index];
     uint32_t *link = &sweep->root;
     while (*link != index)
-        link = child(sweep, *link, is_before(&sweep->live[*link], old));
+        link = child(sweep, *link, is_before(&sweep->nodes[*link], old));
     *link = merge(sweep, old->left, old->right);
 }
 
-static bool comes_first(const struct event *a, const struct event *b)
+/* By digits, from the lowest up; those that all have in common cost nothing. `scratch` has room for
+ * n. */
+static void sort_stamps(struct stamp *stamps, struct stamp *scratch, size_t n)
 {
-    return a->time != b->time ? a->time < b->time : a->begins < b->begins;
-}
-
-static void sort_few(struct event *events, size_t n)
-{
-    for (size_t i = 1; i < n; i++) {
-        struct event event = events[i];
-        size_t k = i;
-        for (; k > 0 && comes_first(&event, &events[k - 1]); k--)
-            events[k] = events[k - 1];
-        events[k] = event;
+    uint64_t differ = 0;
+    for (size_t i = 1; i < n; i++)
+        differ |= stamps[i].time ^ stamps[0].time;
+    for (unsigned shift = 0; shift < 64; shift += 8) {
+        size_t place[N_DIGITS] = {0}, at = 0;
+        if ((differ >> shift & (N_DIGITS - 1)) == 0)
+            continue;
+        for (size_t i = 0; i < n; i++)
+            place[stamps[i].time >> shift & (N_DIGITS - 1)]++;
+        for (unsigned d = 0; d < N_DIGITS; d++) {
+            size_t n_here = place[d];
+            place[d] = at;
+            at += n_here;
+        }
+        for (size_t i = 0; i < n; i++)
+            scratch[place[stamps[i].time >> shift & (N_DIGITS - 1)]++] = stamps[i];
+        memcpy(stamps, scratch, n * sizeof *stamps);
     }
 }
 
-/* Sorts halves, which fit the cache sooner than runs do, and merges them. `scratch` has room for
- * n / 2. */
-static void sort_events(struct event *events, struct event *scratch, size_t n)
+static uint64_t without_sign(int64_t time)
 {
-    size_t a = 0, half = n / 2, b = half, k = 0;
-    if (n <= FEW) {
-        sort_few(events, n);
-        return;
-    }
-    sort_events(events, scratch, half);
-    sort_events(events + half, scratch, n - half);
-    memcpy(scratch, events, half * sizeof *events);
-    while (a < half && b < n)
-        events[k++] = comes_first(&events[b], &scratch[a]) ? events[b++] : scratch[a++];
-    memcpy(events + k, scratch + a, (half - a) * sizeof *events);
+    return (uint64_t)time ^ (uint64_t)1 << 63;
 }
 
-static size_t list_events(const struct quire_tensor_problem *problem, struct event *events)
+/* The pieces of all buffers: when each begins and ends, numbered by when they begin. `scratch` has
+ * as much room as both. Returns their number. */
+static uint32_t list_pieces(struct sweep *sweep, struct stamp *begins, struct stamp *ends,
+                            struct stamp *scratch)
 {
-    size_t n = 0;
-    for (uint32_t i = 0; i < problem->n_buffers; i++) {
-        const struct quire_tensor_buffer *buffer = &problem->buffers[i];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < sweep->problem->n_buffers; i++) {
+        const struct quire_tensor_buffer *buffer = &sweep->problem->buffers[i];
         int64_t from = buffer->lower;
         for (uint32_t g = 0; buffer->size > 0 && g <= buffer->n_gaps; g++) {
             bool is_last = g == buffer->n_gaps;
             int64_t till = is_last ? buffer->upper : buffer->gaps[g].lower;
             if (from < till) {
-                events[n++] = (struct event){from, i, true};
-                events[n++] = (struct event){till, i, false};
+                begins[n] = (struct stamp){without_sign(from), n};
+                ends[n++] = (struct stamp){without_sign(till), i};
             }
             from = is_last ? from : buffer->gaps[g].upper;
         }
     }
-    sort_events(events, events + n, n);
+    sort_stamps(begins, scratch, n);
+    memcpy(scratch, ends, n * sizeof *ends);
+    for (uint32_t k = 0; k < n; k++) {
+        if (k + 2 * AHEAD < n) { /* they lie anywhere */
+            __builtin_prefetch(&scratch[begins[k + 2 * AHEAD].piece]);
+            __builtin_prefetch(&sweep->live[scratch[begins[k + AHEAD].piece].piece]);
+        }
+        const struct stamp *end = &scratch[begins[k].piece];
+        sweep->nodes[k] = sweep->live[end->piece];
+        ends[k] = (struct stamp){end->time, k};
+    }
+    sort_stamps(ends, scratch, n);
     return n;
+}
+
+/* At one time, ends go first. */
+static int run_sweep(struct sweep *sweep, const struct stamp *begins, const struct stamp *ends,
+                     uint32_t n, struct quire_tensor_fault *fault)
+{
+    for (uint32_t k = 0, e = 0; k < n; k++) {
+        while (ends[e].time <= begins[k].time)
+            end(sweep, ends[e++].piece);
+        uint32_t other = begin(sweep, k);
+        if (other != NOBODY) {
+            fail(fault, QUIRE_TENSOR_OVERLAP, sweep->nodes[other].buffer, sweep->nodes[k].buffer);
+            return -EUCLEAN;
+        }
+    }
+    return 0;
 }
 
 static int check_times(struct sweep *sweep, struct quire_tensor_fault *fault)
 {
-    size_t n = 0;
+    size_t n = 1;
     for (size_t i = 0; i < sweep->problem->n_buffers; i++)
-        n += 2 + 2 * (size_t)sweep->problem->buffers[i].n_gaps;
-    struct event *events = malloc((n + n / 2 + 1) * sizeof *events);
-    if (events == NULL)
-        return -ENOMEM;
-    n = list_events(sweep->problem, events);
-    int error = 0;
-    for (size_t k = 0; k < n && error == 0; k++) {
-        uint32_t other = NOBODY;
-        if (events[k].begins)
-            other = begin(sweep, events[k].buffer);
-        else
-            end(sweep, events[k].buffer);
-        if (other != NOBODY) {
-            fail(fault, QUIRE_TENSOR_OVERLAP, other, events[k].buffer);
-            error = -EUCLEAN;
-        }
-    }
-    free(events);
+        n += 1 + (size_t)sweep->problem->buffers[i].n_gaps;
+    struct stamp *begins = malloc(n * sizeof *begins), *ends = malloc(n * sizeof *ends);
+    struct stamp *scratch = malloc(n * sizeof *scratch);
+    int error = -ENOMEM;
+    sweep->nodes = malloc(n * sizeof *sweep->nodes);
+    if (begins != NULL && ends != NULL && scratch != NULL && sweep->nodes != NULL && n < NOBODY)
+        error = run_sweep(sweep, begins, ends, list_pieces(sweep, begins, ends, scratch), fault);
+    free(begins);
+    free(ends);
+    free(scratch);
+    free(sweep->nodes);
     return error;
 }
 
@@ -374,7 +401,9 @@ int quire_tensor_verify(const struct quire_tensor_problem *problem, const uint64
     int error = quire_tensor_check(problem, fault);
     if (error != 0)
         return error;
-    struct sweep sweep = {problem, malloc((problem->n_buffers + 1) * sizeof *sweep.live), NOBODY};
+    struct sweep sweep = {.problem = problem,
+                          .live = malloc((problem->n_buffers + 1) * sizeof *sweep.live),
+                          .root = NOBODY};
     if (sweep.live == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < problem->n_buffers && error == 0; i++) {
@@ -390,8 +419,8 @@ int quire_tensor_verify(const struct quire_tensor_problem *problem, const uint64
         priority ^= priority >> 7;
         priority ^= priority << 17;
         uint64_t upper = offsets[i] + problem->buffers[i].size;
-        sweep.live[i] = (struct live){offsets[i], upper,  space,
-                                      NOBODY,     NOBODY, (uint32_t)(priority >> 32)};
+        sweep.live[i] = (struct live){
+            offsets[i], upper, space, (uint32_t)i, NOBODY, NOBODY, (uint32_t)(priority >> 32)};
         if (problem->buffers[i].size > 0 && upper > peaks[space])
             peaks[space] = upper;
     }

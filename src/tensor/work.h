@@ -15,7 +15,10 @@
 
 /* The first placement, and the check of any, beside making the instance, which takes `ns`. */
 #define TENSOR_FIRST_NS(ns) ((ns)*3 / 4)
-#define TENSOR_CHECK_NS(ns) ((ns)*2)
+#define TENSOR_CHECK_NS(ns) ((ns)*5 / 4)
+
+/* Making the instance, the first placement and its check, beside the quick placement (quick.h). */
+#define TENSOR_ALL_NS(quick_ns) ((quick_ns)*6)
 
 struct tensor_solution; /* portfolio.h */
 

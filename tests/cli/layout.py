@@ -115,9 +115,13 @@ class Refusals(unittest.TestCase):
         self.refused("there is no type 'f64'", "--type", "f64")
         self.refused("none of portable", "--isa", "sse9")
         self.refused("everything is said by options", "model.onnx")
+        self.refused("give a smaller --shape, or leave --bench out", "--shape", "1000x1000x1000x20",
+                     "--from", "nchw", "--to", "nhwc", "--bench")
 
     def test_networks(self):
         self.refused("without --from and --to", "--network", "x.onnx", "--from", "nchw")
+        for option in (("--bench",), ("--type", "i8"), ("--isa", "portable")):
+            self.refused("without --type, --bench and --isa", "--network", "x.onnx", *option)
         self.refused("is an input's, of --network", "--shape", "x=1x3x8x8")
         self.refused("/nonexistent.onnx", "--network", "/nonexistent.onnx")
 

@@ -134,7 +134,9 @@ class Models(unittest.TestCase):
             result = call(self.model, "--weights", wish)
             self.assertEqual((result.returncode, result.stdout), (125, ""), wish)
             self.assertIn(message, result.stderr)
-        for arguments in (("--weights", "all"), ("--curve",), ("--profile", "/dev/null")):
+        for arguments in (("--weights", "all"), ("--curve",), ("--profile", "/dev/null"),
+                          ("--inplace",), ("--reorder",), ("--recompute", "5M"),
+                          ("--offload", "5M"), ("--shape", "x=1x3"), ("--subgraph", "1")):
             result = call("-", *arguments, input=FIVE)
             self.assertEqual((result.returncode, result.stdout), (125, ""))
             self.assertIn("are of a model", result.stderr)
@@ -151,6 +153,16 @@ class Plans(unittest.TestCase):
             "peak       12 B (12 B), 1.000 of the bound: proved to be the least",
             "verdict    fits in 12 B"])
         self.assertTrue(lines[4].startswith("found by   "), lines)
+
+    def test_pipes_are_read_once(self):
+        """A pipe with a path, as the shell's <(...) makes it: whoever looks ahead takes it away."""
+        read_end, write_end = os.pipe()
+        with os.fdopen(read_end), os.fdopen(write_end, "w") as file:
+            file.write(FIVE)
+            file.close()
+            result = call(f"/dev/fd/{read_end}", pass_fds=[read_end])
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertTrue(result.stdout.startswith("buffers    5\n"))
 
     def test_json(self):
         plan = figures(FIVE)

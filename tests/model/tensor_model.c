@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The planner against brute force, on small random problems: the least peak, what fits and what
- * does not, whatever the order of the input; and the verifier against a comparison of all pairs.
+ * does not, whatever the order of the input; the quick placement; and the verifier against a
+ * comparison of all pairs.
  */
 #include "model_random.h"
 
+#include "tensor/quick.h"
 #include <quire/tensor.h>
 
 #define MAX_BUFFERS 6u
@@ -125,6 +127,30 @@ static struct quire_tensor_plan place(const struct quire_tensor_problem *problem
     return plan;
 }
 
+/* What is there in little time is sound, and its bound is one. */
+static void check_quick(const struct trial *trial, uint64_t least)
+{
+    const struct quire_tensor_problem problem = {trial->buffers, trial->n, NULL, 0};
+    const struct tensor_limits limits = {.deadline_ns = UINT64_MAX};
+    const uint64_t alignment = 1 + draw(3) * 3;
+    uint64_t offsets[64], peak = 0;
+    struct tensor_quick quick;
+
+    if (trial->n > 0 && trial->buffers[0].is_fixed && trial->buffers[0].offset % alignment != 0)
+        return;
+    REQUIRE(tensor_quick_place(&problem, alignment, &limits, offsets, &quick) == 0);
+    for (size_t i = 0; i < trial->n; i++) {
+        const struct quire_tensor_buffer *buffer = &trial->buffers[i];
+        REQUIRE(!buffer->is_fixed || offsets[i] == buffer->offset);
+        REQUIRE(buffer->size == 0 || offsets[i] % alignment == 0);
+        REQUIRE(buffer->size == 0 || buffer->alignment < 2 || offsets[i] % buffer->alignment == 0);
+        if (buffer->size > 0 && offsets[i] + buffer->size > peak)
+            peak = offsets[i] + buffer->size;
+    }
+    REQUIRE(is_sound(trial, offsets, trial->n));
+    REQUIRE(quick.peak == peak && quick.bound <= peak && quick.bound <= least);
+}
+
 static void check_small(struct trial *trial)
 {
     struct quire_tensor_problem problem = {trial->buffers, trial->n, NULL, 0};
@@ -148,6 +174,7 @@ static void check_small(struct trial *trial)
     REQUIRE(plan.peak >= least && plan.bound <= least);
     REQUIRE(is_sound(trial, plan.offsets, trial->n));
     quire_tensor_plan_free(&plan);
+    check_quick(trial, least);
 }
 
 /* What is proved of one order of the buffers holds for another. */
@@ -156,6 +183,7 @@ static void check_permuted(struct trial *trial)
     struct quire_tensor_problem problem = {trial->buffers, trial->n, NULL, 0};
     struct quire_tensor_plan plan = place(&problem, 0, QUIRE_TENSOR_AUTO);
     REQUIRE(is_sound(trial, plan.offsets, trial->n));
+    check_quick(trial, plan.peak);
     for (size_t i = trial->n; i > 1; i--) {
         size_t k = draw(i);
         struct quire_tensor_buffer other = trial->buffers[i - 1];

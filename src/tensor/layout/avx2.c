@@ -80,10 +80,11 @@ static void fence(void)
     _mm_sfence();
 }
 
-static const struct layout_kernel of_1[] = {{32, 16, lanes_8, true}, {0}};
-static const struct layout_kernel of_2[] = {{16, 8, lanes_16, true}, {0}};
-static const struct layout_kernel of_4[] = {{16, 8, lines_32, false}, {8, 4, lanes_32, true}, {0}};
-static const struct layout_kernel of_8[] = {{4, 2, lanes_64, true}, {0}};
+static const struct layout_kernel of_1[] = {{32, 16, lanes_8, LAYOUT_READS_ON}, {0}};
+static const struct layout_kernel of_2[] = {{16, 8, lanes_16, LAYOUT_READS_ON}, {0}};
+static const struct layout_kernel of_4[] = {
+    {16, 8, lines_32, LAYOUT_EXACT}, {8, 4, lanes_32, LAYOUT_READS_ON}, {0}};
+static const struct layout_kernel of_8[] = {{4, 2, lanes_64, LAYOUT_READS_ON}, {0}};
 
 const struct layout_kernels layout_kernels_avx2 = {
     .transpose = {of_1, of_2, of_4, of_8},

@@ -62,24 +62,31 @@ IN void transpose_lanes(const V v[4], V result[4])
     result[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
 }
 
+/* A line of each of 16 rows; then lane i of v[k][j] has element 4 * i + j of rows 4 * k on. */
+IN void load_lines(V v[4][4], struct layout_rows rows, struct layout_form form, size_t row,
+                   size_t at)
+{
+    const char *first = rows.first + (int64_t)row * rows.step + at;
+
+    for (unsigned i = 0; i < 16; i++) {
+        v[i / 4][i % 4] = load_whole(form.row_table ? rows.table[row + i] + at : first);
+        STEP(first, rows.step, v[i / 4][i % 4]);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        transpose_32(v[i]);
+}
+
 IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
                      struct layout_form form)
 {
-    const struct layout_rows rows = matrix->rows;
     const struct layout_columns columns = matrix->columns;
     size_t end_row = part->first_row + part->n_rows;
     size_t end_column = part->first_column + part->n_columns;
 
     for (size_t r = part->first_row; r < end_row; r += 16) {
         for (size_t c = part->first_column; c < end_column; c += 16) {
-            const char *first = rows.first + (int64_t)r * rows.step + c * 4;
             V v[4][4];
-            for (unsigned i = 0; i < 16; i++) {
-                v[i / 4][i % 4] = load_whole(form.row_table ? rows.table[r + i] + c * 4 : first);
-                STEP(first, rows.step, v[i / 4][i % 4]);
-            }
-            for (unsigned i = 0; i < 4; i++)
-                transpose_32(v[i]);
+            load_lines(v, matrix->rows, form, r, c * 4);
             char *to = columns.first + (int64_t)c * columns.step + r * 4;
             for (unsigned j = 0; j < 4; j++) {
                 V results[4];
@@ -100,6 +107,42 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
 }
 ALL_FORMS(lines_32)
 
+/* Four bytes of each of 16 rows, row by row, into column by column. */
+IN V part_columns(V v)
+{
+    const V in_lanes = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const V lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+
+    return _mm512_permutexvar_epi32(lanes, _mm512_shuffle_epi8(v, in_lanes));
+}
+
+/* 16 rows of bytes, whose columns lie one behind the other: as elements of 4 bytes, and these taken
+ * apart. */
+IN void lines_8_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                    struct layout_form form)
+{
+    size_t end_column = part->first_column + part->n_columns;
+
+    for (size_t c = part->first_column; c < end_column; c += 64) {
+        V v[4][4];
+        load_lines(v, matrix->rows, form, part->first_row, c);
+        char *to = matrix->columns.first + c * 16;
+        for (unsigned j = 0; j < 4; j++) {
+            V results[4];
+            transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
+            for (unsigned i = 0; i < 4; i++) {
+                V columns = part_columns(results[i]);
+                if (form.streams)
+                    store_past(to + (4 * i + j) * sizeof(V), columns);
+                else
+                    store(to + (4 * i + j) * sizeof(V), columns);
+            }
+        }
+    }
+}
+ALL_FORMS(lines_8)
+
 MOVE_KERNEL(64)
 
 static void fence(void)
@@ -107,11 +150,12 @@ static void fence(void)
     _mm_sfence();
 }
 
-static const struct layout_kernel of_1[] = {{64, 16, lanes_8, true}, {0}};
-static const struct layout_kernel of_2[] = {{32, 8, lanes_16, true}, {0}};
+static const struct layout_kernel of_1[] = {
+    {64, 16, lanes_8, LAYOUT_READS_ON}, {16, 64, lines_8, LAYOUT_TIGHT}, {0}};
+static const struct layout_kernel of_2[] = {{32, 8, lanes_16, LAYOUT_READS_ON}, {0}};
 static const struct layout_kernel of_4[] = {
-    {16, 16, lines_32, false}, {16, 4, lanes_32, true}, {0}};
-static const struct layout_kernel of_8[] = {{8, 2, lanes_64, true}, {0}};
+    {16, 16, lines_32, LAYOUT_EXACT}, {16, 4, lanes_32, LAYOUT_READS_ON}, {0}};
+static const struct layout_kernel of_8[] = {{8, 2, lanes_64, LAYOUT_READS_ON}, {0}};
 
 const struct layout_kernels layout_kernels_avx512 = {
     .transpose = {of_1, of_2, of_4, of_8},

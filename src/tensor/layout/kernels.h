@@ -66,12 +66,18 @@ LAYOUT_INLINE char *layout_column(const struct layout_matrix *matrix, bool has_t
                      : matrix->columns.first + (int64_t)number * matrix->columns.step;
 }
 
-/* Takes multiples of n_rows and n_columns. If takes_fewer, the last columns may be fewer: then the
- * rows are read beyond them, up to the multiple, and that is not written. */
+enum layout_kernel_kind {
+    LAYOUT_EXACT,
+    LAYOUT_READS_ON, /* the last columns may be fewer: then the rows are read beyond them, up to the
+                        multiple, and that is not written */
+    LAYOUT_TIGHT     /* only for columns of its n_rows that lie one behind the other */
+};
+
+/* Takes multiples of n_rows and n_columns. */
 struct layout_kernel {
     uint32_t n_rows, n_columns;
     layout_transpose *run;
-    bool takes_fewer;
+    enum layout_kernel_kind kind;
 };
 
 #define LAYOUT_MAX_WOVEN 4

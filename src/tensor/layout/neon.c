@@ -62,15 +62,18 @@ MOVE_KERNEL(64)
 #define either vorrq_u8
 #include "tensor/layout/weave.h"
 
-static const struct layout_kernel of_1[] = {{16, 16, lanes_8, true},
-                                            {8, 16, first_8_8, true},
-                                            {4, 16, first_8_4, true},
-                                            {2, 16, first_8_2, true},
+static const struct layout_kernel of_1[] = {{16, 16, lanes_8, LAYOUT_READS_ON},
+                                            {8, 16, first_8_8, LAYOUT_READS_ON},
+                                            {4, 16, first_8_4, LAYOUT_READS_ON},
+                                            {2, 16, first_8_2, LAYOUT_READS_ON},
                                             {0}};
-static const struct layout_kernel of_2[] = {
-    {8, 8, lanes_16, true}, {4, 8, first_16_4, true}, {2, 8, first_16_2, true}, {0}};
-static const struct layout_kernel of_4[] = {{4, 4, lanes_32, true}, {2, 4, first_32_2, true}, {0}};
-static const struct layout_kernel of_8[] = {{2, 2, lanes_64, true}, {0}};
+static const struct layout_kernel of_2[] = {{8, 8, lanes_16, LAYOUT_READS_ON},
+                                            {4, 8, first_16_4, LAYOUT_READS_ON},
+                                            {2, 8, first_16_2, LAYOUT_READS_ON},
+                                            {0}};
+static const struct layout_kernel of_4[] = {
+    {4, 4, lanes_32, LAYOUT_READS_ON}, {2, 4, first_32_2, LAYOUT_READS_ON}, {0}};
+static const struct layout_kernel of_8[] = {{2, 2, lanes_64, LAYOUT_READS_ON}, {0}};
 
 const struct layout_kernels layout_kernels_neon = {
     .transpose = {of_1, of_2, of_4, of_8},

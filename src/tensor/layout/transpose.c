@@ -25,6 +25,7 @@ struct work {
     const struct layout_kernels *kernels;
     unsigned unit; /* log2 of its bytes */
     size_t n_columns;
+    size_t n_apart; /* rows' elements from column to column; 0: not so many */
     bool reads_on;
 };
 
@@ -44,7 +45,8 @@ static const struct layout_kernel *find_kernel(const struct work *work, size_t n
     for (const struct layout_kernels *its = work->kernels; its != NULL; its = its->smaller)
         for (const struct layout_kernel *k = its->transpose[work->unit]; k->n_rows != 0; k++)
             if (k->n_rows <= most_rows && (n_rows == 0 || k->n_rows == n_rows) &&
-                (k->n_columns <= most_columns || (work->reads_on && k->takes_fewer)))
+                (k->kind != LAYOUT_TIGHT || k->n_rows == work->n_apart) &&
+                (k->n_columns <= most_columns || (work->reads_on && k->kind == LAYOUT_READS_ON)))
                 return k;
     return NULL;
 }
@@ -186,47 +188,69 @@ static void set_weave(struct layout_weave *weave, const struct layout_matrix *ma
     }
 }
 
+/* How many streams there are, of which one more is woven; 0: it is something else. */
+static uint32_t count_streams(const struct work *work, const struct layout_matrix *matrix,
+                              size_t n_rows, bool *is_woven)
+{
+    const int64_t unit = (int64_t)1 << work->unit;
+
+    *is_woven = true;
+    if (unit > 8 || matrix->has_row_table)
+        return 0;
+    if (work->n_columns > 1 && work->n_columns <= LAYOUT_MAX_WOVEN &&
+        matrix->rows.step == (int64_t)work->n_columns * unit)
+        return (uint32_t)work->n_columns;
+    *is_woven = false;
+    return n_rows > 1 && n_rows <= LAYOUT_MAX_WOVEN && work->n_apart == n_rows ? (uint32_t)n_rows
+                                                                               : 0;
+}
+
 /* Does what few streams and one are made of each other by groups of 16 bytes, and the rest as any
  * other. False: it is something else. */
 static bool weave_tile(const struct work *work, const struct layout_matrix *matrix, size_t n_rows)
 {
     const struct layout_kernels *kernels = work->kernels;
-    const int64_t unit = (int64_t)1 << work->unit;
-    struct layout_weave weave = {.n = 0};
+    bool is_woven;
+    uint32_t n = count_streams(work, matrix, n_rows, &is_woven);
+
+    while (n > 0 && kernels != NULL && kernels->weave == NULL)
+        kernels = kernels->smaller;
+    if (n == 0 || kernels == NULL)
+        return false;
+    struct layout_weave weave = {.n = n, .is_woven = is_woven};
     struct layout_matrix rest = *matrix;
     struct work rest_work = *work;
-
-    while (kernels != NULL && kernels->weave == NULL)
-        kernels = kernels->smaller;
-    if (kernels == NULL || unit > 8 || matrix->has_row_table)
-        return false;
-    if (work->n_columns > 1 && work->n_columns <= LAYOUT_MAX_WOVEN &&
-        matrix->rows.step == (int64_t)work->n_columns * unit)
-        weave = (struct layout_weave){.n = (uint32_t)work->n_columns, .is_woven = true};
-    else if (n_rows > 1 && n_rows <= LAYOUT_MAX_WOVEN &&
-             matrix->columns.step == (int64_t)n_rows * unit)
-        weave = (struct layout_weave){.n = (uint32_t)n_rows};
-    if (weave.n == 0)
-        return false;
-    size_t in_group = (size_t)(16 / unit);
-    size_t n_groups = (weave.is_woven ? n_rows : work->n_columns) / in_group;
-    set_weave(&weave, matrix, (uint32_t)unit);
+    size_t in_group = (size_t)16 >> work->unit;
+    size_t n_groups = (is_woven ? n_rows : work->n_columns) / in_group;
+    set_weave(&weave, matrix, (uint32_t)1 << work->unit);
     kernels->weave(&weave, n_groups);
     size_t done = n_groups * in_group;
-    rest_work.n_columns -= weave.is_woven ? 0 : done;
-    rest.rows.first += weave.is_woven ? 0 : (int64_t)done * unit;
-    rest.columns.first += weave.is_woven ? 0 : (int64_t)done * rest.columns.step;
+    rest_work.n_columns -= is_woven ? 0 : done;
+    rest.rows.first += is_woven ? 0 : (int64_t)(done << work->unit);
+    rest.columns.first += is_woven ? 0 : (int64_t)done * rest.columns.step;
     if (rest_work.n_columns > 0)
-        do_rows(&rest_work, &rest, weave.is_woven ? done : 0, n_rows, false);
+        do_rows(&rest_work, &rest, is_woven ? done : 0, n_rows, false);
     return true;
 }
 
 /* The whole */
 
+static size_t rows_apart(const struct layout_matrix *matrix, int64_t n_bytes)
+{
+    int64_t step = matrix->columns.step;
+
+    return matrix->has_column_table || step < 0 || step % n_bytes != 0 ? 0
+                                                                       : (size_t)(step / n_bytes);
+}
+
 void layout_transpose_tile(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
                            size_t n_bytes, size_t n_rows, size_t n_columns, bool reads_on)
 {
-    struct work work = {kernels, log2_floor(n_bytes), n_columns, reads_on};
+    struct work work = {.kernels = kernels,
+                        .unit = log2_floor(n_bytes),
+                        .n_columns = n_columns,
+                        .n_apart = rows_apart(matrix, (int64_t)n_bytes),
+                        .reads_on = reads_on};
     size_t off = (uintptr_t)matrix->columns.first % LINE, in_line = LINE / n_bytes;
     size_t first = off == 0 ? 0 : (LINE - off) / n_bytes;
 
