@@ -24,8 +24,24 @@ SPECIAL = {
     "fork_nss": (160, 40, 24),
 }
 
+# What these exceed their budget by for moments is little as a rule, and much once in a hundred runs
+# (docs/limits.md): the rule is what is checked, and a bound beyond that for each.
+FORKS = ("fork_tree", "fork_orphan")
+ONCE = 3  # graces
+
 # C programs that are no tests by themselves: cases run them.
 TOOLS = ("ending", "kill_at", "many", "noise", "sparse")
+
+
+def check_bound_of_forks(case, argv, first, grace_bytes):
+    runs = [first]
+    while len(runs) < 3 and case.excess(first) > grace_bytes:
+        runs.append(case.under(argv, first.budget_bytes))
+        case.check_same(first, runs[-1])
+        case.check_clean(runs[-1])
+    for run in runs:
+        case.check_bound(run, ONCE * grace_bytes)
+    case.check_bound(sorted(runs, key=case.excess)[len(runs) // 2], grace_bytes)
 
 
 def test(case):
@@ -41,6 +57,9 @@ def test(case):
     run = case.under(argv, budget * MIB)
     case.check_same(plain, run)
     case.check_paged(run)
-    case.check_bound(run, grace * MIB)
+    if case.name in FORKS:
+        check_bound_of_forks(case, argv, run, grace * MIB)
+    else:
+        case.check_bound(run, grace * MIB)
     case.check_clean(run)
     case.report(plain, run)
