@@ -218,13 +218,17 @@ class Drawn(harness.Case):
         if run.budget_bytes > LEAST_BUDGET_BYTES:
             super().check_paged(run)
 
-    def check_same(self, plain, run, outputs=(), stderr=True):
+    def under(self, argv, ram_bytes, extra=(), **options):
+        """Where there is no file, a program may be told that there is no more memory, or be ended."""
+        run = super().under(argv, ram_bytes, extra, **options)
+        told = run.stderr.decode(errors="replace")
         if self.may_end and run.measured.status == 125:
-            told = run.stderr.decode(errors="replace")
             self.check(told.count("quire:") == 1 and "out of room" in told,
                        f"not one message of being out of room, but {told!r}")
             raise OutOfRoom
-        super().check_same(plain, run, outputs, stderr)
+        if self.may_end and run.measured.status == 1 and "MemoryError" in told:
+            raise OutOfRoom
+        return run
 
 
 def run_one(options, seed):
