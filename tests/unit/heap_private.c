@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -315,11 +316,20 @@ static void realloc_grows_where_it_lies(void **state)
     quire_heap_delete(heap);
 }
 
-static void *use_the_process_s(void *argument)
+static atomic_bool forked;
+
+static void use_the_process_s(struct quire_heap *heap)
 {
-    struct quire_heap *heap = argument;
     for (size_t i = 0; i < 10000; i++)
         quire_heap_free(heap, quire_heap_malloc(heap, i % 1000));
+}
+
+/* Is in the middle of it when the fork comes. */
+static void *use_it_beyond_the_fork(void *heap)
+{
+    do
+        use_the_process_s(heap);
+    while (!atomic_load(&forked));
     return NULL;
 }
 
@@ -332,16 +342,17 @@ static void the_process_s_heap_gets_caches_back(void **state)
 
     assert_ptr_equal(heap, quire_heap_process());
     for (unsigned i = 0; i < 4; i++)
-        pthread_create(&threads[i], NULL, use_the_process_s, heap);
+        pthread_create(&threads[i], NULL, use_it_beyond_the_fork, heap);
     pid_t child = fork(); /* its handlers are the library's own */
     if (child == 0) {
         use_the_process_s(heap);
         _exit(quire_heap_validate(heap) == 0 ? 0 : 1);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    atomic_store(&forked, true);
     for (unsigned i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
     quire_heap_trim(heap);
     quire_heap_counts(heap, &counts);
     assert_int_equal(counts.n_small + counts.n_large + counts.cached_bytes, 0);
