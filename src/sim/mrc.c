@@ -186,12 +186,10 @@ static inline void put(struct quire_mrc *mrc, uint64_t key, uint32_t owner, uint
     mrc->batch.time_ns[at] = time_ns;
 }
 
-static void forget(struct quire_mrc *mrc, uint32_t owner, uint64_t start, uint64_t n_bytes)
+static void forget(struct quire_mrc *mrc, struct pages_range range)
 {
-    const uint64_t size = (uint64_t)1 << mrc->shift;
-    const uint64_t first = (start + size - 1) >> mrc->shift, end = (start + n_bytes) >> mrc->shift;
     struct distances_page *pages = mrc->per_page.base;
-    for (struct pages_range range = {first, end, owner, 0}; pages_next(&mrc->pages, &range);) {
+    while (pages_next(&mrc->pages, &range)) {
         distances_forget(&mrc->distances, &pages[range.number]);
         pages_forget(&mrc->pages, range.number);
     }
@@ -201,18 +199,12 @@ static void forget(struct quire_mrc *mrc, uint32_t owner, uint64_t start, uint64
 static int take_loss(struct quire_mrc *mrc, const struct quire_trace_record *record, uint32_t owner,
                      const struct quire_trace *trace)
 {
-    uint64_t n_bytes = record->n_bytes;
-    if (record->kind == QUIRE_TRACE_UNMAP) {
-        const struct quire_trace_mapping *mapping = trace != NULL ? quire_trace_mapping(
-                                                                        trace, record->mapping)
-                                                                  : NULL;
-        n_bytes = mapping != NULL ? mapping->n_bytes : 0;
-    }
-    if (mrc->info.unit_shift != 0 || n_bytes > UINT64_MAX - record->address)
+    const struct pages_range range = pages_lost(record, owner, trace, mrc->shift);
+    if (mrc->info.unit_shift != 0 || range.first >= range.end)
         return 0;
     int error = flush(mrc);
     if (!error)
-        forget(mrc, owner, record->address, n_bytes);
+        forget(mrc, range);
     return error;
 }
 

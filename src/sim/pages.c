@@ -182,3 +182,24 @@ bool pages_next(const struct pages *pages, struct pages_range *range)
     }
     return false;
 }
+
+static uint64_t bytes_lost(const struct quire_trace_record *record, const struct quire_trace *trace)
+{
+    if (record->kind != QUIRE_TRACE_UNMAP)
+        return record->n_bytes;
+    const struct quire_trace_mapping *mapping = NULL;
+    if (trace != NULL)
+        mapping = quire_trace_mapping(trace, record->mapping);
+    return mapping != NULL ? mapping->n_bytes : 0;
+}
+
+struct pages_range pages_lost(const struct quire_trace_record *record, uint32_t owner,
+                              const struct quire_trace *trace, unsigned shift)
+{
+    const uint64_t size = (uint64_t)1 << shift, n_bytes = bytes_lost(record, trace);
+    if (n_bytes < size || n_bytes > UINT64_MAX - record->address)
+        return (struct pages_range){0};
+    return (struct pages_range){.first = (record->address + size - 1) >> shift,
+                                .end = (record->address + n_bytes) >> shift,
+                                .owner = owner};
+}

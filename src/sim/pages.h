@@ -59,6 +59,14 @@ struct pages_range {
 };
 bool pages_next(const struct pages *pages, struct pages_range *range);
 
+/*
+ * Where the pages of 2^shift bytes lie that an UNMAP, FREE or DROP record is about: whole ones, for
+ * of one that is cut the rest is still there. None: first is not below end. `trace` knows the
+ * mappings; NULL: nothing is known of them.
+ */
+struct pages_range pages_lost(const struct quire_trace_record *record, uint32_t owner,
+                              const struct quire_trace *trace, unsigned shift);
+
 /* The page with this number is no more. */
 void pages_forget(struct pages *pages, uint32_t number);
 

@@ -359,38 +359,28 @@ static void free_page(struct quire_sim *sim, const struct sim_level *level, uint
     }
 }
 
-/* Unmapped, dropped or free. Whole pages only: of one that is cut the rest is still there. */
-static void lose_range(struct quire_sim *sim, struct sim_level *level, uint32_t owner,
-                       const struct quire_trace_record *record, uint64_t n_bytes)
+static void lose(struct quire_sim *sim, struct sim_level *level, struct pages_range range,
+                 bool is_freed)
 {
-    const uint64_t size = (uint64_t)1 << level->shift;
-    const uint64_t first = (record->address + size - 1) >> level->shift,
-                   end = (record->address + n_bytes) >> level->shift;
-    for (struct pages_range range = {first, end, owner, 0}; pages_next(&level->pages, &range);) {
-        if (record->kind == QUIRE_TRACE_FREE)
+    while (pages_next(&level->pages, &range)) {
+        if (is_freed)
             free_page(sim, level, range.number);
         else
             forget_page(sim, level, range.number);
     }
 }
 
-/* What is no reference. */
+/* Unmapped, dropped or free. */
 static int take_loss(struct quire_sim *sim, struct sim_level *level,
                      const struct quire_trace_record *record, uint32_t owner,
                      const struct quire_trace *trace)
 {
-    uint64_t n_bytes = record->n_bytes;
-    if (record->kind == QUIRE_TRACE_UNMAP) {
-        const struct quire_trace_mapping *mapping = trace != NULL ? quire_trace_mapping(
-                                                                        trace, record->mapping)
-                                                                  : NULL;
-        n_bytes = mapping != NULL ? mapping->n_bytes : 0;
-    }
-    if (sim->info.unit_shift != 0 || n_bytes == 0 || n_bytes > UINT64_MAX - record->address)
+    const struct pages_range range = pages_lost(record, owner, trace, level->shift);
+    if (sim->info.unit_shift != 0 || range.first >= range.end)
         return 0;
     int error = replay_batch(sim, level);
     if (!error)
-        lose_range(sim, level, owner, record, n_bytes);
+        lose(sim, level, range, record->kind == QUIRE_TRACE_FREE);
     return error;
 }
 
