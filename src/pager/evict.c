@@ -23,7 +23,7 @@
 
 #define MOST_LOOKED 512 /* pages, for a batch of victims */
 #define RESIDENT_LEAST 32
-#define SHARED_DEBT 256 /* pages over the budget, at which no more that are shared are stored */
+#define SHARED_DEBT 256 /* pages over the budget: copies of shared ones do not stay in RAM then */
 #define SHARED_WRITE 48 /* pages stored that others still have, until they go on to the file */
 
 struct leftovers {          /* of an eviction: what could not be moved */
@@ -292,19 +292,20 @@ static uint32_t evict_refused(const struct victims *refused)
 }
 
 /*
- * Evicts shared pages; with a file their copies go there before they are many. Each is a loss until
- * the others have evicted it as well, and what is lost at any time must stay little.
+ * Evicts shared pages; with a file their copies go there before they are many. Each copy is a loss
+ * until the others have evicted the page as well, and what is lost at any time must stay little.
+ * But where a run is over its budget already (each child of a fork brings tables of its own) shared
+ * pages may be all there is to give: then their copies go on to the file at once, or there are
+ * none.
  */
 static uint32_t evict_shared(const struct victims *victims, size_t pool_limit_bytes)
 {
     static uint32_t n_stored; /* and not yet written on; of who has the pass */
-    if (budget_room() < -SHARED_DEBT) {
-        requeue_all(victims);
-        return 0;
-    }
-    uint32_t n_gone = pack_shared(victims, pool_limit_bytes);
+    const bool is_in_debt = budget_room() < -SHARED_DEBT;
+    uint32_t n_gone = pack_shared(victims, pool_limit_bytes,
+                                  !is_in_debt || writeback_is_possible());
     n_stored += n_gone;
-    if (n_stored >= SHARED_WRITE) {
+    if (n_stored >= SHARED_WRITE || is_in_debt) {
         n_stored = 0;
         writeback_cluster();
     }

@@ -30,6 +30,7 @@ struct leaver {
 /* Pages on their way out, BUSY. */
 struct leaving {
     page_entry mark; /* PAGE_SHARED or PAGE_CLEAN */
+    bool may_store;  /* else only what needs no copy goes */
     uint32_t n;
     uint32_t n_met; /* how many faults had met BUSY pages before */
     struct leaver one[EVICT_BATCH];
@@ -44,16 +45,14 @@ static bool is_marked(const struct victims *victims, uint32_t at, page_entry mar
 }
 
 /* Closes victims that have the mark, up to `most`. */
-static void close_up(const struct victims *victims, page_entry mark, uint32_t most,
-                     struct leaving *leaving)
+static void close_up(const struct victims *victims, uint32_t most, struct leaving *leaving)
 {
-    leaving->mark = mark;
     leaving->n = 0;
     lock_take(&pager.lock);
     leaving->n_met = pager.n_busy_met;
     for (uint32_t at = 0; at < victims->n && leaving->n < most; at++) {
         const uint32_t page = victims->page[at];
-        if (!is_marked(victims, at, mark))
+        if (!is_marked(victims, at, leaving->mark))
             continue;
         leaving->one[leaving->n++] = (struct leaver){
             .page = page, .is_kept = table_get(&pager.table, page) & PAGE_KEPT};
@@ -88,12 +87,12 @@ static void gather(struct leaving *leaving, uint32_t *at, struct packing *packin
         leaving->one[packing->from[i]].outcome = UNREADABLE;
 }
 
-/* L. Whether the i-th that was packed gains room in the store. */
+/* L. Whether the i-th that was packed gains room. Dead ones need no copy, whoever has the frame. */
 static bool pays(const struct leaving *leaving, const struct packing *packing, uint32_t i)
 {
-    if (leaving->mark == PAGE_SHARED)
-        return !packing->dead[i] && packing_pays_twice(i);
-    return packing->dead[i] || packing_pays(i);
+    if (packing->dead[i] || !leaving->may_store)
+        return packing->dead[i];
+    return leaving->mark == PAGE_SHARED ? packing_pays_twice(i) : packing_pays(i);
 }
 
 /* L. What was packed goes into the store beside what is there yet. */
@@ -197,22 +196,23 @@ static uint32_t open_up(const struct victims *victims, const struct leaving *lea
     return n_gone;
 }
 
-static uint32_t pack_marked(const struct victims *victims, page_entry mark, uint32_t most,
+static uint32_t pack_marked(const struct victims *victims, struct leaving *leaving, uint32_t most,
                             size_t pool_limit_bytes)
 {
-    struct leaving leaving;
-    close_up(victims, mark, most, &leaving);
-    pack_all(&leaving, pool_limit_bytes);
-    drop(&leaving);
-    return open_up(victims, &leaving);
+    close_up(victims, most, leaving);
+    pack_all(leaving, pool_limit_bytes);
+    drop(leaving);
+    return open_up(victims, leaving);
 }
 
-uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes)
+uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes, bool may_store)
 {
-    return pack_marked(victims, PAGE_SHARED, PACK_BATCH, pool_limit_bytes);
+    struct leaving leaving = {.mark = PAGE_SHARED, .may_store = may_store};
+    return pack_marked(victims, &leaving, PACK_BATCH, pool_limit_bytes);
 }
 
 uint32_t pack_clean(const struct victims *victims, size_t pool_limit_bytes)
 {
-    return pack_marked(victims, PAGE_CLEAN, EVICT_BATCH, pool_limit_bytes);
+    struct leaving leaving = {.mark = PAGE_CLEAN, .may_store = true};
+    return pack_marked(victims, &leaving, EVICT_BATCH, pool_limit_bytes);
 }

@@ -62,8 +62,11 @@ uint32_t pack_release(bool all);
 /* reclaim.c: what the pool of this process may grow to, pages */
 int64_t reclaim_pool_limit(const struct watermarks *marks);
 
-/* in_place.c: these go into the store from where they are. Returns how many went. */
-uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes);
+/*
+ * in_place.c: these go into the store from where they are; without `may_store` only those that need
+ * no copy, because all on them is free. Returns how many went.
+ */
+uint32_t pack_shared(const struct victims *victims, size_t pool_limit_bytes, bool may_store);
 uint32_t pack_clean(const struct victims *victims, size_t pool_limit_bytes);
 
 /* packing.c: copies of pages on their way into the store; one batch at a time */
