@@ -17,9 +17,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
+
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
 
 #define SYS_PAGE_SHIFT 12
 #define SYS_PAGE_SIZE ((size_t)1 << SYS_PAGE_SHIFT) /* the base page, bytes */

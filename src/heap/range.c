@@ -60,9 +60,6 @@
 #define REMAP_PAGES 256u /* from here on dropping maps anew, which undoes what moves have split */
 #define MAX_MOVED 8192u  /* of the 65530 mappings that a process may have */
 
-#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
-#define MADV_POPULATE_WRITE 23
-#endif
 #ifndef MREMAP_DONTUNMAP /* Linux 5.7 */
 #define MREMAP_DONTUNMAP 4
 #endif

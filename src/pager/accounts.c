@@ -183,14 +183,13 @@ static bool is_due(uint64_t now)
            atomic_compare_exchange_strong(&pager.control->next_look_ns, &next, look.ends_ns);
 }
 
-uint64_t accounts_look_if_due(void)
+bool accounts_look_if_due(void)
 {
     uint32_t left = CONTROL_WAS_LEFT;
     uint64_t now = sys_now_ns();
     if (pager.self->shares == CONTROL_SHARES && is_due(now)) {
         look_at_all();
-        uint64_t end = sys_now_ns(), rest = LEAST_REST * (end - now);
-        now = end;
+        const uint64_t end = sys_now_ns(), rest = LEAST_REST * (end - now);
         atomic_compare_exchange_strong(&pager.control->next_look_ns, &look.ends_ns,
                                        (end + (rest > INTERVAL_NS ? rest : INTERVAL_NS)) &
                                            ~LOOKING);
@@ -200,5 +199,5 @@ uint64_t accounts_look_if_due(void)
         sharing_end();
         lock_release(&pager.lock);
     }
-    return pager.self->shares == CONTROL_SHARES ? now + INTERVAL_NS : 0;
+    return pager.self->shares == CONTROL_SHARES;
 }

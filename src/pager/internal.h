@@ -211,8 +211,8 @@ extern _Atomic uint32_t budget_fruitless; /* passes without progress since one h
 /* accounts.c; service thread, without L */
 void accounts_expect_sharing(void); /* after a fork: look soon. Any thread */
 bool accounts_see_all(void);        /* every process that shares frames is armed */
-/* Looks, if it is time. When to come back: CLOCK_MONOTONIC, 0: no need. */
-uint64_t accounts_look_if_due(void);
+/* Looks, if it is time. False: this process shares nothing any more. */
+bool accounts_look_if_due(void);
 
 /* service.c */
 enum service_operation { SERVICE_ARM, SERVICE_MOVE, SERVICE_FETCH, SERVICE_EVICT, SERVICE_FORK };

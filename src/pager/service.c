@@ -29,9 +29,11 @@
 #define SERVICE_LEAST 64
 /* And one with so many in any case: commands from outside reach its memory through that thread. */
 #define SERVICE_ALWAYS 1024
-#define FIRST_SAMPLE_NS 5000000 /* after a fork */
-#define REST_NS 200000000       /* without work, until what is used for it is given back */
-#define MOST_TIDIED 4           /* batches at once */
+#define FIRST_SAMPLE_NS 5000000  /* after a fork; then, between two looks at what is shared, */
+#define SAMPLE_NS 50000000       /* where something is done, */
+#define SAMPLE_MOST_NS 800000000 /* and where nothing is, at most */
+#define REST_NS 200000000        /* without work, until what is used for it is given back */
+#define MOST_TIDIED 4            /* batches at once */
 #define STAND_BY_MOST 128
 #define STAND_BY_NS 2000000 /* between looks at whether the forking thread needs something */
 #define LOOK_NS 500000000   /* between looks at what is not managed, while there is work */
@@ -53,8 +55,9 @@ static struct {
         uint32_t from, to, n_pages;
         int result;
     } call;
-    _Atomic uint32_t call_turn; /* futex: odd while a call is pending */
-    uint64_t next_sample_ns;    /* when to look at what is shared; 0: nothing is */
+    _Atomic uint32_t call_turn;       /* futex: odd while a call is pending */
+    uint64_t next_sample_ns;          /* when to look at what is shared; 0: nothing is */
+    uint64_t sample_ns, work_sampled; /* between two of them; what was done at the last */
     uint64_t next_look_ns;
     uint64_t work_seen, rest_at_ns; /* when to rest, if there is no work until then; 0: it does */
 } service;
@@ -203,6 +206,30 @@ static void look_if_due(void)
     budget_sample_unmanaged();
 }
 
+/* Goes up with each fault and each page evicted. */
+static uint64_t work_done(void)
+{
+    uint64_t n = pager.self->stats.evictions;
+    for (unsigned kind = 0; kind < CONTROL_N_FAULTS; kind++)
+        n += pager.self->stats.faults[kind];
+    return n;
+}
+
+/*
+ * Who does nothing copies nothing: it comes back more and more seldom. Where writes are not seen
+ * nobody knows who does something.
+ */
+static uint64_t until_next_sample_ns(void)
+{
+    const uint64_t done = work_done();
+    if (service.sample_ns == 0 || done != service.work_sampled || !pager.sees_writes)
+        service.sample_ns = SAMPLE_NS;
+    else if (service.sample_ns < SAMPLE_MOST_NS)
+        service.sample_ns *= 2;
+    service.work_sampled = done;
+    return service.sample_ns;
+}
+
 /* A process that shares frames arms, so that copies are seen; and keeps the accounts in order. */
 static void look_at_sharing(void)
 {
@@ -211,23 +238,18 @@ static void look_at_sharing(void)
     uint64_t now = sys_now_ns();
     if (!is_armed() && (now < service.next_sample_ns || arm_now() < 0))
         return;
-    service.next_sample_ns = accounts_look_if_due();
+    if (!accounts_look_if_due())
+        service.next_sample_ns = 0;
+    else if (now >= service.next_sample_ns)
+        service.next_sample_ns = sys_now_ns() + until_next_sample_ns();
 }
 
 void service_expect_sharing(void)
 {
+    service.sample_ns = 0;
     service.next_sample_ns = sys_now_ns() + FIRST_SAMPLE_NS;
     if (service_start() == 0)
         accounts_expect_sharing();
-}
-
-/* Goes up with each fault and each page evicted. */
-static uint64_t work_done(void)
-{
-    uint64_t n = pager.self->stats.evictions;
-    for (unsigned kind = 0; kind < CONTROL_N_FAULTS; kind++)
-        n += pager.self->stats.faults[kind];
-    return n;
 }
 
 /*
