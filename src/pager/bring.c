@@ -7,6 +7,7 @@
  */
 #include "pager/bring.h"
 
+#include "base/stepping.h"
 #include "base/uffd.h"
 #include "pager/copies.h"
 
@@ -215,6 +216,7 @@ uint32_t bring_loaded(struct window *window, uint32_t page, uint32_t n_pages, bo
     struct wanted wanted[WINDOW_PAGES];
     uint32_t n_intact = n_pages, n_read = 0;
     list_wanted(wanted, page, n_pages);
+    stepping_call(); /* a place in the store is read without the lock that it was learnt under */
     for (uint32_t i = 0; i < n_pages; i++) {
         const store_ref ref = wanted[i].ref;
         const uint32_t at = wanted[i].at;
