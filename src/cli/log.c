@@ -95,7 +95,9 @@ static bool tell(const struct log_options *options, const struct recorder *recor
 static int record(const struct log_options *options, struct quire_observe *observe,
                   struct recorder *recorder)
 {
-    unsigned parts = PARTS | (options->has_pss ? (unsigned)QUIRE_OBSERVE_SHARES : 0u);
+    unsigned parts = PARTS;
+    if (options->has_pss)
+        parts |= (unsigned)QUIRE_OBSERVE_SHARES | (unsigned)QUIRE_OBSERVE_KEEP_SHARES;
     uint64_t next_ms = sys_now_ns() / 1000000;
     struct sample sample;
 

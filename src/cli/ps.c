@@ -78,6 +78,8 @@ static unsigned parts_of(const struct ps_options *options)
         parts |= options->columns[i]->parts;
     for (unsigned i = 0; i < options->order.n_filters; i++)
         parts |= options->filters[i].column->parts;
+    if (options->watch_ms > 0)
+        parts |= QUIRE_OBSERVE_KEEP_SHARES;
     return parts;
 }
 

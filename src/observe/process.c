@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * process: the files of one process: stat, status, smaps_rollup, oom_score, cmdline, io.
+ * process: the files of one process: stat, status, oom_score, cmdline, io. (smaps_rollup: shares.h)
  *
- * stat costs 3 us through a kept descriptor and 8 us through a new one; smaps_rollup costs what the
- * process's page tables are large; so each part is read only when it is asked for, and of a process
- * that slept since the last time two small files in place of stat, status and io (idle.h). A
+ * stat costs 3 us through a kept descriptor and 8 us through a new one, so each part is read only
+ * when it is asked for, and of a process that slept since the last time two small files in place of
+ * stat, status and io (idle.h). A
  * descriptor of /proc/PID/stat belongs to the process, not to its number: once the process has
  * ended it reads as ESRCH, also when the number is in use again.
  *
  *   open ENOENT, read ESRCH of stat   the process has ended: the caller leaves it out
  *   EACCES of a part                  its figures are denied
- *   ESRCH of smaps_rollup             no memory of its own (kernel thread, zombie): absent
  *
  * Sources: proc(5); Linux's fs/proc/array.c, task_mmu.c.
  */
@@ -42,31 +41,6 @@ static const struct field status_fields[] = {
 };
 #define N_STATUS (sizeof status_fields / sizeof status_fields[0])
 
-/* Sums, because where there is no smaps_rollup (before Linux 4.14) smaps has them by mapping. */
-struct shares {
-    uint64_t pss, pss_anonymous, pss_file, pss_shmem, shared_clean, shared_dirty, private_clean,
-        private_dirty, private_huge, referenced, huge, swap_pss;
-};
-#undef OF
-#define OF(key, member)                                    \
-    {                                                      \
-        key, offsetof(struct shares, member), FIELD_KB_SUM \
-    }
-static const struct field share_fields[] = {
-    OF("Pss", pss),
-    OF("Pss_Anon", pss_anonymous),
-    OF("Pss_File", pss_file),
-    OF("Pss_Shmem", pss_shmem),
-    OF("Shared_Clean", shared_clean),
-    OF("Shared_Dirty", shared_dirty),
-    OF("Private_Clean", private_clean),
-    OF("Private_Dirty", private_dirty),
-    OF("Referenced", referenced),
-    OF("AnonHugePages", huge),
-    OF("Private_Hugetlb", private_huge),
-    OF("SwapPss", swap_pss),
-};
-#define N_SHARES (sizeof share_fields / sizeof share_fields[0])
 #undef OF
 #define OF(key, member)                                                   \
     {                                                                     \
@@ -225,76 +199,6 @@ static int read_status(struct quire_observe *observe, struct quire_observe_proce
     return error;
 }
 
-static uint64_t sum_of(uint64_t a, uint64_t b)
-{
-    if (!quire_observe_known(a) || !quire_observe_known(b))
-        return quire_observe_known(a) ? a : b;
-    return a + b;
-}
-
-static void share(struct quire_observe_process *process, const struct shares *shares)
-{
-    process->pss = shares->pss;
-    process->pss_anonymous = shares->pss_anonymous;
-    process->pss_file = shares->pss_file;
-    process->pss_shmem = shares->pss_shmem;
-    process->shared = sum_of(shares->shared_clean, shares->shared_dirty);
-    process->uss = sum_of(sum_of(shares->private_clean, shares->private_dirty),
-                          shares->private_huge);
-    process->referenced = shares->referenced;
-    process->huge = shares->huge;
-    process->swap_pss = shares->swap_pss;
-}
-
-/*
- * The record of smaps_rollup. To open it and close it again takes a sixth of what reading takes;
- * but a descriptor stays with the memory of the program that ran when it was opened, so of whom has
- * run since then, and may run another, it is opened anew.
- */
-static int read_rollup(struct quire_observe *observe, struct tracked *tracked, bool may_keep)
-{
-    path_of(observe->path, sizeof observe->path, tracked->pid, "smaps_rollup");
-    if (tracked->shares_fd >= 0 && !tracked->has_slept) {
-        sys_close(tracked->shares_fd);
-        tracked->shares_fd = -1;
-    }
-    int fd = tracked->shares_fd;
-    if (fd < 0)
-        fd = sys_openat(observe->root_fd, observe->path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return fd;
-    int error = source_read_record(observe, fd);
-    if (error == 0 && may_keep && tracked->idle != NULL) {
-        tracked->shares_fd = fd;
-    } else {
-        sys_close(fd);
-        tracked->shares_fd = -1;
-    }
-    return error;
-}
-
-static int read_shares(struct quire_observe *observe, struct tracked *tracked, bool may_keep,
-                       struct quire_observe_process *process)
-{
-    struct shares shares;
-    int error = read_rollup(observe, tracked, may_keep);
-
-    if (error == -ENOENT) {
-        path_of(observe->path, sizeof observe->path, process->pid, "smaps");
-        error = source_read_raw(observe, observe->root_fd, observe->path);
-    }
-    fields_clear(share_fields, N_SHARES, &shares, source_reason(error));
-    if (error == 0 && observe->n_bytes > 0) { /* smaps of who has no memory is empty */
-        error = source_check(observe);
-        if (error == 0)
-            error = fields_take(observe, share_fields, N_SHARES, ':', &shares);
-        if (error < 0)
-            return error;
-    }
-    share(process, &shares);
-    return error == -ENOENT ? -ESRCH : 0;
-}
-
 static void read_oom(struct quire_observe *observe, struct quire_observe_process *process)
 {
     char path[48];
@@ -380,7 +284,7 @@ static void deny(struct quire_observe_process *process)
 static bool take_kept(const struct idle *idle, const struct idle_look *look, unsigned parts,
                       struct quire_observe_process *process)
 {
-    if (!look->is_idle || (parts & ~idle->parts) != 0 ||
+    if (!look->is_idle || (parts & KEPT_PARTS & ~idle->parts) != 0 ||
         ((parts & QUIRE_OBSERVE_STATUS) && !look->is_same_memory))
         return false;
     *process = idle->figures;
@@ -392,16 +296,22 @@ static bool take_kept(const struct idle *idle, const struct idle_look *look, uns
     return true;
 }
 
-/* See idle_resident() for why not that of stat. */
+void process_settle_rss(struct quire_observe *observe, struct quire_observe_process *process)
+{
+    uint64_t pages;
+
+    if (!process->is_kernel_thread && quire_observe_known(process->rss) &&
+        idle_resident(observe, process->pid, &pages))
+        process->rss = pages * SYS_PAGE_SIZE;
+}
+
 static void settle_rss(struct quire_observe *observe, const struct idle_look *look,
                        struct quire_observe_process *process)
 {
-    uint64_t pages = look->resident_pages;
-
-    if (process->is_kernel_thread || !quire_observe_known(process->rss))
-        return;
-    if (pages != UINT64_MAX || idle_resident(observe, process->pid, &pages))
-        process->rss = pages * SYS_PAGE_SIZE;
+    if (look->resident_pages == UINT64_MAX || process->is_kernel_thread)
+        process_settle_rss(observe, process);
+    else if (quire_observe_known(process->rss))
+        process->rss = look->resident_pages * SYS_PAGE_SIZE;
 }
 
 static int read_kept(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
@@ -414,7 +324,10 @@ static int read_kept(struct quire_observe *observe, struct tracked *tracked, uns
         tracked->has_no_idle = (tracked->idle = idle_open(observe, tracked->pid)) == NULL;
     if (tracked->idle != NULL)
         look = idle_look_at(tracked->idle);
-    tracked->has_slept = look.is_idle;
+    if (!look.is_idle && tracked->shares_fd >= 0) { /* it may have executed another program */
+        sys_close(tracked->shares_fd);
+        tracked->shares_fd = -1;
+    }
     if (tracked->idle != NULL && take_kept(tracked->idle, &look, parts, process))
         return 0;
     int error = read_stat(observe, tracked, may_keep, process);
@@ -428,12 +341,12 @@ static int read_kept(struct quire_observe *observe, struct tracked *tracked, uns
     error = 0;
     if (parts & QUIRE_OBSERVE_STATUS)
         error = read_status(observe, process);
-    else
+    else if (!(parts & QUIRE_OBSERVE_SHARES))
         settle_rss(observe, &look, process);
     if (error == 0 && (parts & QUIRE_OBSERVE_IO))
         error = read_io(observe, process);
     if (error == 0 && tracked->idle != NULL && !is_denied)
-        idle_note(tracked->idle, &look, parts, process);
+        idle_note(tracked->idle, &look, parts & KEPT_PARTS, process);
     return error;
 }
 
@@ -441,10 +354,9 @@ int process_read(struct quire_observe *observe, struct tracked *tracked, unsigne
                  bool may_keep, struct quire_observe_process *process)
 {
     clear(process, tracked->pid);
-    int error = read_kept(observe, tracked, (parts & KEPT_PARTS) | QUIRE_OBSERVE_STAT, may_keep,
-                          process);
-    if (error == 0 && (parts & QUIRE_OBSERVE_SHARES) && !process->is_kernel_thread)
-        error = read_shares(observe, tracked, may_keep, process);
+    int error = read_kept(observe, tracked,
+                          (parts & (KEPT_PARTS | QUIRE_OBSERVE_SHARES)) | QUIRE_OBSERVE_STAT,
+                          may_keep, process);
     if (error == 0 && (parts & QUIRE_OBSERVE_OOM))
         read_oom(observe, process);
     if (error == 0 && (parts & QUIRE_OBSERVE_COMMAND)) {

@@ -3,8 +3,10 @@
  * processes: all processes, sample after sample.
  *
  *   /proc ── readdir ── numbers, sorted ──┐
- *                                         merge by pid ── process_read ── list, rates
+ *                                         merge by pid ── process_read ── list, rates ── shares
  *   tracked: what the last sample knew ───┘                    '-- tracked of the next sample
+ *
+ * PSS and USS come last, when it is known who has changed what it has mapped (shares.h).
  *
  * Invariants
  *   T1  tracked is sorted by pid, each pid once
@@ -18,6 +20,7 @@
 
 #include "base/sys.h"
 #include "observe/idle.h"
+#include "observe/shares.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,6 +36,8 @@
 #define STILL_SAMPLES 3
 #define STAT_EVERY 4
 #define PARTS_EVERY 16
+/* QUIRE_OBSERVE_KEEP_SHARES: of whom nothing has changed, every so many. */
+#define SHARES_EVERY 4
 
 struct process_table {
     struct tracked *tracked, *next; /* the last sample's, the one to come */
@@ -43,6 +48,7 @@ struct process_table {
     size_t pids_room, n_pids;
     size_t n_kept, max_kept;
     unsigned n_samples;
+    struct shares_news news; /* of this sample */
 };
 
 static size_t n_descriptors(const struct tracked *tracked)
@@ -205,13 +211,15 @@ static bool is_same(const struct quire_observe_process *a, const struct quire_ob
            a->virtual_bytes == b->virtual_bytes && a->state == b->state && a->parent == b->parent;
 }
 
+static bool may_keep(const struct process_table *table)
+{
+    return table->n_kept + IDLE_N_DESCRIPTORS + 1 < table->max_kept;
+}
+
 static int read_all(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
                     struct quire_observe_process *process)
 {
-    struct process_table *table = observe->processes;
-
-    return process_read(observe, tracked, parts,
-                        table->n_kept + IDLE_N_DESCRIPTORS + 1 < table->max_kept, process);
+    return process_read(observe, tracked, parts, may_keep(observe->processes), process);
 }
 
 /* Reads no more of a process than it takes to see that it still does nothing. */
@@ -251,27 +259,66 @@ static int read_lazily(struct quire_observe *observe, struct tracked *tracked, u
     return 0;
 }
 
+/* Whether SHARES have to be read whatever else is seen. */
+static bool wants_shares(const struct tracked *tracked, unsigned parts)
+{
+    return parts & QUIRE_OBSERVE_SHARES &&
+           (!(parts & (QUIRE_OBSERVE_LAZY | QUIRE_OBSERVE_KEEP_SHARES)) || !tracked->has_shares);
+}
+
+/* Whether it has other pages than the sample before saw, as far as counts tell. */
+static void look_for_change(struct process_table *table, struct tracked *tracked,
+                            const struct quire_observe_process *process)
+{
+    struct pages_seen *seen = &tracked->seen;
+    bool is_same = tracked->at_ns != 0 && tracked->start_ms == process->start_ms &&
+                   seen->minor_faults == process->minor_faults &&
+                   seen->major_faults == process->major_faults && seen->rss == process->rss &&
+                   seen->virtual_bytes == process->virtual_bytes;
+
+    if (process->is_kernel_thread)
+        return;
+    shares_note_name(&table->news, process->name);
+    if (is_same)
+        return;
+    *seen = (struct pages_seen){process->parent,       process->minor_faults,
+                                process->major_faults, process->virtual_bytes,
+                                process->rss,          ""};
+    memcpy(seen->name, process->name, sizeof seen->name);
+    shares_note_change(&table->news, process->pid, process->parent, process->name);
+}
+
 static int sample_one(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
                       uint64_t uptime, struct quire_observe_processes *processes)
 {
     struct process_table *table = observe->processes;
     size_t n_before = n_descriptors(tracked);
+    unsigned now = wants_shares(tracked, parts) ? parts : parts & ~(unsigned)QUIRE_OBSERVE_SHARES;
 
     if (!source_grow(&table->list, &table->list_room, processes->n + 1, sizeof *table->list))
         return -ENOMEM;
     if ((unsigned)tracked->pid % COMMAND_EVERY == table->n_samples % COMMAND_EVERY)
         tracked->name[0] = '\0';
     struct quire_observe_process *process = &table->list[processes->n];
-    int error = parts & QUIRE_OBSERVE_LAZY ? read_lazily(observe, tracked, parts, process)
-                                           : read_all(observe, tracked, parts, process);
+    int error = parts & QUIRE_OBSERVE_LAZY ? read_lazily(observe, tracked, now, process)
+                                           : read_all(observe, tracked, now, process);
     table->n_kept += n_descriptors(tracked) - n_before;
     if (error < 0)
         return error;
+    if (parts & QUIRE_OBSERVE_SHARES)
+        look_for_change(table, tracked, process);
     if (!(parts & QUIRE_OBSERVE_LAZY) || tracked->was_read)
         settle_rates(tracked, processes->at_ns, uptime, process);
-    processes->n_denied += is_denied(process);
     processes->n++;
     return 0;
+}
+
+/* A process that ends takes its share of what it had in common with others. */
+static void bury(struct process_table *table, struct tracked *tracked)
+{
+    if (tracked->at_ns != 0)
+        shares_note_change(&table->news, tracked->pid, tracked->seen.parent, tracked->seen.name);
+    forget(table, tracked);
 }
 
 static int sample_all(struct quire_observe *observe, unsigned parts,
@@ -285,7 +332,7 @@ static int sample_all(struct quire_observe *observe, unsigned parts,
     for (size_t i = 0; i < table->n_pids; i++) {
         struct tracked tracked = {.pid = table->pids[i], .stat_fd = -1, .shares_fd = -1};
         while (old < table->n_tracked && table->tracked[old].pid < tracked.pid)
-            forget(table, &table->tracked[old++]);
+            bury(table, &table->tracked[old++]);
         if (old < table->n_tracked && table->tracked[old].pid == tracked.pid)
             tracked = table->tracked[old++];
         if (error == 0)
@@ -295,11 +342,59 @@ static int sample_all(struct quire_observe *observe, unsigned parts,
         if (error == -ESRCH)
             processes->n_vanished++;
         if (error < 0)
-            forget(table, &tracked);
+            bury(table, &tracked);
         error = error == -ESRCH ? 0 : error;
     }
     while (old < table->n_tracked)
-        forget(table, &table->tracked[old++]);
+        bury(table, &table->tracked[old++]);
+    return error;
+}
+
+/* PSS and the like of one process: as they are now, or were when they were read last. */
+static int sample_shares(struct quire_observe *observe, struct tracked *tracked, unsigned parts,
+                         struct quire_observe_process *process)
+{
+    struct process_table *table = observe->processes;
+    const unsigned every = parts & QUIRE_OBSERVE_LAZY ? PARTS_EVERY : SHARES_EVERY;
+    const bool is_rough = wants_shares(tracked, parts) && !(parts & QUIRE_OBSERVE_STATUS);
+
+    if (process->is_kernel_thread)
+        return 0;
+    if (!wants_shares(tracked, parts) && !shares_concern(&table->news, process) &&
+        !is_due(table, tracked->pid, every)) {
+        shares_take_over(tracked, process);
+        return 0;
+    }
+    size_t n_before = n_descriptors(tracked);
+    int error = shares_read(observe, tracked, may_keep(table), process);
+    table->n_kept += n_descriptors(tracked) - n_before;
+    if (error == 0 && quire_observe_known(tracked->shares.rss))
+        process->rss = tracked->shares.rss; /* of the same moment */
+    else if (error == 0 && is_rough)
+        process_settle_rss(observe, process);
+    return error;
+}
+
+static int sample_all_shares(struct quire_observe *observe, unsigned parts,
+                             struct quire_observe_processes *processes)
+{
+    struct process_table *table = observe->processes;
+    size_t n = 0;
+    int error = 0;
+
+    for (size_t i = 0; i < processes->n; i++) {
+        if (error == 0)
+            error = sample_shares(observe, &table->next[i], parts, &table->list[i]);
+        if (error < 0) {
+            processes->n_vanished += error == -ESRCH;
+            bury(table, &table->next[i]);
+            error = error == -ESRCH ? 0 : error;
+            continue;
+        }
+        table->next[n] = table->next[i];
+        table->list[n++] = table->list[i];
+    }
+    processes->n = table->n_next = n;
     return error;
 }
 
@@ -329,9 +424,14 @@ int quire_observe_processes(struct quire_observe *observe, unsigned parts,
     int error = list_pids(observe, table);
     if (error < 0)
         return error;
+    memset(&table->news, 0, sizeof table->news);
     error = sample_all(observe, parts, processes);
+    if (error == 0 && (parts & QUIRE_OBSERVE_SHARES))
+        error = sample_all_shares(observe, parts, processes);
     swap_tracked(table);
     processes->list = table->list;
+    for (size_t i = 0; i < processes->n; i++)
+        processes->n_denied += is_denied(&table->list[i]);
     if (error == 0 && (parts & QUIRE_OBSERVE_RUNS) && quire_observe_runs(observe, &runs) == 0)
         runs_join(observe, &runs, table->list, processes->n);
     return error;
@@ -347,7 +447,10 @@ int quire_observe_process(struct quire_observe *observe, int pid, unsigned parts
         return -ENOMEM;
     if (pid <= 0)
         return -ESRCH;
-    int error = process_read(observe, &tracked, parts, false, process);
+    int error = process_read(observe, &tracked, parts & ~(unsigned)QUIRE_OBSERVE_SHARES, false,
+                             process);
+    if (error == 0 && (parts & QUIRE_OBSERVE_SHARES) && !process->is_kernel_thread)
+        error = shares_read(observe, &tracked, false, process);
     if (error == 0)
         settle_rates(&tracked, sys_now_ns(), uptime_ms(observe), process);
     /* the command goes to a tracked process, or to one of its own, so that it outlives this call */
