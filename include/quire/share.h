@@ -103,7 +103,8 @@ struct quire_share_publication; /* opaque; on the heap */
 
 enum quire_share_event {
     QUIRE_SHARE_JOINED, /* a user got the descriptors */
-    QUIRE_SHARE_LEFT,   /* it closed its socket, or died */
+    QUIRE_SHARE_LEFT, /* it closed its socket, or died; if it has only shut it down for sending, it
+                         sees the end of it when the handler has returned */
     QUIRE_SHARE_REMOVE, /* it asks that the name be removed; only asked if it may */
 };
 

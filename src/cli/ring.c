@@ -12,10 +12,14 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#define HANG_UP_MS 2000
 
 static const struct subcommand {
     const char *name, *title;
@@ -234,6 +238,15 @@ int ring_open(const char *name, enum quire_ring_side side, struct ring_open *ope
         return EXIT_SUCCESS;
     ring_close(open);
     return EXIT_FAILURE;
+}
+
+/* Its keeper looks at once, unless it was stopped. */
+void ring_hang_up(struct ring_open *open)
+{
+    struct pollfd end = {.fd = open->share.socket, .events = POLLIN};
+
+    if (shutdown(end.fd, SHUT_WR) == 0)
+        (void)poll(&end, 1, HANG_UP_MS);
 }
 
 void ring_close(struct ring_open *open)

@@ -23,6 +23,11 @@ struct ring_open { /* a ring that was found by its name */
 /* Opens and attaches. EXIT_SUCCESS, or EXIT_FAILURE after a message. */
 int ring_open(const char *name, enum quire_ring_side side, struct ring_open *open);
 void ring_close(struct ring_open *open);
+/*
+ * Tells the keeper that this process uses the ring no more: who has not detached has died. Waits
+ * until it has taken note, so that a ring that ends with this user is gone afterwards.
+ */
+void ring_hang_up(struct ring_open *open);
 
 void ring_tell_bad_name(const char *name);
 

@@ -20,32 +20,38 @@ struct keeper {
     const struct ring_keeping *keeping;
     struct quire_ring ring; /* an observer's */
     struct quire_share_publication *publication;
+    unsigned n_users;
     bool removed;
 };
 
+static bool is_over(const struct keeper *keeper)
+{
+    struct quire_ring_stats stats;
+
+    if (keeper->n_users > 0 || keeper->removed)
+        return keeper->n_users == 0;
+    if (keeper->keeping->stays || quire_ring_stats(&keeper->ring, &stats) != 0)
+        return false;
+    return stats.had_producer && stats.had_consumer && stats.n_producers == 0 &&
+           stats.n_consumers == 0;
+}
+
+/* Who leaves last waits until it is told so: the name is gone by then. */
 static void on_event(void *context, enum quire_share_event event,
                      const struct quire_share_peer *peer, uint32_t own_pid)
 {
     struct keeper *keeper = context;
 
-    if (event == QUIRE_SHARE_LEFT)
+    if (event == QUIRE_SHARE_JOINED)
+        keeper->n_users++;
+    if (event == QUIRE_SHARE_LEFT) {
+        keeper->n_users--;
         quire_ring_reap_process(&keeper->ring, own_pid);
-    if (event == QUIRE_SHARE_REMOVE) {
-        keeper->removed = true;
-        quire_share_unpublish(keeper->publication);
     }
-}
-
-static bool is_over(const struct keeper *keeper, unsigned n_users)
-{
-    struct quire_ring_stats stats;
-
-    if (n_users > 0 || keeper->removed)
-        return n_users == 0;
-    if (keeper->keeping->stays || quire_ring_stats(&keeper->ring, &stats) != 0)
-        return false;
-    return stats.had_producer && stats.had_consumer && stats.n_producers == 0 &&
-           stats.n_consumers == 0;
+    if (event == QUIRE_SHARE_REMOVE)
+        keeper->removed = true;
+    if (event == QUIRE_SHARE_REMOVE || is_over(keeper))
+        quire_share_unpublish(keeper->publication);
 }
 
 static void keep(struct keeper *keeper, int signals)
@@ -53,7 +59,6 @@ static void keep(struct keeper *keeper, int signals)
     const struct quire_share_handlers handlers = {on_event, keeper};
     struct pollfd what[] = {{.fd = quire_share_poll_fd(keeper->publication), .events = POLLIN},
                             {.fd = signals, .events = POLLIN}};
-    unsigned n_users = 0;
 
     do {
         const int n = poll(what, 2, LOOK_MS);
@@ -61,8 +66,8 @@ static void keep(struct keeper *keeper, int signals)
             quire_ring_reap(&keeper->ring);
         if (n > 0 && what[1].revents != 0)
             break;
-        n_users = quire_share_serve(keeper->publication, &handlers);
-    } while (!is_over(keeper, n_users));
+        (void)quire_share_serve(keeper->publication, &handlers);
+    } while (!is_over(keeper));
     quire_share_close(keeper->publication);
 }
 

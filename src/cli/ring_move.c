@@ -234,7 +234,8 @@ static int move(const char *name, enum quire_ring_side side)
     else
         status = get_stream(name, &open.ring);
     if (status == EXIT_SUCCESS)
-        ring_close(&open);
+        quire_ring_detach(&open.ring);
+    ring_hang_up(&open);
     return status;
 }
 

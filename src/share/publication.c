@@ -233,10 +233,10 @@ static uint32_t believed_pid(const struct user *user, uint32_t said)
 static void drop(struct quire_share_publication *publication, struct user *user,
                  const struct quire_share_handlers *handlers)
 {
-    close(user->socket);
-    user->socket = -1;
     publication->n_users--;
     handlers->event(handlers->context, QUIRE_SHARE_LEFT, &user->peer, user->own_pid);
+    close(user->socket); /* the last that it hears: what the handler does is done */
+    user->socket = -1;
 }
 
 /* False: it is gone, or talks nonsense. */

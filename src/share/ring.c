@@ -190,6 +190,16 @@ int quire_ring_release(struct quire_ring *ring, void *frames, uint64_t n_frames)
 
 /* Looking */
 
+/* Overwriting, one-to-one: frames that are gone, and that the consumer has not come across yet. */
+static uint64_t n_overwritten(const struct quire_ring *ring, uint64_t tail, uint64_t head)
+{
+    if (ring->full != QUIRE_RING_OVERWRITE || is_many(ring))
+        return 0;
+    const uint64_t claim = ring_load(&ring->header->claim, memory_order_relaxed);
+    const int64_t n_behind = (int64_t)(claim - head - ring->n_frames);
+    return n_behind > 0 ? ring_least((uint64_t)n_behind, tail - head) : 0;
+}
+
 int quire_ring_stats(const struct quire_ring *ring, struct quire_ring_stats *stats)
 {
     const struct ring_header *header = ring->header;
@@ -210,7 +220,10 @@ int quire_ring_stats(const struct quire_ring *ring, struct quire_ring_stats *sta
         .had_consumer = had & 1u << QUIRE_RING_CONSUMER,
     };
     stats->n_in = ring_load(&header->tail, memory_order_acquire);
-    return (int64_t)(stats->n_in - stats->n_out) < 0 ? -EPROTO : 0;
+    if ((int64_t)(stats->n_in - stats->n_out) < 0)
+        return -EPROTO;
+    stats->n_lost += n_overwritten(ring, stats->n_in, stats->n_out);
+    return 0;
 }
 
 int quire_ring_validate(const struct quire_ring *ring)

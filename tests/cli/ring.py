@@ -92,6 +92,18 @@ class Data(RingTest):
         self.pass_through(random.Random(3).randbytes(64 * 10000), "--many", "--frame", "64",
                           "--size", "4K")
 
+    def test_again_and_again(self):
+        """A ring that has ended is gone when its last user is: the next may have its name."""
+        for number in range(20):
+            self.create("r", *(["--frame", "3"] if number % 4 == 3 else []))
+            putter = self.start("put", "r", stdin=subprocess.PIPE)
+            putter.stdin.write(b"four" if number % 4 == 3 else b"text")
+            putter.stdin.close()
+            getter = self.ring("get", "r")
+            self.assertEqual(putter.wait(PATIENCE_SECONDS), getter.returncode)
+            putter.stderr.close()
+            self.assertFalse(os.path.exists(self.names), number)
+
     def test_nothing(self):
         self.pass_through(b"")
 
@@ -123,6 +135,9 @@ class Data(RingTest):
         self.create("over", "--size", "4K", "--full", "overwrite")
         data = random.Random(4).randbytes(10000)
         self.assertEqual(self.ring("put", "over", input=data).returncode, 0)
+        ring = self.stat("over")
+        self.assertEqual((ring["in_frames"], ring["waiting_frames"], ring["lost_frames"]),
+                         (10000, 4096, 10000 - 4096))
         self.assertEqual(self.ring("get", "over", text=False).stdout, data[-4096:])
 
 
