@@ -10,6 +10,7 @@
 #include "cli/figures.h"
 #include "cli/moment.h"
 #include "cli/table.h"
+#include "cli/watch.h"
 #include "cli/when.h"
 
 #include <stdio.h>
@@ -21,6 +22,7 @@ enum { KEY_EXPLAIN = 256 };
 struct free_options {
     struct figure_options common;
     struct moment_options moment;
+    struct watch_options watch;
     bool explain;
 };
 
@@ -243,6 +245,7 @@ static const char documentation[] =
     "Examples:\n"
     "  quire free\n"
     "  quire free --explain        where the memory is, and why cache is not lost\n"
+    "  quire free --watch=1        once a second\n"
     "  quire free --json | jq .memory.available_bytes\n"
     "  quire free --replay memory.log --at 14:30\n"
     "\n"
@@ -262,10 +265,12 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
         state->child_inputs[1] = &options->moment;
+        state->child_inputs[2] = &options->watch;
         return 0;
     case ARGP_KEY_END:
-        if (options->moment.replay != NULL && options->common.root != NULL)
-            argp_error(state, "--replay and --root contradict: leave out one of both");
+        if (options->moment.replay != NULL &&
+            (options->common.root != NULL || options->watch.ms > 0))
+            argp_error(state, "--replay goes neither with --root nor with --watch");
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -281,7 +286,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 static bool print(const struct sample *sample, const struct free_options *options)
 {
     if (options->common.as_json)
-        return figures_print_json(build_json(sample, options->explain), false);
+        return figures_print_json(build_json(sample, options->explain), options->watch.ms > 0);
     if (options->explain)
         return explain_print(&sample->memory);
     if (!print_main(&sample->memory, options->common.exact))
@@ -307,27 +312,39 @@ static int show_recorded(const struct free_options *options)
     return status;
 }
 
+struct live {
+    const struct free_options *options;
+    struct quire_observe *observe;
+};
+
+static int show_live(void *context)
+{
+    const struct live *live = context;
+    struct sample sample;
+    int error = read_sample(live->observe, &sample);
+
+    if (error < 0)
+        return figures_failed(live->observe, error);
+    return print(&sample, live->options) ? EXIT_SUCCESS : CLI_EXIT_FAILED;
+}
+
 int cli_free(int argc, char **argv)
 {
     static const struct argp_child children[] = {
-        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
+        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {&watch_argp, 0, NULL, 0}, {0}};
     static const struct argp parser = {
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     struct free_options options = {.explain = false};
-    struct sample sample;
 
     argp_err_exit_status = CLI_EXIT_FAILED;
     if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
         return CLI_EXIT_FAILED;
     if (options.moment.replay != NULL)
         return show_recorded(&options);
-    struct quire_observe *observe = figures_open(&options.common);
-    if (observe == NULL)
+    struct live live = {&options, figures_open(&options.common)};
+    if (live.observe == NULL)
         return EXIT_FAILURE;
-    int error = read_sample(observe, &sample);
-    int status = error < 0                  ? figures_failed(observe, error)
-                 : print(&sample, &options) ? EXIT_SUCCESS
-                                            : CLI_EXIT_FAILED;
-    quire_observe_close(observe);
+    int status = watch_run(&options.watch, options.common.as_json, show_live, &live);
+    quire_observe_close(live.observe);
     return status;
 }

@@ -72,7 +72,8 @@ static int compare(const void *a, const void *b)
                   ((const struct quire_observe_slab *)b)->name);
 }
 
-static bool print_text(const struct quire_observe_slabs *slabs, bool all)
+static bool print_text(const struct quire_observe_slabs *slabs,
+                       const struct kernel_slabs_options *options)
 {
     static const char *const headings[] = {"class", "size",  "active", "cached", "objects", "fill%",
                                            "slabs", "pages", "held",   "waste",  "tails"};
@@ -88,7 +89,7 @@ static bool print_text(const struct quire_observe_slabs *slabs, bool all)
         const struct quire_observe_slab *slab = &slabs->caches[i];
         sums[0] += held(slab), sums[1] += idle(slab), sums[2] += slab->active_objects;
         sums[3] += slab->objects;
-        if (slab->slabs == 0 && !all)
+        if (slab->slabs == 0 && !options->all)
             continue;
         snprintf(percent.buffer, sizeof percent.buffer, "%.1f", fill(slab));
         table_add(&table, slab->name);
@@ -112,13 +113,14 @@ static bool print_text(const struct quire_observe_slabs *slabs, bool all)
     return good;
 }
 
-static bool print_json(const struct quire_observe_slabs *slabs, bool all)
+static bool print_json(const struct quire_observe_slabs *slabs,
+                       const struct kernel_slabs_options *options)
 {
     json_t *list = json_array();
 
     for (size_t i = 0; i < slabs->n_caches; i++) {
         const struct quire_observe_slab *slab = &slabs->caches[i];
-        if (slab->slabs == 0 && !all)
+        if (slab->slabs == 0 && !options->all)
             continue;
         json_array_append_new(
             list,
@@ -133,15 +135,15 @@ static bool print_json(const struct quire_observe_slabs *slabs, bool all)
     return figures_print_json(json_pack("{s:s, s:s, s:i, s:o}", "schema", "quire.slabs/1",
                                         "version", QUIRE_VERSION, "page_bytes", PAGE_BYTES,
                                         "classes", list),
-                              false);
+                              options->watch.ms > 0);
 }
 
 static int print(struct quire_observe_slabs *slabs, const struct kernel_slabs_options *options)
 {
     sort_key = options->sort;
     qsort(slabs->caches, slabs->n_caches, sizeof *slabs->caches, compare);
-    return (options->as_json ? print_json : print_text)(slabs, options->all) ? EXIT_SUCCESS
-                                                                             : CLI_EXIT_FAILED;
+    return (options->as_json ? print_json : print_text)(slabs, options) ? EXIT_SUCCESS
+                                                                        : CLI_EXIT_FAILED;
 }
 
 static int show_recorded(const struct kernel_slabs_options *options)
@@ -159,17 +161,29 @@ static int show_recorded(const struct kernel_slabs_options *options)
     return status;
 }
 
+struct live {
+    const struct kernel_slabs_options *options;
+    struct quire_observe *observe;
+};
+
+static int show_live(void *context)
+{
+    const struct live *live = context;
+    struct quire_observe_slabs slabs;
+    int error = quire_observe_slabs(live->observe, &slabs);
+
+    return error < 0 ? figures_failed(live->observe, error) : print(&slabs, live->options);
+}
+
 int kernel_slabs_show(const struct kernel_slabs_options *options)
 {
-    struct quire_observe_slabs slabs;
 
     if (options->moment.replay != NULL)
         return show_recorded(options);
-    struct quire_observe *observe = figures_open(&(struct figure_options){.root = options->root});
-    if (observe == NULL)
+    struct live live = {options, figures_open(&(struct figure_options){.root = options->root})};
+    if (live.observe == NULL)
         return EXIT_FAILURE;
-    int error = quire_observe_slabs(observe, &slabs);
-    int status = error < 0 ? figures_failed(observe, error) : print(&slabs, options);
-    quire_observe_close(observe);
+    int status = watch_run(&options->watch, options->as_json, show_live, &live);
+    quire_observe_close(live.observe);
     return status;
 }

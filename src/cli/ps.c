@@ -11,6 +11,7 @@
 #include "cli/moment.h"
 #include "cli/ps_rows.h"
 #include "cli/table.h"
+#include "cli/watch.h"
 #include "cli/when.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@
 #define MAX_COLUMNS 48
 #define MAX_FILTERS 16
 #define DEFAULT_COLUMNS "pid,user,rss,pss,uss,swap,locked,minor_rate,major_rate,oom,command"
+#define TREE_COLUMNS "pid,user,rss,pss,uss,tree,swap,locked,minor_rate,major_rate,oom,command"
 #define RUN_COLUMNS \
     "pid,run,rss,resident,staged,compressed,swap_file,metadata,held,budget,major_rate,command"
 
@@ -36,8 +38,7 @@ struct ps_options {
     struct ps_order order;
     struct ps_filter filters[MAX_FILTERS];
     bool list, full, is_default_order;
-    uint64_t watch_ms;   /* 0: once */
-    unsigned long count; /* of samples; 0: for ever */
+    struct watch_options watch;
 };
 
 static uint64_t add(uint64_t sum, uint64_t figure)
@@ -78,7 +79,7 @@ static unsigned parts_of(const struct ps_options *options)
         parts |= options->columns[i]->parts;
     for (unsigned i = 0; i < options->order.n_filters; i++)
         parts |= options->filters[i].column->parts;
-    if (options->watch_ms > 0)
+    if (options->watch.ms > 0)
         parts |= QUIRE_OBSERVE_KEEP_SHARES;
     return parts;
 }
@@ -154,7 +155,7 @@ static bool print_json(const struct ps_view *view, const struct shown *shown,
                              (json_int_t)shown->processes->n_vanished);
     if (shown->wall_ms != 0)
         json_object_set_new(json, "time", json_string(when_utc(shown->wall_ms, time, sizeof time)));
-    return figures_print_json(json, options->watch_ms > 0);
+    return figures_print_json(json, options->watch.ms > 0);
 }
 
 static int show(struct ps_view *view, const struct shown *shown, const struct ps_options *options)
@@ -168,18 +169,22 @@ static int show(struct ps_view *view, const struct shown *shown, const struct ps
     return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
 }
 
-static int show_live(struct quire_observe *observe, struct ps_view *view,
-                     const struct ps_options *options, bool clears)
+struct live {
+    const struct ps_options *options;
+    struct quire_observe *observe;
+    struct ps_view view;
+};
+
+static int show_live(void *context)
 {
+    struct live *live = context;
     struct quire_observe_processes processes;
-    const struct shown shown = {.processes = &processes, .parts = parts_of(options)};
-    int error = quire_observe_processes(observe, shown.parts, &processes);
+    const struct shown shown = {.processes = &processes, .parts = parts_of(live->options)};
+    int error = quire_observe_processes(live->observe, shown.parts, &processes);
 
     if (error < 0)
-        return figures_failed(observe, error);
-    if (clears)
-        fputs("\033[H\033[2J", stdout);
-    return show(view, &shown, options);
+        return figures_failed(live->observe, error);
+    return show(&live->view, &shown, live->options);
 }
 
 static int show_recorded(struct ps_options *options)
@@ -197,30 +202,6 @@ static int show_recorded(struct ps_options *options)
     status = sample->has_processes ? show(&view, &shown, options) : moment_lacks("processes", 0);
     ps_rows_free(&view);
     feed_close(feed);
-    return status;
-}
-
-static int run(struct quire_observe *observe, const struct ps_options *options)
-{
-    struct ps_view view = {.n = 0};
-    bool clears = options->watch_ms > 0 && !options->common.as_json && isatty(STDOUT_FILENO);
-    int status;
-
-    if (options->watch_ms > 0) {
-        figures_allow_descriptors();
-        figures_catch_signals();
-    }
-    for (unsigned long n = 1;; n++) {
-        status = show_live(observe, &view, options, clears);
-        if (status != EXIT_SUCCESS || options->watch_ms == 0 || n == options->count)
-            break;
-        if (!clears && !options->common.as_json)
-            putchar('\n');
-        fflush(stdout);
-        if (ferror(stdout) || !figures_sleep_ms(options->watch_ms))
-            break;
-    }
-    ps_rows_free(&view);
     return status;
 }
 
@@ -242,8 +223,6 @@ static const struct argp_option option_list[] = {
     {"all", 'a', NULL, 0, "The kernel's threads, too", 0},
     {"limit", 'l', "N", 0, "The first N rows only", 0},
     {"runs", KEY_RUNS, NULL, 0, "The processes of `quire run' and what Quire holds of each", 0},
-    {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "Again every SECONDS (2), until ^C", 0},
-    {"count", 'n', "N", 0, "With --watch: N times", 0},
     {"full", KEY_FULL, NULL, 0, "Do not cut lines at the terminal's width", 0},
     {"list", KEY_LIST, NULL, 0, "List the columns and what they mean", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
@@ -271,17 +250,6 @@ static const char documentation[] =
     "  0    the processes were printed\n"
     "  1    they can't be read; a message says why\n"
     "  125  the command line can't be understood";
-
-static unsigned long parse_count(const char *argument, const char *option, struct argp_state *state)
-{
-    char *end;
-
-    errno = 0;
-    unsigned long n = strtoul(argument, &end, 10);
-    if (errno != 0 || *argument < '0' || *argument > '9' || *end != '\0' || n == 0)
-        argp_error(state, "%s %s: that is no whole number above 0", option, argument);
-    return n;
-}
 
 static void parse_columns(const char *list, struct argp_state *state)
 {
@@ -319,10 +287,10 @@ static void settle(struct argp_state *state)
 {
     struct ps_options *options = state->input;
 
-    parse_columns(options->column_list != NULL ? options->column_list : DEFAULT_COLUMNS, state);
-    if (options->count > 0 && options->watch_ms == 0)
-        argp_error(state, "--count has no meaning without --watch");
-    if (options->moment.replay != NULL && (options->common.root != NULL || options->watch_ms > 0))
+    if (options->column_list == NULL)
+        options->column_list = options->order.tree ? TREE_COLUMNS : DEFAULT_COLUMNS;
+    parse_columns(options->column_list, state);
+    if (options->moment.replay != NULL && (options->common.root != NULL || options->watch.ms > 0))
         argp_error(state, "--replay goes neither with --root nor with --watch; `quire top "
                           "--replay' plays a recording");
     options->is_default_order = options->order.sort == NULL;
@@ -341,6 +309,7 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
         state->child_inputs[1] = &options->moment;
+        state->child_inputs[2] = &options->watch;
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -378,17 +347,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'f':
         parse_filter(argument, state);
         return 0;
-    case 'w':
-        options->watch_ms = argument != NULL ? figures_parse_seconds(argument) : 2000;
-        if (options->watch_ms == 0)
-            argp_error(state, "--watch=%s: that is no number of seconds from 0.001 to 86400",
-                       argument);
-        return 0;
-    case 'n':
-        options->count = parse_count(argument, "--count", state);
-        return 0;
     case 'l':
-        options->order.limit = parse_count(argument, "--limit", state);
+        options->order.limit = watch_parse_count(argument, "--limit", state);
         return 0;
     case 'r':
         options->order.reverse = true;
@@ -413,7 +373,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 int cli_ps(int argc, char **argv)
 {
     static const struct argp_child children[] = {
-        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
+        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {&watch_argp, 0, NULL, 0}, {0}};
     static const struct argp parser = {
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     static struct ps_options options;
@@ -428,10 +388,11 @@ int cli_ps(int argc, char **argv)
     }
     if (options.moment.replay != NULL)
         return show_recorded(&options);
-    struct quire_observe *observe = figures_open(&options.common);
-    if (observe == NULL)
+    struct live live = {.options = &options, .observe = figures_open(&options.common)};
+    if (live.observe == NULL)
         return EXIT_FAILURE;
-    int status = run(observe, &options);
-    quire_observe_close(observe);
+    int status = watch_run(&options.watch, options.common.as_json, show_live, &live);
+    ps_rows_free(&live.view);
+    quire_observe_close(live.observe);
     return status;
 }

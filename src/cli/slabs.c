@@ -27,6 +27,7 @@ struct slabs_options {
     bool as_json, all, kernel;
     const char *root; /* of a recorded kernel; NULL: this machine */
     struct moment_options moment;
+    struct watch_options watch;
     const struct sort_key *sort;
 };
 
@@ -200,16 +201,20 @@ static bool print_json(const struct quire_slabs *slabs, const struct slabs_optio
         "objects", (json_int_t)slabs->n_large, "pages", (json_int_t)slabs->large_pages,
         "thread_caches", (json_int_t)slabs->n_caches, "metadata_bytes",
         (json_int_t)slabs->metadata_bytes);
-    bad |= json == NULL || json_dumpf(json, stdout, JSON_INDENT(2)) != 0;
+    bad |= json == NULL ||
+           json_dumpf(json, stdout, options->watch.ms > 0 ? JSON_COMPACT : JSON_INDENT(2)) != 0;
     putchar('\n');
     json_decref(json);
     return !bad;
 }
 
 static const struct argp_option option_list[] = {
-    {"pid", KEY_PID, "PID", 0, "The process to look into", 0},
-    {"kernel", KEY_KERNEL, NULL, 0, "The kernel's slab caches in place of a process's heap", 0},
-    {"root", KEY_ROOT, "DIR", 0, "With --kernel: read DIR/proc in place of /proc", 0},
+    {"pid", KEY_PID, "PID", 0,
+     "The heap of a process that runs under Quire, not the kernel's caches; of a `quire run', that "
+     "of its largest process",
+     0},
+    {"kernel", KEY_KERNEL, NULL, 0, "The kernel's slab caches, which are the default", 0},
+    {"root", KEY_ROOT, "DIR", 0, "Of the kernel: read DIR/proc in place of /proc", 0},
     {"sort", 's', "KEY", 0,
      "Order by size (the default), active, objects, cached, spans, bytes, fill or waste, the most "
      "first but for size",
@@ -221,28 +226,40 @@ static const struct argp_option option_list[] = {
 };
 
 static const char documentation[] =
-    "Show what is in the size classes of a running program's heap, read from outside without "
-    "stopping it: objects in use, free ones in threads' caches, room, spans, pages, and what is "
-    "held "
-    "for nobody."
+    "Show what is in the kernel's slab caches, or in the size classes of a running program's heap: "
+    "objects in use, free ones in threads' caches, room, spans (the kernel's slabs), pages, and "
+    "what is held for nobody."
     "\v"
-    "The program has to run by `quire run', or under libquire-preload.so, or to use the heap of "
-    "libquire.so.\n"
+    "A program has to run by `quire run', or under libquire-preload.so, or to use the heap of "
+    "libquire.so. It is read from outside without being stopped. The kernel shows its caches to "
+    "root "
+    "only.\n"
     "\n"
     "  fill%  objects in use, of those there is room for\n"
     "  waste  bytes held beyond the objects in use: free, cached, and tails\n"
     "  tails  the ends of spans in which no object fits\n"
     "\n"
     "Examples:\n"
+    "  sudo quire slabs --sort bytes --watch=1\n"
     "  quire slabs --pid 1234 --sort waste\n"
     "  quire slabs --pid $(pidof server) --json\n"
-    "  sudo quire slabs --kernel --sort bytes\n"
-    "  quire slabs --kernel --replay memory.log --at 14:30\n"
+    "  quire slabs --replay memory.log --at 14:30\n"
     "\n"
     "Exit status:\n"
     "  0    the figures were printed\n"
-    "  1    the process can't be read; a message says why\n"
+    "  1    they can't be read; a message says why\n"
     "  125  the command line can't be understood";
+
+static void settle(const struct slabs_options *options, struct argp_state *state)
+{
+    if (options->kernel && options->pid != 0)
+        argp_error(state, "--pid and --kernel: leave out one of both");
+    if (options->root != NULL && options->pid != 0)
+        argp_error(state, "--pid and --root: leave out one of both");
+    if (options->moment.replay != NULL &&
+        (options->pid != 0 || options->root != NULL || options->watch.ms > 0))
+        argp_error(state, "--replay goes with none of --pid, --root and --watch");
+}
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
@@ -279,6 +296,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->moment;
+        state->child_inputs[1] = &options->watch;
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -287,44 +305,52 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         argp_error(state, "'%s': `quire slabs' takes the process by --pid PID", argument);
         return 0;
     case ARGP_KEY_END:
-        if (options->moment.replay != NULL && (!options->kernel || options->root != NULL))
-            argp_error(state, "--replay goes with --kernel, and not with --root");
-        if (options->kernel && options->pid != 0)
-            argp_error(state, "--pid and --kernel: leave out one of both");
-        if (options->pid == 0 && !options->kernel)
-            argp_error(state, "which process? give --pid PID, or --kernel");
+        settle(options, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-int cli_slabs(int argc, char **argv)
+static int show_live(void *context)
 {
-    static const struct argp_child children[] = {{&moment_argp, 0, NULL, 0}, {0}};
-    static const struct argp parser = {
-        .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     static struct quire_slabs slabs;
-    struct slabs_options options = {.sort = &sort_keys[0]};
+    const struct slabs_options *options = context;
     char path[64], program[64] = "?";
+    int error = quire_slabs_read(options->pid, &slabs);
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
-    if (options.kernel)
-        return kernel_slabs_show(&(struct kernel_slabs_options){
-            options.root, options.moment, options.sort->name, options.all, options.as_json});
-    int error = quire_slabs_read(options.pid, &slabs);
     if (error < 0)
-        return target_tell_unreadable(options.pid, error);
-    snprintf(path, sizeof path, "/proc/%d/comm", options.pid);
+        return target_tell_unreadable(options->pid, error);
+    snprintf(path, sizeof path, "/proc/%d/comm", options->pid);
     (void)!procfs_read_line(path, program, sizeof program);
-    sort_classes(&slabs, options.sort);
-    if (!options.as_json) {
-        print_text(&slabs, &options, program);
-    } else if (!print_json(&slabs, &options, program)) {
+    sort_classes(&slabs, options->sort);
+    if (!options->as_json) {
+        print_text(&slabs, options, program);
+    } else if (!print_json(&slabs, options, program)) {
         cli_error("cannot build the JSON: out of memory");
         return CLI_EXIT_FAILED;
     }
     return EXIT_SUCCESS;
+}
+
+int cli_slabs(int argc, char **argv)
+{
+    static const struct argp_child children[] = {
+        {&moment_argp, 0, NULL, 0}, {&watch_argp, 0, NULL, 0}, {0}};
+    static const struct argp parser = {
+        .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
+    struct slabs_options options = {.sort = &sort_keys[0]};
+
+    argp_err_exit_status = CLI_EXIT_FAILED;
+    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
+        return CLI_EXIT_FAILED;
+    if (options.pid == 0)
+        return kernel_slabs_show(&(struct kernel_slabs_options){.root = options.root,
+                                                                .moment = options.moment,
+                                                                .watch = options.watch,
+                                                                .sort = options.sort->name,
+                                                                .all = options.all,
+                                                                .as_json = options.as_json});
+    options.pid = target_largest(options.pid);
+    return watch_run(&options.watch, options.as_json, show_live, &options);
 }

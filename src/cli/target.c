@@ -5,6 +5,9 @@
 #include "base/sys.h"
 #include "cli/cli.h"
 #include "observe/running.h"
+#include "observe/sample.h"
+
+#include <quire/observe.h>
 
 #include <errno.h>
 #include <stdlib.h>
@@ -111,6 +114,22 @@ uint64_t target_work_done(const struct target *target)
     return sum;
 }
 
+int target_largest(int pid)
+{
+    struct quire_observe *observe;
+    struct quire_observe_runs runs = {.n = 0};
+    int found = 0;
+
+    if (quire_observe_open(NULL, &observe) < 0)
+        return pid;
+    if (quire_observe_runs(observe, &runs) == 0)
+        for (size_t i = 0; i < runs.n && found == 0; i++)
+            if (runs.list[i].keeper == (uint64_t)pid || runs.list[i].launcher == (uint64_t)pid)
+                found = sample_largest_process(&runs, runs.list[i].keeper);
+    quire_observe_close(observe);
+    return found != 0 ? found : pid;
+}
+
 int target_tell_unreadable(int pid, int error)
 {
     switch (error) {
@@ -124,9 +143,10 @@ int target_tell_unreadable(int pid, int error)
                   pid);
         break;
     case -ENOENT:
-        cli_error("process %d does not use Quire's heap\nstart it by `quire run', with or without "
-                  "--no-paging",
-                  pid);
+        cli_error(
+            "process %d does not use Quire's heap\nname one that `quire run' started, with or "
+            "without --no-paging, or that `quire' itself",
+            pid);
         break;
     case -EPROTONOSUPPORT:
         cli_error("the Quire library in process %d is of another version than this command\nuse "

@@ -30,6 +30,12 @@ struct target_memory {
 };
 void target_measure(const struct target *target, struct target_memory *memory);
 
+/*
+ * Whose heap and zones are meant by `pid`: the largest process of the run that it launched or keeps;
+ * else its own.
+ */
+int target_largest(int pid);
+
 /* Says why the heap or the zones of a process can't be read from outside; EXIT_FAILURE. */
 int target_tell_unreadable(int pid, int error);
 

@@ -81,7 +81,7 @@ static void look_at_slabs(struct top *top)
         take_recorded_slabs(top);
     if (!top->is_this_machine || now_ns < past->slabs_next_ns)
         return;
-    past->slabs_pid = sample_largest_process(top->sample, past->keeper);
+    past->slabs_pid = sample_largest_process(&top->sample->runs, past->keeper);
     past->slabs_error = past->slabs_pid > 0 ? quire_slabs_read(past->slabs_pid, &past->slabs)
                                             : -ESRCH;
     past->slabs_next_ns = now_ns + SLABS_EVERY_NS;

@@ -11,6 +11,7 @@
 #include "cli/moment.h"
 #include "cli/table.h"
 #include "cli/target.h"
+#include "cli/watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 struct zones_options {
     struct figure_options common;
     struct moment_options moment;
+    struct watch_options watch;
     bool types;
     int pid; /* of a process under Quire; 0: the kernel */
 };
@@ -76,10 +78,25 @@ static void add_orders(struct table *table, unsigned n_orders)
     }
 }
 
+/* Eleven orders with their names fit in 80 columns when no cell is wider than this. */
+static bool is_narrow(unsigned n_orders)
+{
+    const unsigned width = figures_width();
+
+    return width > 0 && width < NAMES_WIDTH + n_orders * 6;
+}
+
+/* On a narrow terminal 12345 is 12k. */
 static void add_blocks(struct table *table, const uint64_t *blocks, unsigned n_orders)
 {
-    for (unsigned order = 0; order < n_orders; order++)
-        table_add(table, figure_count(blocks[order], FIGURE));
+    const bool narrow = is_narrow(n_orders);
+
+    for (unsigned order = 0; order < n_orders; order++) {
+        const uint64_t n = blocks[order];
+        table_add(table, narrow && n > 9999 && quire_observe_known(n)
+                             ? figure_rate((double)n, FIGURE)
+                             : figure_count(n, FIGURE));
+    }
 }
 
 typedef int index_of(const struct quire_observe_zone *zone, unsigned n_orders, unsigned order);
@@ -88,8 +105,7 @@ static void add_index(struct table *table, const struct quire_observe_zones *zon
                       const struct quire_observe_zone *zone, index_of *index)
 {
     char cell[24];
-    const unsigned width = figures_width();
-    const int n_digits = width > 0 && width < NAMES_WIDTH + zones->n_orders * 6 ? 2 : 3;
+    const int n_digits = is_narrow(zones->n_orders) ? 2 : 3;
 
     for (unsigned order = 0; order < zones->n_orders; order++) {
         int thousandths = index(zone, zones->n_orders, order);
@@ -190,8 +206,9 @@ static json_t *zone_json(const struct quire_observe_zones *zones,
                      index_json(zones, zone, quire_observe_fragmentation_index), "mobility", types);
 }
 
-static bool print_json(const struct quire_observe_zones *zones, int pid)
+static bool print_json(const struct quire_observe_zones *zones, const struct zones_options *options)
 {
+    const int pid = options->pid;
     json_t *list = json_array();
 
     for (unsigned i = 0; i < zones->n_zones; i++)
@@ -200,13 +217,17 @@ static bool print_json(const struct quire_observe_zones *zones, int pid)
         json_pack("{s:s, s:s, s:o, s:i, s:o, s:o}", "schema", "quire.zones/1", "version",
                   QUIRE_VERSION, "pid", pid > 0 ? json_integer(pid) : json_null(), "page_bytes",
                   PAGE_BYTES, "page_block_pages", figure_json(zones->block_pages), "zones", list),
-        false);
+        options->watch.ms > 0);
 }
 
 enum { KEY_PID = 256 };
 
 static const struct argp_option option_list[] = {
-    {"pid", KEY_PID, "PID", 0, "The zones of a process that runs under Quire, not the kernel's", 0},
+    {"pid", KEY_PID, "PID", 0,
+     "The zones of a process that runs under Quire, not the kernel's; of a `quire run', those of "
+     "its "
+     "largest process",
+     0},
     {"types", 't', NULL, 0, "The free blocks by mobility, too (root's since Linux 5.7)", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
@@ -229,6 +250,7 @@ static const char documentation[] =
     "  quire zones\n"
     "  sudo quire zones --types\n"
     "  quire zones --pid $(pidof job)\n"
+    "  quire zones --watch=1\n"
     "  quire zones --json | jq '.zones[].unusable_index[9]'\n"
     "  quire zones --replay memory.log --at 14:30\n"
     "\n"
@@ -253,6 +275,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
         state->child_inputs[1] = &options->moment;
+        state->child_inputs[2] = &options->watch;
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -263,8 +286,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         if (options->pid != 0 && options->common.root != NULL)
             argp_error(state, "--pid and --root: leave out one of both");
-        if (options->moment.replay != NULL && (options->pid != 0 || options->common.root != NULL))
-            argp_error(state, "--replay goes neither with --pid nor with --root");
+        if (options->moment.replay != NULL &&
+            (options->pid != 0 || options->common.root != NULL || options->watch.ms > 0))
+            argp_error(state, "--replay goes with none of --pid, --root and --watch");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -273,8 +297,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 static int print(const struct quire_observe_zones *zones, const struct zones_options *options)
 {
-    bool good = options->common.as_json ? print_json(zones, options->pid)
-                                        : print_text(zones, options);
+    bool good = options->common.as_json ? print_json(zones, options) : print_text(zones, options);
 
     return good ? EXIT_SUCCESS : CLI_EXIT_FAILED;
 }
@@ -293,28 +316,43 @@ static int show_recorded(const struct zones_options *options)
     return status;
 }
 
+struct live {
+    const struct zones_options *options;
+    struct quire_observe *observe;
+};
+
+static int show_live(void *context)
+{
+    const struct live *live = context;
+    const int pid = live->options->pid;
+    struct quire_observe_zones zones;
+    int error = pid != 0 ? quire_observe_run_zones(live->observe, pid, &zones)
+                         : quire_observe_zones(live->observe, &zones);
+
+    if (error < 0)
+        return pid != 0 ? target_tell_unreadable(pid, error) : figures_failed(live->observe, error);
+    return print(&zones, live->options);
+}
+
 int cli_zones(int argc, char **argv)
 {
     static const struct argp_child children[] = {
-        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
+        {&figures_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {&watch_argp, 0, NULL, 0}, {0}};
     static const struct argp parser = {
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     struct zones_options options = {.types = false};
-    struct quire_observe_zones zones;
 
     argp_err_exit_status = CLI_EXIT_FAILED;
     if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
         return CLI_EXIT_FAILED;
     if (options.moment.replay != NULL)
         return show_recorded(&options);
-    struct quire_observe *observe = figures_open(&options.common);
-    if (observe == NULL)
+    if (options.pid != 0)
+        options.pid = target_largest(options.pid);
+    struct live live = {&options, figures_open(&options.common)};
+    if (live.observe == NULL)
         return EXIT_FAILURE;
-    int error = options.pid != 0 ? quire_observe_run_zones(observe, options.pid, &zones)
-                                 : quire_observe_zones(observe, &zones);
-    int status = error == 0         ? print(&zones, &options)
-                 : options.pid != 0 ? target_tell_unreadable(options.pid, error)
-                                    : figures_failed(observe, error);
-    quire_observe_close(observe);
+    int status = watch_run(&options.watch, options.common.as_json, show_live, &live);
+    quire_observe_close(live.observe);
     return status;
 }

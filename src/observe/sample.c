@@ -24,13 +24,13 @@ void sample_rates(const struct sample *before, struct sample *sample)
     sample->is_since_boot = before == NULL;
 }
 
-int sample_largest_process(const struct sample *sample, uint64_t keeper)
+int sample_largest_process(const struct quire_observe_runs *runs, uint64_t keeper)
 {
     uint64_t most = 0;
     int pid = 0;
 
-    for (size_t i = 0; i < sample->runs.n_processes; i++) {
-        const struct quire_observe_run_process *process = &sample->runs.processes[i];
+    for (size_t i = 0; i < runs->n_processes; i++) {
+        const struct quire_observe_run_process *process = &runs->processes[i];
         uint64_t size = process->resident + process->stored + 1;
         if (process->keeper != keeper || size <= most)
             continue;
@@ -44,7 +44,7 @@ static int take_heaps(struct quire_observe *observe, struct sample *sample)
 {
     for (size_t i = 0; i < sample->runs.n; i++) {
         const uint64_t keeper = sample->runs.list[i].keeper;
-        const int pid = sample_largest_process(sample, keeper);
+        const int pid = sample_largest_process(&sample->runs, keeper);
         if (!source_grow(&observe->heaps, &observe->heaps_room, sample->heaps.n + 1,
                          sizeof *observe->heaps))
             return -ENOMEM;

@@ -66,7 +66,7 @@ int sample_take(struct quire_observe *observe, unsigned parts, const struct samp
                 struct sample *sample);
 
 /* The pid of the process of a run that has most; 0: the run has none. */
-int sample_largest_process(const struct sample *sample, uint64_t keeper);
+int sample_largest_process(const struct quire_observe_runs *runs, uint64_t keeper);
 
 /* Works out `rates` and `is_since_boot`, of the system only. */
 void sample_rates(const struct sample *before, struct sample *sample);
