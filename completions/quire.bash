@@ -67,7 +67,7 @@ _quire_slabs()
             -- "$cur")
         ;;
     *)
-        mapfile -t COMPREPLY < <(compgen -W "--pid --kernel --root --replay --at --sort --all --json --help --usage" -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "--pid --kernel --root --replay --at --sort --all --watch --count --json --help --usage" -- "$cur")
         ;;
     esac
 }
@@ -227,7 +227,7 @@ _quire_figures()
     --before) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
     --svg | --replay | --textfile) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     --listen) mapfile -t COMPREPLY < <(compgen -W "127.0.0.1:9435 [::1]:9435" -- "$cur") ;;
-    --format) mapfile -t COMPREPLY < <(compgen -W "openmetrics prometheus" -- "$cur") ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "openmetrics prometheus json" -- "$cur") ;;
     --columns | --sort | --filter | -o | -s | -f)
         mapfile -t COMPREPLY < <(compgen -W "$(quire ps --list 2>/dev/null | cut -d ' ' -f 1)" \
             -- "$cur")
@@ -418,16 +418,16 @@ _quire()
     segment) _quire_segment ;;
     plan) _quire_plan ;;
     layout) _quire_layout ;;
-    free) _quire_figures "--explain --replay --at" ;;
+    free) _quire_figures "--explain --watch --count --replay --at" ;;
     vmstat) _quire_figures "--replay --from --to --reverse" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
         --count --full --list --replay --at" ;;
     maps) _quire_maps ;;
     time)
-        if _quire_command ""; then
+        if _quire_command "--output -o --json -j"; then
             return
         elif [[ $cur == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W "--json --help --usage --" -- "$cur")
+            mapfile -t COMPREPLY < <(compgen -W "--output --append --json --verbose --help --usage --" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
         fi
@@ -435,7 +435,7 @@ _quire()
     tlb) _quire_tlb ;;
     record) _quire_record ;;
     advise) _quire_advise ;;
-    zones) _quire_figures "--types --pid --replay --at" ;;
+    zones) _quire_figures "--types --pid --watch --count --replay --at" ;;
     top) _quire_top ;;
     tune) _quire_figures "--for --before --list" ;;
     export) _quire_export ;;

@@ -28,7 +28,6 @@
 #define FRESH_MS 1000 /* of figures for --listen, without --interval */
 
 enum { KEY_LISTEN = 700, KEY_TEXTFILE, KEY_INTERVAL, KEY_PROCESSES, KEY_PSS, KEY_FORMAT, KEY_ROOT };
-enum format_choice { FORMAT_AS_ASKED, FORMAT_OPENMETRICS, FORMAT_PROMETHEUS };
 
 struct export_options {
     const char *root, *listen, *textfile;
@@ -37,7 +36,8 @@ struct export_options {
     struct ps_filter filters[MAX_FILTERS];
     unsigned n_filters;
     bool has_pss, has_count;
-    enum format_choice format;
+    bool has_format; /* else: as the client asks */
+    enum metrics_format format;
 };
 
 struct exporter {
@@ -159,11 +159,10 @@ static int make(struct exporter *exporter, enum metrics_format format, struct me
 static void make_page(void *context, const char *accept, struct http_page *page)
 {
     struct exporter *exporter = context;
-    enum format_choice choice = exporter->options->format;
-    bool is_open = choice == FORMAT_OPENMETRICS ||
-                   (choice == FORMAT_AS_ASKED &&
-                    strstr(accept, "application/openmetrics-text") != NULL);
-    enum metrics_format format = is_open ? METRICS_OPENMETRICS : METRICS_PROMETHEUS;
+    const bool wants_open = strstr(accept, "application/openmetrics-text") != NULL;
+    enum metrics_format format = exporter->options->has_format ? exporter->options->format
+                                 : wants_open                  ? METRICS_OPENMETRICS
+                                                               : METRICS_PROMETHEUS;
     struct metrics metrics;
     int error = make(exporter, format, &metrics);
 
@@ -212,12 +211,10 @@ static int write_file(struct exporter *exporter)
 {
     const struct export_options *options = exporter->options;
     const char *path = strcmp(options->textfile, "-") == 0 ? "/dev/stdout" : options->textfile;
-    enum metrics_format format = options->format == FORMAT_PROMETHEUS ? METRICS_PROMETHEUS
-                                                                      : METRICS_OPENMETRICS;
     struct metrics metrics;
 
     do {
-        int error = make(exporter, format, &metrics);
+        int error = make(exporter, options->format, &metrics);
         if (error < 0)
             return figures_failed(exporter->observe, error);
         error = out_file_write(metrics.text, metrics.n_bytes, path);
@@ -250,7 +247,9 @@ static const struct argp_option option_list[] = {
      0},
     {"pss", KEY_PSS, NULL, 0, "PSS and USS of these processes, which costs more", 0},
     {"format", KEY_FORMAT, "FORMAT", 0,
-     "openmetrics or prometheus (default: what the client asks for; openmetrics in a file)", 0},
+     "openmetrics, prometheus or json (default: what the client asks for; openmetrics in a file)",
+     0},
+    {"json", 'j', NULL, 0, "As --format json; to standard output, if nothing else is said", 0},
     {"root", KEY_ROOT, "DIR", 0,
      "Read a recorded machine: DIR/proc and DIR/sys in place of /proc and /sys", 90},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
@@ -258,19 +257,40 @@ static const struct argp_option option_list[] = {
 };
 
 static const char documentation[] =
-    "Export the system's memory, chosen processes and the runs of Quire as metrics, in OpenMetrics "
-    "or Prometheus' text format: either serve them over HTTP, or write them to a file."
+    "Export the system's memory, chosen processes and the runs of Quire as metrics, in "
+    "OpenMetrics, "
+    "Prometheus' text format or JSON: either serve them over HTTP, or write them to a file."
     "\v"
     "Examples:\n"
     "  quire export --listen 127.0.0.1:9435 --processes 20\n"
-    "  quire export --textfile /var/lib/node_exporter/quire.prom --format prometheus --interval "
-    "15\n"
+    "  quire export --textfile /var/lib/node_exporter/quire.prom --interval 15 \\\n"
+    "      --format prometheus\n"
     "  quire export --textfile - -f name=postgres --pss\n"
+    "  quire export --json | jq -r '.families[].name'\n"
     "\n"
     "Exit status:\n"
     "  0    the figures were written, or a signal ended it\n"
     "  1    they can't be read; a message says why\n"
-    "  125  the command line can't be understood, or they can't be served or written";
+    "  125  the command line can't be understood, or they can't be served or\n"
+    "       written";
+
+static void parse_format(const char *argument, struct argp_state *state)
+{
+    static const char *const names[] = {[METRICS_OPENMETRICS] = "openmetrics",
+                                        [METRICS_PROMETHEUS] = "prometheus",
+                                        [METRICS_JSON] = "json"};
+    struct export_options *options = state->input;
+
+    options->has_format = false;
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(argument, names[i]) != 0)
+            continue;
+        options->format = (enum metrics_format)i;
+        options->has_format = true;
+    }
+    if (!options->has_format)
+        argp_error(state, "'%s' is no format: openmetrics, prometheus or json", argument);
+}
 
 static void parse_processes(const char *argument, struct argp_state *state)
 {
@@ -301,6 +321,9 @@ static void check(struct argp_state *state)
 {
     struct export_options *options = state->input;
 
+    if (options->has_format && options->format == METRICS_JSON && options->listen == NULL &&
+        options->textfile == NULL)
+        options->textfile = "-";
     if ((options->listen == NULL) == (options->textfile == NULL))
         argp_error(state, "give --listen ADDRESS:PORT, or --textfile FILE");
     if (options->n_filters > 0 && !options->has_count)
@@ -336,11 +359,10 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->has_pss = true;
         return 0;
     case KEY_FORMAT:
-        options->format = strcmp(argument, "openmetrics") == 0  ? FORMAT_OPENMETRICS
-                          : strcmp(argument, "prometheus") == 0 ? FORMAT_PROMETHEUS
-                                                                : FORMAT_AS_ASKED;
-        if (options->format == FORMAT_AS_ASKED)
-            argp_error(state, "'%s' is no format: openmetrics or prometheus", argument);
+        parse_format(argument, state);
+        return 0;
+    case 'j':
+        parse_format("json", state);
         return 0;
     case KEY_ROOT:
         options->root = argument;

@@ -31,7 +31,7 @@ static const struct command {
     {"resume", "quire resume", cli_resume, "Bring back what was parked"},
     {"dump", "quire dump", cli_dump, "Write a core file of a process, with what is evicted"},
     {"report", "quire report", cli_report, "Make a page of a run's figures"},
-    {"slabs", "quire slabs", cli_slabs, "Show the size classes of a running program's heap"},
+    {"slabs", "quire slabs", cli_slabs, "Show the slab caches of the kernel or of a program's heap"},
     {"doctor", "quire doctor", cli_doctor,
      "Tell what this machine allows, and how to open the rest"},
     {"partition", "quire partition", cli_partition,

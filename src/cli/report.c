@@ -51,7 +51,8 @@ static const char documentation[] =
     "\n"
     "Exit status:\n"
     "  0    the page was written\n"
-    "  1    the figures can't be read, or are not of `quire run --stats'; no run has PID\n"
+    "  1    the figures can't be read, or are not of `quire run --stats'; no run\n"
+    "       has PID\n"
     "  125  the command line can't be understood, or the page can't be written";
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)

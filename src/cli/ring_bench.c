@@ -403,8 +403,10 @@ int ring_bench(int argc, char **argv)
         else
             print_size(sizes[i], figures);
     }
-    return !as_json || figures_print_json(
-                           json_pack("{s:s, s:o}", "version", QUIRE_VERSION, "lines", lines), false)
+    return !as_json ||
+                   figures_print_json(json_pack("{s:s, s:s, s:o}", "schema", "quire.ring-bench/1",
+                                                "version", QUIRE_VERSION, "lines", lines),
+                                      false)
                ? EXIT_SUCCESS
                : EXIT_FAILURE;
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *full_name(enum quire_ring_full full)
@@ -43,6 +44,19 @@ static json_t *stats_json(const char *name, const struct quire_ring_stats *stats
         "out_frames", (json_int_t)stats->n_out, "lost_frames", (json_int_t)stats->n_lost,
         "skipped_frames", (json_int_t)stats->n_skipped, "producers", (int)stats->n_producers,
         "consumers", (int)stats->n_consumers, "died", (int)stats->n_died);
+}
+
+static bool print_json(const char *name, const struct quire_ring_stats *stats, bool is_compact)
+{
+    json_t *json = json_pack("{s:s, s:s}", "schema", "quire.ring/1", "version", QUIRE_VERSION);
+    json_t *figures = stats_json(name, stats);
+
+    if (json_object_update(json, figures) != 0) {
+        json_decref(json);
+        json = NULL;
+    }
+    json_decref(figures);
+    return figures_print_json(json, is_compact);
 }
 
 static void print_stats(const char *name, const struct quire_ring_stats *stats)
@@ -77,21 +91,44 @@ static void print_change(const struct quire_ring_stats *stats,
            (unsigned long long)(stats->n_out - before->n_out),
            (unsigned long long)(stats->n_lost - before->n_lost), stats->n_producers,
            stats->n_consumers);
-    fflush(stdout);
 }
 
-/* Until the keeper has gone, or a signal asks to end. */
-static int watch(struct ring_open *open, struct quire_ring_stats before)
+/* Whether the name is still this ring's. */
+static bool is_there(const char *name, ino_t memory)
+{
+    struct quire_share_opened share;
+    struct stat status;
+
+    if (quire_share_open(name, &share) != 0)
+        return false;
+    const bool is_same = share.n_fds == RING_N_FDS &&
+                         fstat(share.fds[RING_FD_MEMORY], &status) == 0 && status.st_ino == memory;
+    quire_share_close_opened(&share);
+    return is_same;
+}
+
+/* Until its name has gone, or a signal asks to end. Not connected in between: a ring stays while
+ * somebody is. */
+static int watch(const char *name, struct ring_open *open, struct quire_ring_stats before,
+                 bool as_json)
 {
     struct quire_ring_stats stats;
-    char byte;
+    struct stat memory;
 
+    if (fstat(open->share.fds[RING_FD_MEMORY], &memory) != 0)
+        return EXIT_FAILURE;
+    quire_share_close_opened(&open->share);
     figures_catch_signals();
-    puts("     waiting         in/s        out/s     lost/s producers consumers");
-    while (figures_sleep_ms(1000) && read(open->share.socket, &byte, 1) != 0) {
+    if (!as_json)
+        puts("     waiting         in/s        out/s     lost/s producers consumers");
+    while (figures_sleep_ms(1000) && is_there(name, memory.st_ino)) {
         if (quire_ring_stats(&open->ring, &stats) != 0)
             return EXIT_FAILURE;
-        print_change(&stats, &before);
+        if (!as_json)
+            print_change(&stats, &before);
+        else if (!print_json(name, &stats, true))
+            return EXIT_FAILURE;
+        fflush(stdout);
         before = stats;
     }
     return EXIT_SUCCESS;
@@ -117,10 +154,10 @@ int ring_stat(int argc, char **argv)
     if (quire_ring_stats(&open.ring, &stats) != 0) {
         cli_error("ring '%s': its header is damaged", name);
         status = EXIT_FAILURE;
-    } else if (as_json) {
-        status = figures_print_json(stats_json(name, &stats), false) ? EXIT_SUCCESS : EXIT_FAILURE;
     } else if (watches) {
-        status = watch(&open, stats);
+        status = watch(name, &open, stats, as_json);
+    } else if (as_json) {
+        status = print_json(name, &stats, false) ? EXIT_SUCCESS : EXIT_FAILURE;
     } else {
         print_stats(name, &stats);
     }
@@ -149,33 +186,41 @@ static bool look_at(const char *name, struct quire_ring_stats *stats)
     return found;
 }
 
-/* NULL: there is no directory, and so no ring. */
-static int list(DIR *directory, bool as_json)
+static int is_published(const struct dirent *entry)
+{
+    return strncmp(entry->d_name, QUIRE_SHARE_PREFIX, strlen(QUIRE_SHARE_PREFIX)) == 0;
+}
+
+static void list_one(const char *name, json_t *all, bool *has_head)
+{
+    struct quire_ring_stats stats;
+
+    if (!look_at(name, &stats))
+        return;
+    if (all != NULL) {
+        json_array_append_new(all, stats_json(name, &stats));
+        return;
+    }
+    if (!*has_head)
+        puts("name                      frames frame bytes      waiting producers consumers");
+    *has_head = true;
+    printf("%-20s %12llu %11u %12llu %9u %9u\n", name, (unsigned long long)stats.config.n_frames,
+           stats.config.frame_bytes, (unsigned long long)n_waiting(&stats), stats.n_producers,
+           stats.n_consumers);
+}
+
+static int list(struct dirent *const *entries, int n, bool as_json)
 {
     json_t *all = as_json ? json_array() : NULL;
-    struct quire_ring_stats stats;
-    struct dirent *entry;
-    unsigned n = 0;
+    bool has_head = false;
 
-    while (directory != NULL && (entry = readdir(directory)) != NULL) {
-        const char *name = entry->d_name + strlen(QUIRE_SHARE_PREFIX);
-        if (strncmp(entry->d_name, QUIRE_SHARE_PREFIX, strlen(QUIRE_SHARE_PREFIX)) != 0 ||
-            !look_at(name, &stats))
-            continue;
-        if (as_json) {
-            json_array_append_new(all, stats_json(name, &stats));
-            continue;
-        }
-        if (n++ == 0)
-            puts("name                      frames frame bytes      waiting producers consumers");
-        printf("%-20s %12llu %11u %12llu %9u %9u\n", name,
-               (unsigned long long)stats.config.n_frames, stats.config.frame_bytes,
-               (unsigned long long)n_waiting(&stats), stats.n_producers, stats.n_consumers);
-    }
-    return !as_json || figures_print_json(
-                           json_pack("{s:s, s:o}", "version", QUIRE_VERSION, "rings", all), false)
-               ? EXIT_SUCCESS
-               : EXIT_FAILURE;
+    for (int i = 0; i < n; i++)
+        list_one(entries[i]->d_name + strlen(QUIRE_SHARE_PREFIX), all, &has_head);
+    if (!as_json)
+        return EXIT_SUCCESS;
+    json_t *json = json_pack("{s:s, s:s, s:o}", "schema", "quire.rings/1", "version", QUIRE_VERSION,
+                             "rings", all);
+    return figures_print_json(json, false) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int ring_ls(int argc, char **argv)
@@ -190,14 +235,21 @@ int ring_ls(int argc, char **argv)
         "  125  the command line can't be understood");
     char path[PATH_MAX];
 
-    const int fd = quire_share_directory(path, sizeof path, false);
-    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
-    if (directory == NULL && fd != -ENOENT) {
-        cli_error("the names in %s can't be read: %s", path, strerror(fd < 0 ? -fd : errno));
+    struct dirent **entries = NULL;
+    int n = 0, fd = quire_share_directory(path, sizeof path, false);
+
+    if (fd >= 0) {
+        close(fd);
+        n = scandir(path, &entries, is_published, alphasort);
+        fd = n < 0 ? -errno : fd;
+    }
+    if (fd < 0 && fd != -ENOENT) { /* no directory: no ring */
+        cli_error("the names in %s can't be read: %s", path, strerror(-fd));
         return EXIT_FAILURE;
     }
-    const int status = list(directory, as_json);
-    if (directory != NULL)
-        closedir(directory);
+    const int status = list(entries, n < 0 ? 0 : n, as_json);
+    for (int i = 0; i < n; i++)
+        free(entries[i]);
+    free(entries);
     return status;
 }

@@ -43,7 +43,9 @@
 #define MAX_DEPTH 64
 
 struct time_options {
-    const char *json_path;
+    const char *json_path, *text_path; /* or NULL */
+    FILE *text;                        /* where they go as text; NULL: nowhere */
+    bool appends;
     char **command;
 };
 
@@ -373,10 +375,14 @@ static json_t *build_json(const struct report *report)
 
 static int tell(const struct report *report, const struct time_options *options)
 {
-    if (options->json_path == NULL) {
-        lines_fold(stderr, 14, print_text, report);
-        return report->exit_status;
+    if (options->text != NULL)
+        lines_fold(options->text, 14, print_text, report);
+    if (options->text_path != NULL && (fflush(options->text) != 0 || ferror(options->text))) {
+        cli_error("cannot write the figures to %s: %s", options->text_path, strerror(errno));
+        return report->exit_status == EXIT_SUCCESS ? CLI_EXIT_FAILED : report->exit_status;
     }
+    if (options->json_path == NULL)
+        return report->exit_status;
     json_t *json = build_json(report);
     int error = json_file_write(json, options->json_path);
     json_decref(json);
@@ -448,7 +454,10 @@ static int measure(const struct time_options *options, const char *path,
 }
 
 static const struct argp_option option_list[] = {
-    {"json", 'j', "FILE", 0, "Write the figures as JSON to FILE, and print none", 0},
+    {"output", 'o', "FILE", 0, "Write the figures to FILE, not to standard error", 0},
+    {"append", 'a', NULL, 0, "With --output: behind what is in FILE already", 0},
+    {"json", 'j', "FILE", 0, "Write the figures as JSON to FILE; as text only with --output", 0},
+    {"verbose", 'v', NULL, 0, "All figures, as time -v: that is the default", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
@@ -456,8 +465,7 @@ static const struct argp_option option_list[] = {
 static const char documentation[] =
     "Run COMMAND and tell what it and all processes below it cost: time, the peak of their memory "
     "together, faults, what was read and written, and how long the system waited for memory and "
-    "I/O "
-    "meanwhile."
+    "I/O meanwhile."
     "\v"
     "The figures go to standard error. PSS counts a page that several share once in all. Peaks of "
     "all together are the highest of samples.\n"
@@ -465,6 +473,7 @@ static const char documentation[] =
     "Examples:\n"
     "  quire time -- make -j8\n"
     "  quire time --json figures.json ./solver input\n"
+    "  quire time -a -o times.log ./nightly\n"
     "\n"
     "Exit status: that of COMMAND, or\n"
     "  125    Quire itself failed\n"
@@ -477,8 +486,16 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     struct time_options *options = state->input;
 
     switch (key) {
+    case 'o':
+        options->text_path = argument;
+        return 0;
+    case 'a':
+        options->appends = true;
+        return 0;
     case 'j':
         options->json_path = argument;
+        return 0;
+    case 'v':
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
@@ -490,9 +507,33 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_NO_ARGS:
         argp_error(state, "there is no COMMAND to run");
         return 0;
+    case ARGP_KEY_END:
+        if (options->appends && options->text_path == NULL)
+            argp_error(state, "--append goes with --output FILE");
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
+}
+
+/* Files that can't be written are found out before the command runs. */
+static bool open_outputs(struct time_options *options)
+{
+    int error = options->json_path != NULL ? out_file_check(options->json_path) : 0;
+
+    if (error < 0) {
+        cli_error("cannot write the figures to %s: %s\nname another file by --json FILE",
+                  options->json_path, strerror(-error));
+        return false;
+    }
+    options->text = options->json_path == NULL ? stderr : NULL;
+    if (options->text_path == NULL)
+        return true;
+    options->text = fopen(options->text_path, options->appends ? "ae" : "we");
+    if (options->text == NULL)
+        cli_error("cannot write the figures to %s: %s\nname another file by --output FILE",
+                  options->text_path, strerror(errno));
+    return options->text != NULL;
 }
 
 int cli_time(int argc, char **argv)
@@ -510,16 +551,14 @@ int cli_time(int argc, char **argv)
     int status = resolve_command(options.command[0], path, sizeof path);
     if (status != 0)
         return status;
-    int error = options.json_path != NULL ? out_file_check(options.json_path) : 0;
-    if (error < 0) {
-        cli_error("cannot write the figures to %s: %s\nname another file by --json FILE",
-                  options.json_path, strerror(-error));
+    if (!open_outputs(&options))
         return CLI_EXIT_FAILED;
-    }
     struct quire_observe *observe = figures_open(&(struct figure_options){.root = NULL});
     if (observe == NULL)
         return CLI_EXIT_FAILED;
     status = measure(&options, path, observe);
     quire_observe_close(observe);
+    if (options.text_path != NULL)
+        fclose(options.text);
     return status;
 }

@@ -75,8 +75,8 @@ static const char documentation[] =
     "\n"
     "Exit status:\n"
     "  0    it was ended by a key, or by SIGINT, SIGTERM, SIGQUIT or SIGHUP\n"
-    "  1    there is no terminal, or none that will do, or /proc can't be read; a message says "
-    "why\n"
+    "  1    there is no terminal, or none that will do, or /proc can't be read;\n"
+    "       a message says why\n"
     "  125  the command line can't be understood";
 
 static unsigned parse_set(const char *name, struct argp_state *state)

@@ -3,7 +3,8 @@
  * metrics: see metrics.h.
  *
  * Text that comes from elsewhere (names of processes, commands) only ever stands between quotes,
- * with quotes, backslashes and line ends escaped; what is no UTF-8 becomes U+FFFD.
+ * with quotes, backslashes and line ends escaped (in JSON all control characters); what is no UTF-8
+ * becomes U+FFFD.
  */
 #include "observe/metrics.h"
 
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define SCHEMA "quire.export/1"
 
 static void append(struct metrics *metrics, const char *bytes, size_t n)
 {
@@ -71,7 +74,9 @@ static void say_value(struct metrics *metrics, const char *value)
 {
     for (const unsigned char *at = (const unsigned char *)value; *at != '\0';) {
         size_t n = character(at);
-        if (*at == '\\' || *at == '"') {
+        if (*at < ' ' && metrics->format == METRICS_JSON) {
+            say(metrics, "\\u%04x", *at);
+        } else if (*at == '\\' || *at == '"') {
             append(metrics, "\\", 1);
             append(metrics, (const char *)at, 1);
         } else if (*at == '\n') {
@@ -92,10 +97,24 @@ static const char *suffix_of(const struct metrics *metrics, const char *suffix)
     return metrics->type == METRICS_INFO ? "_info" : suffix;
 }
 
+static const char *const types[] = {"gauge", "counter", "info", "histogram"};
+
+static void announce_json(struct metrics *metrics)
+{
+    if (metrics->has_families)
+        say(metrics, "\n  ]},\n");
+    else
+        say(metrics, "{\"schema\": \"%s\", \"version\": \"%s\", \"families\": [\n", SCHEMA,
+            QUIRE_VERSION);
+    say(metrics,
+        "{\"name\": \"%s\", \"type\": \"%s\", \"unit\": \"%s\", \"help\": \"%s\", \"samples\": [",
+        metrics->name, types[metrics->type], metrics->unit, metrics->help);
+    metrics->has_families = true;
+}
+
 /* The older format knows no units, no info, and counts _total and _info to the name. */
 static void announce(struct metrics *metrics)
 {
-    static const char *const types[] = {"gauge", "counter", "info", "histogram"};
     bool is_open = metrics->format == METRICS_OPENMETRICS;
     const char *suffix = is_open ? "" : suffix_of(metrics, "");
     const char *type = !is_open && metrics->type == METRICS_INFO ? "gauge" : types[metrics->type];
@@ -103,6 +122,10 @@ static void announce(struct metrics *metrics)
     if (metrics->is_announced)
         return;
     metrics->is_announced = true;
+    if (metrics->format == METRICS_JSON) {
+        announce_json(metrics);
+        return;
+    }
     say(metrics, "# HELP %s%s %s\n", metrics->name, suffix, metrics->help);
     say(metrics, "# TYPE %s%s %s\n", metrics->name, suffix, type);
     if (is_open && metrics->unit[0] != '\0')
@@ -119,9 +142,29 @@ void metrics_family(struct metrics *metrics, enum metrics_type type, const char 
     metrics->is_announced = false;
 }
 
+static void sample_json(struct metrics *metrics, const char *suffix,
+                        const struct metrics_label *labels, const char *value)
+{
+    const char *separator = metrics->is_announced ? "," : "";
+
+    announce(metrics);
+    say(metrics, "%s\n    {\"name\": \"%s%s\", \"labels\": {", separator, metrics->name,
+        suffix_of(metrics, suffix));
+    for (size_t i = 0; labels != NULL && labels[i].name != NULL; i++) {
+        say(metrics, "%s\"%s\": \"", i == 0 ? "" : ", ", labels[i].name);
+        say_value(metrics, labels[i].value);
+        append(metrics, "\"", 1);
+    }
+    say(metrics, "}, \"value\": %s}", value);
+}
+
 static void sample(struct metrics *metrics, const char *suffix, const struct metrics_label *labels,
                    const char *value)
 {
+    if (metrics->format == METRICS_JSON) {
+        sample_json(metrics, suffix, labels, value);
+        return;
+    }
     announce(metrics);
     say(metrics, "%s%s", metrics->name, suffix_of(metrics, suffix));
     for (size_t i = 0; labels != NULL && labels[i].name != NULL; i++) {
@@ -160,11 +203,16 @@ void metrics_end(struct metrics *metrics)
 {
     if (metrics->format == METRICS_OPENMETRICS)
         say(metrics, "# EOF\n");
+    if (metrics->format == METRICS_JSON) /* there is one family at least: the exporter itself */
+        say(metrics, "\n  ]}\n]}\n");
 }
 
 const char *metrics_content_type(enum metrics_format format)
 {
-    return format == METRICS_OPENMETRICS
-               ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-               : "text/plain; version=0.0.4; charset=utf-8";
+    static const char *const names[] = {
+        [METRICS_OPENMETRICS] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        [METRICS_PROMETHEUS] = "text/plain; version=0.0.4; charset=utf-8",
+        [METRICS_JSON] = "application/json"};
+
+    return names[format];
 }

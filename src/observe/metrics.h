@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * metrics: a page of metrics, in one of two text formats.
+ * metrics: a page of metrics, in one of two text formats, or as JSON.
  *
  *   OpenMetrics 1.0        # TYPE quire_major_faults counter    quire_major_faults_total 5   # EOF
  *   Prometheus text 0.0.4  # TYPE quire_major_faults_total counter   quire_major_faults_total 5
+ *   JSON                   {"name": "quire_major_faults", "type": "counter", "unit": "", "help":
+ * ..., "samples": [{"name": "quire_major_faults_total", "labels": {}, "value": 5}]}
  *
  * A family is begun, then all its samples come. Figures that are not known are left out; a family
  * without a sample does not show. Sources: the OpenMetrics specification 1.0; Prometheus'
@@ -16,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum metrics_format { METRICS_OPENMETRICS, METRICS_PROMETHEUS };
+enum metrics_format { METRICS_OPENMETRICS, METRICS_PROMETHEUS, METRICS_JSON };
 enum metrics_type { METRICS_GAUGE, METRICS_COUNTER, METRICS_INFO, METRICS_HISTOGRAM };
 
 struct metrics {
@@ -27,7 +29,8 @@ struct metrics {
     /* the family that has begun */
     const char *name, *unit, *help;
     enum metrics_type type;
-    bool is_announced;
+    bool is_announced; /* it has a sample */
+    bool has_families; /* with samples, it or one before */
 };
 
 struct metrics_label {

@@ -259,11 +259,11 @@ static int read_lazily(struct quire_observe *observe, struct tracked *tracked, u
     return 0;
 }
 
-/* Whether SHARES have to be read whatever else is seen. */
-static bool wants_shares(const struct tracked *tracked, unsigned parts)
+/* Whether smaps_rollup is read of everybody each time. */
+static bool reads_all_shares(unsigned parts)
 {
-    return parts & QUIRE_OBSERVE_SHARES &&
-           (!(parts & (QUIRE_OBSERVE_LAZY | QUIRE_OBSERVE_KEEP_SHARES)) || !tracked->has_shares);
+    return (parts & QUIRE_OBSERVE_SHARES) &&
+           !(parts & (QUIRE_OBSERVE_LAZY | QUIRE_OBSERVE_KEEP_SHARES));
 }
 
 /* Whether it has other pages than the sample before saw, as far as counts tell. */
@@ -293,7 +293,7 @@ static int sample_one(struct quire_observe *observe, struct tracked *tracked, un
 {
     struct process_table *table = observe->processes;
     size_t n_before = n_descriptors(tracked);
-    unsigned now = wants_shares(tracked, parts) ? parts : parts & ~(unsigned)QUIRE_OBSERVE_SHARES;
+    unsigned now = reads_all_shares(parts) ? parts : parts & ~(unsigned)QUIRE_OBSERVE_SHARES;
 
     if (!source_grow(&table->list, &table->list_room, processes->n + 1, sizeof *table->list))
         return -ENOMEM;
@@ -356,11 +356,10 @@ static int sample_shares(struct quire_observe *observe, struct tracked *tracked,
 {
     struct process_table *table = observe->processes;
     const unsigned every = parts & QUIRE_OBSERVE_LAZY ? PARTS_EVERY : SHARES_EVERY;
-    const bool is_rough = wants_shares(tracked, parts) && !(parts & QUIRE_OBSERVE_STATUS);
 
     if (process->is_kernel_thread)
         return 0;
-    if (!wants_shares(tracked, parts) && !shares_concern(&table->news, process) &&
+    if (!reads_all_shares(parts) && tracked->has_shares && !shares_concern(&table->news, process) &&
         !is_due(table, tracked->pid, every)) {
         shares_take_over(tracked, process);
         return 0;
@@ -368,11 +367,13 @@ static int sample_shares(struct quire_observe *observe, struct tracked *tracked,
     size_t n_before = n_descriptors(tracked);
     int error = shares_read(observe, tracked, may_keep(table), process);
     table->n_kept += n_descriptors(tracked) - n_before;
-    if (error == 0 && quire_observe_known(tracked->shares.rss))
-        process->rss = tracked->shares.rss; /* of the same moment */
-    else if (error == 0 && is_rough)
+    if (error < 0 || !reads_all_shares(parts) || (parts & QUIRE_OBSERVE_STATUS))
+        return error;
+    if (quire_observe_known(tracked->shares.rss))
+        process->rss = tracked->shares.rss;
+    else
         process_settle_rss(observe, process);
-    return error;
+    return 0;
 }
 
 static int sample_all_shares(struct quire_observe *observe, unsigned parts,

@@ -5,59 +5,21 @@ machines exactly, on this one beside the well-known tools.
 
 Usage: observe.py QUIRE SOURCE_ROOT [unittest's arguments]
 """
-import fcntl
 import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import time
 import unittest
 import xml.etree.ElementTree
 
-QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
-MACHINES = os.path.join(ROOT, "tests/observe/machines")
-NUMA, SWAP, SMALL, ZRAM, CGROUP1 = (
-    os.path.join(MACHINES, name) for name in
-    ("4.15-numa", "5.10-swap", "5.14-small", "6.1-zram-cgroup2", "6.18-cgroup1"))
-COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones", "tune", "log")
-NOBODY = 65534
-PATIENCE_SECONDS = 300
+from asking import (AS_NOBODY, CGROUP1, NUMA, PATIENCE_SECONDS, QUIRE, ROOT, SMALL, SWAP, ZRAM, call,
+                    figures, keys_of, may_unshare, on_a_terminal, output, read, until)
 
-
-def call(*arguments, **options):
-    return subprocess.run([QUIRE, *arguments], capture_output=True, text=True, check=False,
-                          stdin=subprocess.DEVNULL, timeout=PATIENCE_SECONDS, **options)
-
-
-def output(*arguments, **options):
-    result = call(*arguments, **options)
-    if result.returncode != 0 or result.stderr:
-        raise AssertionError(result)
-    return result.stdout
-
-
-def figures(*arguments, **options):
-    return json.loads(output(*arguments, "--json", **options))
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def until(look):
-    """The first true value of look(), which is asked for as long as it takes."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not (value := look()):
-        if time.monotonic() > end:
-            raise AssertionError("it never came to that")
-        time.sleep(0.02)
-    return value
+COMMANDS = ("free", "vmstat", "ps", "maps", "time", "zones", "slabs", "tune", "log")
 
 
 def between_two(theirs, ours):
@@ -66,12 +28,6 @@ def between_two(theirs, ours):
         before, between, after = theirs(), ours(), theirs()
         return (before, between) if before == after else None
     return until(look)
-
-
-def keys_of(value):
-    if isinstance(value, dict):
-        return set(value).union(*(keys_of(each) for each in value.values()))
-    return set().union(*(keys_of(each) for each in value)) if isinstance(value, list) else set()
 
 
 class Documented(unittest.TestCase):
@@ -179,30 +135,6 @@ class Free(unittest.TestCase):
             self.assertAlmostEqual(their, our, delta=64 << 20)
 
 
-def on_a_terminal(width, *arguments, with_errors=False):
-    """The lines that a command prints on a terminal of so many columns."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    child = subprocess.Popen([QUIRE, *arguments], stdout=theirs, stdin=subprocess.DEVNULL,
-                             stderr=theirs if with_errors else None)
-    os.close(theirs)
-    text = b""
-    try:
-        while piece := os.read(ours, 65536):
-            text += piece
-    except OSError: # the other end is closed
-        pass
-    os.close(ours)
-    child.wait(PATIENCE_SECONDS)
-    return text.decode().replace("\r", "").splitlines()
-
-
-def may_unshare():
-    return os.geteuid() == 0 and shutil.which("unshare") and subprocess.run(
-        ["unshare", "--pid", "--mount", "--fork", "true"], capture_output=True,
-        check=False).returncode == 0
-
-
 class Narrow(unittest.TestCase):
     def test_lines_fit(self):
         for arguments in (["free"], ["vmstat"], ["zones"], ["slabs", "--kernel"], ["ps"],
@@ -213,6 +145,19 @@ class Narrow(unittest.TestCase):
             at_most = 85 if arguments[0] == "free" else 80 # sentences may wrap
             lines = [line for line in lines if not line.startswith("zram ")]
             self.assertLessEqual(max(map(len, lines)), at_most, arguments)
+
+    def test_zones_with_very_many_blocks(self):
+        with tempfile.TemporaryDirectory() as directory:
+            machine = os.path.join(directory, "machine")
+            shutil.copytree(ZRAM, machine, symlinks=True)
+            blocks = re.sub(r"(?m)(zone +\w+).*$", r"\1" + " 123456" * 11,
+                            read(f"{machine}/proc/buddyinfo"))
+            with open(f"{machine}/proc/buddyinfo", "w", encoding="utf-8") as file:
+                file.write(blocks)
+            lines = on_a_terminal(80, "zones", "--root", machine)
+            self.assertLessEqual(max(map(len, lines)), 80, lines)
+            self.assertIn(" 123k 123k", "\n".join(lines))
+            self.assertIn(" 123456 123456", output("zones", "--root", machine))
 
     def test_sentences_go_on_in_the_next_line(self):
         for arguments in ("time", "true"), ("run", "--ram", "16M", "true"):
@@ -381,8 +326,7 @@ PID  RSS  PSS  USS SWAP MINFL OOM NAME
 
     @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root and setpriv")
     def test_what_is_not_ones_own_is_denied(self):
-        unprivileged = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY),
-                        "--clear-groups", QUIRE]
+        unprivileged = [*AS_NOBODY, QUIRE]
         result = subprocess.run([*unprivileged, "ps", "-f", f"pid={os.getpid()}", "-o",
                                  "pid,rss,pss"], capture_output=True, text=True, check=False)
         if "Permission denied" in result.stderr:
@@ -396,153 +340,36 @@ PID  RSS  PSS  USS SWAP MINFL OOM NAME
                                         "       the kernel shows it to root only: try it with "
                                         "sudo\n")
 
-    @unittest.skipUnless(call("doctor").returncode == 0, "`quire run' does not work here")
-    def test_runs(self):
-        with tempfile.TemporaryDirectory() as directory:
-            done, go = os.path.join(directory, "done"), os.path.join(directory, "go")
-            os.mkfifo(go)
-            program = ("import os, sys\nblocks = [os.urandom(1 << 20) for _ in range(48)]\n"
-                       f"open({done!r}, 'w').close()\nopen({go!r}).read()\n")
-            launcher = subprocess.Popen([QUIRE, "run", "--ram", "32M", "--swap", "none", "-q",
-                                         "--", sys.executable, "-c",
-                                         program.replace("os.urandom(1 << 20)",
-                                                         "(b'%08d' % _) * (1 << 17)")])
-            end = time.monotonic() + PATIENCE_SECONDS
-            while not os.path.exists(done) and time.monotonic() < end:
-                time.sleep(0.02)
-            with open(f"/proc/{launcher.pid}/task/{launcher.pid}/children",
-                      encoding="utf-8") as file:
-                children = {int(pid) for pid in file.read().split()}
-            while time.monotonic() < end: # what a run publishes may be a second old
-                everyone = figures("ps", "--runs")["processes"]
-                ours = [one for one in everyone if one["pid"] in children]
-                if ours and ours[0]["compressed_bytes"] > 0:
-                    break
-                time.sleep(0.02)
-            ours, = ours
-            maps = figures("maps", str(ours["pid"]))
-            zones = figures("zones", "--pid", str(ours["pid"]))
-            text_of_zones = output("zones", "--pid", str(ours["pid"]))
-            with open(go, "w", encoding="utf-8"):
-                pass
-            self.assertEqual(launcher.wait(PATIENCE_SECONDS), 0)
-        self.assertEqual(ours["budget_bytes"], 32 << 20)
-        self.assertIn(ours["run"], children)
-        self.assertGreater(ours["resident_bytes"], 1 << 20)
-        self.assertGreater(ours["compressed_bytes"], 0)
-        self.assertLessEqual(ours["held_bytes"], 32 << 20)
-        self.assertEqual(maps["run"]["budget_bytes"], 32 << 20)
-        self.assertIn("arena", {area["kind"] for area in maps["areas"]})
-        self.assertEqual([zone["zone"] for zone in zones["zones"]], ["heap", "mappings"])
-        for zone in zones["zones"]:
-            self.assertEqual(zone["free_pages"],
-                             sum(n << order for order, n in enumerate(zone["free_blocks"])))
-            self.assertEqual(zone["mobility"]["Movable"]["free_blocks"], zone["free_blocks"])
-        self.assertEqual(zones["pid"], ours["pid"])
-        self.assertGreater(zones["zones"][0]["managed_pages"], 100)
-        for text in ("heap     free blocks", "mappings fragmented"):
-            self.assertIn(text, text_of_zones)
 
+class Watch(unittest.TestCase):
+    COMMANDS = (["free"], ["zones"], ["ps", "-o", "pid,user,pss"], ["slabs"])
 
-@unittest.skipUnless(call("doctor").returncode == 0, "`quire run' does not work here")
-class Published(unittest.TestCase):
-    """The file in which a run shows its figures."""
+    def test_json_is_an_object_a_line(self):
+        for command in self.COMMANDS:
+            lines = output(*command, "--root", ZRAM, "--watch=0.01", "-n", "3", "--json").splitlines()
+            schemas = [json.loads(line)["schema"] for line in lines]
+            self.assertEqual(schemas, [f"quire.{command[0]}/1"] * 3)
 
-    def setUp(self):
-        self.home = tempfile.TemporaryDirectory()
-        self.addCleanup(self.home.cleanup)
-        self.environment = {**os.environ, "XDG_RUNTIME_DIR": self.home.name}
-        self.directory = os.path.join(self.home.name, "quire")
+    def test_text_comes_again(self):
+        for command in self.COMMANDS:
+            once = output(*command, "--root", ZRAM)
+            self.assertEqual(output(*command, "--root", ZRAM, "--watch=0.01", "-n", "2"),
+                             once + "\n" + once)
+            lines = on_a_terminal(200, *command, "--root", ZRAM, "--watch=0.01", "-n", "2")
+            self.assertEqual("\n".join(lines).count("\033[H\033[2J"), 2)
 
-    def start(self, *options):
-        """The launcher of a run that has begun and goes on until its input is closed."""
-        run = subprocess.Popen([QUIRE, "run", "--ram", "32M", "--swap", "none", "-q", *options,
-                                "--", "sh", "-c", "echo begun; read x"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, env=self.environment)
-        for end in (run.wait, run.kill, run.stdin.close, run.stdout.close):
-            self.addCleanup(end)
-        self.assertEqual(run.stdout.readline(), b"begun\n")
-        return run
+    def test_a_reader_that_leaves(self):
+        command = [QUIRE, "free", "--root", ZRAM, "--watch=0.01"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watch:
+            watch.stdout.readline()
+            watch.stdout.close()
+            self.assertNotEqual(watch.wait(PATIENCE_SECONDS), 0)
 
-    def files(self):
-        return os.listdir(self.directory) if os.path.isdir(self.directory) else []
-
-    def rows(self):
-        return [row["command"] for row in
-                figures("ps", "--runs", env=self.environment)["processes"]]
-
-    def publication(self, *options):
-        path = os.path.join(self.home.name, "stats.json")
-        subprocess.run([QUIRE, "run", "--ram", "32M", "--swap", "none", "-q", "--stats", path,
-                        *options, "--", "true"], check=True, env=self.environment)
-        return json.loads(read(path))["publication"]
-
-    def test_while_it_runs(self):
-        run = self.start()
-        name, = self.files()
-        self.assertRegex(name, r"^run-\d+$")
-        self.assertEqual(os.stat(os.path.join(self.directory, name)).st_mode & 0o777, 0o600)
-        self.assertEqual(os.stat(self.directory).st_mode & 0o777, 0o700)
-        end = time.monotonic() + PATIENCE_SECONDS
-        while not any("read x" in row for row in self.rows()) and time.monotonic() < end:
-            time.sleep(0.05)
-        self.assertTrue(any("read x" in row for row in self.rows()))
-        run.stdin.close()
-        run.wait(PATIENCE_SECONDS)
-        self.assertFalse(os.path.exists(self.directory)) # the last takes it along
-
-    def test_what_a_kill_of_all_leaves_goes_with_the_next_look(self):
-        run = self.start()
-        name, = self.files()
-        with open(f"/proc/{run.pid}/task/{run.pid}/children", encoding="utf-8") as file:
-            for pid in (run.pid, *map(int, file.read().split())): # the launcher first
-                os.kill(pid, 9)
-        run.wait(PATIENCE_SECONDS)
-        keeper = int(name.removeprefix("run-"))
-        def is_gone():
-            try:
-                return read(f"/proc/{keeper}/stat").rpartition(")")[2].split()[0] == "Z"
-            except OSError:
-                return True
-        until(is_gone)
-        self.assertEqual(self.files(), [name])
-        self.rows()
-        self.assertEqual(self.files(), [])
-
-    def test_not_wanted(self):
-        self.start("--no-publish")
-        self.assertEqual(self.files(), [])
-        self.assertEqual(self.publication("--no-publish"),
-                         {"is_published": False, "file": None, "problem": None})
-
-    def test_not_possible(self):
-        self.assertEqual(self.publication()["is_published"], True)
-        with open(self.directory, "w", encoding="utf-8"): # in its place
-            pass
-        shared = self.publication()
-        self.assertEqual(shared["file"].rpartition("/")[0], f"/dev/shm/quire-{os.geteuid()}")
-        doctor, = [check for check in json.loads(call("doctor", "--json", env=self.environment)
-                                                 .stdout)["checks"]
-                   if check["name"] == "publishing"]
-        self.assertEqual(doctor["status"], "ok")
-        self.assertIn("/dev/shm/quire-", doctor["found"])
-
-    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"), "for root, by unshare")
-    def test_nowhere(self):
-        path = os.path.join(self.home.name, "stats.json")
-        with open(self.directory, "w", encoding="utf-8"):
-            pass
-        script = (f"mount -t tmpfs -o ro none /dev/shm && {QUIRE} run --ram 32M --swap none -q "
-                  f"--stats {path} -- true && {QUIRE} doctor --json")
-        result = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True,
-                                text=True, check=True, env=self.environment)
-        publication = json.loads(read(path))["publication"]
-        self.assertEqual((publication["is_published"], publication["file"]), (False, None))
-        self.assertIn("Read-only file system", publication["problem"])
-        doctor, = [check for check in json.loads(result.stdout)["checks"]
-                   if check["name"] == "publishing"]
-        self.assertEqual(doctor["status"], "warn")
-        self.assertIn("Read-only file system", doctor["found"])
+    def test_a_tree_has_totals(self):
+        lines = output("ps", "--root", ZRAM, "--tree").splitlines()
+        self.assertEqual(lines[0].split()[4:6], ["USS", "TREE"])
+        self.assertNotIn("TREE", output("ps", "--root", ZRAM))
+        self.assertNotIn("TREE", output("ps", "--root", ZRAM, "--tree", "-o", "pid,pss"))
 
 
 class Maps(unittest.TestCase):
@@ -619,6 +446,7 @@ class Zones(unittest.TestCase):
                          (11025, 11025, 525))
         self.assertIn("all: 155 caches, 70825 of 71369 objects active",
                       output("slabs", "--kernel", "--root", ZRAM))
+        self.assertEqual(output("slabs", "--root", ZRAM), output("slabs", "--kernel", "--root", ZRAM))
 
 
     @unittest.skipUnless(shutil.which("slabtop") and os.access("/proc/slabinfo", os.R_OK),
@@ -652,95 +480,6 @@ class Zones(unittest.TestCase):
             self.assertAlmostEqual(sizes[name] / 1024, float(size), delta=0.006)
 
 
-class Time(unittest.TestCase):
-    HELD = """
-import glob, re, sys, time
-keep = b'x' * (24 << 20)
-
-def naps():
-    return sum(int(re.search(r"\\nvoluntary_ctxt_switches:\\s+(\\d+)", open(path).read())[1])
-               for path in glob.glob(f"/proc/{sys.argv[1]}/task/*/status"))
-
-enough = naps() + 3
-time.sleep(1)
-while naps() < enough: # who takes samples sleeps in between: it has taken one by now
-    time.sleep(0.01)
-"""
-    TREE = ("import os, subprocess, sys\nkeep = b'x' * (24 << 20)\n"
-            "subprocess.run([sys.executable, '-c', sys.argv[1], str(os.getppid())])\nsys.exit(7)")
-
-    def test_a_tree(self):
-        with tempfile.TemporaryDirectory() as directory:
-            path = os.path.join(directory, "figures.json")
-            result = call("time", "--json", path, "--", sys.executable, "-c", self.TREE,
-                          self.HELD)
-            self.assertEqual((result.returncode, result.stdout, result.stderr), (7, "", ""))
-            cost = json.loads(read(path))
-        self.assertEqual((cost["schema"], cost["exit_status"]), ("quire.time/1", 7))
-        self.assertGreater(cost["peak_pss_bytes"], 48 << 20) # both at once
-        self.assertGreater(cost["peak_rss_bytes"], cost["largest_process_rss_bytes"])
-        self.assertGreaterEqual(cost["peak_processes"], 2)
-        self.assertGreater(cost["minor_faults"], 24) # in pages of 2 MiB at worst
-        self.assertGreaterEqual(cost["wall_seconds"], 1)
-        manual = read(f"{ROOT}/man/quire-time.1")
-        self.assertEqual({key for key in keys_of(cost) - {"version"} if key not in manual}, set())
-
-    def test_a_tree_of_many(self):
-        """What the last of hundreds of processes has counts, too."""
-        script = ('for i in $(seq 300); do sleep 100 & done; '
-                  f'{sys.executable} -c "$0" $PPID; kill $(jobs -p)')
-        with tempfile.NamedTemporaryFile() as file:
-            self.assertEqual(call("time", "-j", file.name, "bash", "-c", script,
-                                  self.HELD.replace("24 <<", "200 <<")).returncode, 0)
-            cost = json.loads(read(file.name))
-        self.assertGreater(cost["peak_processes"], 300)
-        self.assertGreater(cost["peak_pss_bytes"], 200 << 20)
-
-    @unittest.skipUnless(may_unshare(), "needs root and unshare(1)")
-    def test_in_a_pid_namespace_with_anothers_proc(self):
-        """Processes are counted as /proc has them: not all of the machine are children of pid 1."""
-        with tempfile.NamedTemporaryFile() as file:
-            subprocess.run(["unshare", "--pid", "--fork", QUIRE, "time", "-j", file.name, "--",
-                            "sleep", "0.3"], check=True)
-            cost = json.loads(read(file.name))
-        self.assertLessEqual(cost["peak_processes"], 2)
-        self.assertIsInstance(cost["read_bytes"], int)
-
-    @unittest.skipUnless(may_unshare(), "needs root and unshare(1)")
-    def test_without_a_proc(self):
-        for command in ("ps", "free", "zones"):
-            result = subprocess.run(
-                ["unshare", "--mount", "sh", "-c", f"umount -l /proc && exec {QUIRE} {command}"],
-                capture_output=True, text=True, check=False)
-            self.assertEqual((result.returncode, result.stdout), (1, ""), command)
-            self.assertIn("/proc is not mounted", result.stderr)
-
-    @unittest.skipUnless(os.path.exists("/usr/bin/time"), "no time(1) here")
-    def test_beside_time(self):
-        program = [sys.executable, "-S", "-c", "keep = b'x' * (64 << 20)"]
-        theirs = subprocess.run(["/usr/bin/time", "-f", "%M", *program], capture_output=True,
-                                text=True, check=True).stderr
-        with tempfile.NamedTemporaryFile() as file:
-            self.assertEqual(call("time", "-j", file.name, *program).returncode, 0)
-            ours = json.loads(read(file.name))
-        self.assertLess(abs(ours["largest_process_rss_bytes"] // 1024 - int(theirs)), 4096)
-
-    def test_text(self):
-        result = call("time", "sh", "-c", "echo out; exit 3")
-        self.assertEqual((result.returncode, result.stdout), (3, "out\n"))
-        self.assertRegex(result.stderr, r"(?s)^quire: exit status 3 after \S+ s: user .*\n  memory "
-                                        r".*\n  faults .*\n  waiting .*\n  files .*\n  meanwhile .*\n$")
-
-    def test_how_it_ends(self):
-        self.assertEqual(call("time", "sh", "-c", "kill -TERM $$").returncode, 128 + 15)
-        self.assertEqual(call("time", "no-such-command-here").returncode, 127)
-        self.assertEqual(call("time", "/dev/null").returncode, 126)
-        self.assertEqual(call("time").returncode, 125)
-        result = call("time", "-j", "/nonexistent/x", "true")
-        self.assertEqual(result.returncode, 125)
-        self.assertIn("name another file by --json FILE", result.stderr)
-
-
 class Refusals(unittest.TestCase):
     def test_arguments(self):
         for arguments, message in (
@@ -768,7 +507,11 @@ class Refusals(unittest.TestCase):
                 (["zones", "x"], "'x': `quire zones' takes a process by --pid PID"),
                 (["zones", "--pid", "x"], "--pid x: that is no process id"),
                 (["zones", "--pid", "1", "--root", "/"], "--pid and --root: leave out one of both"),
-                (["slabs"], "which process? give --pid PID, or --kernel"),
+                (["slabs", "--pid", "1", "--root", "/"], "--pid and --root: leave out one of both"),
+                (["free", "--watch=0"], "--watch=0: that is no number of seconds"),
+                (["slabs", "-n", "2"], "--count has no meaning without --watch"),
+                (["zones", "--watch", "--replay", "x"], "--replay goes with none of"),
+                (["free", "--watch", "--replay", "x"], "--replay goes neither with"),
                 (["slabs", "--kernel", "--pid", "1"], "--pid and --kernel: leave out one of both"),
         ):
             result = call(*arguments)
@@ -793,6 +536,15 @@ class Refusals(unittest.TestCase):
             self.assertEqual(result.stderr, "quire: /proc/meminfo is cut short: it ends in line 2\n"
                                             "       it is not what the kernel writes there; was it "
                                             "recorded whole?\n")
+
+    @unittest.skipUnless(may_unshare(), "needs root and unshare(1)")
+    def test_without_a_proc(self):
+        for command in ("ps", "free", "zones"):
+            result = subprocess.run(
+                ["unshare", "--mount", "sh", "-c", f"umount -l /proc && exec {QUIRE} {command}"],
+                capture_output=True, text=True, check=False)
+            self.assertEqual((result.returncode, result.stdout), (1, ""), command)
+            self.assertIn("/proc is not mounted", result.stderr)
 
     def test_output_that_does_not_get_out(self):
         with open("/dev/full", "w", encoding="utf-8") as full:

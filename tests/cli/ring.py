@@ -231,11 +231,33 @@ class Names(RingTest):
         self.assertEqual(self.ring("ls").stdout, "")
         self.create("a", "--size", "3K", "--frame", "16", "--many", "--full", "fail")
         self.assertEqual(self.stat("a"), {
-            "name": "a", "kind": "many-to-many", "full": "fail", "frames": 256, "frame_bytes": 16,
+            "schema": "quire.ring/1", "version": self.stat("a")["version"], "name": "a", "kind": "many-to-many", "full": "fail", "frames": 256, "frame_bytes": 16,
             "waiting_frames": 0, "in_frames": 0, "out_frames": 0, "lost_frames": 0,
             "skipped_frames": 0, "producers": 0, "consumers": 0, "died": 0})
         self.assertRegex(self.ring("ls").stdout, r"name +frames.*\na +256 +16 +0 +0 +0\n")
         self.assertIn("size:       4.0 KiB: 256 frames of 16 bytes", self.ring("stat", "a").stdout)
+
+    def test_list_is_in_order(self):
+        for name in "c", "a", "b":
+            self.create(name)
+        self.assertEqual([line.split()[0] for line in self.ring("ls").stdout.splitlines()],
+                         ["name", "a", "b", "c"])
+        rings = json.loads(self.ring("ls", "--json").stdout)
+        self.assertEqual((rings["schema"], [ring["name"] for ring in rings["rings"]]),
+                         ("quire.rings/1", ["a", "b", "c"]))
+
+    def test_watch(self):
+        self.create("a")
+        watchers = [self.start("stat", "a", "--watch", *json_option, stdout=subprocess.PIPE)
+                    for json_option in ([], ["--json"])]
+        self.assertIn(b"waiting", watchers[0].stdout.readline())
+        self.assertEqual(watchers[0].stdout.readline().split()[-2:], [b"0", b"0"])
+        self.assertEqual(json.loads(watchers[1].stdout.readline())["schema"], "quire.ring/1")
+        self.assertEqual(self.ring("put", "a", input=b"x").returncode, 0)
+        self.assertEqual(self.ring("get", "a").stdout, "x")  # and so it ends, watched or not
+        for watcher in watchers:
+            watcher.communicate(timeout=PATIENCE_SECONDS)
+            self.assertEqual(watcher.returncode, 0)
 
     def test_mode(self):
         self.create("private")

@@ -17,43 +17,12 @@ import threading
 import time
 import unittest
 
-QUIRE, ROOT = os.path.abspath(sys.argv.pop(1)), os.path.abspath(sys.argv.pop(1))
-MACHINES = os.path.join(ROOT, "tests/observe/machines")
-ZRAM, CGROUP1 = (os.path.join(MACHINES, name) for name in ("6.1-zram-cgroup2", "6.18-cgroup1"))
+from asking import (AS_NOBODY, CGROUP1, PATIENCE_SECONDS, QUIRE, ROOT, ZRAM, call, keys_of,
+                    may_be_run_by_others, output, read)
+
 PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool") or os.path.join(
     os.environ.get("BUILD_ROOT", os.path.join(ROOT, "build-test")), "tools/promtool")
-PATIENCE_SECONDS = 300
-AS_NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
-def call(*arguments, before=(), **options):
-    options = {"text": True, **options}
-    return subprocess.run([*before, QUIRE, *arguments], capture_output=True, check=False,
-                          stdin=subprocess.DEVNULL, timeout=PATIENCE_SECONDS, **options)
-
-
-def output(*arguments, **options):
-    result = call(*arguments, **options)
-    if result.returncode != 0:
-        raise AssertionError(result)
-    return result.stdout
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def keys_of(value):
-    if isinstance(value, dict):
-        return set(value).union(*(keys_of(each) for each in value.values()))
-    return set().union(*(keys_of(each) for each in value)) if isinstance(value, list) else set()
-
-
-def may_be_run_by_others():
-    return os.geteuid() == 0 and shutil.which("setpriv") and subprocess.run(
-        [*AS_NOBODY, QUIRE, "--version"], capture_output=True, check=False).returncode == 0
 
 
 class InDirectory(unittest.TestCase):
@@ -194,6 +163,27 @@ class Export(InDirectory):
         families, _ = strictly(self, self.page("--root", ZRAM))
         self.assertIn("quire_zram_held_bytes", families)
         self.assertNotIn("quire_zswap_held_bytes", families) # that kernel tells nothing of it
+
+    def test_json(self):
+        """The same series, whatever the names of programs are."""
+        machine = self.machine("machine")
+        self.change(machine, "proc/268/stat", r"\(sh\)", lambda _: '(a"b\\c\x01d)')
+        page = self.page("--root", machine, "--processes", "5", "--pss")
+        _, series = strictly(self, page)
+        data = json.loads(output("export", "--json", "--root", machine, "--processes", "5", "--pss"))
+        self.assertEqual(data["schema"], "quire.export/1")
+        ours, values = set(), {}
+        for family in data["families"]:
+            self.assertEqual(set(family), {"name", "type", "unit", "help", "samples"})
+            for sample in family["samples"]:
+                ours.add(sample["name"])
+                values[sample["name"], *sample["labels"].values()] = sample["value"]
+        self.assertEqual(ours, {name for name, _ in series})
+        self.assertEqual(len(values), len(series))
+        self.assertEqual(values["quire_process_resident_bytes", "268", 'a"b\\c?d'], 89560 << 10)
+        self.assertEqual(json.loads(output("export", "--format", "json", "--textfile", "-", "--root",
+                                           machine))["families"][1]["name"],
+                         "quire_memory_size_bytes")
 
     def test_values(self):
         page = self.page("--root", CGROUP1)
@@ -517,7 +507,7 @@ class Log(InDirectory):
         self.assertEqual(first, json.loads(output("free", "--json", "--root", CGROUP1)))
         self.refused(125, "goes with --replay", "free", "--at", "14:30")
         self.refused(125, "is no time", "free", "--replay", self.path("log"), "--at", "noon")
-        self.refused(125, "contradict", "free", "--replay", "f", "--root", "/")
+        self.refused(125, "neither with --root nor", "free", "--replay", "f", "--root", "/")
         self.refused(1, "No such file", "free", "--replay", "/nonexistent/x")
 
     def test_processes_of_a_moment(self):
@@ -566,8 +556,8 @@ class Log(InDirectory):
         self.refused(1, "has no zones", "zones", "--replay", self.path("log"))
         self.refused(125, "goes with --replay", "zones", "--at", "14:30")
         self.refused(125, "is no time", "zones", "--replay", self.path("log"), "--at", "noon")
-        self.refused(125, "neither with --pid nor", "zones", "--replay", "f", "--pid", "1")
-        self.refused(125, "goes with --kernel", "slabs", "--replay", "f", "--pid", "1")
+        self.refused(125, "with none of --pid", "zones", "--replay", "f", "--pid", "1")
+        self.refused(125, "with none of --pid", "slabs", "--replay", "f", "--pid", "1")
 
     def test_signals_end_it(self):
         writer = subprocess.Popen([QUIRE, "log", "-o", self.path("log"), "--interval", "0.01"],
@@ -657,8 +647,10 @@ class Schemas(unittest.TestCase):
         """Each schema that a command prints stands in docs/json.md."""
         listed = set(re.findall(r"`(quire\.[a-z-]+/\d+)`", read(f"{ROOT}/docs/json.md")))
         printed = set()
-        for name in os.listdir(f"{ROOT}/src/cli"):
-            printed.update(re.findall(r'"(quire\.[a-z-]+/\d+)"', read(f"{ROOT}/src/cli/{name}")))
+        for folder in "cli", "observe":
+            for name in os.listdir(f"{ROOT}/src/{folder}"):
+                printed.update(re.findall(r'"(quire\.[a-z-]+/\d+)"',
+                                          read(f"{ROOT}/src/{folder}/{name}")))
         self.assertEqual(printed, listed)
 
 
