@@ -13,6 +13,7 @@
  */
 #include "cli/cli.h"
 #include "cli/figures.h"
+#include "cli/lines.h"
 #include "cli/maps_picture.h"
 #include "cli/picture.h"
 #include "cli/table.h"
@@ -114,16 +115,17 @@ static void add_row(struct table *table, const struct maps_area *area, const cha
     table_add(table, area->name);
 }
 
-static void print_run(const struct quire_observe_process *process)
+static void print_run(const void *context, FILE *to)
 {
-    if (process->run == 0)
-        return;
-    printf("Quire holds: resident %s, staged %s, compressed %s, swap file %s, its tables %s; the "
-           "run %s of %s\n",
-           figure_size(process->run_resident, FIGURE), figure_size(process->run_staged, FIGURE),
-           figure_size(process->run_compressed, FIGURE), figure_size(process->run_file, FIGURE),
-           figure_size(process->run_metadata, FIGURE), figure_size(process->run_held, FIGURE),
-           figure_size(process->run_budget, FIGURE));
+    const struct quire_observe_process *process = context;
+
+    fprintf(to,
+            "Quire holds: resident %s, staged %s, compressed %s, swap file %s, its tables %s; the "
+            "run %s of %s\n",
+            figure_size(process->run_resident, FIGURE), figure_size(process->run_staged, FIGURE),
+            figure_size(process->run_compressed, FIGURE), figure_size(process->run_file, FIGURE),
+            figure_size(process->run_metadata, FIGURE), figure_size(process->run_held, FIGURE),
+            figure_size(process->run_budget, FIGURE));
 }
 
 static bool print_text(const struct maps_area *areas, size_t n,
@@ -148,7 +150,8 @@ static bool print_text(const struct maps_area *areas, size_t n,
     add_row(&table, &total, "", "all", options->common.exact);
     bool good = table_print(&table, figures_width());
     table_free(&table);
-    print_run(process);
+    if (process->run != 0)
+        lines_fold(stdout, 13, print_run, process);
     return good;
 }
 
@@ -226,6 +229,10 @@ static int show(struct quire_observe *observe, const struct maps_options *option
                                   : "process %d has no memory of its own: it is a thread of the "
                                     "kernel, or has ended",
                   options->pid);
+        return EXIT_FAILURE;
+    }
+    if (error == -EACCES || error == -EPERM) {
+        cli_error("cannot look into process %d: not permitted\nbe its user or root", options->pid);
         return EXIT_FAILURE;
     }
     if (error < 0)

@@ -1044,15 +1044,16 @@ sys.stdin.read()
         ended.wait()
         self.refused(ended.pid, f"there is no process {ended.pid}")
         wait_until(lambda: "sleep" in os.readlink(f"/proc/{plain.pid}/exe"))
-        self.refused(plain.pid, f"process {plain.pid} does not use Quire's heap\n       start it by "
-                                "`quire run', with or without --no-paging")
+        self.refused(plain.pid, f"process {plain.pid} does not use Quire's heap\n       name one that "
+                                "`quire run' started, with or without --no-paging, or that `quire' "
+                                "itself")
         if os.geteuid() == 0:
             self.refused(plain.pid, f"cannot look into process {plain.pid}: not permitted\n"
                                     "       be its user or root; a restriction of ptrace "
                                     "(kernel.yama.ptrace_scope) counts too", user=NOBODY)
         plain.kill()
         plain.wait()
-        for words in ([], ["--pid", "x"], ["--pid", "0"], ["--pid", "1", "2"],
+        for words in (["--pid", "x"], ["--pid", "0"], ["--pid", "1", "2"],
                       ["--pid", "1", "--sort", "y"], ["--bogus"]):
             self.assertEqual(call("slabs", *words).returncode, 125, words)
 
