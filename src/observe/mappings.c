@@ -7,7 +7,8 @@
  *   ...
  *
  * What a mapping is for follows from its name, its permissions and its neighbours: anonymous memory
- * right behind the writable part of a program or a library is its bss. The arena of Quire's heap is
+ * right behind the writable part of a program or a library is its bss (of a library, unless it is
+ * larger than that: then something else happens to lie there). The arena of Quire's heap is
  * one stretch of address space without gaps, far larger than any program's memory, in a process
  * that has Quire's library: ARENA_BYTES or more.
  *
@@ -24,6 +25,7 @@
 #include <string.h>
 
 #define ARENA_BYTES ((uint64_t)16 << 30)
+#define LIBRARY_BSS_BYTES ((uint64_t)64 << 20)
 
 struct raw {
     struct quire_observe_mapping mapping;
@@ -126,10 +128,11 @@ static enum quire_observe_kind kind_of(const struct quire_observe_mapping *mappi
     if (strncmp(name, "[stack", 6) == 0)
         return QUIRE_OBSERVE_STACK;
     if (is_anonymous(mapping)) {
+        const uint64_t n_bytes = mapping->end - mapping->start;
         bool is_bss = below != NULL && below->end == mapping->start && has_bit(below, 'w') &&
-                      has_bit(mapping, 'w') &&
-                      (below->kind == QUIRE_OBSERVE_DATA || below->kind == QUIRE_OBSERVE_LIBRARY) &&
-                      below->name[0] == '/';
+                      has_bit(mapping, 'w') && below->name[0] == '/' &&
+                      (below->kind == QUIRE_OBSERVE_DATA ||
+                       (below->kind == QUIRE_OBSERVE_LIBRARY && n_bytes <= LIBRARY_BSS_BYTES));
         return is_bss ? below->kind : QUIRE_OBSERVE_ANONYMOUS;
     }
     if (is_shared_memory(mapping))

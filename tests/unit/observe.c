@@ -683,7 +683,9 @@ static void address_space_of_a_quire_program(void **state)
         "7f9000001000-7f9000002000 rw-p 00000000 08:01 13 /usr/lib/quire/libquire-preload.so\n"
         "7f9000002000-7f9000003000 rw-p 00000000 00:00 0\n"
         "7f9000004000-7f9000005000 rw-p 00000000 00:00 0\n"
-        "7f9000006000-7f9000007000 rw-s 00000000 00:01 9 /memfd:x (deleted)\n");
+        "7f9000006000-7f9000007000 rw-s 00000000 00:01 9 /memfd:x (deleted)\n"
+        "7f9000008000-7f9000009000 rw-p 00000000 08:01 14 /usr/lib/libz.so.1\n"
+        "7f9000009000-7f9014009000 rw-p 00000000 00:00 0\n");
     assert_int_equal(quire_observe_mappings(observe, 8, &mappings), 0);
     assert_false(mappings.is_detailed);
     assert_int_equal(mappings.list[0].rss, QUIRE_OBSERVE_DENIED);
@@ -692,6 +694,8 @@ static void address_space_of_a_quire_program(void **state)
     assert_int_equal(mappings.list[5].kind, QUIRE_OBSERVE_LIBRARY); /* bss */
     assert_int_equal(mappings.list[6].kind, QUIRE_OBSERVE_ANONYMOUS);
     assert_int_equal(mappings.list[7].kind, QUIRE_OBSERVE_SHARED);
+    assert_int_equal(mappings.list[8].kind, QUIRE_OBSERVE_LIBRARY);
+    assert_int_equal(mappings.list[9].kind, QUIRE_OBSERVE_ANONYMOUS); /* too large to be its bss */
     quire_observe_close(observe);
 }
 
