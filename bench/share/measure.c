@@ -67,6 +67,13 @@ void measure_pin(enum side side)
     }
 }
 
+bool measure_take_real_time(void)
+{
+    const struct sched_param lowest = {.sched_priority = sched_get_priority_min(SCHED_FIFO)};
+
+    return sched_setscheduler(0, SCHED_FIFO, &lowest) == 0;
+}
+
 /* Messages */
 
 static void fill(unsigned char *message, size_t n_bytes, uint64_t number, bool ends)
@@ -317,9 +324,11 @@ bool measure(const struct way *way, size_t n_bytes, enum measurement what, bool 
 static _Noreturn void use_memory(const struct link *link, enum side side, struct result *results)
 {
     const uint64_t n_frames = link_frames(link);
-    unsigned char *memory = aligned_alloc(ALIGNMENT, n_frames * link->n_bytes);
+    unsigned char *memory = mmap(NULL, n_frames * link->n_bytes, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1,
+                                 0); /* as a ring's */
     struct result *result = &results[side];
-    bool well = memory != NULL;
+    bool well = memory != MAP_FAILED;
 
     measure_pin(side);
     for (uint64_t i = 0; well && i < n_frames; i++)
@@ -340,7 +349,8 @@ static _Noreturn void use_memory(const struct link *link, enum side side, struct
 
 bool measure_memory(size_t n_bytes, struct result *result)
 {
-    const struct link link = {.n_bytes = n_bytes};
+    static const struct way narrow = {.name = "memory alone"};
+    const struct link link = {.way = &narrow, .n_bytes = n_bytes};
     struct result *both = mmap(NULL, 2 * sizeof *both, PROT_READ | PROT_WRITE,
                                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t child[2];

@@ -28,6 +28,9 @@ struct result { /* lies in memory that both processes share */
 /* Where members run: the first two processors that we may have, or the one. */
 void measure_pin(enum side side);
 unsigned measure_n_processors(void);
+/* From now on nothing else runs where members do, unless it has such a priority, too. False:
+ * root's. */
+bool measure_take_real_time(void);
 
 /* `ends`: only the first and last word of each message are written and checked, not all.
  * False: result->why_not says whether this can't be (absent, too large), or result->failed is set:
@@ -35,8 +38,8 @@ unsigned measure_n_processors(void);
 bool measure(const struct way *way, size_t n_bytes, enum measurement what, bool ends,
              struct result *result);
 
-/* What memory alone bears: both processes at once, the one fills messages, the other checks some,
- * each in memory of its own. n_messages is that of the slower. */
+/* What both do when nobody waits for the other: the one fills messages, the other checks some, each
+ * in memory of its own. n_messages is that of the slower. */
 bool measure_memory(size_t n_bytes, struct result *result);
 
 #endif

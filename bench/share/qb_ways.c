@@ -82,6 +82,8 @@ static bool release(struct link *link, unsigned char *place, unsigned n)
     .leave = leave, .reserve = reserve, .commit = commit, .receive = receive, .release = release
 
 const struct way qb_spinning = {.name = "libqb, spinning", .variant = SPINNING, QB_FUNCTIONS};
+const struct way qb_wide = {
+    .name = "libqb, spinning, wide", .variant = SPINNING, .is_wide = true, QB_FUNCTIONS};
 const struct way qb_semaphore = {
     .name = "libqb, semaphore", .variant = SEMAPHORE, .can_block = true, QB_FUNCTIONS};
 
@@ -89,6 +91,7 @@ const struct way qb_semaphore = {
 
 #define ABSENT "libqb-dev is not installed, or was not when this was set up"
 const struct way qb_spinning = {.name = "libqb, spinning", .absent = ABSENT};
+const struct way qb_wide = {.name = "libqb, spinning, wide", .absent = ABSENT};
 const struct way qb_semaphore = {.name = "libqb, semaphore", .absent = ABSENT};
 
 #endif

@@ -96,6 +96,11 @@ static int64_t get(struct link *link, unsigned n, unsigned char **place)
 
 const struct way quire_batched = {
     .name = "quire, batched", .variant = IN_PLACE, .batch = LINK_BATCH, IN_PLACE_FUNCTIONS};
+const struct way quire_wide = {.name = "quire, batched, wide",
+                               .variant = IN_PLACE,
+                               .batch = LINK_BATCH,
+                               .is_wide = true,
+                               IN_PLACE_FUNCTIONS};
 const struct way quire_one = {
     .name = "quire, in place", .variant = IN_PLACE, .batch = 1, IN_PLACE_FUNCTIONS};
 const struct way quire_many = {

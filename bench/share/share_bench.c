@@ -25,7 +25,7 @@ struct options {
     unsigned n_rounds;
     size_t only_bytes; /* 0: all sizes */
     const char *only_way;
-    bool ends, no_pointers, as_json;
+    bool ends, no_pointers, as_json, real_time;
 };
 
 static bool is_wanted(const struct options *options, const char *name, bool is_quire)
@@ -135,6 +135,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'n':
         options->no_pointers = true;
         return 0;
+    case 't':
+        options->real_time = true;
+        return 0;
     case 'j':
         options->as_json = true;
         return 0;
@@ -149,6 +152,8 @@ static const struct argp_option option_list[] = {
     {"only", 'o', "NAME", 0, "Of the others, those alone whose name has NAME in it", 0},
     {"ends", 'e', NULL, 0, "Write and check the first and last word of each message, not all", 0},
     {"no-pointers", 'n', NULL, 0, "Leave out the rings of pointers between threads", 0},
+    {"real-time", 't', NULL, 0,
+     "By SCHED_FIFO, as root: for a machine that has other work, which stands still meanwhile", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
     {0},
 };
@@ -188,6 +193,10 @@ int main(int argc, char **argv)
     if (result == MAP_FAILED || table == NULL)
         return EXIT_FAILURE;
     signal(SIGPIPE, SIG_IGN);
+    if (options.real_time && (measure_n_processors() < 2 || !measure_take_real_time())) {
+        fputs("share_bench: --real-time wants two processors, and root\n", stderr);
+        return EXIT_FAILURE;
+    }
     if (!options.as_json)
         table_print_head(measure_n_processors(), options.n_rounds, options.ends);
     for (unsigned i = 0; i < N_SIZES; i++) {

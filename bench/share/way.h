@@ -16,7 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LINK_BYTES ((uint64_t)4 << 20) /* of all that can be under way, where one can say so */
+#define LINK_BYTES ((uint64_t)4 << 20)  /* of all that can be under way, where one can say so */
+#define WIDE_BYTES ((uint64_t)64 << 20) /* more than caches hold */
 #define LINK_LEAST_FRAMES 4u
 #define LINK_BATCH 64u
 
@@ -43,6 +44,7 @@ struct way {
     const char *absent; /* why it is not in this build; else NULL */
     unsigned variant;   /* of the functions */
     unsigned batch;     /* at most, messages at a time */
+    bool is_wide;       /* WIDE_BYTES under way, not LINK_BYTES */
     bool is_quire;
     bool can_block, can_poll;
 
@@ -64,14 +66,14 @@ struct way {
 extern const struct way *const ways[];
 extern const unsigned n_ways;
 
-extern const struct way quire_batched, quire_one, quire_copied, quire_many;
-extern const struct way qb_spinning, qb_semaphore;
+extern const struct way quire_batched, quire_wide, quire_one, quire_copied, quire_many;
+extern const struct way qb_spinning, qb_wide, qb_semaphore;
 extern const struct way zeromq;
 extern const struct way message_queue, datagrams, stream, stream_batched, pipe_one, pipe_batched;
 
 /* What several need */
 
-uint64_t link_frames(const struct link *link); /* messages that LINK_BYTES hold */
+uint64_t link_frames(const struct link *link); /* messages that may be under way */
 /* While it is the other's turn: a pause at first, later the processor is left to others. */
 void link_relax(unsigned turn);
 /* In link->buffer: as `reserve` of who has no places. */
