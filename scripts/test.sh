@@ -4,7 +4,7 @@
 # Runs the tests and ends with one line `N passed, N failed, N skipped` over all of them.
 #
 #   test.sh              gcc and clang, real programs, stress, sanitizers, format, lint; beside it all
-#                        ten minutes of soak (docs/soak.md)
+#                        ten minutes of soak (docs/soak.md), and a minute of rings
 #   test.sh full         the same with clang-tidy, the stress tests ten times over, all pairs of layouts,
 #                        eleven minutes more of soak
 #   test.sh sanitizers   these alone
@@ -25,6 +25,7 @@ passed=0
 failed=0
 skipped=0
 soak=         # its process, while it goes on
+rings=        # likewise
 soak_minutes=10
 
 say() {
@@ -148,8 +149,24 @@ soak_result() {
     return $status
 }
 
+# A minute of rings among many members, likewise on processors that nobody else wants.
+rings_begin() {
+    setsid chrt --idle 0 "$builds/gcc/tests/test_stress_ring_soak" 60 >"$logs/rings-output.log" 2>&1 &
+    rings=$!
+}
+
+rings_result() {
+    local status
+    wait "$rings"
+    status=$?
+    rings=
+    cat "$logs/rings-output.log"
+    return $status
+}
+
 # The script ends; it was interrupted if the soak still goes on.
 leave() {
+    [[ -z $rings ]] || kill -TERM -- "-$rings" 2>/dev/null
     [[ -n $soak ]] || return
     soak_end
     echo "the soak was ended before its time; $logs/soak-output.log has what it saw:"
@@ -212,12 +229,15 @@ quick() {
 everything() {
     static_checks
     say 'gcc: everything'
-    build gcc gcc && soak_begin &&
+    build gcc gcc && soak_begin && rings_begin &&
         suites gcc unit model fault misuse fuzz cli stress examples programs
     # For its warnings, unoptimised: what clang makes of the C tests, the sanitizers run.
     say 'clang'
     build clang clang -Dbuildtype=debug && suites clang misuse examples
     sanitizers
+    if [[ -n $rings ]]; then
+        check 'rings beside' rings_result
+    fi
     if [[ -n $soak ]]; then
         check 'soak beside' soak_result
         grep ' good, ' "$logs/soak-output.log"
