@@ -31,8 +31,8 @@ struct target_memory {
 void target_measure(const struct target *target, struct target_memory *memory);
 
 /*
- * Whose heap and zones are meant by `pid`: the largest process of the run that it launched or keeps;
- * else its own.
+ * Whose heap and zones are meant by `pid`: the largest process of the run that it launched or
+ * keeps; else its own.
  */
 int target_largest(int pid);
 
