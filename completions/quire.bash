@@ -419,7 +419,7 @@ _quire()
     plan) _quire_plan ;;
     layout) _quire_layout ;;
     free) _quire_figures "--explain --watch --count --replay --at" ;;
-    vmstat) _quire_figures "--replay --from --to --reverse" ;;
+    vmstat) _quire_figures "--time --replay --from --to --reverse" ;;
     ps) _quire_figures "--columns --sort --reverse --filter --tree --all --limit --runs --watch
         --count --full --list --replay --at" ;;
     maps) _quire_maps ;;

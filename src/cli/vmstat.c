@@ -32,7 +32,7 @@ struct vmstat_options {
     unsigned long count; /* 0: for ever */
     const char *replay;  /* a recording, or NULL */
     const char *from, *to;
-    bool reverse;
+    bool reverse, time;
 };
 
 struct line { /* all that the columns point into */
@@ -41,7 +41,7 @@ struct line { /* all that the columns point into */
     struct quire_observe_pressure pressure;
     struct quire_observe_rates rates;
     uint64_t used, cache, swap_used;
-    uint64_t wall_ms; /* of a recording; else 0 */
+    uint64_t wall_ms; /* 0: not known, of a recorded machine */
 };
 
 enum kind { COUNT, SIZE, RATE, SIZE_RATE, PERCENT, TIMES };
@@ -253,7 +253,7 @@ static int read_line(struct quire_observe *observe, const struct line *before, s
 {
     int error = quire_observe_memory(observe, &line->memory);
 
-    line->wall_ms = 0;
+    line->wall_ms = sample_wall_ms();
     if (error == 0)
         error = quire_observe_counters(observe, &line->counters);
     if (error == 0)
@@ -281,7 +281,8 @@ static bool show_line(const struct line *line, const struct vmstat_options *opti
         if (!print_json(line, is_since_boot))
             return false;
     } else {
-        const struct layout layout = layout_of(options->common.exact, line->wall_ms != 0);
+        const struct layout layout = layout_of(options->common.exact,
+                                               options->time || options->replay != NULL);
         if (n % terminal_rows() == 0)
             print_headings(&layout);
         print_line(line, &layout);
@@ -300,6 +301,8 @@ static int run(struct quire_observe *observe, const struct vmstat_options *optio
         int error = read_line(observe, n > 0 ? &lines[(n + 1) % 2] : NULL, line);
         if (error < 0)
             return figures_failed(observe, error);
+        if (options->common.root != NULL)
+            line->wall_ms = 0;
         if (!show_line(line, options, n, n == 0))
             return CLI_EXIT_FAILED;
         if (options->delay_ms == 0 || (options->count > 0 && n + 1 >= options->count) ||
@@ -392,6 +395,7 @@ static const struct argp_option option_list[] = {
     {"from", KEY_FROM, "TIME", 0,
      "With --replay: from there on; 14:30, 2026-11-26T14:30, or -10m before its end", 0},
     {"to", KEY_TO, "TIME", 0, "With --replay: up to there", 0},
+    {"time", 't', NULL, 0, "The time before each line; of a recording it is there anyway", 0},
     {"reverse", KEY_REVERSE, NULL, 0, "With --replay: the last first", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
@@ -403,11 +407,10 @@ static const char documentation[] =
     "line every DELAY seconds, COUNT lines in all."
     "\v"
     "Sizes are bytes, in K, M and G; all rates are a second. r and b: processes that run, that "
-    "wait "
-    "for I/O. faults: minor ones need no device, major ones do. reclaim: pages looked at, freed, "
-    "looked at by those who needed them themselves (direct), how often that made an allocation "
-    "wait "
-    "(stall), and pages that came back soon after they were dropped (refault). stalled: the part "
+    "wait for I/O. faults: minor ones need no device, major ones do. reclaim: pages looked at, "
+    "freed, looked at by those who needed them themselves (direct), how often that made an "
+    "allocation wait (stall), and pages that came back soon after they were dropped (refault). "
+    "stalled: the part "
     "of the time that some, or all (full), processes waited.\n"
     "\n"
     "Examples:\n"
@@ -461,12 +464,17 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_REVERSE:
         options->reverse = true;
         return 0;
+    case 't':
+        options->time = true;
+        return 0;
     case ARGP_KEY_END:
         if (options->replay == NULL &&
             (options->from != NULL || options->to != NULL || options->reverse))
             argp_error(state, "--from, --to and --reverse go with --replay FILE");
         if (options->replay != NULL && options->common.root != NULL)
             argp_error(state, "--replay and --root contradict: leave out one of both");
+        if (options->time && options->common.root != NULL)
+            argp_error(state, "--time: a machine of --root does not tell when it was recorded");
         return 0;
     case 'h':
         argp_state_help(state, stdout, ARGP_HELP_STD_HELP);

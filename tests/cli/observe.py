@@ -226,6 +226,17 @@ class Vmstat(unittest.TestCase):
         self.assertEqual(len(text[0]), len(text[1]))
         self.assertEqual(len(text[1]), len(text[2]))
 
+    def test_time(self):
+        before = int(time.time())
+        with_time = output("vmstat", "-t").splitlines()
+        self.assertEqual(with_time[1].split()[0], "time")
+        stamp = time.mktime(time.strptime(with_time[2].split()[0], "%Y-%m-%dT%H:%M:%S"))
+        self.assertTrue(before <= stamp <= time.time())
+        self.assertNotIn("time", output("vmstat"))
+        self.assertRegex(figures("vmstat")["time"], r"^\d+-\d\d-\d\dT[\d:.]+Z$")
+        self.assertNotIn("time", figures("vmstat", "--root", ZRAM))
+        self.assertEqual(call("vmstat", "-t", "--root", ZRAM).returncode, 125)
+
     def test_a_line_each_time(self):
         lines = output("vmstat", "0.05", "3", "--json").splitlines()
         lines = [json.loads(line) for line in lines]
