@@ -187,6 +187,15 @@ uint64_t figures_parse_seconds(const char *text)
     return (uint64_t)(seconds * 1000 + 0.5);
 }
 
+unsigned long figures_parse_count(const char *text)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long n = strtoul(text, &end, 10); /* which would take blanks and a sign */
+    return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0' ? n : 0;
+}
+
 static volatile sig_atomic_t asked_to_end;
 
 static void note_signal(int signal)

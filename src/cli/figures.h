@@ -54,6 +54,8 @@ int figures_failed(const struct quire_observe *observe, int error);
 
 /* "2", "0.5" seconds, in ms; 0: it is none, or longer than a day. */
 uint64_t figures_parse_seconds(const char *text);
+/* A whole number above 0; 0: it is none. */
+unsigned long figures_parse_count(const char *text);
 
 /* Sleeps; true when the time is up, false when a signal asks to end. */
 bool figures_sleep_ms(uint64_t ms);

@@ -202,11 +202,9 @@ static const char documentation[] =
 static void parse_count(const char *argument, struct argp_state *state)
 {
     struct log_options *options = state->input;
-    char *end;
 
-    errno = 0;
-    options->count = strtoul(argument, &end, 10);
-    if (errno != 0 || *argument < '0' || *argument > '9' || *end != '\0' || options->count == 0)
+    options->count = figures_parse_count(argument);
+    if (options->count == 0)
         argp_error(state, "'%s' is no count: a whole number above 0", argument);
 }
 

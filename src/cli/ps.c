@@ -348,7 +348,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         parse_filter(argument, state);
         return 0;
     case 'l':
-        options->order.limit = watch_parse_count(argument, "--limit", state);
+        options->order.limit = figures_parse_count(argument);
+        if (options->order.limit == 0)
+            argp_error(state, "--limit %s: that is no whole number above 0", argument);
         return 0;
     case 'r':
         options->order.reverse = true;

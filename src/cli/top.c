@@ -90,11 +90,9 @@ static unsigned parse_set(const char *name, struct argp_state *state)
 
 static unsigned long parse_count(const char *argument, struct argp_state *state)
 {
-    char *end;
+    const unsigned long n = figures_parse_count(argument);
 
-    errno = 0;
-    unsigned long n = strtoul(argument, &end, 10);
-    if (errno != 0 || *argument < '0' || *argument > '9' || *end != '\0' || n == 0)
+    if (n == 0)
         argp_error(state, "--count %s: that is no whole number above 0", argument);
     return n;
 }

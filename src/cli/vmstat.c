@@ -427,7 +427,6 @@ static const char documentation[] =
 static void parse_argument(const char *argument, struct argp_state *state)
 {
     struct vmstat_options *options = state->input;
-    char *end;
 
     if (state->arg_num == 0) {
         options->delay_ms = figures_parse_seconds(argument);
@@ -435,9 +434,8 @@ static void parse_argument(const char *argument, struct argp_state *state)
             argp_error(state, "'%s' is no delay: a number of seconds, from 0.001 to 86400",
                        argument);
     } else if (state->arg_num == 1) {
-        errno = 0;
-        options->count = strtoul(argument, &end, 10);
-        if (errno != 0 || *argument < '0' || *argument > '9' || *end != '\0' || options->count == 0)
+        options->count = figures_parse_count(argument);
+        if (options->count == 0)
             argp_error(state, "'%s' is no count: a whole number above 0", argument);
     } else {
         argp_error(state, "'%s': `quire vmstat' takes a delay and a count, no more", argument);

@@ -4,23 +4,11 @@
 
 #include "cli/figures.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define DEFAULT_MS 2000
-
-unsigned long watch_parse_count(const char *argument, const char *option, struct argp_state *state)
-{
-    char *end;
-
-    errno = 0;
-    unsigned long n = strtoul(argument, &end, 10);
-    if (errno != 0 || *argument < '0' || *argument > '9' || *end != '\0' || n == 0)
-        argp_error(state, "%s %s: that is no whole number above 0", option, argument);
-    return n;
-}
 
 static const struct argp_option option_list[] = {
     {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "Again every SECONDS (2), until ^C", 0},
@@ -40,7 +28,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
                        argument);
         return 0;
     case 'n':
-        options->count = watch_parse_count(argument, "--count", state);
+        options->count = figures_parse_count(argument);
+        if (options->count == 0)
+            argp_error(state, "--count %s: that is no whole number above 0", argument);
         return 0;
     case ARGP_KEY_END:
         if (options->count > 0 && options->ms == 0)

@@ -22,7 +22,4 @@ extern const struct argp watch_argp;
 typedef int watch_look(void *context);
 int watch_run(const struct watch_options *options, bool as_json, watch_look *look, void *context);
 
-/* A whole number above 0; exits with a message that names the option. */
-unsigned long watch_parse_count(const char *argument, const char *option, struct argp_state *state);
-
 #endif
