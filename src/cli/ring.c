@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define HANG_UP_MS 2000
+#define HANG_UP_MS 10000 /* on a busy machine; a keeper that has died is noticed at once */
 
 static const struct subcommand {
     const char *name, *title;
