@@ -454,7 +454,8 @@ static int measure(const struct time_options *options, const char *path,
 }
 
 static const struct argp_option option_list[] = {
-    {"output", 'o', "FILE", 0, "Write the figures to FILE, not to standard error", 0},
+    {"output", 'o', "FILE", 0,
+     "Write the figures to FILE, not to standard error; - is standard output", 0},
     {"append", 'a', NULL, 0, "With --output: behind what is in FILE already", 0},
     {"json", 'j', "FILE", 0, "Write the figures as JSON to FILE; as text only with --output", 0},
     {"verbose", 'v', NULL, 0, "All figures, as time -v: that is the default", 0},
@@ -481,19 +482,24 @@ static const char documentation[] =
     "  127    COMMAND was not found\n"
     "  128+N  COMMAND was ended by signal N";
 
+static const char *path_of(const char *argument)
+{
+    return strcmp(argument, "-") == 0 ? "/dev/stdout" : argument;
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct time_options *options = state->input;
 
     switch (key) {
     case 'o':
-        options->text_path = argument;
+        options->text_path = path_of(argument);
         return 0;
     case 'a':
         options->appends = true;
         return 0;
     case 'j':
-        options->json_path = argument;
+        options->json_path = path_of(argument);
         return 0;
     case 'v':
         return 0;

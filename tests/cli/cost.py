@@ -101,6 +101,7 @@ while naps() < enough: # who takes samples sleeps in between: it has taken one b
                 self.assertEqual((result.returncode, result.stdout, result.stderr), (3, "out\n", ""))
                 self.assertEqual(read(path).count("quire: exit status 3 after "), n_reports)
             self.assertEqual(json.loads(read(as_json))["exit_status"], 3)
+            self.assertEqual(json.loads(call("time", "-j", "-", "true").stdout)["exit_status"], 0)
             call("time", "-o", path, "true")
             self.assertEqual(read(path).count("quire: exit status"), 1)
             mark = os.path.join(directory, "mark") # it does not run where its cost can't be told
