@@ -26,6 +26,7 @@
 struct draft {
     const struct graph *graph;
     struct quire_model_wishes wishes;
+    struct tensor_limits limits;
     struct program program;
     struct sharing sharing;
     struct offload offload;
@@ -123,8 +124,8 @@ static int work(struct draft *draft, struct quire_model_schedule *schedule)
     if (error == 0)
         error = choose_order(draft, schedule);
     if (error == 0 && wishes->recompute_budget > 0)
-        error = recompute(&draft->program, wishes->in_place, wishes->recompute_budget,
-                          draft->costs);
+        error = recompute(&draft->program, wishes->in_place, wishes->recompute_budget, draft->costs,
+                          &draft->limits);
     if (error == 0)
         error = time_steps(draft, schedule);
     if (error == 0)
@@ -358,7 +359,7 @@ static void free_draft(struct draft *draft)
 int quire_model_schedule(const struct quire_model *model, const struct quire_model_wishes *wishes,
                          struct quire_model_schedule *schedule)
 {
-    struct draft draft = {.graph = &model->graph};
+    struct draft draft = {.graph = &model->graph, .limits = {.deadline_ns = UINT64_MAX}};
     *schedule = (struct quire_model_schedule){0};
     if (wishes != NULL)
         draft.wishes = *wishes;
