@@ -140,7 +140,7 @@ static int work(struct draft *draft, struct quire_model_schedule *schedule)
     if (wishes->offload_budget == 0)
         return 0;
     error = offload_find(&draft->offload, &draft->program, &draft->sharing, wishes->offload_budget,
-                         wishes->bandwidth, draft->seconds);
+                         wishes->bandwidth, draft->seconds, &draft->limits);
     if (error != 0)
         return error;
     schedule->seconds = draft->offload.seconds;
