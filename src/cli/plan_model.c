@@ -8,6 +8,7 @@
 #include "cli/plan_model.h"
 
 #include "base/size.h"
+#include "base/sys.h"
 #include "cli/cli.h"
 #include "cli/json_text.h"
 #include "cli/table.h"
@@ -175,23 +176,38 @@ bool plan_model_is(const char *path)
     return n == sizeof head && memcmp(head + 4, "TFL3", 4) == 0;
 }
 
+static bool has_technique(const struct quire_model_wishes *wishes)
+{
+    return wishes->in_place || wishes->reorder || wishes->recompute_budget != 0 ||
+           wishes->offload_budget != 0;
+}
+
+/* Half of the time is theirs, the other half the placement's. */
+static int apply_techniques(const struct plan_model_options *options, struct plan_model *model)
+{
+    struct quire_model_wishes wishes = options->wishes;
+    uint64_t start_ns = sys_now_ns();
+    wishes.time_limit = options->time_limit / 2;
+    quire_model_schedule_free(&model->schedule);
+    int error = quire_model_schedule(model->model, &wishes, &model->schedule);
+    model->seconds = (double)(sys_now_ns() - start_ns) / 1e9;
+    return error;
+}
+
 bool plan_model_read(const char *path, const struct plan_model_options *options,
                      struct plan_model *model)
 {
     char message[QUIRE_MODEL_MESSAGE_BYTES];
-    struct quire_model_schedule plain;
     *model = (struct plan_model){0};
     int error = quire_model_open(path, &options->model, &model->model, message);
     if (error != 0) {
         cli_error("%s: %s", path, message);
         return false;
     }
-    error = quire_model_schedule(model->model, NULL, &plain);
-    if (error == 0) {
-        model->plain_peak = plain.live_peak;
-        quire_model_schedule_free(&plain);
-        error = quire_model_schedule(model->model, &options->wishes, &model->schedule);
-    }
+    error = quire_model_schedule(model->model, NULL, &model->schedule);
+    model->plain_peak = model->schedule.live_peak;
+    if (error == 0 && has_technique(&options->wishes))
+        error = apply_techniques(options, model);
     if (error != 0) {
         cli_error("cannot make a schedule for %s: %s", path, strerror(-error));
         quire_model_close(model->model);
@@ -252,9 +268,45 @@ void plan_model_print(const struct plan_model *model)
         printf("offload    %u trips, %s each way, waiting %.1f%% of %.3g ms\n",
                schedule->n_offloaded, size_format(schedule->moved_bytes, text, sizeof text),
                share(schedule->stall_seconds, schedule->seconds), schedule->seconds * 1e3);
-    if (!schedule->fits_budget)
-        printf("budget     not met: %s is the least that was found\n",
-               size_format(schedule->live_peak, text, sizeof text));
+}
+
+/* That of the last technique: what the others have left is what it starts from. */
+static uint64_t budget_of(const struct plan_model_options *options)
+{
+    const struct quire_model_wishes *wishes = &options->wishes;
+    return wishes->offload_budget != 0 ? wishes->offload_budget : wishes->recompute_budget;
+}
+
+enum plan_budget plan_model_budget(const struct plan_model *model,
+                                   const struct plan_model_options *options, uint64_t peak)
+{
+    uint64_t budget = budget_of(options);
+    return budget == 0                      ? PLAN_BUDGET_NONE
+           : peak <= budget                 ? PLAN_BUDGET_MET
+           : model->schedule.least > budget ? PLAN_BUDGET_IMPOSSIBLE
+                                            : PLAN_BUDGET_NOT_MET;
+}
+
+void plan_model_print_budget(const struct plan_model *model,
+                             const struct plan_model_options *options, uint64_t peak)
+{
+    char budget[24], text[24];
+    size_format(budget_of(options), budget, sizeof budget);
+    switch (plan_model_budget(model, options, peak)) {
+    case PLAN_BUDGET_NONE:
+        break;
+    case PLAN_BUDGET_MET:
+        printf("budget     %s: met\n", budget);
+        break;
+    case PLAN_BUDGET_NOT_MET:
+        printf("budget     %s: not met; %s is the least that was found\n", budget,
+               size_format(peak, text, sizeof text));
+        break;
+    case PLAN_BUDGET_IMPOSSIBLE:
+        printf("budget     %s: can't be met: %s have to be there at one time\n", budget,
+               size_format(model->schedule.least, text, sizeof text));
+        break;
+    }
 }
 
 static json_t *build_tensors(const struct plan_model *model)
@@ -314,25 +366,29 @@ static json_t *build_places(const struct plan_model *model)
     return list;
 }
 
-json_t *plan_model_json(const struct plan_model *model)
+json_t *plan_model_json(const struct plan_model *model, const struct plan_model_options *options,
+                        uint64_t peak)
 {
+    enum plan_budget budget = plan_model_budget(model, options, peak);
     const struct quire_model_schedule *schedule = &model->schedule;
     struct quire_model_facts facts;
     quire_model_facts(model->model, &facts);
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:b, s:b, "
-        "s:o, s:o, s:o}",
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, "
+        "s:b, "
+        "s:b, s:o, s:o, s:o}",
         "format", facts.format, "operators", (json_int_t)facts.n_operators, "static_bytes",
         (json_int_t)facts.static_bytes, "dynamic_bytes", (json_int_t)facts.dynamic_bytes,
         "plain_peak_bytes", (json_int_t)model->plain_peak, "floor_bytes",
-        (json_int_t)schedule->floor, "order_bound_bytes", (json_int_t)schedule->order_bound,
+        (json_int_t)schedule->floor, "least_bytes", (json_int_t)schedule->least, "budget_bytes",
+        (json_int_t)budget_of(options), "order_bound_bytes", (json_int_t)schedule->order_bound,
         "shared", (json_int_t)schedule->n_shared, "recomputed", (json_int_t)schedule->n_recomputed,
         "offloaded", (json_int_t)schedule->n_offloaded, "moved_bytes",
         (json_int_t)schedule->moved_bytes, "cost", schedule->cost, "extra_cost",
         schedule->extra_cost, "seconds", schedule->seconds, "stall_seconds",
         schedule->stall_seconds, "order_proved", (int)schedule->order_is_proved, "fits_budget",
-        (int)schedule->fits_budget, "tensors", build_tensors(model), "steps", build_steps(model),
-        "places", build_places(model));
+        (int)(budget == PLAN_BUDGET_NONE || budget == PLAN_BUDGET_MET), "tensors",
+        build_tensors(model), "steps", build_steps(model), "places", build_places(model));
 }
 
 /* The curve */
@@ -404,6 +460,7 @@ static bool tell_curve(const struct plan_model_options *options, const struct pl
             budget = i == N_POINTS - 1 ? least : budget;
             wishes.recompute_budget = technique == 0 ? budget : 0;
             wishes.offload_budget = technique == 0 ? 0 : budget;
+            wishes.time_limit = options->time_limit / (2 * N_POINTS);
             is_good = budget == 0 || add_point(&table, list, model, &wishes,
                                                technique == 0 ? "recompute" : "offload", budget);
             if (most == least)

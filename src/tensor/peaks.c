@@ -35,6 +35,7 @@ struct search {
     const double *costs;
     uint64_t budget;
     bool in_place;
+    const struct tensor_limits *limits;
     int64_t *live; /* of each step of the program */
     double excess, work;
     uint64_t peak;
@@ -221,7 +222,7 @@ static int try_peak(struct search *search, uint32_t peak, struct change *best)
     uint32_t values[MAX_TRIED], uses[MAX_TRIED];
     uint32_t n = choose_values(search, peak, values, uses);
     int error = 0;
-    for (uint32_t i = 0; error == 0 && i < n; i++) {
+    for (uint32_t i = 0; error == 0 && i < n && !tensor_is_late(search->limits, 0); i++) {
         uint32_t last = 0;
         for (uint32_t d = 0; error == 0 && d < N_DEPTHS; d++) {
             struct change change = {.at = uses[i]};
@@ -279,7 +280,7 @@ static int improve(struct search *search, bool *did)
 int peaks_lower(struct program *program, bool in_place, uint64_t budget, const double *costs,
                 const struct tensor_limits *limits)
 {
-    struct search search = {program, costs, budget, in_place, NULL, 0, 0, 0};
+    struct search search = {program, costs, budget, in_place, limits, NULL, 0, 0, 0};
     struct program best = {0};
     bool did = true;
     int error = measure(&search, program, &search.live, &search.excess, &search.peak);

@@ -260,7 +260,7 @@ static bool may_leave(const struct run *run, uint32_t value)
 /* R3 */
 static void offer(struct run *run, uint32_t value)
 {
-    if (!may_leave(run, value))
+    if (!may_leave(run, value) || run->target == UINT64_MAX)
         return;
     double key = score(run, value);
     if (key < INFINITY &&
