@@ -29,8 +29,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK 8u     /* candidates that are looked at */
-#define STRETCH 64u /* a trip that gets longer does so by this part, so that it does so rarely */
+#define LOOK 8u /* candidates that are looked at */
+/* A trip that gets longer does so by this part of it, so that it does so rarely. */
+#define STRETCH_FEW 64u /* of up to FEW gaps */
+#define STRETCH_MANY 16u
+#define FEW 4096u
 #define LOOK_STEPS 256u
 
 enum key { KEY_LAST, KEY_AREA, KEY_SLACK, N_KEYS };
@@ -240,7 +243,8 @@ static double score(const struct sweep *sweep, const struct gap *gap, uint64_t e
         wait = plan(search, sweep->step, sweep->step + 1, trip);
     } else { /* it was away already, but not for long enough */
         struct trip old = sweep->offload.trips[gap->trip];
-        uint32_t more = (sweep->step - old.gone) / STRETCH, left = old.after - sweep->step - 1;
+        uint32_t part = search->n_gaps <= FEW ? STRETCH_FEW : STRETCH_MANY;
+        uint32_t more = (sweep->step - old.gone) / part, left = old.after - sweep->step - 1;
         wait = -plan(search, old.gone, old.back, &old);
         wait += plan(search, old.gone, sweep->step + 1 + (more < left ? more : left), trip);
         moved = 0;

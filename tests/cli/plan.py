@@ -76,6 +76,20 @@ def onnx_model():
     return field(1, 8) + field(7, graph) + field(8, field(2, 17))
 
 
+def training_model(layers):
+    """A pass forward, and one backward that reads its activations from the last to the first."""
+    nodes, last = [], "x"
+    for i in range(layers):
+        nodes.append(field(1, last) + field(2, f"a{i}") + field(4, "Sigmoid"))
+        last = f"a{i}"
+    for i in reversed(range(layers)):
+        nodes.append(field(1, last) + field(1, f"a{i}") + field(2, f"g{i}") + field(4, "Mul"))
+        last = f"g{i}"
+    graph = b"".join(field(1, node) for node in nodes)
+    graph += field(11, onnx_value("x", 16, 64)) + field(12, onnx_value(last, 16, 64))
+    return field(1, 8) + field(7, graph) + field(8, field(2, 17))
+
+
 def catches(pid, number):
     """Whether a process, which is not yet reaped, has a handler for that signal."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
@@ -119,6 +133,25 @@ class Models(unittest.TestCase):
         result = call(self.model, "--weights", "1K")
         self.assertEqual(result.returncode, 1)
         self.assertIn("do not fit in 1.0 KiB: the least they take is 1.1 KiB", result.stderr)
+
+    def test_budgets(self):
+        """0: met; 1: nothing can meet it; 2: nothing was found that does. 4 KiB a tensor."""
+        pathlib.Path(self.model).write_bytes(training_model(20))
+        for option in ("--recompute", "--offload"):
+            for budget, status, line in [
+                    ("40K", 0, "budget     40.0 KiB: met"),
+                    ("11K", 1, "budget     11.0 KiB: can't be met: 12.0 KiB have to be there at")]:
+                result = call(self.model, option, budget)
+                self.assertEqual((result.returncode, result.stderr), (status, ""), result)
+                self.assertIn(line, result.stdout)
+                figures = json.loads(call(self.model, option, budget, "--json").stdout)
+                self.assertEqual((figures["model"]["fits_budget"], figures["model"]["least_bytes"]),
+                                 (status == 0, 12288))
+        result = call(self.model, "--recompute", "12K")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("budget     12.0 KiB: not met; 16.0 KiB is the least that was found",
+                      result.stdout)
+        self.assertEqual(call(self.model, "--recompute", "40K", "-c", "1K").returncode, 1)
 
     def test_profile(self):
         path = os.path.join(self.directory.name, "profile.svg")
