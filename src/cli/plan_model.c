@@ -56,7 +56,8 @@ static const struct argp_option option_list[] = {
     {"profile", KEY_PROFILE, "FILE", 0,
      "Draw what lives at each moment, before and after each technique", 0},
     {"weights", KEY_WEIGHTS, "SCHEME|SIZE", 0,
-     "Instead of a plan: what the weights take, and lose, as f16, i8, i4[:GROUP], sparse[:SHARE] "
+     "Instead of a plan: what the weights take, and lose, as f16, i8, u8, i4[:GROUP], "
+     "sparse[:SHARE] "
      "or "
      "all of these; or what each has to become so that all fit in SIZE",
      0},

@@ -115,7 +115,8 @@ class Models(unittest.TestCase):
         totals, schemes = result["totals"], result["tensors"][0]["schemes"]
         self.assertEqual(result["schema"], "quire.weights/1")
         self.assertEqual({name: total["bytes"] for name, total in totals.items()},
-                         {"keep": 8192, "f16": 4096, "i8": 2048 + 4 * 32, "i4": 1024 + 2 * 2 * 32,
+                         {"keep": 8192, "f16": 4096, "i8": 2048 + 4 * 32, "u8": 2048 + 5 * 32,
+                          "i4": 1024 + 2 * 2 * 32,
                           "sparse": 256 + 1024 * 4})
         self.assertEqual((result["tensors"][0]["channels"], len(result["tensors"])), (32, 1))
         self.assertLess(schemes["f16"]["rmse"], schemes["i8"]["rmse"])
@@ -161,9 +162,9 @@ class Models(unittest.TestCase):
         self.assertEqual(titles, ["the model as it is: 1.5 KiB at most", "in place: 1.5 KiB at most"])
 
     def test_refusals(self):
-        for wish, message in [("i9", "is neither f16, i8"), ("i4:1", "from 2 to 65536"),
+        for wish, message in [("i9", "is neither f16, i8, u8"), ("i4:1", "from 2 to 65536"),
                               ("sparse:1", "from 0.01 to 0.99"), ("f16:2", "takes no number"),
-                              ("0", "is neither f16, i8")]:
+                              ("0", "is neither f16, i8, u8")]:
             result = call(self.model, "--weights", wish)
             self.assertEqual((result.returncode, result.stdout), (125, ""), wish)
             self.assertIn(message, result.stderr)
