@@ -389,8 +389,10 @@ static bool write_files(const struct arguments *arguments, const struct plan_inp
     }
     if (arguments->model.profile_path != NULL && input->model.model != NULL) {
         snprintf(title, sizeof title, "quire plan: %s", name != NULL ? name + 1 : input->name);
-        int error = plan_profile(input->model.model, &arguments->model.wishes, title, &text,
-                                 &n_bytes);
+        struct quire_model_wishes wishes = arguments->model.wishes;
+        wishes.costs = input->model.costs;
+        wishes.time_limit = arguments->options.time_limit;
+        int error = plan_profile(input->model.model, &wishes, title, &text, &n_bytes);
         is_good = write_file("profile", arguments->model.profile_path, text, n_bytes, error) &&
                   is_good;
     }
@@ -545,7 +547,8 @@ int cli_plan(int argc, char **argv)
     if (plan_input_read(arguments.input_path, &arguments.model, &input)) {
         if (input.model.model == NULL && plan_model_is_wanted(&arguments.model)) {
             cli_error("%s is CSV: --shape, --subgraph, --inplace, --reorder, --recompute, "
-                      "--offload, --bandwidth, --speed, --curve, --weights and --profile are of a "
+                      "--offload, --bandwidth, --speed, --costs, --curve, --weights and --profile "
+                      "are of a "
                       "model",
                       input.name);
             plan_input_free(&input);

@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "cli/cli.h"
 #include "cli/json_text.h"
+#include "cli/plan_costs.h"
 #include "cli/table.h"
 
 #include <errno.h>
@@ -32,6 +33,7 @@ enum option_key {
     KEY_OFFLOAD,
     KEY_BANDWIDTH,
     KEY_SPEED,
+    KEY_COSTS,
     KEY_CURVE,
     KEY_WEIGHTS,
     KEY_PROFILE
@@ -52,6 +54,8 @@ static const struct argp_option option_list[] = {
     {"bandwidth", KEY_BANDWIDTH, "SIZE", 0, "Of offloading, a second each way (default: 1e9 bytes)",
      0},
     {"speed", KEY_SPEED, "NUMBER", 0, "Arithmetic operations a second (default: 1e10)", 0},
+    {"costs", KEY_COSTS, "FILE", 0,
+     "CSV, `operator,cost': what operators cost, in arithmetic operations (default: estimates)", 0},
     {"curve", KEY_CURVE, NULL, 0, "Instead of a plan: what each budget costs", 0},
     {"profile", KEY_PROFILE, "FILE", 0,
      "Draw what lives at each moment, before and after each technique", 0},
@@ -138,6 +142,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_SPEED:
         wishes->speed = parse_rate(state, "--speed", argument);
         return 0;
+    case KEY_COSTS:
+        options->costs_path = argument;
+        return 0;
     case KEY_CURVE:
         options->tells_curve = true;
         return 0;
@@ -189,6 +196,7 @@ static int apply_techniques(const struct plan_model_options *options, struct pla
     struct quire_model_wishes wishes = options->wishes;
     uint64_t start_ns = sys_now_ns();
     wishes.time_limit = options->time_limit / 2;
+    wishes.costs = model->costs;
     quire_model_schedule_free(&model->schedule);
     int error = quire_model_schedule(model->model, &wishes, &model->schedule);
     model->seconds = (double)(sys_now_ns() - start_ns) / 1e9;
@@ -199,18 +207,29 @@ bool plan_model_read(const char *path, const struct plan_model_options *options,
                      struct plan_model *model)
 {
     char message[QUIRE_MODEL_MESSAGE_BYTES];
+    struct quire_model_wishes wishes = {.speed = options->wishes.speed}; /* no technique */
     *model = (struct plan_model){0};
     int error = quire_model_open(path, &options->model, &model->model, message);
     if (error != 0) {
         cli_error("%s: %s", path, message);
         return false;
     }
-    error = quire_model_schedule(model->model, NULL, &model->schedule);
+    if (options->costs_path != NULL) {
+        model->costs = plan_costs_read(options->costs_path, model->model);
+        if (model->costs == NULL) {
+            quire_model_close(model->model);
+            model->model = NULL;
+            return false;
+        }
+    }
+    wishes.costs = model->costs;
+    error = quire_model_schedule(model->model, &wishes, &model->schedule);
     model->plain_peak = model->schedule.live_peak;
     if (error == 0 && has_technique(&options->wishes))
         error = apply_techniques(options, model);
     if (error != 0) {
         cli_error("cannot make a schedule for %s: %s", path, strerror(-error));
+        free(model->costs);
         quire_model_close(model->model);
         model->model = NULL;
     }
@@ -222,6 +241,7 @@ void plan_model_free(struct plan_model *model)
     quire_model_schedule_free(&model->schedule);
     quire_model_close(model->model);
     model->model = NULL;
+    free(model->costs);
 }
 
 /* Telling */
@@ -399,8 +419,8 @@ bool plan_model_is_wanted(const struct plan_model_options *options)
     const struct quire_model_wishes *wishes = &options->wishes;
     return plan_model_tells(options) || options->profile_path != NULL || wishes->in_place ||
            wishes->reorder || wishes->recompute_budget != 0 || wishes->offload_budget != 0 ||
-           wishes->bandwidth != 0 || wishes->speed != 0 || options->model.n_shapes > 0 ||
-           options->model.subgraph != 0;
+           wishes->bandwidth != 0 || wishes->speed != 0 || options->costs_path != NULL ||
+           options->model.n_shapes > 0 || options->model.subgraph != 0;
 }
 
 bool plan_model_tells(const struct plan_model_options *options)
@@ -408,11 +428,24 @@ bool plan_model_tells(const struct plan_model_options *options)
     return options->tells_curve || options->weights.wish != PLAN_WEIGHTS_NONE;
 }
 
+/* With three digits, in the unit of `most`: points of a curve lie close to each other. */
+static const char *fine_size(uint64_t bytes, uint64_t most, char *text, size_t n_bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    unsigned unit = 0;
+    while (most >> (10 * unit) >= 1024)
+        unit++;
+    snprintf(text, n_bytes, unit == 0 ? "%.0f %s" : "%.3f %s",
+             (double)bytes / (double)((uint64_t)1 << (10 * unit)), units[unit]);
+    return text;
+}
+
 static bool add_point(struct table *table, json_t *list, const struct plan_model *model,
                       const struct quire_model_wishes *wishes, const char *technique,
                       uint64_t budget)
 {
     struct quire_model_schedule schedule;
+    uint64_t most = model->schedule.live_peak; /* whose unit is that of all */
     char text[32];
     int error = quire_model_schedule(model->model, wishes, &schedule);
     if (error != 0) {
@@ -430,11 +463,11 @@ static bool add_point(struct table *table, json_t *list, const struct plan_model
                                               waits, "fits_budget", (int)schedule.fits_budget));
     } else {
         table_add(table, technique);
-        table_add(table, size_format(budget, text, sizeof text));
-        table_add(table, size_format(schedule.live_peak, text, sizeof text));
+        table_add(table, fine_size(budget, most, text, sizeof text));
+        table_add(table, fine_size(schedule.live_peak, most, text, sizeof text));
         snprintf(text, sizeof text, "%.1f", more);
         table_add(table, text);
-        table_add(table, size_format(schedule.moved_bytes, text, sizeof text));
+        table_add(table, fine_size(schedule.moved_bytes, most, text, sizeof text));
         snprintf(text, sizeof text, "%.1f", waits);
         table_add(table, text);
         table_add(table, schedule.fits_budget ? "yes" : "no");
@@ -448,6 +481,7 @@ static bool tell_curve(const struct plan_model_options *options, const struct pl
 {
     struct table table = {.n_columns = 7, .left = 1};
     struct quire_model_wishes wishes = options->wishes;
+    wishes.costs = model->costs;
     uint64_t most = model->schedule.live_peak, least = model->schedule.floor;
     json_t *list = as_json ? json_array() : NULL;
     bool is_good = true;

@@ -18,6 +18,7 @@ struct plan_model_options {
     struct quire_model_wishes wishes;
     struct plan_weights_options weights;
     const char *profile_path; /* NULL: no picture of it */
+    const char *costs_path;   /* NULL: estimates */
     double time_limit;        /* seconds, for the techniques and what comes after them; 0: none */
     bool tells_curve;
 };
@@ -25,6 +26,7 @@ struct plan_model_options {
 struct plan_model {
     struct quire_model *model; /* NULL: there is none */
     struct quire_model_schedule schedule;
+    double *costs;       /* of each operator; NULL: estimates */
     uint64_t plain_peak; /* live bytes at most with no technique */
     double seconds;      /* that the techniques took */
 };

@@ -154,6 +154,55 @@ class Models(unittest.TestCase):
                       result.stdout)
         self.assertEqual(call(self.model, "--recompute", "40K", "-c", "1K").returncode, 1)
 
+    def test_costs(self):
+        """What is dear stays, what is cheap runs again."""
+        pathlib.Path(self.model).write_bytes(training_model(8))
+        costs = os.path.join(self.directory.name, "costs.csv")
+        for dear, cheap in ((2, 4), (4, 2)):
+            pathlib.Path(costs).write_text(f"operator,cost\n{dear},5e6\na{cheap},0\n",
+                                           encoding="ascii")
+            result = json.loads(call(self.model, "--costs", costs, "--recompute", "32K",
+                                     "--json").stdout)
+            steps = [step["operator"] for step in result["model"]["steps"]
+                     if step["action"] == "recompute"]
+            self.assertTrue(result["model"]["fits_budget"])
+            self.assertEqual(steps, ["Sigmoid"])
+            self.assertLess(result["model"]["extra_cost"], 1e6)
+            self.assertGreater(result["model"]["cost"], 5e6)
+        for text, message in [("", None), ("a,b\n", "is not `operator,cost', which the first line"),
+                              ("operator,cost\na1\n", "line 2: 'a1' is not `operator,cost'"),
+                              ("operator,cost\na1,-1\n", "line 2: '-1' is no number of operations"),
+                              ("operator,cost\na1,nan\n", "is no number of operations"),
+                              ("operator,cost\nz,1\n", "line 2: the model has no operator 'z'"),
+                              ("operator,cost\n16,1\n", "its number from 0 to 15")]:
+            pathlib.Path(costs).write_text(text, encoding="ascii")
+            result = call(self.model, "--costs", costs)
+            self.assertEqual(result.returncode, 0 if message is None else 125, result)
+            self.assertIn(message or "", result.stderr)
+        result = call(self.model, "--costs", "/nonexistent")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("cannot read the costs from /nonexistent: No such file", result.stderr)
+
+    def test_curve(self):
+        """Budgets and peaks tell whether they are met by what is printed, too."""
+        pathlib.Path(self.model).write_bytes(training_model(300))
+        lines = call(self.model, "--curve").stdout.splitlines()
+        self.assertEqual(len(lines), 19)
+        for line in lines[1:]:
+            words = line.split()
+            self.assertEqual(words[2], words[4], line)
+            self.assertEqual(words[-1], "yes" if float(words[3]) <= float(words[1]) else "no", line)
+
+    def test_stray_shape(self):
+        graph = field(1, field(1, "x") + field(2, "y") + field(4, "Relu"))
+        shape = field(2, field(1, field(1, 1) + field(2, field(1, field(2, "n")))))
+        graph += field(11, field(1, "x") + shape) + field(12, onnx_value("y", 4))
+        pathlib.Path(self.model).write_bytes(field(1, 8) + field(7, graph) + field(8, field(2, 17)))
+        result = call(self.model, "--shape", "input=4")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("there is no tensor or dimension 'input'", result.stderr)
+        self.assertEqual(call(self.model, "--shape", "n=4").returncode, 0)
+
     def test_profile(self):
         path = os.path.join(self.directory.name, "profile.svg")
         self.assertEqual(call(self.model, "--inplace", "--profile", path).returncode, 0)
@@ -170,7 +219,8 @@ class Models(unittest.TestCase):
             self.assertIn(message, result.stderr)
         for arguments in (("--weights", "all"), ("--curve",), ("--profile", "/dev/null"),
                           ("--inplace",), ("--reorder",), ("--recompute", "5M"),
-                          ("--offload", "5M"), ("--shape", "x=1x3"), ("--subgraph", "1")):
+                          ("--offload", "5M"), ("--shape", "x=1x3"), ("--subgraph", "1"),
+                          ("--costs", "/dev/null")):
             result = call("-", *arguments, input=FIVE)
             self.assertEqual((result.returncode, result.stdout), (125, ""))
             self.assertIn("are of a model", result.stderr)
