@@ -208,7 +208,8 @@ _quire_plan()
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--capacity --time-limit --align --threads --strategy --steps
                 --seed --space --verify --output --svg --json --shape --subgraph --inplace --reorder
-                --recompute --offload --bandwidth --speed --curve --weights --profile --help --usage" -- "$cur")
+                --recompute --offload --bandwidth --speed --costs --curve --weights --profile --help
+                --usage" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         fi

@@ -112,6 +112,7 @@ complete -c quire -n $plan -l recompute -x -a '1M 16M 256M 1G' -d 'Drop tensors 
 complete -c quire -n $plan -l offload -x -a '1M 16M 256M 1G' -d 'Write buffers out and fetch them'
 complete -c quire -n $plan -l bandwidth -x -a '1G 10G' -d 'Of offloading, a second'
 complete -c quire -n $plan -l speed -x -d 'Arithmetic operations a second'
+complete -c quire -n $plan -l costs -r -F -d 'What operators cost'
 complete -c quire -n $plan -l curve -d 'What each budget costs'
 complete -c quire -n $plan -l weights -x -a 'all f16 i8 u8 i4 i4:64 sparse sparse:0.7 1M 16M' -d 'What the weights take in fewer bits'
 complete -c quire -n $plan -l profile -r -F -d 'Draw what lives at each moment'

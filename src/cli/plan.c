@@ -333,13 +333,14 @@ static json_t *build_spaces(const struct arguments *arguments, const struct quir
 static bool print_json(const struct arguments *arguments, const struct plan_input *input,
                        const struct quire_tensor_plan *plan)
 {
-    json_t *json = json_pack(
-        "{s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:f, s:s, s:o, s:o}", "version", QUIRE_VERSION,
-        "format", 1, "verdict", verdict_name(plan->verdict), "stopped", stop_name(plan->stopped),
-        "proved", (int)plan->is_proved, "peak_bytes", (json_int_t)plan->peak, "bound_bytes",
-        (json_int_t)plan->bound, "steps", (json_int_t)plan->n_steps, "seconds", plan->seconds,
-        "found_by", plan->found_by, "spaces", build_spaces(arguments, plan), "buffers",
-        build_buffers(input, plan));
+    json_t *json = json_pack("{s:s, s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:f, s:s, s:o, s:o}",
+                             "schema", "quire.plan/1", "version", QUIRE_VERSION, "format", 1,
+                             "verdict", verdict_name(plan->verdict), "stopped",
+                             stop_name(plan->stopped), "proved", (int)plan->is_proved, "peak_bytes",
+                             (json_int_t)plan->peak, "bound_bytes", (json_int_t)plan->bound,
+                             "steps", (json_int_t)plan->n_steps, "seconds", plan->seconds,
+                             "found_by", plan->found_by, "spaces", build_spaces(arguments, plan),
+                             "buffers", build_buffers(input, plan));
     if (json != NULL && input->model.model != NULL &&
         json_object_set_new(json, "model",
                             plan_model_json(&input->model, &arguments->model, plan->peak)) != 0) {
@@ -477,8 +478,9 @@ static bool print_check(const struct arguments *arguments, const struct plan_inp
         printf("\nverdict    sound\n");
         return true;
     }
-    json_t *json = json_pack("{s:s, s:i, s:b, s:s}", "version", QUIRE_VERSION, "format", 1, "sound",
-                             (int)is_sound, "reason", quire_tensor_fault_text(fault->kind));
+    json_t *json = json_pack("{s:s, s:s, s:i, s:b, s:s}", "schema", "quire.plan-check/1", "version",
+                             QUIRE_VERSION, "format", 1, "sound", (int)is_sound, "reason",
+                             quire_tensor_fault_text(fault->kind));
     int bad = json == NULL;
     if (is_sound)
         bad |= json_object_set_new(json, "peak_bytes", json_integer((json_int_t)peak));

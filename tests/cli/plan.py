@@ -185,7 +185,7 @@ class Models(unittest.TestCase):
 
     def test_curve(self):
         """Budgets and peaks tell whether they are met by what is printed, too."""
-        pathlib.Path(self.model).write_bytes(training_model(300))
+        pathlib.Path(self.model).write_bytes(training_model(40))
         lines = call(self.model, "--curve").stdout.splitlines()
         self.assertEqual(len(lines), 19)
         for line in lines[1:]:
@@ -250,6 +250,7 @@ class Plans(unittest.TestCase):
 
     def test_json(self):
         plan = figures(FIVE)
+        self.assertEqual(plan["schema"], "quire.plan/1")
         self.assertEqual((plan["verdict"], plan["proved"], plan["peak_bytes"], plan["bound_bytes"],
                           plan["stopped"]), ("placed", True, 12, 12, "done"))
         self.assertEqual([one["id"] for one in plan["buffers"]], ["b1", "b2", "b3", "b4", "b5"])
