@@ -113,6 +113,29 @@ static double parse_rate(struct argp_state *state, const char *option, const cha
     return rate;
 }
 
+/* As a size (2G), or as the numbers of --speed are written (1e9). */
+static double parse_bandwidth(struct argp_state *state, const char *text)
+{
+    uint64_t bytes = 0;
+    if (size_parse(text, 0, &bytes) == 0 && bytes > 0)
+        return (double)bytes;
+    char *end;
+    double rate = strtod(text, &end);
+    if (text[0] < '.' || text[0] > '9' || *end != '\0' || !(rate >= 1 && rate <= 1e18))
+        argp_error(state, "--bandwidth: '%s' is no size above 0, such as 500M, 2G or 1e9", text);
+    return rate;
+}
+
+static uint32_t parse_subgraph(struct argp_state *state, const char *text)
+{
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number > UINT32_MAX)
+        argp_error(state, "--subgraph: '%s' is no number from 0 to %" PRIu32, text, UINT32_MAX);
+    return (uint32_t)number;
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct plan_model_options *options = state->input;
@@ -122,7 +145,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         parse_shape(state, options, argument);
         return 0;
     case KEY_SUBGRAPH:
-        options->model.subgraph = (uint32_t)parse_rate(state, "--subgraph", argument);
+        options->model.subgraph = parse_subgraph(state, argument);
+        options->has_subgraph = true;
         return 0;
     case KEY_IN_PLACE:
         wishes->in_place = true;
@@ -137,7 +161,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         wishes->offload_budget = parse_bytes(state, "--offload", argument);
         return 0;
     case KEY_BANDWIDTH:
-        wishes->bandwidth = (double)parse_bytes(state, "--bandwidth", argument);
+        wishes->bandwidth = parse_bandwidth(state, argument);
         return 0;
     case KEY_SPEED:
         wishes->speed = parse_rate(state, "--speed", argument);
@@ -420,7 +444,7 @@ bool plan_model_is_wanted(const struct plan_model_options *options)
     return plan_model_tells(options) || options->profile_path != NULL || wishes->in_place ||
            wishes->reorder || wishes->recompute_budget != 0 || wishes->offload_budget != 0 ||
            wishes->bandwidth != 0 || wishes->speed != 0 || options->costs_path != NULL ||
-           options->model.n_shapes > 0 || options->model.subgraph != 0;
+           options->model.n_shapes > 0 || options->has_subgraph;
 }
 
 bool plan_model_tells(const struct plan_model_options *options)

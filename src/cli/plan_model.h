@@ -20,7 +20,7 @@ struct plan_model_options {
     const char *profile_path; /* NULL: no picture of it */
     const char *costs_path;   /* NULL: estimates */
     double time_limit;        /* seconds, for the techniques and what comes after them; 0: none */
-    bool tells_curve;
+    bool tells_curve, has_subgraph;
 };
 
 struct plan_model {

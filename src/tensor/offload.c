@@ -301,13 +301,17 @@ static int make_room_for_trips(struct sweep *sweep)
         return 0;
     size_t room = 2 * (size_t)sweep->room + 64;
     struct trip *trips = realloc(offload->trips, room * sizeof *trips);
-    offload->trips = trips != NULL ? trips : offload->trips;
-    uint32_t *gap_of = realloc(sweep->gap_of, room * sizeof *gap_of);
-    sweep->gap_of = gap_of != NULL ? gap_of : sweep->gap_of;
-    uint32_t *next = realloc(sweep->next, room * sizeof *next);
-    sweep->next = next != NULL ? next : sweep->next;
-    if (trips == NULL || gap_of == NULL || next == NULL)
+    if (trips == NULL)
         return -ENOMEM;
+    offload->trips = trips;
+    uint32_t *gap_of = realloc(sweep->gap_of, room * sizeof *gap_of);
+    if (gap_of == NULL)
+        return -ENOMEM;
+    sweep->gap_of = gap_of;
+    uint32_t *next = realloc(sweep->next, room * sizeof *next);
+    if (next == NULL)
+        return -ENOMEM;
+    sweep->next = next;
     sweep->room = (uint32_t)room;
     return 0;
 }

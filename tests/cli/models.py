@@ -198,9 +198,13 @@ def check_inferred(quire, files, results, cache):
         os.makedirs(os.path.dirname(edited), exist_ok=True)
         with open(edited, "wb") as file:
             file.write(data)
-        assert shapes_of(plan(quire, edited)) == shapes_of(results[path]), path
+        if b"Landmarks2TransformMatrix" in data: # what this makes, its own library alone knows
+            run = plan(quire, edited, check=False)
+            assert run.returncode == 125 and "Landmarks2TransformMatrix" in run.stderr, run
+        else:
+            assert shapes_of(plan(quire, edited)) == shapes_of(results[path]), path
+            n += forgotten
         os.remove(edited)
-        n += forgotten
     by_name = {os.path.basename(path): path for path in files}
     if "embedding_model.tflite" in by_name:
         wide = plan(quire, by_name["embedding_model.tflite"], "--shape",

@@ -193,6 +193,20 @@ class Models(unittest.TestCase):
             self.assertEqual(words[2], words[4], line)
             self.assertEqual(words[-1], "yes" if float(words[3]) <= float(words[1]) else "no", line)
 
+    def test_numbers(self):
+        """What the help calls a default can be given."""
+        pathlib.Path(self.model).write_bytes(training_model(4))
+        for arguments in (("--bandwidth", "1e9"), ("--bandwidth", "2G"), ("--speed", "1e10"),
+                          ("--subgraph", "0")):
+            self.assertEqual(call(self.model, *arguments).returncode, 0, arguments)
+        for arguments, message in [(("--subgraph", "1.5"), "is no number from 0 to"),
+                                   (("--subgraph", "-1"), "is no number from 0 to"),
+                                   (("--bandwidth", "0"), "is no size above 0"),
+                                   (("--bandwidth", "1e99"), "is no size above 0")]:
+            result = call(self.model, *arguments)
+            self.assertEqual((result.returncode, result.stdout), (125, ""), arguments)
+            self.assertIn(message, result.stderr)
+
     def test_stray_shape(self):
         graph = field(1, field(1, "x") + field(2, "y") + field(4, "Relu"))
         shape = field(2, field(1, field(1, 1) + field(2, field(1, field(2, "n")))))
@@ -219,7 +233,7 @@ class Models(unittest.TestCase):
             self.assertIn(message, result.stderr)
         for arguments in (("--weights", "all"), ("--curve",), ("--profile", "/dev/null"),
                           ("--inplace",), ("--reorder",), ("--recompute", "5M"),
-                          ("--offload", "5M"), ("--shape", "x=1x3"), ("--subgraph", "1"),
+                          ("--offload", "5M"), ("--shape", "x=1x3"), ("--subgraph", "0"),
                           ("--costs", "/dev/null")):
             result = call("-", *arguments, input=FIVE)
             self.assertEqual((result.returncode, result.stdout), (125, ""))
