@@ -202,13 +202,14 @@ _quire_plan()
     --capacity | --align | -c | -a) mapfile -t COMPREPLY < <(compgen -W "16 64 4K 64K 1M 64M 1G" -- "$cur") ;;
     --time-limit | --threads | -t | -T) mapfile -t COMPREPLY < <(compgen -W "1 2 4 8" -- "$cur") ;;
     --space | --steps | --seed | --shape | --subgraph | --speed) ;;
-    --weights) mapfile -t COMPREPLY < <(compgen -W "all f16 i8 i4 i4:64 sparse sparse:0.7 1M 16M" -- "$cur") ;;
+    --weights) mapfile -t COMPREPLY < <(compgen -W "all f16 i8 u8 i4 i4:64 sparse sparse:0.7 1M 16M" -- "$cur") ;;
     --recompute | --offload | --bandwidth) mapfile -t COMPREPLY < <(compgen -W "1M 16M 256M 1G" -- "$cur") ;;
     *)
         if [[ $cur == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--capacity --time-limit --align --threads --strategy --steps
                 --seed --space --verify --output --svg --json --shape --subgraph --inplace --reorder
-                --recompute --offload --bandwidth --speed --curve --weights --profile --help --usage" -- "$cur")
+                --recompute --offload --bandwidth --speed --costs --curve --weights --profile --help
+                --usage" -- "$cur")
         else
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         fi

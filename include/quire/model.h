@@ -161,6 +161,7 @@ struct quire_model_wishes {
     double speed;              /* arithmetic operations a second; 0: 1e10 */
     const double *costs;       /* of each operator, arithmetic operations; NULL: estimated */
     uint64_t alignment;        /* of each buffer, bytes; 0: 64 */
+    double time_limit;         /* seconds, by the monotonic clock; 0: none */
 };
 
 enum quire_model_action {
@@ -192,7 +193,10 @@ struct quire_model_schedule {
     struct quire_model_place *places; /* in the order of tensors, then of time */
     size_t n_places;
     uint64_t live_peak;      /* most bytes that live at one step: no placement has a lower peak */
-    uint64_t floor;          /* most bytes that one step reads and writes: no budget below is met */
+    uint64_t floor;          /* most bytes that one step reads and writes: with this order and what
+                              * shares memory in it, no budget below is met */
+    uint64_t least;          /* the same whatever the order and whatever shares memory, as far as
+                              * in_place allows: no schedule has a lower live_peak */
     uint64_t order_bound;    /* no order of the operators has a lower live_peak (all in one piece);
                               * 0: not known, as of a model with bodies (If, Loop, WHILE) */
     bool order_is_proved;    /* of all orders none has a lower live_peak without sharing */
@@ -209,7 +213,10 @@ struct quire_model_schedule {
 /*
  * Works out a schedule. `wishes` may be NULL: the model's own order, nothing shared. Returns 0 and
  * *schedule, to be freed by quire_model_schedule_free(): also where a budget can't be met, with the
- * lowest peak that was found. -ENOMEM.
+ * lowest peak that was found. -ENOMEM. Takes O(n log n) for n operators, but for a search that is
+ * bounded by a number of steps. With a time limit, what was found until then is returned: at least
+ * the model's own order, which takes a second or so for a million operators. Without one nothing
+ * depends on the clock.
  */
 int quire_model_schedule(const struct quire_model *model, const struct quire_model_wishes *wishes,
                          struct quire_model_schedule *schedule) __attribute__((warn_unused_result));

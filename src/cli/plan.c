@@ -5,9 +5,9 @@
  *     file --plan_input--> problem --quire_tensor_place--> plan --> figures, JSON, CSV, SVG
  *                                  \-- --verify: quire_tensor_verify --> figures
  *
- * Exit status 0: placed, within the capacity if one was given, or the placement is sound; 1: proved
- * that it does not fit, or the placement is wrong; 2: undecided at the limit; 125: the command line
- * or the file can't be understood, or a file can't be read or written.
+ * Exit status 0: placed, within the capacity and the budget if they were given, or the placement is
+ * sound; 1: proved that there is none such, or the placement is wrong; 2: none was found; 125: the
+ * command line or the file can't be understood, or a file can't be read or written.
  */
 #include "base/size.h"
 #include "cli/cli.h"
@@ -78,10 +78,12 @@ static const char documentation[] =
     "  spaces, weight         \"0+1\": where it may lie; what it gains from an early space\n"
     "\n"
     "Exit status:\n"
-    "  0    placed, within the capacity if one is given; --verify: the placement is sound\n"
-    "  1    proved that it does not fit; --verify: the placement is wrong; --weights: nothing "
-    "fits\n"
-    "  2    undecided at the limit\n"
+    "  0    placed, within --capacity, and within the BUDGET of --recompute or --offload;\n"
+    "       --verify: the placement is sound\n"
+    "  1    proved that nothing fits in these; --verify: the placement is wrong; --weights: "
+    "nothing\n"
+    "       fits\n"
+    "  2    undecided: nothing was found that fits\n"
     "  125  the command line or the file can't be understood, or a file can't be used";
 
 /* The command line */
@@ -210,6 +212,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         check_arguments(state, arguments);
+        arguments->model.time_limit = options->time_limit;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -267,6 +270,8 @@ static void print_text(const struct arguments *arguments, const struct plan_inpu
     if (plan->bound > 0)
         printf(", %.3f of the bound", (double)plan->peak / (double)plan->bound);
     printf("%s\n", plan->peak == plan->bound ? ": proved to be the least" : "");
+    if (input->model.model != NULL)
+        plan_model_print_budget(&input->model, &arguments->model, plan->peak);
     for (uint32_t s = 0; s < arguments->n_spaces; s++) {
         printf("  %s: %s", arguments->spaces[s].name,
                size_format(plan->peaks[s], size, sizeof size));
@@ -328,15 +333,17 @@ static json_t *build_spaces(const struct arguments *arguments, const struct quir
 static bool print_json(const struct arguments *arguments, const struct plan_input *input,
                        const struct quire_tensor_plan *plan)
 {
-    json_t *json = json_pack(
-        "{s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:f, s:s, s:o, s:o}", "version", QUIRE_VERSION,
-        "format", 1, "verdict", verdict_name(plan->verdict), "stopped", stop_name(plan->stopped),
-        "proved", (int)plan->is_proved, "peak_bytes", (json_int_t)plan->peak, "bound_bytes",
-        (json_int_t)plan->bound, "steps", (json_int_t)plan->n_steps, "seconds", plan->seconds,
-        "found_by", plan->found_by, "spaces", build_spaces(arguments, plan), "buffers",
-        build_buffers(input, plan));
+    json_t *json = json_pack("{s:s, s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:f, s:s, s:o, s:o}",
+                             "schema", "quire.plan/1", "version", QUIRE_VERSION, "format", 1,
+                             "verdict", verdict_name(plan->verdict), "stopped",
+                             stop_name(plan->stopped), "proved", (int)plan->is_proved, "peak_bytes",
+                             (json_int_t)plan->peak, "bound_bytes", (json_int_t)plan->bound,
+                             "steps", (json_int_t)plan->n_steps, "seconds", plan->seconds,
+                             "found_by", plan->found_by, "spaces", build_spaces(arguments, plan),
+                             "buffers", build_buffers(input, plan));
     if (json != NULL && input->model.model != NULL &&
-        json_object_set_new(json, "model", plan_model_json(&input->model)) != 0) {
+        json_object_set_new(json, "model",
+                            plan_model_json(&input->model, &arguments->model, plan->peak)) != 0) {
         json_decref(json);
         json = NULL;
     }
@@ -383,8 +390,10 @@ static bool write_files(const struct arguments *arguments, const struct plan_inp
     }
     if (arguments->model.profile_path != NULL && input->model.model != NULL) {
         snprintf(title, sizeof title, "quire plan: %s", name != NULL ? name + 1 : input->name);
-        int error = plan_profile(input->model.model, &arguments->model.wishes, title, &text,
-                                 &n_bytes);
+        struct quire_model_wishes wishes = arguments->model.wishes;
+        wishes.costs = input->model.costs;
+        wishes.time_limit = arguments->options.time_limit;
+        int error = plan_profile(input->model.model, &wishes, title, &text, &n_bytes);
         is_good = write_file("profile", arguments->model.profile_path, text, n_bytes, error) &&
                   is_good;
     }
@@ -401,6 +410,28 @@ static void interrupt(int signal)
     __atomic_store_n(&interrupted, 1, __ATOMIC_RELAXED);
 }
 
+/* 0, 1 or 2, as documentation[] says. */
+static int status_of(const struct arguments *arguments, const struct plan_input *input,
+                     const struct quire_tensor_plan *plan)
+{
+    enum plan_budget budget = input->model.model == NULL
+                                  ? PLAN_BUDGET_NONE
+                                  : plan_model_budget(&input->model, &arguments->model, plan->peak);
+    if (plan->verdict == QUIRE_TENSOR_DOES_NOT_FIT || budget == PLAN_BUDGET_IMPOSSIBLE)
+        return EXIT_DOES_NOT_FIT;
+    return plan->verdict == QUIRE_TENSOR_UNDECIDED || budget == PLAN_BUDGET_NOT_MET ? EXIT_UNDECIDED
+                                                                                    : EXIT_PLACED;
+}
+
+/* The techniques have had their part of the time. */
+static void take_time(struct quire_tensor_options *options, double seconds)
+{
+    const double least = 1e-6;
+    if (options->time_limit > 0)
+        options->time_limit = options->time_limit - seconds > least ? options->time_limit - seconds
+                                                                    : least;
+}
+
 static int place(struct arguments *arguments, const struct plan_input *input,
                  const struct quire_tensor_problem *problem)
 {
@@ -410,6 +441,7 @@ static int place(struct arguments *arguments, const struct plan_input *input,
 
     sigaction(SIGINT, &action, NULL); /* a second one ends the program */
     arguments->options.cancel = &interrupted;
+    take_time(&arguments->options, input->model.seconds);
     int error = quire_tensor_place(problem, &arguments->options, &plan, &fault);
     if (error == -EINVAL && fault.kind != QUIRE_TENSOR_SOUND) {
         tell_fault(input, problem, &fault);
@@ -426,9 +458,7 @@ static int place(struct arguments *arguments, const struct plan_input *input,
         is_good = print_json(arguments, input, &plan) && is_good;
     else if (arguments->output_path == NULL || strcmp(arguments->output_path, "-") != 0)
         print_text(arguments, input, &plan);
-    int status = plan.verdict == QUIRE_TENSOR_DOES_NOT_FIT ? EXIT_DOES_NOT_FIT
-                 : plan.verdict == QUIRE_TENSOR_UNDECIDED  ? EXIT_UNDECIDED
-                                                           : EXIT_PLACED;
+    int status = status_of(arguments, input, &plan);
     quire_tensor_plan_free(&plan);
     return is_good ? status : CLI_EXIT_FAILED;
 }
@@ -448,8 +478,9 @@ static bool print_check(const struct arguments *arguments, const struct plan_inp
         printf("\nverdict    sound\n");
         return true;
     }
-    json_t *json = json_pack("{s:s, s:i, s:b, s:s}", "version", QUIRE_VERSION, "format", 1, "sound",
-                             (int)is_sound, "reason", quire_tensor_fault_text(fault->kind));
+    json_t *json = json_pack("{s:s, s:s, s:i, s:b, s:s}", "schema", "quire.plan-check/1", "version",
+                             QUIRE_VERSION, "format", 1, "sound", (int)is_sound, "reason",
+                             quire_tensor_fault_text(fault->kind));
     int bad = json == NULL;
     if (is_sound)
         bad |= json_object_set_new(json, "peak_bytes", json_integer((json_int_t)peak));
@@ -518,7 +549,8 @@ int cli_plan(int argc, char **argv)
     if (plan_input_read(arguments.input_path, &arguments.model, &input)) {
         if (input.model.model == NULL && plan_model_is_wanted(&arguments.model)) {
             cli_error("%s is CSV: --shape, --subgraph, --inplace, --reorder, --recompute, "
-                      "--offload, --bandwidth, --speed, --curve, --weights and --profile are of a "
+                      "--offload, --bandwidth, --speed, --costs, --curve, --weights and --profile "
+                      "are of a "
                       "model",
                       input.name);
             plan_input_free(&input);

@@ -8,8 +8,10 @@
 #include "cli/plan_model.h"
 
 #include "base/size.h"
+#include "base/sys.h"
 #include "cli/cli.h"
 #include "cli/json_text.h"
+#include "cli/plan_costs.h"
 #include "cli/table.h"
 
 #include <errno.h>
@@ -31,6 +33,7 @@ enum option_key {
     KEY_OFFLOAD,
     KEY_BANDWIDTH,
     KEY_SPEED,
+    KEY_COSTS,
     KEY_CURVE,
     KEY_WEIGHTS,
     KEY_PROFILE
@@ -51,11 +54,14 @@ static const struct argp_option option_list[] = {
     {"bandwidth", KEY_BANDWIDTH, "SIZE", 0, "Of offloading, a second each way (default: 1e9 bytes)",
      0},
     {"speed", KEY_SPEED, "NUMBER", 0, "Arithmetic operations a second (default: 1e10)", 0},
+    {"costs", KEY_COSTS, "FILE", 0,
+     "CSV, `operator,cost': what operators cost, in arithmetic operations (default: estimates)", 0},
     {"curve", KEY_CURVE, NULL, 0, "Instead of a plan: what each budget costs", 0},
     {"profile", KEY_PROFILE, "FILE", 0,
      "Draw what lives at each moment, before and after each technique", 0},
     {"weights", KEY_WEIGHTS, "SCHEME|SIZE", 0,
-     "Instead of a plan: what the weights take, and lose, as f16, i8, i4[:GROUP], sparse[:SHARE] "
+     "Instead of a plan: what the weights take, and lose, as f16, i8, u8, i4[:GROUP], "
+     "sparse[:SHARE] "
      "or "
      "all of these; or what each has to become so that all fit in SIZE",
      0},
@@ -107,6 +113,29 @@ static double parse_rate(struct argp_state *state, const char *option, const cha
     return rate;
 }
 
+/* As a size (2G), or as the numbers of --speed are written (1e9). */
+static double parse_bandwidth(struct argp_state *state, const char *text)
+{
+    uint64_t bytes = 0;
+    if (size_parse(text, 0, &bytes) == 0 && bytes > 0)
+        return (double)bytes;
+    char *end;
+    double rate = strtod(text, &end);
+    if (text[0] < '.' || text[0] > '9' || *end != '\0' || !(rate >= 1 && rate <= 1e18))
+        argp_error(state, "--bandwidth: '%s' is no size above 0, such as 500M, 2G or 1e9", text);
+    return rate;
+}
+
+static uint32_t parse_subgraph(struct argp_state *state, const char *text)
+{
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number > UINT32_MAX)
+        argp_error(state, "--subgraph: '%s' is no number from 0 to %" PRIu32, text, UINT32_MAX);
+    return (uint32_t)number;
+}
+
 static error_t parse_option(int key, char *argument, struct argp_state *state)
 {
     struct plan_model_options *options = state->input;
@@ -116,7 +145,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         parse_shape(state, options, argument);
         return 0;
     case KEY_SUBGRAPH:
-        options->model.subgraph = (uint32_t)parse_rate(state, "--subgraph", argument);
+        options->model.subgraph = parse_subgraph(state, argument);
+        options->has_subgraph = true;
         return 0;
     case KEY_IN_PLACE:
         wishes->in_place = true;
@@ -131,10 +161,13 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         wishes->offload_budget = parse_bytes(state, "--offload", argument);
         return 0;
     case KEY_BANDWIDTH:
-        wishes->bandwidth = (double)parse_bytes(state, "--bandwidth", argument);
+        wishes->bandwidth = parse_bandwidth(state, argument);
         return 0;
     case KEY_SPEED:
         wishes->speed = parse_rate(state, "--speed", argument);
+        return 0;
+    case KEY_COSTS:
+        options->costs_path = argument;
         return 0;
     case KEY_CURVE:
         options->tells_curve = true;
@@ -175,25 +208,52 @@ bool plan_model_is(const char *path)
     return n == sizeof head && memcmp(head + 4, "TFL3", 4) == 0;
 }
 
+static bool has_technique(const struct quire_model_wishes *wishes)
+{
+    return wishes->in_place || wishes->reorder || wishes->recompute_budget != 0 ||
+           wishes->offload_budget != 0;
+}
+
+/* Half of the time is theirs, the other half the placement's. */
+static int apply_techniques(const struct plan_model_options *options, struct plan_model *model)
+{
+    struct quire_model_wishes wishes = options->wishes;
+    uint64_t start_ns = sys_now_ns();
+    wishes.time_limit = options->time_limit / 2;
+    wishes.costs = model->costs;
+    quire_model_schedule_free(&model->schedule);
+    int error = quire_model_schedule(model->model, &wishes, &model->schedule);
+    model->seconds = (double)(sys_now_ns() - start_ns) / 1e9;
+    return error;
+}
+
 bool plan_model_read(const char *path, const struct plan_model_options *options,
                      struct plan_model *model)
 {
     char message[QUIRE_MODEL_MESSAGE_BYTES];
-    struct quire_model_schedule plain;
+    struct quire_model_wishes wishes = {.speed = options->wishes.speed}; /* no technique */
     *model = (struct plan_model){0};
     int error = quire_model_open(path, &options->model, &model->model, message);
     if (error != 0) {
         cli_error("%s: %s", path, message);
         return false;
     }
-    error = quire_model_schedule(model->model, NULL, &plain);
-    if (error == 0) {
-        model->plain_peak = plain.live_peak;
-        quire_model_schedule_free(&plain);
-        error = quire_model_schedule(model->model, &options->wishes, &model->schedule);
+    if (options->costs_path != NULL) {
+        model->costs = plan_costs_read(options->costs_path, model->model);
+        if (model->costs == NULL) {
+            quire_model_close(model->model);
+            model->model = NULL;
+            return false;
+        }
     }
+    wishes.costs = model->costs;
+    error = quire_model_schedule(model->model, &wishes, &model->schedule);
+    model->plain_peak = model->schedule.live_peak;
+    if (error == 0 && has_technique(&options->wishes))
+        error = apply_techniques(options, model);
     if (error != 0) {
         cli_error("cannot make a schedule for %s: %s", path, strerror(-error));
+        free(model->costs);
         quire_model_close(model->model);
         model->model = NULL;
     }
@@ -205,6 +265,7 @@ void plan_model_free(struct plan_model *model)
     quire_model_schedule_free(&model->schedule);
     quire_model_close(model->model);
     model->model = NULL;
+    free(model->costs);
 }
 
 /* Telling */
@@ -252,9 +313,45 @@ void plan_model_print(const struct plan_model *model)
         printf("offload    %u trips, %s each way, waiting %.1f%% of %.3g ms\n",
                schedule->n_offloaded, size_format(schedule->moved_bytes, text, sizeof text),
                share(schedule->stall_seconds, schedule->seconds), schedule->seconds * 1e3);
-    if (!schedule->fits_budget)
-        printf("budget     not met: %s is the least that was found\n",
-               size_format(schedule->live_peak, text, sizeof text));
+}
+
+/* That of the last technique: what the others have left is what it starts from. */
+static uint64_t budget_of(const struct plan_model_options *options)
+{
+    const struct quire_model_wishes *wishes = &options->wishes;
+    return wishes->offload_budget != 0 ? wishes->offload_budget : wishes->recompute_budget;
+}
+
+enum plan_budget plan_model_budget(const struct plan_model *model,
+                                   const struct plan_model_options *options, uint64_t peak)
+{
+    uint64_t budget = budget_of(options);
+    return budget == 0                      ? PLAN_BUDGET_NONE
+           : peak <= budget                 ? PLAN_BUDGET_MET
+           : model->schedule.least > budget ? PLAN_BUDGET_IMPOSSIBLE
+                                            : PLAN_BUDGET_NOT_MET;
+}
+
+void plan_model_print_budget(const struct plan_model *model,
+                             const struct plan_model_options *options, uint64_t peak)
+{
+    char budget[24], text[24];
+    size_format(budget_of(options), budget, sizeof budget);
+    switch (plan_model_budget(model, options, peak)) {
+    case PLAN_BUDGET_NONE:
+        break;
+    case PLAN_BUDGET_MET:
+        printf("budget     %s: met\n", budget);
+        break;
+    case PLAN_BUDGET_NOT_MET:
+        printf("budget     %s: not met; %s is the least that was found\n", budget,
+               size_format(peak, text, sizeof text));
+        break;
+    case PLAN_BUDGET_IMPOSSIBLE:
+        printf("budget     %s: can't be met: %s have to be there at one time\n", budget,
+               size_format(model->schedule.least, text, sizeof text));
+        break;
+    }
 }
 
 static json_t *build_tensors(const struct plan_model *model)
@@ -314,25 +411,29 @@ static json_t *build_places(const struct plan_model *model)
     return list;
 }
 
-json_t *plan_model_json(const struct plan_model *model)
+json_t *plan_model_json(const struct plan_model *model, const struct plan_model_options *options,
+                        uint64_t peak)
 {
+    enum plan_budget budget = plan_model_budget(model, options, peak);
     const struct quire_model_schedule *schedule = &model->schedule;
     struct quire_model_facts facts;
     quire_model_facts(model->model, &facts);
     return json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:b, s:b, "
-        "s:o, s:o, s:o}",
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, "
+        "s:b, "
+        "s:b, s:o, s:o, s:o}",
         "format", facts.format, "operators", (json_int_t)facts.n_operators, "static_bytes",
         (json_int_t)facts.static_bytes, "dynamic_bytes", (json_int_t)facts.dynamic_bytes,
         "plain_peak_bytes", (json_int_t)model->plain_peak, "floor_bytes",
-        (json_int_t)schedule->floor, "order_bound_bytes", (json_int_t)schedule->order_bound,
+        (json_int_t)schedule->floor, "least_bytes", (json_int_t)schedule->least, "budget_bytes",
+        (json_int_t)budget_of(options), "order_bound_bytes", (json_int_t)schedule->order_bound,
         "shared", (json_int_t)schedule->n_shared, "recomputed", (json_int_t)schedule->n_recomputed,
         "offloaded", (json_int_t)schedule->n_offloaded, "moved_bytes",
         (json_int_t)schedule->moved_bytes, "cost", schedule->cost, "extra_cost",
         schedule->extra_cost, "seconds", schedule->seconds, "stall_seconds",
         schedule->stall_seconds, "order_proved", (int)schedule->order_is_proved, "fits_budget",
-        (int)schedule->fits_budget, "tensors", build_tensors(model), "steps", build_steps(model),
-        "places", build_places(model));
+        (int)(budget == PLAN_BUDGET_NONE || budget == PLAN_BUDGET_MET), "tensors",
+        build_tensors(model), "steps", build_steps(model), "places", build_places(model));
 }
 
 /* The curve */
@@ -342,8 +443,8 @@ bool plan_model_is_wanted(const struct plan_model_options *options)
     const struct quire_model_wishes *wishes = &options->wishes;
     return plan_model_tells(options) || options->profile_path != NULL || wishes->in_place ||
            wishes->reorder || wishes->recompute_budget != 0 || wishes->offload_budget != 0 ||
-           wishes->bandwidth != 0 || wishes->speed != 0 || options->model.n_shapes > 0 ||
-           options->model.subgraph != 0;
+           wishes->bandwidth != 0 || wishes->speed != 0 || options->costs_path != NULL ||
+           options->model.n_shapes > 0 || options->has_subgraph;
 }
 
 bool plan_model_tells(const struct plan_model_options *options)
@@ -351,11 +452,24 @@ bool plan_model_tells(const struct plan_model_options *options)
     return options->tells_curve || options->weights.wish != PLAN_WEIGHTS_NONE;
 }
 
+/* With three digits, in the unit of `most`: points of a curve lie close to each other. */
+static const char *fine_size(uint64_t bytes, uint64_t most, char *text, size_t n_bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    unsigned unit = 0;
+    while (most >> (10 * unit) >= 1024)
+        unit++;
+    snprintf(text, n_bytes, unit == 0 ? "%.0f %s" : "%.3f %s",
+             (double)bytes / (double)((uint64_t)1 << (10 * unit)), units[unit]);
+    return text;
+}
+
 static bool add_point(struct table *table, json_t *list, const struct plan_model *model,
                       const struct quire_model_wishes *wishes, const char *technique,
                       uint64_t budget)
 {
     struct quire_model_schedule schedule;
+    uint64_t most = model->schedule.live_peak; /* whose unit is that of all */
     char text[32];
     int error = quire_model_schedule(model->model, wishes, &schedule);
     if (error != 0) {
@@ -373,11 +487,11 @@ static bool add_point(struct table *table, json_t *list, const struct plan_model
                                               waits, "fits_budget", (int)schedule.fits_budget));
     } else {
         table_add(table, technique);
-        table_add(table, size_format(budget, text, sizeof text));
-        table_add(table, size_format(schedule.live_peak, text, sizeof text));
+        table_add(table, fine_size(budget, most, text, sizeof text));
+        table_add(table, fine_size(schedule.live_peak, most, text, sizeof text));
         snprintf(text, sizeof text, "%.1f", more);
         table_add(table, text);
-        table_add(table, size_format(schedule.moved_bytes, text, sizeof text));
+        table_add(table, fine_size(schedule.moved_bytes, most, text, sizeof text));
         snprintf(text, sizeof text, "%.1f", waits);
         table_add(table, text);
         table_add(table, schedule.fits_budget ? "yes" : "no");
@@ -391,6 +505,7 @@ static bool tell_curve(const struct plan_model_options *options, const struct pl
 {
     struct table table = {.n_columns = 7, .left = 1};
     struct quire_model_wishes wishes = options->wishes;
+    wishes.costs = model->costs;
     uint64_t most = model->schedule.live_peak, least = model->schedule.floor;
     json_t *list = as_json ? json_array() : NULL;
     bool is_good = true;
@@ -404,6 +519,7 @@ static bool tell_curve(const struct plan_model_options *options, const struct pl
             budget = i == N_POINTS - 1 ? least : budget;
             wishes.recompute_budget = technique == 0 ? budget : 0;
             wishes.offload_budget = technique == 0 ? 0 : budget;
+            wishes.time_limit = options->time_limit / (2 * N_POINTS);
             is_good = budget == 0 || add_point(&table, list, model, &wishes,
                                                technique == 0 ? "recompute" : "offload", budget);
             if (most == least)

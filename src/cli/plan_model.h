@@ -18,13 +18,25 @@ struct plan_model_options {
     struct quire_model_wishes wishes;
     struct plan_weights_options weights;
     const char *profile_path; /* NULL: no picture of it */
-    bool tells_curve;
+    const char *costs_path;   /* NULL: estimates */
+    double time_limit;        /* seconds, for the techniques and what comes after them; 0: none */
+    bool tells_curve, has_subgraph;
 };
 
 struct plan_model {
     struct quire_model *model; /* NULL: there is none */
     struct quire_model_schedule schedule;
+    double *costs;       /* of each operator; NULL: estimates */
     uint64_t plain_peak; /* live bytes at most with no technique */
+    double seconds;      /* that the techniques took */
+};
+
+/* Whether a placement meets what --recompute or --offload ask for. */
+enum plan_budget {
+    PLAN_BUDGET_NONE, /* nothing was asked for */
+    PLAN_BUDGET_MET,
+    PLAN_BUDGET_NOT_MET,
+    PLAN_BUDGET_IMPOSSIBLE /* it is proved that nothing meets it */
 };
 
 /* Parses --shape and the like into a struct plan_model_options. */
@@ -37,9 +49,16 @@ bool plan_model_read(const char *path, const struct plan_model_options *options,
                      struct plan_model *model);
 void plan_model_free(struct plan_model *model);
 
+enum plan_budget plan_model_budget(const struct plan_model *model,
+                                   const struct plan_model_options *options, uint64_t peak);
+
 void plan_model_print(const struct plan_model *model);
-/* NULL: no memory. */
-json_t *plan_model_json(const struct plan_model *model);
+/* A line on the budget, if there is one. */
+void plan_model_print_budget(const struct plan_model *model,
+                             const struct plan_model_options *options, uint64_t peak);
+/* `peak`: of the placement. NULL: no memory. */
+json_t *plan_model_json(const struct plan_model *model, const struct plan_model_options *options,
+                        uint64_t peak);
 
 /* Whether something is asked for that only a model has. */
 bool plan_model_is_wanted(const struct plan_model_options *options);

@@ -72,10 +72,11 @@ void plan_weights_parse(struct argp_state *state, struct plan_weights_options *o
                options->max_bytes < MAX_PLAUSIBLE) {
         options->wish = PLAN_WEIGHTS_SIZE;
     } else {
-        argp_error(state,
-                   "--weights: '%s' is neither f16, i8, i4[:GROUP], sparse[:SHARE] or all, nor a "
-                   "size such as 3M to fit in",
-                   text);
+        argp_error(
+            state,
+            "--weights: '%s' is neither f16, i8, u8, i4[:GROUP], sparse[:SHARE] or all, nor a "
+            "size such as 3M to fit in",
+            text);
     }
 }
 

@@ -244,15 +244,31 @@ const char *graph_shape_text(const struct graph_tensor *tensor, char *text, size
 
 /* Settling */
 
+/* A name that was given a shape and is no tensor's, or NULL: perhaps it was meant for another. */
+static const char *stray_name(const struct graph *graph)
+{
+    for (size_t i = 0; i < graph->n_shapes; i++) {
+        uint32_t t = 0;
+        while (t < graph->n_tensors && strcmp(graph->tensors[t].name, graph->shapes[i].name) != 0)
+            t++;
+        if (t == graph->n_tensors && (graph->shape_used == NULL || !graph->shape_used[i]))
+            return graph->shapes[i].name;
+    }
+    return NULL;
+}
+
 static int explain_unknown(struct graph *graph, const struct graph_tensor *tensor)
 {
     char text[256];
     graph_shape_text(tensor, text, sizeof text);
+    const char *stray = stray_name(graph);
     if (tensor->role == QUIRE_MODEL_INPUT)
-        return graph_refuse(graph, -EDESTADDRREQ,
-                            "the input '%s' has the shape %s: give all of it, as --shape %s=%s",
-                            tensor->name, text, tensor->name,
-                            tensor->has_rank && tensor->rank == 4 ? "1x3x224x224" : "1x16");
+        return graph_refuse(
+            graph, -EDESTADDRREQ,
+            "the input '%s' has the shape %s: give all of it, as --shape %s=%s%s%s%s", tensor->name,
+            text, tensor->name, tensor->has_rank && tensor->rank == 4 ? "1x3x224x224" : "1x16",
+            stray != NULL ? "\nthere is no tensor or dimension '" : "", stray != NULL ? stray : "",
+            stray != NULL ? "'" : "");
     const struct graph_operator *maker = tensor->producer == GRAPH_NONE
                                              ? NULL
                                              : &graph->operators[tensor->producer];

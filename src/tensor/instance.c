@@ -331,13 +331,66 @@ static uint64_t add_up(const struct tensor_instance *instance, uint64_t unit, ui
     return highest;
 }
 
+static uint64_t rest_of(const struct tensor_item *item, uint64_t unit)
+{
+    return tensor_align_up(item->size, unit) - item->size;
+}
+
+/* The first section from `section` on that has no slack yet. */
+static uint32_t next_bare(uint32_t *next, uint32_t section)
+{
+    while (next[section] != section)
+        section = next[section] = next[next[section]];
+    return section;
+}
+
+/*
+ * Takes from steps[], the rounded sizes that live at each section, what the topmost item may do
+ * without: the largest rest of those that live there. The largest first, each section once.
+ */
+static int take_slack(const struct tensor_instance *instance, uint64_t unit, uint64_t *steps)
+{
+    uint32_t n = 0, *next = malloc(((size_t)instance->n_sections + 1) * sizeof *next);
+    struct tensor_key *keys = malloc(((size_t)instance->n_items + 1) * sizeof *keys);
+    struct tensor_key *scratch = malloc(((size_t)instance->n_items + 1) * sizeof *scratch);
+    int error = next == NULL || keys == NULL || scratch == NULL ? -ENOMEM : 0;
+
+    for (uint32_t i = 0; error == 0 && i < instance->n_items; i++) {
+        uint64_t rest = rest_of(&instance->items[i], unit);
+        if (rest > 0)
+            keys[n++] = (struct tensor_key){rest, i};
+    }
+    if (error == 0 && n > 0) {
+        tensor_sort(keys, scratch, n);
+        for (uint32_t s = 0; s <= instance->n_sections; s++)
+            next[s] = s;
+    }
+    for (; error == 0 && n > 0; n--) {
+        struct tensor_piece single;
+        const struct tensor_piece *pieces;
+        uint32_t n_pieces = tensor_pieces(instance, keys[n - 1].value, &single, &pieces);
+        for (uint32_t k = 0; k < n_pieces; k++) {
+            for (uint32_t s = next_bare(next, pieces[k].lower); s < pieces[k].upper;
+                 s = next_bare(next, s)) {
+                steps[s] -= keys[n - 1].key;
+                next[s] = s + 1;
+            }
+        }
+    }
+    free(next);
+    free(keys);
+    free(scratch);
+    return error;
+}
+
 /*
  * Every offset is a multiple of the alignments' common divisor, so all but the topmost item of a
  * section take up their rounded sizes.
  */
 static int find_bound(struct tensor_instance *instance)
 {
-    uint64_t unit = 0, slack = 0;
+    uint64_t unit = 0;
+    int error = 0;
     uint64_t *steps = malloc((instance->n_sections + 1) * sizeof *steps);
 
     instance->need = malloc((instance->n_sections + 1) * sizeof *instance->need);
@@ -350,8 +403,6 @@ static int find_bound(struct tensor_instance *instance)
     instance->bound = instance->load = add_up(instance, 1, instance->need);
     for (uint32_t i = 0; i < instance->n_items; i++) {
         const struct tensor_item *item = &instance->items[i];
-        uint64_t rest = tensor_align_up(item->size, unit) - item->size;
-        slack = rest > slack ? rest : slack;
         instance->unit = greatest_common_divisor(instance->unit, item->size);
         if (item->alignment > 1)
             instance->unit = greatest_common_divisor(instance->unit, item->alignment);
@@ -361,11 +412,13 @@ static int find_bound(struct tensor_instance *instance)
             instance->bound = item->fixed + item->size;
     }
     if (unit > 1) {
-        uint64_t rounded = add_up(instance, unit, steps) - slack;
-        instance->bound = rounded > instance->bound ? rounded : instance->bound;
+        add_up(instance, unit, steps);
+        error = take_slack(instance, unit, steps);
+        for (uint32_t s = 0; error == 0 && s < instance->n_sections; s++)
+            instance->bound = steps[s] > instance->bound ? steps[s] : instance->bound;
     }
     free(steps);
-    return 0;
+    return error;
 }
 
 int tensor_instance_init(struct tensor_instance *instance,

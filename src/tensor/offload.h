@@ -4,6 +4,7 @@
 #define QUIRE_TENSOR_OFFLOAD_H
 
 #include "tensor/sharing.h"
+#include "tensor/work.h"
 
 /* The buffer is touched at `before` and then not until `after`; in between it is away. */
 struct trip {
@@ -20,10 +21,11 @@ struct offload {
     double seconds, stall_seconds; /* of the whole, and waiting for transfers */
 };
 
-/* `seconds`: of each step. bandwidth: bytes a second, each way. 0 or -ENOMEM. */
+/* `seconds`: of each step. bandwidth: bytes a second, each way. Near the deadline, what was found
+ * until then. 0 or -ENOMEM. */
 int offload_find(struct offload *offload, const struct program *program,
                  const struct sharing *sharing, uint64_t budget, double bandwidth,
-                 const double *seconds);
+                 const double *seconds, const struct tensor_limits *limits);
 void offload_free(struct offload *offload);
 
 #endif

@@ -187,6 +187,22 @@ int program_derive(struct program *program, const struct program *from, uint32_t
     return error;
 }
 
+int program_copy(struct program *program, const struct program *from)
+{
+    uint32_t *operators = malloc(((size_t)from->n_steps + 1) * sizeof *operators);
+    bool *is_again = malloc(((size_t)from->n_steps + 1) * sizeof *is_again);
+    int error = -ENOMEM;
+    for (uint32_t i = 0; operators != NULL && is_again != NULL && i < from->n_steps; i++) {
+        operators[i] = from->steps[i].operator_;
+        is_again[i] = from->steps[i].is_again;
+    }
+    if (operators != NULL && is_again != NULL)
+        error = build(program, from->graph, from->n_steps, operators, is_again);
+    free(operators);
+    free(is_again);
+    return error;
+}
+
 uint64_t program_peak(const struct program *program)
 {
     int64_t *change = calloc((size_t)program->n_steps + 2, sizeof *change);

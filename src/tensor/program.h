@@ -43,6 +43,8 @@ int program_init(struct program *program, const struct graph *graph, const uint3
  */
 int program_derive(struct program *program, const struct program *from, uint32_t n_steps,
                    const uint32_t *step_of, const bool *is_again);
+/* The same program once more. 0 or -ENOMEM. */
+int program_copy(struct program *program, const struct program *from);
 void program_free(struct program *program);
 
 static inline uint64_t program_bytes(const struct program *program, uint32_t value)

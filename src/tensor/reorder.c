@@ -350,13 +350,17 @@ static void write_order(const struct units *units, const uint32_t *order, uint32
 }
 
 /* Searches the levels; true: `units_order` holds an order with a lower peak than search->most. */
-static int find(struct search *search, uint64_t n_states, uint64_t live, uint32_t *units_order,
-                bool *found)
+static int find(struct search *search, uint64_t n_states, uint64_t live,
+                const struct tensor_limits *limits, uint32_t *units_order, bool *found)
 {
     uint32_t n = search->units.n_units;
     int error = begin(search, n_states, live);
     *found = false;
     for (uint32_t k = 0; error == 0 && k < n && search->n_level > 0; k++) {
+        if (tensor_is_late(limits, 0)) {
+            search->is_complete = false;
+            return 0;
+        }
         expand(search);
         error = advance(search);
     }
@@ -374,7 +378,7 @@ static int find(struct search *search, uint64_t n_states, uint64_t live, uint32_
 }
 
 int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states,
-                   struct reorder *order)
+                   const struct tensor_limits *limits, struct reorder *order)
 {
     struct search search = {0};
     uint64_t live = 0, own, by_greed = 0;
@@ -403,7 +407,8 @@ int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states,
         search.most = by_greed < own ? by_greed : own;
         order->bound = bound_of(&search.units);
         if (n <= MAX_UNITS && order->bound < search.most)
-            error = find(&search, n_states == 0 ? STATES : n_states, live, units_order, &found);
+            error = find(&search, n_states == 0 ? STATES : n_states, live, limits, units_order,
+                         &found);
     }
     if (error == 0 && found)
         write_order(&search.units, units_order, order->operators);

@@ -4,6 +4,7 @@
 #define QUIRE_TENSOR_REORDER_H
 
 #include "tensor/graph.h"
+#include "tensor/work.h"
 
 struct reorder {
     uint32_t *operators; /* a permutation */
@@ -12,9 +13,9 @@ struct reorder {
     uint64_t bound;      /* no order has less */
 };
 
-/* Looks at up to n_states sets of executed operators. 0 or -ENOMEM. */
+/* Looks at up to n_states sets of executed operators, until the deadline. 0 or -ENOMEM. */
 int reorder_search(const struct graph *graph, bool in_place, uint64_t n_states,
-                   struct reorder *order);
+                   const struct tensor_limits *limits, struct reorder *order);
 void reorder_free(struct reorder *order);
 
 #endif

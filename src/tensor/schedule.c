@@ -22,10 +22,15 @@
 #define BANDWIDTH 1e9
 #define SPEED 1e10
 #define ALIGNMENT 64u
+#define MAX_SECONDS 1e9
+#define MAX_COMPARED 64u /* operands of an operator, of which some may be the same */
+#define AFTERWARDS \
+    6u /* what follows a search takes so many times the making of a program, or less */
 
 struct draft {
     const struct graph *graph;
     struct quire_model_wishes wishes;
+    struct tensor_limits limits;
     struct program program;
     struct sharing sharing;
     struct offload offload;
@@ -56,17 +61,27 @@ static int make_program(struct draft *draft, const uint32_t *order, struct progr
     return 0;
 }
 
+/* Time for what comes after the searches: the model's own program took `took_ns`. */
+static void reserve_time(struct draft *draft, uint64_t took_ns)
+{
+    struct tensor_limits *limits = &draft->limits;
+    if (limits->deadline_ns != UINT64_MAX)
+        limits->deadline_ns -= AFTERWARDS * took_ns < limits->deadline_ns ? AFTERWARDS * took_ns
+                                                                          : 0;
+}
+
 /* The better of the model's own order and the one that was found. */
 static int choose_order(struct draft *draft, struct quire_model_schedule *schedule)
 {
     struct reorder order;
     struct program other;
-    uint64_t own_peak, other_peak;
+    uint64_t own_peak, other_peak, before_ns = tensor_now_ns();
     int error = make_program(draft, NULL, &draft->program, &own_peak);
-    if (error != 0 || !draft->wishes.reorder)
+    reserve_time(draft, tensor_now_ns() - before_ns);
+    if (error != 0 || !draft->wishes.reorder || tensor_is_late(&draft->limits, 0))
         return error;
     error = reorder_search(draft->graph, draft->wishes.in_place, draft->wishes.reorder_states,
-                           &order);
+                           &draft->limits, &order);
     if (error != 0)
         return error;
     error = make_program(draft, order.operators, &other, &other_peak);
@@ -116,6 +131,38 @@ static int time_steps(struct draft *draft, struct quire_model_schedule *schedule
     return 0;
 }
 
+/* What no schedule is below: what an operator has to have at once. Written in place, its outputs
+ * may lie in what it reads, and what it reads may be views of one another. */
+static uint64_t find_least(const struct graph *graph, bool in_place)
+{
+    uint64_t least = 0, handed_in = 0;
+    for (uint32_t i = 0; i < graph->n_operators; i++) {
+        const struct graph_operator *o = &graph->operators[i];
+        uint64_t read = 0, made = 0;
+        for (uint32_t k = 0; k < o->n_inputs + o->n_outputs; k++) {
+            uint32_t tensor = graph->links[o->first_input + k];
+            bool is_again = false;
+            for (uint32_t e = 0; e < k && e < MAX_COMPARED; e++)
+                is_again = is_again || graph->links[o->first_input + e] == tensor;
+            if (tensor == GRAPH_NONE || !graph_is_dynamic(&graph->tensors[tensor]) ||
+                graph->tensors[tensor].is_opaque || is_again || k >= MAX_COMPARED)
+                continue;
+            uint64_t n_bytes = graph->tensors[tensor].n_bytes;
+            if (k >= o->n_inputs)
+                made += n_bytes;
+            else
+                read = in_place ? (n_bytes > read ? n_bytes : read) : read + n_bytes;
+        }
+        uint64_t both = in_place ? (read > made ? read : made) : read + made;
+        least = both > least ? both : least;
+    }
+    for (uint32_t t = 0; t < graph->n_tensors; t++) {
+        const struct graph_tensor *tensor = &graph->tensors[t];
+        handed_in += tensor->role == QUIRE_MODEL_INPUT && !tensor->is_opaque ? tensor->n_bytes : 0;
+    }
+    return handed_in > least ? handed_in : least;
+}
+
 static int work(struct draft *draft, struct quire_model_schedule *schedule)
 {
     const struct quire_model_wishes *wishes = &draft->wishes;
@@ -123,8 +170,8 @@ static int work(struct draft *draft, struct quire_model_schedule *schedule)
     if (error == 0)
         error = choose_order(draft, schedule);
     if (error == 0 && wishes->recompute_budget > 0)
-        error = recompute(&draft->program, wishes->in_place, wishes->recompute_budget,
-                          draft->costs);
+        error = recompute(&draft->program, wishes->in_place, wishes->recompute_budget, draft->costs,
+                          &draft->limits);
     if (error == 0)
         error = time_steps(draft, schedule);
     if (error == 0)
@@ -133,13 +180,14 @@ static int work(struct draft *draft, struct quire_model_schedule *schedule)
         return error;
     schedule->live_peak = draft->sharing.peak;
     schedule->floor = draft->sharing.floor;
+    schedule->least = find_least(draft->graph, wishes->in_place);
     schedule->n_shared = draft->sharing.n_shared;
     schedule->fits_budget = wishes->recompute_budget == 0 || wishes->offload_budget > 0 ||
                             draft->sharing.peak <= wishes->recompute_budget;
     if (wishes->offload_budget == 0)
         return 0;
     error = offload_find(&draft->offload, &draft->program, &draft->sharing, wishes->offload_budget,
-                         wishes->bandwidth, draft->seconds);
+                         wishes->bandwidth, draft->seconds, &draft->limits);
     if (error != 0)
         return error;
     schedule->seconds = draft->offload.seconds;
@@ -358,7 +406,7 @@ static void free_draft(struct draft *draft)
 int quire_model_schedule(const struct quire_model *model, const struct quire_model_wishes *wishes,
                          struct quire_model_schedule *schedule)
 {
-    struct draft draft = {.graph = &model->graph};
+    struct draft draft = {.graph = &model->graph, .limits = {.deadline_ns = UINT64_MAX}};
     *schedule = (struct quire_model_schedule){0};
     if (wishes != NULL)
         draft.wishes = *wishes;
@@ -366,6 +414,8 @@ int quire_model_schedule(const struct quire_model *model, const struct quire_mod
         draft.wishes.bandwidth = BANDWIDTH;
     if (!(draft.wishes.speed > 0))
         draft.wishes.speed = SPEED;
+    if (draft.wishes.time_limit > 0 && draft.wishes.time_limit < MAX_SECONDS)
+        draft.limits.deadline_ns = tensor_now_ns() + (uint64_t)(draft.wishes.time_limit * 1e9);
     if (draft.wishes.alignment == 0)
         draft.wishes.alignment = ALIGNMENT;
     int error = work(&draft, schedule);

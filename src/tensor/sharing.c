@@ -239,27 +239,39 @@ static void look_at_step(struct search *search)
     }
 }
 
-/* What each step touches has to be there while it runs, whatever is done with the rest. */
-static uint64_t floor_of(const struct program *program, const struct sharing *sharing)
+/* Adds a value's group to what a step needs, once. */
+static uint64_t need(const struct sharing *sharing, uint32_t value, uint32_t step, uint32_t *seen)
 {
-    uint64_t most = 0;
+    uint32_t group = value == GRAPH_NONE ? 0 : sharing->group[value];
+    if (value == GRAPH_NONE || seen[group] == step)
+        return 0;
+    seen[group] = step;
+    return sharing->size[group];
+}
+
+/* What each step touches has to be there while it runs, whatever is done with the rest; inputs are
+ * there in the first step, and outputs in the last. */
+static int find_floor(const struct program *program, struct sharing *sharing)
+{
+    uint32_t *seen = malloc(((size_t)program->n_values + 1) * sizeof *seen);
+    if (seen == NULL)
+        return -ENOMEM;
+    memset(seen, 0xff, program->n_values * sizeof *seen);
     for (uint32_t s = 0; s < program->n_steps; s++) {
         const struct program_step *step = &program->steps[s];
+        bool is_first = s == 0, is_last = s + 1 == program->n_steps;
         uint64_t sum = 0;
-        for (uint32_t i = 0; i < step->n_in + step->n_out && i < 64; i++) {
-            uint32_t value = program->links[step->first + i], k = 0;
-            if (value == GRAPH_NONE)
-                continue;
-            for (; k < i; k++) { /* few: quicker than marks */
-                uint32_t other = program->links[step->first + k];
-                if (other != GRAPH_NONE && sharing->group[other] == sharing->group[value])
-                    break;
-            }
-            sum += k == i ? sharing->size[sharing->group[value]] : 0;
+        for (uint32_t i = 0; i < step->n_in + step->n_out; i++)
+            sum += need(sharing, program->links[step->first + i], s, seen);
+        for (uint32_t v = 0; (is_first || is_last) && v < program->n_values; v++) {
+            bool is_there = (is_first && program->makers[v] == GRAPH_NONE) ||
+                            (is_last && program->graph->tensors[program->tensors[v]].is_output);
+            sum += is_there ? need(sharing, v, s, seen) : 0;
         }
-        most = sum > most ? sum : most;
+        sharing->floor = sum > sharing->floor ? sum : sharing->floor;
     }
-    return most;
+    free(seen);
+    return 0;
 }
 
 static void free_search(struct search *search)
@@ -304,9 +316,11 @@ int sharing_init(struct sharing *sharing, const struct program *program, bool in
     for (search.step = 0; in_place && search.step < program->n_steps; search.step++)
         look_at_step(&search);
     sharing->peak = (uint64_t)levels_peak(&search.levels);
-    sharing->floor = floor_of(program, sharing);
     free_search(&search);
-    return 0;
+    int error = find_floor(program, sharing);
+    if (error != 0)
+        sharing_free(sharing);
+    return error;
 }
 
 void sharing_free(struct sharing *sharing)

@@ -13,7 +13,8 @@ struct sharing {
     int64_t *lower, *upper; /* likewise: when any of it lives */
     uint32_t n_values, n_shared;
     uint64_t peak;  /* most bytes that live at one step */
-    uint64_t floor; /* most bytes that one step reads and writes: what has to be there at once */
+    uint64_t floor; /* most bytes that one step reads and writes, with the model's inputs in the
+                       first and its outputs in the last: what has to be there at once */
 };
 
 /* Every value alone, or with in_place where it saves something. 0 or -ENOMEM. */

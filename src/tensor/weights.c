@@ -28,7 +28,8 @@
 
 const char *quire_weights_scheme_name(enum quire_weights_scheme scheme)
 {
-    static const char *const names[QUIRE_WEIGHTS_N_SCHEMES] = {"keep", "f16", "i8", "i4", "sparse"};
+    static const char *const names[QUIRE_WEIGHTS_N_SCHEMES] = {"keep", "f16", "i8",
+                                                               "u8",   "i4",  "sparse"};
     return (unsigned)scheme < QUIRE_WEIGHTS_N_SCHEMES ? names[scheme] : "keep";
 }
 

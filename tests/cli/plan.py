@@ -76,6 +76,20 @@ def onnx_model():
     return field(1, 8) + field(7, graph) + field(8, field(2, 17))
 
 
+def training_model(layers):
+    """A pass forward, and one backward that reads its activations from the last to the first."""
+    nodes, last = [], "x"
+    for i in range(layers):
+        nodes.append(field(1, last) + field(2, f"a{i}") + field(4, "Sigmoid"))
+        last = f"a{i}"
+    for i in reversed(range(layers)):
+        nodes.append(field(1, last) + field(1, f"a{i}") + field(2, f"g{i}") + field(4, "Mul"))
+        last = f"g{i}"
+    graph = b"".join(field(1, node) for node in nodes)
+    graph += field(11, onnx_value("x", 16, 64)) + field(12, onnx_value(last, 16, 64))
+    return field(1, 8) + field(7, graph) + field(8, field(2, 17))
+
+
 def catches(pid, number):
     """Whether a process, which is not yet reaped, has a handler for that signal."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
@@ -101,7 +115,8 @@ class Models(unittest.TestCase):
         totals, schemes = result["totals"], result["tensors"][0]["schemes"]
         self.assertEqual(result["schema"], "quire.weights/1")
         self.assertEqual({name: total["bytes"] for name, total in totals.items()},
-                         {"keep": 8192, "f16": 4096, "i8": 2048 + 4 * 32, "i4": 1024 + 2 * 2 * 32,
+                         {"keep": 8192, "f16": 4096, "i8": 2048 + 4 * 32, "u8": 2048 + 5 * 32,
+                          "i4": 1024 + 2 * 2 * 32,
                           "sparse": 256 + 1024 * 4})
         self.assertEqual((result["tensors"][0]["channels"], len(result["tensors"])), (32, 1))
         self.assertLess(schemes["f16"]["rmse"], schemes["i8"]["rmse"])
@@ -120,6 +135,88 @@ class Models(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("do not fit in 1.0 KiB: the least they take is 1.1 KiB", result.stderr)
 
+    def test_budgets(self):
+        """0: met; 1: nothing can meet it; 2: nothing was found that does. 4 KiB a tensor."""
+        pathlib.Path(self.model).write_bytes(training_model(20))
+        for option in ("--recompute", "--offload"):
+            for budget, status, line in [
+                    ("40K", 0, "budget     40.0 KiB: met"),
+                    ("11K", 1, "budget     11.0 KiB: can't be met: 12.0 KiB have to be there at")]:
+                result = call(self.model, option, budget)
+                self.assertEqual((result.returncode, result.stderr), (status, ""), result)
+                self.assertIn(line, result.stdout)
+                figures = json.loads(call(self.model, option, budget, "--json").stdout)
+                self.assertEqual((figures["model"]["fits_budget"], figures["model"]["least_bytes"]),
+                                 (status == 0, 12288))
+        result = call(self.model, "--recompute", "12K")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("budget     12.0 KiB: not met; 16.0 KiB is the least that was found",
+                      result.stdout)
+        self.assertEqual(call(self.model, "--recompute", "40K", "-c", "1K").returncode, 1)
+
+    def test_costs(self):
+        """What is dear stays, what is cheap runs again."""
+        pathlib.Path(self.model).write_bytes(training_model(8))
+        costs = os.path.join(self.directory.name, "costs.csv")
+        for dear, cheap in ((2, 4), (4, 2)):
+            pathlib.Path(costs).write_text(f"operator,cost\n{dear},5e6\na{cheap},0\n",
+                                           encoding="ascii")
+            result = json.loads(call(self.model, "--costs", costs, "--recompute", "32K",
+                                     "--json").stdout)
+            steps = [step["operator"] for step in result["model"]["steps"]
+                     if step["action"] == "recompute"]
+            self.assertTrue(result["model"]["fits_budget"])
+            self.assertEqual(steps, ["Sigmoid"])
+            self.assertLess(result["model"]["extra_cost"], 1e6)
+            self.assertGreater(result["model"]["cost"], 5e6)
+        for text, message in [("", None), ("a,b\n", "is not `operator,cost', which the first line"),
+                              ("operator,cost\na1\n", "line 2: 'a1' is not `operator,cost'"),
+                              ("operator,cost\na1,-1\n", "line 2: '-1' is no number of operations"),
+                              ("operator,cost\na1,nan\n", "is no number of operations"),
+                              ("operator,cost\nz,1\n", "line 2: the model has no operator 'z'"),
+                              ("operator,cost\n16,1\n", "its number from 0 to 15")]:
+            pathlib.Path(costs).write_text(text, encoding="ascii")
+            result = call(self.model, "--costs", costs)
+            self.assertEqual(result.returncode, 0 if message is None else 125, result)
+            self.assertIn(message or "", result.stderr)
+        result = call(self.model, "--costs", "/nonexistent")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("cannot read the costs from /nonexistent: No such file", result.stderr)
+
+    def test_curve(self):
+        """Budgets and peaks tell whether they are met by what is printed, too."""
+        pathlib.Path(self.model).write_bytes(training_model(40))
+        lines = call(self.model, "--curve").stdout.splitlines()
+        self.assertEqual(len(lines), 19)
+        for line in lines[1:]:
+            words = line.split()
+            self.assertEqual(words[2], words[4], line)
+            self.assertEqual(words[-1], "yes" if float(words[3]) <= float(words[1]) else "no", line)
+
+    def test_numbers(self):
+        """What the help calls a default can be given."""
+        pathlib.Path(self.model).write_bytes(training_model(4))
+        for arguments in (("--bandwidth", "1e9"), ("--bandwidth", "2G"), ("--speed", "1e10"),
+                          ("--subgraph", "0")):
+            self.assertEqual(call(self.model, *arguments).returncode, 0, arguments)
+        for arguments, message in [(("--subgraph", "1.5"), "is no number from 0 to"),
+                                   (("--subgraph", "-1"), "is no number from 0 to"),
+                                   (("--bandwidth", "0"), "is no size above 0"),
+                                   (("--bandwidth", "1e99"), "is no size above 0")]:
+            result = call(self.model, *arguments)
+            self.assertEqual((result.returncode, result.stdout), (125, ""), arguments)
+            self.assertIn(message, result.stderr)
+
+    def test_stray_shape(self):
+        graph = field(1, field(1, "x") + field(2, "y") + field(4, "Relu"))
+        shape = field(2, field(1, field(1, 1) + field(2, field(1, field(2, "n")))))
+        graph += field(11, field(1, "x") + shape) + field(12, onnx_value("y", 4))
+        pathlib.Path(self.model).write_bytes(field(1, 8) + field(7, graph) + field(8, field(2, 17)))
+        result = call(self.model, "--shape", "input=4")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("there is no tensor or dimension 'input'", result.stderr)
+        self.assertEqual(call(self.model, "--shape", "n=4").returncode, 0)
+
     def test_profile(self):
         path = os.path.join(self.directory.name, "profile.svg")
         self.assertEqual(call(self.model, "--inplace", "--profile", path).returncode, 0)
@@ -128,15 +225,16 @@ class Models(unittest.TestCase):
         self.assertEqual(titles, ["the model as it is: 1.5 KiB at most", "in place: 1.5 KiB at most"])
 
     def test_refusals(self):
-        for wish, message in [("i9", "is neither f16, i8"), ("i4:1", "from 2 to 65536"),
+        for wish, message in [("i9", "is neither f16, i8, u8"), ("i4:1", "from 2 to 65536"),
                               ("sparse:1", "from 0.01 to 0.99"), ("f16:2", "takes no number"),
-                              ("0", "is neither f16, i8")]:
+                              ("0", "is neither f16, i8, u8")]:
             result = call(self.model, "--weights", wish)
             self.assertEqual((result.returncode, result.stdout), (125, ""), wish)
             self.assertIn(message, result.stderr)
         for arguments in (("--weights", "all"), ("--curve",), ("--profile", "/dev/null"),
                           ("--inplace",), ("--reorder",), ("--recompute", "5M"),
-                          ("--offload", "5M"), ("--shape", "x=1x3"), ("--subgraph", "1")):
+                          ("--offload", "5M"), ("--shape", "x=1x3"), ("--subgraph", "0"),
+                          ("--costs", "/dev/null")):
             result = call("-", *arguments, input=FIVE)
             self.assertEqual((result.returncode, result.stdout), (125, ""))
             self.assertIn("are of a model", result.stderr)
@@ -166,6 +264,7 @@ class Plans(unittest.TestCase):
 
     def test_json(self):
         plan = figures(FIVE)
+        self.assertEqual(plan["schema"], "quire.plan/1")
         self.assertEqual((plan["verdict"], plan["proved"], plan["peak_bytes"], plan["bound_bytes"],
                           plan["stopped"]), ("placed", True, 12, 12, "done"))
         self.assertEqual([one["id"] for one in plan["buffers"]], ["b1", "b2", "b3", "b4", "b5"])

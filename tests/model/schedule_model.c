@@ -512,6 +512,7 @@ static void check_peak(void)
     }
     REQUIRE(most == schedule.live_peak);
     REQUIRE(schedule.live_peak >= schedule.floor);
+    REQUIRE(schedule.live_peak >= schedule.least);
 }
 
 /* As work for the pager: every step touches the buffers of what it reads and makes, what is read

@@ -72,8 +72,10 @@ static void draw_matrix(void)
     matrix.n = (uint64_t)n_channels * n_each;
     matrix.n_channels = n_channels;
     matrix.type = draw(2) == 0 ? QUIRE_MODEL_F32 : QUIRE_MODEL_F16;
+    bool is_positive = draw(3) == 0;
     for (uint64_t i = 0; i < matrix.n; i++) {
         values[i] = draw(8) == 0 ? 0 : draw_real() * draw_real() * scale;
+        values[i] = is_positive ? fabsf(values[i]) : values[i];
         if (matrix.type == QUIRE_MODEL_F16)
             values[i] = half_read(half_write(values[i]));
     }
@@ -116,6 +118,23 @@ static void test_i8(const struct quire_weights_options *options)
         REQUIRE(fabsf(values[i] - unpacked[i]) <= most / 254 * 1.0001f);
         if (fabsf(values[i]) == most)
             REQUIRE(fabsf(values[i] - unpacked[i]) <= most * 1e-6f);
+    }
+}
+
+/* Half a step of 255 from the lowest to the highest off at most; 0 is met. */
+static void test_u8(const struct quire_weights_options *options)
+{
+    uint64_t n_each = matrix.n / matrix.n_channels;
+    convert(QUIRE_WEIGHTS_U8, options);
+    REQUIRE(packed.n_bytes == matrix.n + 5 * (uint64_t)matrix.n_channels);
+    for (uint64_t i = 0; i < matrix.n; i++) {
+        float low = 0, high = 0;
+        for (uint64_t k = i / n_each * n_each; k < (i / n_each + 1) * n_each; k++) {
+            low = values[k] < low ? values[k] : low;
+            high = values[k] > high ? values[k] : high;
+        }
+        REQUIRE(fabsf(values[i] - unpacked[i]) <= (high - low) / 510 * 1.0001f);
+        REQUIRE(values[i] != 0 || unpacked[i] == 0);
     }
 }
 
@@ -332,6 +351,8 @@ static void test_graph(void)
     REQUIRE(weights.totals[QUIRE_WEIGHTS_I8].n_tensors == 6); /* a bias has no channels */
     REQUIRE(weights.totals[QUIRE_WEIGHTS_I8].n_bytes ==
             6 * 600 + 4 * (10 + 20 + 30 + 20 + 20 + 30) + 2 * 2400);
+    REQUIRE(weights.totals[QUIRE_WEIGHTS_U8].n_bytes ==
+            6 * 600 + 5 * (10 + 20 + 30 + 20 + 20 + 30) + 2 * 2400);
     quire_weights_free(&weights);
     REQUIRE(quire_weights_measure(&model, &none, &weights) == 0);
     REQUIRE(weights.totals[QUIRE_WEIGHTS_F16].n_tensors == 0);
@@ -354,6 +375,7 @@ int main(void)
         draw_matrix();
         test_whole(&options);
         test_i8(&options);
+        test_u8(&options);
         test_i4(&options);
         test_sparse(&options);
         test_choice();

@@ -64,13 +64,22 @@ static void inner(struct bytes *to, unsigned number, struct bytes *from)
     *from = (struct bytes){0};
 }
 
-static void add_node(struct bytes *graph, const char *type, const char *in, const char *out)
+/* `second` may be NULL. */
+static void add_node_of_two(struct bytes *graph, const char *type, const char *in,
+                            const char *second, const char *out)
 {
     struct bytes node = {0};
     text(&node, 1, in);
+    if (second != NULL)
+        text(&node, 1, second);
     text(&node, 2, out);
     text(&node, 4, type);
     inner(graph, 1, &node);
+}
+
+static void add_node(struct bytes *graph, const char *type, const char *in, const char *out)
+{
+    add_node_of_two(graph, type, in, NULL, out);
 }
 
 /* A float input or output; a dimension of 0 is left open and called "n". */
@@ -272,13 +281,122 @@ static void test_many(void **state)
     free(bytes.at);
 }
 
+/* A pass forward and one backward, as in training: layer i's activation is read again at step
+ * 2 * n_layers - 1 - i. All tensors have 64 bytes. */
+static struct quire_model *open_training(unsigned n_layers, struct bytes *bytes)
+{
+    struct bytes graph = {0};
+    struct quire_model *model;
+    char in[16] = "x", out[16], activation[16];
+    for (unsigned i = 0; i < n_layers; i++) {
+        snprintf(out, sizeof out, "a%u", i);
+        add_node(&graph, "Sigmoid", in, out);
+        memcpy(in, out, sizeof in);
+    }
+    for (unsigned i = n_layers; i-- > 0;) {
+        snprintf(out, sizeof out, "g%u", i);
+        snprintf(activation, sizeof activation, "a%u", i);
+        add_node_of_two(&graph, "Mul", in, activation, out);
+        memcpy(in, out, sizeof in);
+    }
+    add_value(&graph, 11, "x", 1, 16);
+    add_value(&graph, 12, in, 1, 16);
+    *bytes = finish(&graph);
+    assert_int_equal(read_model(bytes, &model, 0), 0);
+    return model;
+}
+
+/* Sublinear memory: every so many activations stay, and each of the others runs again once. */
+static void test_recompute_in_training(void **state)
+{
+    (void)state;
+    const unsigned n_layers = 2500, most = 2 * 50 + 8; /* twice the root, and what one step needs */
+    struct bytes bytes;
+    struct quire_model *model = open_training(n_layers, &bytes);
+    struct quire_model_schedule schedule;
+    const struct quire_model_wishes wishes = {.recompute_budget = most * 64};
+    assert_int_equal(quire_model_schedule(model, &wishes, &schedule), 0);
+    assert_true(schedule.fits_budget && schedule.live_peak <= most * 64);
+    assert_true(schedule.n_recomputed <= n_layers);
+    quire_model_schedule_free(&schedule);
+    quire_model_close(model);
+    free(bytes.at);
+}
+
+/* Tens of thousands of evictions: what looks at everything for each takes minutes here. */
+static void test_many_budgets(void **state)
+{
+    (void)state;
+    const unsigned n_layers = MANY / 20;
+    struct bytes bytes;
+    struct quire_model *model = open_training(n_layers, &bytes);
+    struct quire_model_schedule schedule;
+    struct quire_model_wishes wishes = {.recompute_budget = n_layers * 8};
+    assert_int_equal(quire_model_schedule(model, &wishes, &schedule), 0);
+    assert_true(schedule.fits_budget && schedule.live_peak <= n_layers * 8);
+    quire_model_schedule_free(&schedule);
+    wishes = (struct quire_model_wishes){.offload_budget = n_layers * 8, .bandwidth = 1e6};
+    assert_int_equal(quire_model_schedule(model, &wishes, &schedule), 0);
+    assert_true(schedule.fits_budget && schedule.live_peak <= n_layers * 8);
+    assert_true(schedule.n_offloaded > n_layers * 3 / 4 && schedule.n_offloaded < n_layers);
+    quire_model_schedule_free(&schedule);
+    quire_model_close(model);
+    free(bytes.at);
+}
+
+/* However little time there is: every operator runs, and nothing needs more than before. */
+static void test_no_time(void **state)
+{
+    (void)state;
+    struct bytes bytes;
+    struct quire_model *model = open_training(1000, &bytes);
+    struct quire_model_schedule plain, schedule;
+    const struct quire_model_wishes wishes = {
+        .reorder = true, .recompute_budget = 20000, .offload_budget = 10000, .time_limit = 1e-9};
+    assert_int_equal(quire_model_schedule(model, NULL, &plain), 0);
+    assert_int_equal(quire_model_schedule(model, &wishes, &schedule), 0);
+    assert_true(!schedule.fits_budget && schedule.live_peak <= plain.live_peak);
+    assert_int_equal(schedule.n_steps - schedule.n_recomputed - 2 * schedule.n_offloaded, 2000);
+    quire_model_schedule_free(&plain);
+    quire_model_schedule_free(&schedule);
+    quire_model_close(model);
+    free(bytes.at);
+}
+
+/* What no budget can be below: the operands of one operator, and what is handed in. */
+static void test_least(void **state)
+{
+    (void)state;
+    struct bytes bytes;
+    struct quire_model *model = open_training(20, &bytes);
+    struct quire_model_schedule schedule;
+    struct quire_model_wishes wishes = {.recompute_budget = 191};
+    assert_int_equal(quire_model_schedule(model, &wishes, &schedule), 0);
+    assert_true(!schedule.fits_budget && schedule.least == 192 && schedule.floor == 192);
+    quire_model_schedule_free(&schedule);
+    wishes.in_place = true; /* the product is written over what it was made of */
+    assert_int_equal(quire_model_schedule(model, &wishes, &schedule), 0);
+    assert_true(schedule.least == 64 && schedule.floor == 128);
+    quire_model_schedule_free(&schedule);
+    quire_model_close(model);
+    free(bytes.at);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),    cmocka_unit_test(test_open_dimension),
-        cmocka_unit_test(test_cut),      cmocka_unit_test(test_circle),
-        cmocka_unit_test(test_unsorted), cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_neither),  cmocka_unit_test(test_many),
+        cmocka_unit_test(test_small),
+        cmocka_unit_test(test_open_dimension),
+        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_circle),
+        cmocka_unit_test(test_unsorted),
+        cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_neither),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_recompute_in_training),
+        cmocka_unit_test(test_many_budgets),
+        cmocka_unit_test(test_no_time),
+        cmocka_unit_test(test_least),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

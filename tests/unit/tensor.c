@@ -124,6 +124,23 @@ static void test_alignment_and_fixed(void **state)
     assert_int_equal(fault.kind, QUIRE_TENSOR_MISALIGNED);
 }
 
+/* What the topmost may do without is that of a buffer that lives then, not of one that lives at
+ * another time. */
+static void test_alignment_in_the_bound(void **state)
+{
+    static const struct quire_tensor_buffer buffers[] = {
+        {.lower = 0, .upper = 2, .size = 112, .alignment = 64},
+        {.lower = 1, .upper = 3, .size = 112, .alignment = 64},
+        {.lower = 3, .upper = 4, .size = 16, .alignment = 64},
+    };
+    (void)state;
+    assert_int_equal(place(buffers, 3, &(struct quire_tensor_options){0}), 0);
+    assert_int_equal(plan.peak, 240);
+    assert_int_equal(plan.bound, 240);
+    assert_int_equal(plan.n_steps, 0); /* there is nothing to search for */
+    quire_tensor_plan_free(&plan);
+}
+
 static void test_wrong_problems(void **state)
 {
     static const struct quire_tensor_gap whole = {0, 5}, outside = {3, 9};
@@ -534,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_gaps_and_groups),
         cmocka_unit_test(test_alignment_and_fixed),
+        cmocka_unit_test(test_alignment_in_the_bound),
         cmocka_unit_test(test_wrong_problems),
         cmocka_unit_test(test_fixed_that_overlap),
         cmocka_unit_test(test_wrong_options),

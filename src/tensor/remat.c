@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * remat: see remat.h.
+ *
+ * The steps run in their order. Where there is no room for what one makes, values are evicted until
+ * there is; where one reads what was evicted, its operator runs again first, and before that those
+ * of its inputs that are gone. Evicted is what costs least for a byte and step:
+ *
+ *     cost of running again what is missing around the value  /  (bytes * steps to the next use)
+ *
+ * What is missing around it: the evicted values that it would be made of, and those that would be
+ * made of it. These are kept in components (union-find), whose sums of costs are at hand. So
+ * evictions keep apart from each other, and along a chain of n layers every sqrt(n)-th stays.
+ *
+ *                        evicted                     released
+ *     absent -> resident <------> evicted -> gone <-- resident, when nobody needs it
+ *                                   ^----------'       (lost, if it can't be made again)
+ *
+ *     evicted  it is needed again, and all that it is made of can be had
+ *     gone     nobody needs it. It may be needed again when what was made of it is evicted
+ *     lost     it can't be made again: handed in, of a body, random, or made of what is lost
+ *
+ *   R1  of what an evicted value is made of, all is resident or evicted, and counts it as a needer
+ *   R2  resident is what somebody needs: a step to come, an evicted value, the caller; or pinned
+ *   R3  the queue has an entry with a key of at most the score (but for what has become cheaper
+ *       without being touched) of each value that may be evicted
+ *
+ * Bodies run as one step, from Begin to End: nothing runs again within them.
+ *
+ * O(log n) for a step that is run, and for an eviction; fan-outs count up to MAX_FAN.
+ *
+ * Source: M. Kirisame et al., "Dynamic Tensor Rematerialization", ICLR 2021 (the score, with the
+ * time since the last use, because there the next one is not known; components).
+ */
+#include "tensor/remat.h"
+
+#include "tensor/queue.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_FAN 16u   /* readers of a value that are looked at */
+#define MAX_CHAIN 64u /* operators that are revived for one value */
+#define TOLERANCE 1.1 /* a key that has grown by less is as good as new */
+#define LOOK_STEPS 256u
+
+enum state { ABSENT, RESIDENT, EVICTED, GONE, LOST };
+
+struct frame {
+    uint32_t value;
+    uint32_t n_pinned; /* of its operator's inputs: those before are there */
+};
+
+struct run {
+    const struct remat *remat;
+    const struct program *program;
+    struct remat_plan *plan;
+    uint8_t *state;                        /* of each value */
+    uint32_t *next, *pins, *needers;       /* of each value; `next`: its next use in remat.uses */
+    uint32_t *stamp, *node;                /* of each value: its valid entry; in which component */
+    uint32_t *parent, n_nodes, room_nodes; /* components: of each node */
+    double *sum;                           /* of each root: costs */
+    struct queue queue;
+    struct frame *stack;
+    uint32_t *dropped; /* values whose needers are to be looked at */
+    uint32_t n_stack, room_stack, n_dropped, room_dropped;
+    int64_t *level; /* of each step, 0 between uses */
+    uint64_t live, target;
+    uint32_t now, max_steps;
+    bool keeps_inputs;
+    int error; /* -ENOMEM, once and for all */
+};
+
+static const struct program_step *maker_of(const struct run *run, uint32_t value)
+{
+    return &run->program->steps[run->program->makers[value]];
+}
+
+static double cost_of(const struct run *run, uint32_t value)
+{
+    return 1 + run->remat->costs[maker_of(run, value)->operator_];
+}
+
+static uint64_t bytes_of(const struct run *run, uint32_t value)
+{
+    return program_bytes(run->program, value);
+}
+
+static uint32_t next_use(const struct run *run, uint32_t value)
+{
+    uint32_t at = run->next[value];
+    return at < run->remat->first_use[value + 1] ? run->remat->uses[at] : GRAPH_NONE;
+}
+
+static bool is_needed(const struct run *run, uint32_t value)
+{
+    return run->needers[value] > 0 || next_use(run, value) != GRAPH_NONE ||
+           run->program->graph->tensors[run->program->tensors[value]].is_output ||
+           (run->keeps_inputs && run->program->makers[value] == GRAPH_NONE);
+}
+
+/* Room for one more in a table; its new place, or NULL with run.error set. */
+static void *grow(struct run *run, void *table, uint32_t n, uint32_t *room, size_t n_bytes)
+{
+    if (n < *room)
+        return table;
+    void *larger = realloc(table, (2 * (size_t)*room + 64) * n_bytes);
+    if (larger == NULL) {
+        run->error = -ENOMEM;
+        return table;
+    }
+    *room = 2 * *room + 64;
+    return larger;
+}
+
+/* Components */
+
+static uint32_t root_of(struct run *run, uint32_t node)
+{
+    while (run->parent[node] != node)
+        node = run->parent[node] = run->parent[run->parent[node]];
+    return node;
+}
+
+static void unite(struct run *run, uint32_t a, uint32_t b)
+{
+    a = root_of(run, run->node[a]);
+    b = root_of(run, run->node[b]);
+    if (a == b)
+        return;
+    run->parent[a] = b; /* path halving alone keeps paths short enough */
+    run->sum[b] += run->sum[a];
+}
+
+/* What was made of a value, or will be: up to MAX_FAN. Returns their number. */
+static uint32_t list_made(const struct run *run, uint32_t value, uint32_t *list)
+{
+    const struct remat *remat = run->remat;
+    uint32_t n = 0;
+    for (uint32_t i = remat->first_use[value]; i < remat->first_use[value + 1]; i++) {
+        const struct program_step *step = &run->program->steps[remat->uses[i]];
+        for (uint32_t k = 0; k < step->n_out; k++) {
+            uint32_t made = run->program->links[step->first + step->n_in + k];
+            if (n == MAX_FAN)
+                return n;
+            if (made != GRAPH_NONE)
+                list[n++] = made;
+        }
+    }
+    return n;
+}
+
+/* The value is evicted: it joins those that are around it. */
+static void join(struct run *run, uint32_t value)
+{
+    const struct program_step *step = maker_of(run, value);
+    uint32_t made[MAX_FAN], n_made = list_made(run, value, made), room = run->room_nodes;
+    run->parent = grow(run, run->parent, run->n_nodes, &room, sizeof *run->parent);
+    run->sum = grow(run, run->sum, run->n_nodes, &run->room_nodes, sizeof *run->sum);
+    if (run->error != 0)
+        return;
+    uint32_t node = run->n_nodes++;
+    run->parent[node] = run->node[value] = node;
+    run->sum[node] = cost_of(run, value);
+    for (uint32_t i = 0; i < step->n_in; i++) {
+        uint32_t from = run->program->links[step->first + i];
+        if (from != GRAPH_NONE && run->state[from] == EVICTED)
+            unite(run, from, value);
+    }
+    for (uint32_t i = 0; i < n_made; i++) {
+        if (run->state[made[i]] == EVICTED)
+            unite(run, made[i], value);
+    }
+}
+
+/* It is evicted no more. What it held together stays so, at less cost. */
+static void leave(struct run *run, uint32_t value)
+{
+    run->sum[root_of(run, run->node[value])] -= cost_of(run, value);
+}
+
+/* Scores */
+
+/* The components that a score has counted. */
+struct counted {
+    uint32_t roots[MAX_FAN];
+    uint32_t n, n_revived;
+    double cost;
+};
+
+static void count_component(struct run *run, struct counted *counted, uint32_t value)
+{
+    uint32_t root = root_of(run, run->node[value]);
+    for (uint32_t i = 0; i < counted->n; i++) {
+        if (counted->roots[i] == root)
+            return;
+    }
+    if (counted->n < MAX_FAN)
+        counted->roots[counted->n++] = root;
+    counted->cost += run->sum[root];
+}
+
+/* What it takes to have all that the value is made of. False: it can't be had. */
+static bool count_before(struct run *run, struct counted *counted, uint32_t value)
+{
+    const struct program_step *step = maker_of(run, value);
+    for (uint32_t i = 0; i < step->n_in; i++) {
+        uint32_t from = run->program->links[step->first + i];
+        if (from == GRAPH_NONE || run->state[from] == RESIDENT)
+            continue;
+        if (run->state[from] == EVICTED) {
+            count_component(run, counted, from);
+            continue;
+        }
+        if (run->state[from] == LOST || counted->n_revived++ == MAX_CHAIN)
+            return false;
+        counted->cost += cost_of(run, from);
+        if (!count_before(run, counted, from))
+            return false;
+    }
+    return true;
+}
+
+/* When it is needed next: by a step, or by what is evicted. */
+static uint32_t next_need(const struct run *run, uint32_t value, const uint32_t *made,
+                          uint32_t n_made)
+{
+    uint32_t next = next_use(run, value);
+    for (uint32_t i = 0; next == GRAPH_NONE && i < n_made; i++) {
+        uint32_t use = run->state[made[i]] == EVICTED ? next_use(run, made[i]) : GRAPH_NONE;
+        next = use < next ? use : next;
+    }
+    return next == GRAPH_NONE ? run->program->n_steps : next;
+}
+
+/* INFINITY: it has to stay. */
+static double score(struct run *run, uint32_t value)
+{
+    struct counted counted = {.cost = cost_of(run, value)};
+    uint32_t made[MAX_FAN], n_made = list_made(run, value, made);
+    if (!count_before(run, &counted, value))
+        return INFINITY;
+    for (uint32_t i = 0; i < n_made; i++) {
+        if (run->state[made[i]] == EVICTED)
+            count_component(run, &counted, made[i]);
+    }
+    uint32_t next = next_need(run, value, made, n_made);
+    double steps = next > run->now ? (double)(next - run->now) : 0.5;
+    return counted.cost / ((double)bytes_of(run, value) * steps);
+}
+
+static bool may_leave(const struct run *run, uint32_t value)
+{
+    return run->state[value] == RESIDENT && run->pins[value] == 0 && run->remat->may_rerun[value] &&
+           bytes_of(run, value) > 0;
+}
+
+/* R3 */
+static void offer(struct run *run, uint32_t value)
+{
+    if (!may_leave(run, value) || run->target == UINT64_MAX)
+        return;
+    double key = score(run, value);
+    if (key < INFINITY &&
+        queue_push(&run->queue, (struct queue_entry){key, value, ++run->stamp[value]}) != 0)
+        run->error = -ENOMEM;
+}
+
+/* Who comes and goes */
+
+static void drop(struct run *run, uint32_t value)
+{
+    run->dropped = grow(run, run->dropped, run->n_dropped, &run->room_dropped,
+                        sizeof *run->dropped);
+    if (run->error == 0)
+        run->dropped[run->n_dropped++] = value;
+}
+
+/* R2: gives up what nobody needs, and then perhaps what that was made of. */
+static void settle(struct run *run, uint32_t value)
+{
+    drop(run, value);
+    while (run->error == 0 && run->n_dropped > 0) {
+        uint32_t one = run->dropped[--run->n_dropped];
+        if (is_needed(run, one) || run->pins[one] > 0)
+            continue;
+        if (run->state[one] == RESIDENT) {
+            run->live -= bytes_of(run, one);
+            run->state[one] = run->remat->may_rerun[one] ? GONE : LOST;
+        } else if (run->state[one] == EVICTED) {
+            const struct program_step *step = maker_of(run, one);
+            leave(run, one);
+            run->state[one] = GONE;
+            for (uint32_t i = 0; i < step->n_in; i++) {
+                uint32_t from = run->program->links[step->first + i];
+                if (from != GRAPH_NONE) {
+                    run->needers[from]--;
+                    drop(run, from);
+                }
+            }
+        }
+    }
+}
+
+/* R1: a value is evicted now; of what it is made of what is gone has to be had again. At most
+ * MAX_CHAIN deep: score() has counted. */
+static void evict(struct run *run, uint32_t value)
+{
+    const struct program_step *step = maker_of(run, value);
+    run->state[value] = EVICTED;
+    for (uint32_t i = 0; i < step->n_in; i++) {
+        uint32_t from = run->program->links[step->first + i];
+        if (from == GRAPH_NONE)
+            continue;
+        if (run->state[from] == GONE)
+            evict(run, from);
+        run->needers[from]++;
+    }
+    join(run, value);
+}
+
+static void come_back(struct run *run, uint32_t value)
+{
+    const struct program_step *step = maker_of(run, value);
+    uint32_t made[MAX_FAN], n_made = list_made(run, value, made);
+    leave(run, value);
+    run->state[value] = RESIDENT;
+    run->live += bytes_of(run, value);
+    for (uint32_t i = 0; i < step->n_in; i++) {
+        uint32_t from = run->program->links[step->first + i];
+        if (from != GRAPH_NONE) {
+            run->needers[from]--;
+            settle(run, from);
+        }
+    }
+    for (uint32_t i = 0; i < n_made; i++) /* cheaper now */
+        offer(run, made[i]);
+}
+
+static void make_room(struct run *run, uint64_t n_bytes)
+{
+    while (run->error == 0 && run->live + n_bytes > run->target && run->queue.n > 0) {
+        struct queue_entry entry = queue_pop(&run->queue);
+        if (entry.stamp != run->stamp[entry.item] || !may_leave(run, entry.item))
+            continue;
+        double now = score(run, entry.item);
+        if (now > TOLERANCE * entry.key && run->queue.n > 0 && now > run->queue.entries[0].key) {
+            offer(run, entry.item);
+        } else if (now < INFINITY) {
+            run->live -= bytes_of(run, entry.item);
+            evict(run, entry.item);
+        }
+    }
+}
+
+/* Steps */
+
+static void emit(struct run *run, uint32_t step, bool is_again)
+{
+    struct remat_plan *plan = run->plan;
+    uint32_t room = plan->room;
+    plan->step_of = grow(run, plan->step_of, plan->n_steps, &room, sizeof *plan->step_of);
+    plan->is_again = grow(run, plan->is_again, plan->n_steps, &plan->room, sizeof *plan->is_again);
+    if (run->error != 0)
+        return;
+    plan->step_of[plan->n_steps] = step;
+    plan->is_again[plan->n_steps++] = is_again;
+    if (is_again)
+        plan->extra_cost += 1 + run->remat->costs[run->program->steps[step].operator_];
+    if (plan->n_steps >= run->max_steps ||
+        (plan->n_steps % LOOK_STEPS == 0 && tensor_is_late(run->remat->limits, 0))) {
+        run->target = UINT64_MAX;
+        plan->gave_up = true;
+    }
+}
+
+static void unpin(struct run *run, uint32_t value)
+{
+    if (--run->pins[value] > 0)
+        return;
+    settle(run, value);
+    offer(run, value);
+}
+
+/* All that the frame's operator reads is there, and pinned. */
+static void rerun(struct run *run, uint32_t step_index)
+{
+    const struct program_step *step = &run->program->steps[step_index];
+    const uint32_t *links = &run->program->links[step->first];
+    uint64_t n_bytes = 0;
+    for (uint32_t k = step->n_in; k < step->n_in + step->n_out; k++)
+        n_bytes += links[k] == GRAPH_NONE ? 0 : bytes_of(run, links[k]);
+    make_room(run, n_bytes);
+    emit(run, step_index, true);
+    for (uint32_t k = step->n_in; k < step->n_in + step->n_out; k++) {
+        if (links[k] != GRAPH_NONE && run->state[links[k]] == EVICTED) {
+            come_back(run, links[k]);
+            offer(run, links[k]);
+        }
+    }
+    for (uint32_t k = 0; k < step->n_in; k++) {
+        if (links[k] != GRAPH_NONE)
+            unpin(run, links[k]);
+    }
+}
+
+static void push_frame(struct run *run, uint32_t value)
+{
+    run->stack = grow(run, run->stack, run->n_stack, &run->room_stack, sizeof *run->stack);
+    if (run->error == 0)
+        run->stack[run->n_stack++] = (struct frame){value, 0};
+}
+
+/* Has an evicted value made again. */
+static void bring(struct run *run, uint32_t value)
+{
+    push_frame(run, value);
+    while (run->error == 0 && run->n_stack > 0) {
+        struct frame *frame = &run->stack[run->n_stack - 1];
+        const struct program_step *step = maker_of(run, frame->value);
+        for (; frame->n_pinned < step->n_in; frame->n_pinned++) {
+            uint32_t from = run->program->links[step->first + frame->n_pinned];
+            if (from == GRAPH_NONE)
+                continue;
+            if (run->state[from] != RESIDENT)
+                break;
+            run->pins[from]++;
+        }
+        if (frame->n_pinned < step->n_in) {
+            push_frame(run, run->program->links[step->first + frame->n_pinned]);
+            continue;
+        }
+        run->n_stack--;
+        rerun(run, run->program->makers[frame->value]);
+    }
+}
+
+/* The most that lives within steps first to end - 1 of what is made there. */
+static uint64_t room_for(struct run *run, uint32_t first, uint32_t end)
+{
+    const struct program *program = run->program;
+    int64_t live = 0, most = 0;
+    for (unsigned pass = 0; pass < 2; pass++) { /* the second clears */
+        for (uint32_t s = first; s < end; s++) {
+            const struct program_step *step = &program->steps[s];
+            for (uint32_t k = 0; k < step->n_out; k++) {
+                uint32_t value = program->links[step->first + step->n_in + k];
+                if (value == GRAPH_NONE)
+                    continue;
+                int64_t n_bytes = pass == 0 ? (int64_t)bytes_of(run, value) : 0;
+                run->level[s] = pass == 0 ? run->level[s] + n_bytes : 0;
+                if (program->upper[value] < end)
+                    run->level[program->upper[value]] -= n_bytes;
+            }
+        }
+        for (uint32_t s = first; s < end; s++) {
+            live += pass == 0 ? run->level[s] : 0;
+            most = live > most ? live : most;
+            run->level[s] = pass == 0 ? run->level[s] : 0;
+        }
+    }
+    return (uint64_t)most;
+}
+
+/* Pins what these steps read of what was made before, and has it made again where it is gone. */
+static void bring_inputs(struct run *run, uint32_t first, uint32_t end)
+{
+    const struct program *program = run->program;
+    for (unsigned pass = 0; pass < 2; pass++) { /* first those that are there, so that they stay */
+        for (uint32_t s = first; s < end; s++) {
+            const struct program_step *step = &program->steps[s];
+            for (uint32_t i = 0; i < step->n_in && run->error == 0; i++) {
+                uint32_t value = program->links[step->first + i];
+                if (value == GRAPH_NONE ||
+                    (program->makers[value] != GRAPH_NONE && program->makers[value] >= first))
+                    continue;
+                if (pass == 0) {
+                    run->pins[value]++;
+                } else if (run->state[value] != RESIDENT) {
+                    bring(run, value);
+                }
+            }
+        }
+    }
+}
+
+/* Behind these steps: what they made is there, and what they read may go. */
+static void finish(struct run *run, uint32_t first, uint32_t end)
+{
+    const struct program *program = run->program;
+    for (uint32_t s = first; s < end; s++) {
+        const struct program_step *step = &program->steps[s];
+        for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
+            uint32_t value = program->links[step->first + k];
+            if (value == GRAPH_NONE)
+                continue;
+            while (next_use(run, value) < end)
+                run->next[value]++;
+            if (k >= step->n_in) {
+                run->state[value] = RESIDENT;
+                run->live += bytes_of(run, value);
+                run->pins[value]++;
+            }
+        }
+    }
+    for (uint32_t s = first; s < end; s++) {
+        const struct program_step *step = &program->steps[s];
+        for (uint32_t k = 0; k < step->n_in + step->n_out; k++) {
+            uint32_t value = program->links[step->first + k], maker;
+            if (value == GRAPH_NONE)
+                continue;
+            maker = program->makers[value];
+            if (k >= step->n_in || maker == GRAPH_NONE || maker < first)
+                unpin(run, value);
+        }
+    }
+}
+
+/* Behind the last step that goes with this one: its own, or the End of what it begins. */
+static uint32_t end_of(const struct program *program, uint32_t first)
+{
+    uint32_t last = first;
+    if (program_operator(program, first)->kind == GRAPH_BEGIN) {
+        while (last + 1 < program->n_steps && (program_operator(program, last)->region != 0 ||
+                                               program_operator(program, last)->kind != GRAPH_END))
+            last++;
+    }
+    return last + 1;
+}
+
+/* Runs */
+
+static int open_run(struct run *run)
+{
+    const struct program *program = run->program;
+    size_t n = (size_t)program->n_values + 1;
+    run->state = calloc(n, sizeof *run->state);
+    run->next = malloc(n * sizeof *run->next);
+    run->pins = calloc(n, sizeof *run->pins);
+    run->needers = calloc(n, sizeof *run->needers);
+    run->stamp = calloc(n, sizeof *run->stamp);
+    run->node = calloc(n, sizeof *run->node);
+    run->level = calloc((size_t)program->n_steps + 2, sizeof *run->level);
+    if (run->state == NULL || run->next == NULL || run->pins == NULL || run->needers == NULL ||
+        run->stamp == NULL || run->node == NULL || run->level == NULL)
+        return -ENOMEM;
+    memcpy(run->next, run->remat->first_use, program->n_values * sizeof *run->next);
+    for (uint32_t v = 0; v < program->n_values; v++) {
+        if (program->makers[v] != GRAPH_NONE)
+            continue;
+        run->state[v] = RESIDENT;
+        run->live += bytes_of(run, v);
+        settle(run, v);
+    }
+    return run->error;
+}
+
+static void close_run(struct run *run)
+{
+    free(run->state);
+    free(run->next);
+    free(run->pins);
+    free(run->needers);
+    free(run->stamp);
+    free(run->node);
+    free(run->level);
+    free(run->parent);
+    free(run->sum);
+    free(run->stack);
+    free(run->dropped);
+    queue_free(&run->queue);
+}
+
+int remat_run(const struct remat *remat, uint64_t target, bool keeps_inputs, uint32_t max_steps,
+              struct remat_plan *plan)
+{
+    struct run run = {.remat = remat,
+                      .program = remat->program,
+                      .plan = plan,
+                      .target = target,
+                      .keeps_inputs = keeps_inputs,
+                      .max_steps = max_steps};
+    *plan = (struct remat_plan){0};
+    int error = open_run(&run);
+    for (uint32_t first = 0, end; error == 0 && first < remat->program->n_steps; first = end) {
+        end = end_of(remat->program, first);
+        run.now = first;
+        bring_inputs(&run, first, end);
+        make_room(&run, room_for(&run, first, end));
+        for (uint32_t s = first; s < end && run.error == 0; s++)
+            emit(&run, s, false);
+        if (run.error == 0)
+            finish(&run, first, end);
+        error = run.error;
+    }
+    close_run(&run);
+    if (error != 0)
+        remat_plan_free(plan);
+    return error;
+}
+
+void remat_plan_free(struct remat_plan *plan)
+{
+    free(plan->step_of);
+    free(plan->is_again);
+    *plan = (struct remat_plan){0};
+}
+
+/* What is known before */
+
+/* Steps that read each value, ascending, each once. Two passes: count, then fill. */
+static int list_uses(struct remat *remat)
+{
+    const struct program *program = remat->program;
+    uint32_t *last = malloc(((size_t)program->n_values + 1) * sizeof *last), n = 0;
+    remat->first_use = calloc((size_t)program->n_values + 2, sizeof *remat->first_use);
+    for (unsigned pass = 0; last != NULL && remat->first_use != NULL && pass < 2; pass++) {
+        memset(last, 0xff, program->n_values * sizeof *last);
+        for (uint32_t s = 0; s < program->n_steps; s++) {
+            const struct program_step *step = &program->steps[s];
+            for (uint32_t i = 0; i < step->n_in; i++) {
+                uint32_t value = program->links[step->first + i];
+                if (value == GRAPH_NONE || last[value] == s)
+                    continue;
+                last[value] = s;
+                if (pass == 0)
+                    remat->first_use[value + 1]++;
+                else
+                    remat->uses[remat->first_use[value]++] = s;
+            }
+        }
+        if (pass == 0) {
+            for (uint32_t v = 0; v < program->n_values; v++) {
+                n += remat->first_use[v + 1];
+                remat->first_use[v + 1] = n;
+            }
+            remat->uses = malloc(((size_t)n + 1) * sizeof *remat->uses);
+            if (remat->uses == NULL)
+                break;
+        }
+    }
+    free(last);
+    if (remat->uses == NULL)
+        return -ENOMEM;
+    for (uint32_t v = program->n_values; v > 0; v--) /* filling has moved them by one */
+        remat->first_use[v] = remat->first_use[v - 1];
+    remat->first_use[0] = 0;
+    return 0;
+}
+
+int remat_init(struct remat *remat, const struct program *program, const double *costs,
+               const struct tensor_limits *limits)
+{
+    const struct graph *graph = program->graph;
+    *remat = (struct remat){.program = program, .costs = costs, .limits = limits};
+    remat->may_rerun = calloc((size_t)program->n_values + 1, sizeof *remat->may_rerun);
+    int error = remat->may_rerun == NULL ? -ENOMEM : list_uses(remat);
+    for (uint32_t s = 0; error == 0 && s < program->n_steps; s++) {
+        const struct program_step *step = &program->steps[s];
+        bool may = program_is_pure(graph, step->operator_);
+        for (unsigned pass = 0; pass < 2; pass++) {
+            for (uint32_t k = step->n_in; k < step->n_in + step->n_out; k++) {
+                uint32_t value = program->links[step->first + k];
+                if (value == GRAPH_NONE)
+                    continue;
+                may = may && !graph->tensors[program->tensors[value]].is_output;
+                remat->may_rerun[value] = may;
+            }
+        }
+    }
+    if (error != 0)
+        remat_free(remat);
+    return error;
+}
+
+void remat_free(struct remat *remat)
+{
+    free(remat->uses);
+    free(remat->first_use);
+    free(remat->may_rerun);
+    *remat = (struct remat){0};
+}
