@@ -148,7 +148,7 @@ static bool may_take(const struct search *search, const struct layout_operator *
 
     if (search->only_plain || its->kind == LAYOUT_FIXED)
         return is_plain;
-    return its->kind == LAYOUT_CONV || in == out;
+    return its->kind == LAYOUT_CONV || (in == out && !(its->bars_blocked && in == LAYOUT_BLOCKED));
 }
 
 static void expand(struct search *search, uint32_t step)
@@ -404,6 +404,7 @@ static bool replay_step(struct replay *replay, uint32_t number)
     struct layout_kernel_cost cost = layout_costs_kernel(replay->costs, number, step->in,
                                                          step->out);
     step->seconds = cost.seconds;
+    step->algorithm = cost.algorithm;
     replay->path->kernel_seconds += cost.seconds;
     return cost.workspace_bytes == 0 || add_buffer(replay, tick, tick, cost.workspace_bytes);
 }
