@@ -76,6 +76,28 @@ IN void load_lines(V v[4][4], struct layout_rows rows, struct layout_form form, 
         transpose_32(v[i]);
 }
 
+/* What load_lines() has made, column by column: 16 elements of 4 bytes each. */
+IN void store_lines(V v[4][4], struct layout_columns columns, struct layout_form form,
+                    size_t column, size_t at)
+{
+    char *to = columns.first + (int64_t)column * columns.step + at;
+
+    for (unsigned j = 0; j < 4; j++) {
+        V results[4];
+        transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
+        char *next = to;
+        for (unsigned i = 0; i < 4; i++) {
+            char *here = form.column_table ? columns.table[column + 4 * i + j] + at : next;
+            if (form.streams)
+                store_past(here, results[i]);
+            else
+                store(here, results[i]);
+            STEP(next, 4 * columns.step, results[i]);
+        }
+        STEP(to, columns.step, results[3]);
+    }
+}
+
 IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
                      struct layout_form form)
 {
@@ -87,34 +109,23 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
         for (size_t c = part->first_column; c < end_column; c += 16) {
             V v[4][4];
             load_lines(v, matrix->rows, form, r, c * 4);
-            char *to = columns.first + (int64_t)c * columns.step + r * 4;
-            for (unsigned j = 0; j < 4; j++) {
-                V results[4];
-                transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
-                char *at = to;
-                for (unsigned i = 0; i < 4; i++) {
-                    char *here = form.column_table ? columns.table[c + 4 * i + j] + r * 4 : at;
-                    if (form.streams)
-                        store_past(here, results[i]);
-                    else
-                        store(here, results[i]);
-                    STEP(at, 4 * columns.step, results[i]);
-                }
-                STEP(to, columns.step, results[3]);
-            }
+            store_lines(v, columns, form, c, r * 4);
         }
     }
 }
 ALL_FORMS(lines_32)
 
-/* Four bytes of each of 16 rows, row by row, into column by column. */
-IN V part_columns(V v)
+/* In each lane, 4 x 4 bytes change rows for columns; and so do the 4 x 4 elements of 4 bytes. */
+IN V turn_lanes(V v)
 {
-    const V in_lanes = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-    const V lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2,
+                                                                       6, 10, 14, 3, 7, 11, 15)));
+}
 
-    return _mm512_permutexvar_epi32(lanes, _mm512_shuffle_epi8(v, in_lanes));
+IN V turn_elements(V v)
+{
+    return _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v);
 }
 
 /* 16 rows of bytes, whose columns lie one behind the other: as elements of 4 bytes, and these taken
@@ -132,7 +143,7 @@ IN void lines_8_any(const struct layout_matrix *matrix, const struct layout_part
             V results[4];
             transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
             for (unsigned i = 0; i < 4; i++) {
-                V columns = part_columns(results[i]);
+                V columns = turn_elements(turn_lanes(results[i]));
                 if (form.streams)
                     store_past(to + (4 * i + j) * sizeof(V), columns);
                 else
@@ -143,6 +154,25 @@ IN void lines_8_any(const struct layout_matrix *matrix, const struct layout_part
 }
 ALL_FORMS(lines_8)
 
+/* The way back: 64 rows of 16 bytes that lie one behind the other. Four of them are a vector, that
+ * is made a row of 16 elements of 4 bytes. */
+IN void apart_8_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                    struct layout_form form)
+{
+    size_t end_row = part->first_row + part->n_rows;
+
+    for (size_t r = part->first_row; r < end_row; r += 64) {
+        const char *from = matrix->rows.first + r * 16;
+        V v[4][4];
+        for (unsigned i = 0; i < 16; i++)
+            v[i / 4][i % 4] = turn_lanes(turn_elements(load_whole(from + i * sizeof(V))));
+        for (unsigned i = 0; i < 4; i++)
+            transpose_32(v[i]);
+        store_lines(v, matrix->columns, form, 0, r);
+    }
+}
+ALL_FORMS(apart_8)
+
 MOVE_KERNEL(64)
 
 static void fence(void)
@@ -150,8 +180,10 @@ static void fence(void)
     _mm_sfence();
 }
 
-static const struct layout_kernel of_1[] = {
-    {64, 16, lanes_8, LAYOUT_READS_ON}, {16, 64, lines_8, LAYOUT_TIGHT}, {0}};
+static const struct layout_kernel of_1[] = {{64, 16, apart_8, LAYOUT_TIGHT_ROWS},
+                                            {64, 16, lanes_8, LAYOUT_READS_ON},
+                                            {16, 64, lines_8, LAYOUT_TIGHT},
+                                            {0}};
 static const struct layout_kernel of_2[] = {{32, 8, lanes_16, LAYOUT_READS_ON}, {0}};
 static const struct layout_kernel of_4[] = {
     {16, 16, lines_32, LAYOUT_EXACT}, {16, 4, lanes_32, LAYOUT_READS_ON}, {0}};

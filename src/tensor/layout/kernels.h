@@ -70,7 +70,8 @@ enum layout_kernel_kind {
     LAYOUT_EXACT,
     LAYOUT_READS_ON, /* the last columns may be fewer: then the rows are read beyond them, up to the
                         multiple, and that is not written */
-    LAYOUT_TIGHT     /* only for columns of its n_rows that lie one behind the other */
+    LAYOUT_TIGHT,    /* only for columns of its n_rows that lie one behind the other */
+    LAYOUT_TIGHT_ROWS /* only for rows of its n_columns that do */
 };
 
 /* Takes multiples of n_rows and n_columns. */
