@@ -21,7 +21,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define RUN_BYTES 4096 /* longer runs are several */
+#define RUN_BYTES NEST_TILE_BYTES /* longer runs are several */
 #define SHORT_BYTES 128
 
 static const char zeros[NEST_MAX_ROW_BYTES + LAYOUT_READ_ON_BYTES];
