@@ -115,6 +115,93 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
 }
 ALL_FORMS(lines_32)
 
+/* Blocks of 4 rows whose columns lie one behind the other: four columns are a vector. */
+IN void store_tight(char *to, const V v[4], int64_t step, struct layout_form form)
+{
+    V results[4];
+
+    transpose_lanes(v, results);
+    for (unsigned i = 0; i < 4; i++)
+        if (form.streams)
+            store_past(to + i * step, results[i]);
+        else
+            store(to + i * step, results[i]);
+}
+
+IN void tight_32_4_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                       struct layout_form form)
+{
+    size_t end_column = part->first_column + part->n_columns;
+
+    for (size_t c = part->first_column; c < end_column; c += 16) {
+        V v[4];
+        for (unsigned i = 0; i < 4; i++)
+            v[i] = load_whole(layout_row(matrix, form.row_table, i) + c * 4);
+        transpose_32(v); /* lane l of v[j] is column 4 * l + j */
+        store_tight(matrix->columns.first + c * 16, v, sizeof(V), form);
+    }
+}
+ALL_FORMS(tight_32_4)
+
+/* Of 8 rows: two columns are a vector. */
+IN void tight_32_8_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                       struct layout_form form)
+{
+    size_t end_column = part->first_column + part->n_columns;
+
+    for (size_t c = part->first_column; c < end_column; c += 16) {
+        V v[2][4];
+        for (unsigned i = 0; i < 8; i++)
+            v[i / 4][i % 4] = load_whole(layout_row(matrix, form.row_table, i) + c * 4);
+        transpose_32(v[0]);
+        transpose_32(v[1]);
+        char *to = matrix->columns.first + c * 32;
+        store_tight(to, (const V[]){v[0][0], v[1][0], v[0][1], v[1][1]}, 2 * sizeof(V), form);
+        store_tight(to + sizeof(V), (const V[]){v[0][2], v[1][2], v[0][3], v[1][3]}, 2 * sizeof(V),
+                    form);
+    }
+}
+ALL_FORMS(tight_32_8)
+
+/* The way back: 16 rows of 4, and of 8, that lie one behind the other. */
+IN void apart_32_4_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                       struct layout_form form)
+{
+    size_t end_row = part->first_row + part->n_rows;
+
+    for (size_t r = part->first_row; r < end_row; r += 16) {
+        const char *from = matrix->rows.first + r * 16;
+        V v[4], rows[4];
+        for (unsigned i = 0; i < 4; i++)
+            v[i] = load_whole(from + i * sizeof(V));
+        transpose_lanes(v, rows); /* lane l of rows[j] is row 4 * l + j */
+        transpose_32(rows);
+        store_columns(rows, 4, matrix->columns, form, 0, r * 4, 4);
+    }
+}
+ALL_FORMS(apart_32_4)
+
+IN void apart_32_8_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                       struct layout_form form)
+{
+    size_t end_row = part->first_row + part->n_rows;
+
+    for (size_t r = part->first_row; r < end_row; r += 16) {
+        const char *from = matrix->rows.first + r * 32;
+        V v[8], a[4], b[4];
+        for (unsigned i = 0; i < 8; i++)
+            v[i] = load_whole(from + i * sizeof(V));
+        transpose_lanes((const V[]){v[0], v[2], v[4], v[6]}, a);
+        transpose_lanes((const V[]){v[1], v[3], v[5], v[7]}, b);
+        V left[4] = {a[0], a[2], b[0], b[2]}, right[4] = {a[1], a[3], b[1], b[3]};
+        transpose_32(left);
+        transpose_32(right);
+        store_columns(left, 4, matrix->columns, form, 0, r * 4, 4);
+        store_columns(right, 4, matrix->columns, form, 4, r * 4, 4);
+    }
+}
+ALL_FORMS(apart_32_8)
+
 /* In each lane, 4 x 4 bytes change rows for columns; and so do the 4 x 4 elements of 4 bytes. */
 IN V turn_lanes(V v)
 {
@@ -175,6 +262,18 @@ ALL_FORMS(apart_8)
 
 MOVE_KERNEL(64)
 
+TARGET static void pad_lines(const struct layout_matrix *matrix, size_t n_bytes, int64_t apart,
+                             size_t n_columns)
+{
+    const __mmask64 mask = ((__mmask64)1 << n_bytes) - 1;
+    const int64_t step = matrix->columns.step;
+    const char *from = matrix->rows.first;
+    char *to = matrix->columns.first;
+
+    for (size_t c = 0; c < n_columns; c++, from += apart, to += step)
+        store(to, _mm512_maskz_loadu_epi8(mask, from));
+}
+
 static void fence(void)
 {
     _mm_sfence();
@@ -185,13 +284,19 @@ static const struct layout_kernel of_1[] = {{64, 16, apart_8, LAYOUT_TIGHT_ROWS}
                                             {16, 64, lines_8, LAYOUT_TIGHT},
                                             {0}};
 static const struct layout_kernel of_2[] = {{32, 8, lanes_16, LAYOUT_READS_ON}, {0}};
-static const struct layout_kernel of_4[] = {
-    {16, 16, lines_32, LAYOUT_EXACT}, {16, 4, lanes_32, LAYOUT_READS_ON}, {0}};
+static const struct layout_kernel of_4[] = {{16, 16, lines_32, LAYOUT_EXACT},
+                                            {16, 8, apart_32_8, LAYOUT_TIGHT_ROWS},
+                                            {16, 4, apart_32_4, LAYOUT_TIGHT_ROWS},
+                                            {16, 4, lanes_32, LAYOUT_READS_ON},
+                                            {8, 16, tight_32_8, LAYOUT_TIGHT},
+                                            {4, 16, tight_32_4, LAYOUT_TIGHT},
+                                            {0}};
 static const struct layout_kernel of_8[] = {{8, 2, lanes_64, LAYOUT_READS_ON}, {0}};
 
 const struct layout_kernels layout_kernels_avx512 = {
     .transpose = {of_1, of_2, of_4, of_8},
     .move = {NULL, NULL, NULL, NULL, NULL, NULL, move_64},
+    .pad_lines = pad_lines,
     .fence = fence,
     .smaller = &layout_kernels_avx2,
 };

@@ -103,6 +103,10 @@ struct layout_kernels {
     const struct layout_kernel *transpose[LAYOUT_N_TRANSPOSED];
     layout_mover *move[LAYOUT_N_UNITS]; /* of any shape; NULL: as in `smaller` */
     void (*weave)(const struct layout_weave *weave, size_t n_groups); /* NULL: as in `smaller` */
+    /* Columns of one unit of n_bytes each, so many bytes apart in the row, and zeros behind it up
+     * to a line. NULL: it has nothing better than plain C */
+    void (*pad_lines)(const struct layout_matrix *matrix, size_t n_bytes, int64_t apart,
+                      size_t n_columns);
     /* To be called after stores past the caches. NULL: the instruction set has none */
     void (*fence)(void);
     const struct layout_kernels *smaller; /* what to use where these don't fit; the last: NULL */

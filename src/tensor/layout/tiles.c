@@ -239,11 +239,14 @@ LAYOUT_INLINE void pad_by_masks(const struct nest *nest, const struct layout_mat
     }
 }
 
-static void pad_units(const struct nest *nest, const struct layout_matrix *matrix, size_t n_columns)
+static void pad_units(const struct layout_job *job, const struct nest *nest,
+                      const struct layout_matrix *matrix, size_t n_columns)
 {
     size_t n_vectors = (size_t)(nest->unit + nest->pad) / sizeof(vector);
 
-    if (n_vectors == 4)
+    if (n_vectors == 4 && job->kernels->pad_lines != NULL)
+        job->kernels->pad_lines(matrix, (size_t)nest->unit, nest->column_step, n_columns);
+    else if (n_vectors == 4)
         pad_by_masks(nest, matrix, n_columns, 4);
     else if (n_vectors == 2)
         pad_by_masks(nest, matrix, n_columns, 2);
@@ -296,7 +299,7 @@ static void move_tile(const struct layout_job *job, const struct nest *nest, str
     }
     bool on = reads_on(job, nest, tile, tile->n_columns * unit);
     if (!nest->is_linear && is_padded(job, nest, tile))
-        pad_units(nest, matrix, tile->n_columns);
+        pad_units(job, nest, matrix, tile->n_columns);
     else if (!nest->is_linear)
         move_strided(nest, matrix, n_rows, tile->n_columns);
     else if (nest->stores == NEST_GATHERED)

@@ -294,6 +294,15 @@ static size_t rows_apart(const struct layout_matrix *matrix, int64_t n_bytes)
                                                                        : (size_t)(step / n_bytes);
 }
 
+/* Whether there is a kernel for just this matrix, which is faster than weaving. */
+static bool has_tight(const struct work *work, size_t n_rows)
+{
+    if (work->unit >= LAYOUT_N_TRANSPOSED)
+        return false;
+    const struct layout_kernel *kernel = find_kernel(work, 0, n_rows, work->n_columns);
+    return kernel != NULL && is_tight(kernel);
+}
+
 /* Where the target has lines that are stored whole, past the caches. */
 static void do_lines(struct work *work, size_t n_rows, size_t n_bytes, size_t off)
 {
@@ -346,7 +355,7 @@ void layout_transpose_tile(const struct layout_kernels *kernels, struct layout_c
     cuts->reads_on = reads_on;
     cuts->n = 0;
     cuts->is_known = true;
-    if (weave_tile(&work, n_rows))
+    if (!has_tight(&work, n_rows) && weave_tile(&work, n_rows))
         return;
     if (matrix->streams)
         do_lines(&work, n_rows, n_bytes, off);
