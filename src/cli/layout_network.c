@@ -177,7 +177,7 @@ static bool print_text(const struct network *network)
     printf("best       %.3g ms, of which %.3g ms are %zu conversions: %.2f of plain%s\n",
            seconds_of(best) * 1e3, best->move_seconds * 1e3, best->n_moves,
            seconds_of(plain) > 0 ? seconds_of(best) / seconds_of(plain) : 1,
-           best->is_shortest ? "; no choice takes less" : "");
+           best->is_shortest ? "; no choice takes less" : "; perhaps another takes less");
     printf("arena      %s with %s, %s now\n\n",
            size_format(plain->arena_peak, before, sizeof before), graph->names[LAYOUT_PLAIN],
            size_format(best->arena_peak, after, sizeof after));
