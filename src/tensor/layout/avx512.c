@@ -45,7 +45,6 @@ IN V load(const char *const rows[4])
 
 #include "tensor/layout/lanes.h"
 
-LANES_KERNEL(8)
 LANES_KERNEL(16)
 LANES_KERNEL(32)
 LANES_KERNEL(64)
@@ -279,10 +278,8 @@ static void fence(void)
     _mm_sfence();
 }
 
-static const struct layout_kernel of_1[] = {{64, 16, apart_8, LAYOUT_TIGHT_ROWS},
-                                            {64, 16, lanes_8, LAYOUT_READS_ON},
-                                            {16, 64, lines_8, LAYOUT_TIGHT},
-                                            {0}};
+static const struct layout_kernel of_1[] = {
+    {64, 16, apart_8, LAYOUT_TIGHT_ROWS}, {16, 64, lines_8, LAYOUT_TIGHT}, {0}};
 static const struct layout_kernel of_2[] = {{32, 8, lanes_16, LAYOUT_READS_ON}, {0}};
 static const struct layout_kernel of_4[] = {{16, 16, lines_32, LAYOUT_EXACT},
                                             {16, 8, apart_32_8, LAYOUT_TIGHT_ROWS},
@@ -298,6 +295,7 @@ const struct layout_kernels layout_kernels_avx512 = {
     .move = {NULL, NULL, NULL, NULL, NULL, NULL, move_64},
     .pad_lines = pad_lines,
     .fence = fence,
+    .most_streams = 48,
     .smaller = &layout_kernels_avx2,
 };
 

@@ -109,6 +109,8 @@ struct layout_kernels {
                       size_t n_columns);
     /* To be called after stores past the caches. NULL: the instruction set has none */
     void (*fence)(void);
+    size_t most_streams; /* pages that stores past the caches go to by turns; those of `smaller` are
+                            faster for more. 0: any */
     const struct layout_kernels *smaller; /* what to use where these don't fit; the last: NULL */
 };
 

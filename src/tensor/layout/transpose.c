@@ -18,6 +18,7 @@
 
 #include "base/checked.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define LINE LAYOUT_LINE_BYTES
@@ -321,6 +322,16 @@ static void do_lines(struct work *work, size_t n_rows, size_t n_bytes, size_t of
     }
 }
 
+#define PAGE_BYTES 4096
+
+/* Whether each column is in a page of its own, and these are more than are good for the kernels. */
+static bool are_many(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
+                     size_t n_columns)
+{
+    return kernels->most_streams > 0 && n_columns > kernels->most_streams &&
+           llabs(matrix->columns.step) >= PAGE_BYTES;
+}
+
 static void repeat(const struct layout_cuts *cuts, const struct layout_matrix *matrix)
 {
     struct layout_matrix its = *matrix;
@@ -342,6 +353,8 @@ void layout_transpose_tile(const struct layout_kernels *kernels, struct layout_c
         repeat(cuts, matrix);
         return;
     }
+    if (matrix->streams && are_many(kernels, matrix, n_columns))
+        kernels = kernels->smaller;
     struct work work = {.kernels = kernels,
                         .cuts = cuts,
                         .matrix = *matrix,
