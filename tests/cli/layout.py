@@ -81,6 +81,8 @@ class Conversion(unittest.TestCase):
         self.assertAlmostEqual(bench["gigabytes_per_second"],
                                bench["moved_bytes"] / bench["seconds"] / 1e9, 3)
         self.assertGreater(bench["memcpy_gigabytes_per_second"], 0)
+        self.assertAlmostEqual(bench["share_of_memcpy"] * bench["memcpy_gigabytes_per_second"],
+                               bench["gigabytes_per_second"], 3)
         result = call("--shape", "1x64x28x28", "--from", "nchw", "--to", "nchw16c", "--bench",
                       "--isa", "portable")
         self.assertRegex(result.stdout, r"moved +392\.0 KiB .* GB/s \(portable\)\n"
@@ -107,6 +109,9 @@ class Refusals(unittest.TestCase):
             self.refused("--shape:", "--shape", shape, "--from", "nchw", "--to", "nhwc")
         self.refused("'nhw' is no layout of 4 dimensions\n       names are such as nchw",
                      "--shape", "1x2x3x4", "--from", "nchw", "--to", "nhw")
+        self.refused("'c' is no layout of 1 dimension\n", "--shape", "4", "--from", "c", "--to", "c")
+        self.refused("with blocks of 256 at most", "--shape", "1x2x3x4", "--from", "nchw", "--to",
+                     "nchw512c")
         self.refused("'nchw' is no layout of 3 dimensions", "--shape", "1x2x3", "--from", "nchw",
                      "--to", "nhwc")
         self.refused("one is of data, the other of weights", "--shape", "1x2x3x4", "--from", "nchw",
