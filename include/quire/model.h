@@ -149,6 +149,21 @@ struct quire_model_operator {
 void quire_model_operator(const struct quire_model *model, uint32_t index,
                           struct quire_model_operator *operator_);
 
+/* What a convolution of four-dimensional tensors slides over its input; [0] is along the height,
+ * [1] along the width. */
+struct quire_model_window {
+    uint32_t weights; /* which input they are */
+    int64_t kernel[2], stride[2], dilation[2];
+    int64_t before[2], behind[2]; /* padding; what is cut off is negative */
+    int64_t groups;
+};
+
+/* As the file says it, and where that is "same", for the sizes that the tensors have. Returns 0;
+ * -ENOTSUP: the operator is no such convolution (ONNX's Conv, ConvInteger, QLinearConv, TFLite's
+ * CONV_2D, DEPTHWISE_CONV_2D), or it contradicts itself. */
+int quire_model_window(const struct quire_model *model, uint32_t index,
+                       struct quire_model_window *window) __attribute__((warn_unused_result));
+
 /* Schedules */
 
 struct quire_model_wishes {

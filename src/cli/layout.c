@@ -231,9 +231,11 @@ static bool make_layout(const struct arguments *arguments, const char *name,
         cli_error("%s in %s is too large: a tensor has %u TiB at most", arguments->shape_text, name,
                   (unsigned)(QUIRE_LAYOUT_MAX_BYTES >> 40));
     else if (error != 0)
-        cli_error("'%s' is no layout of %u dimensions\n"
-                  "names are such as nchw, nhwc, nchw16c, oihw, oihw16i16o: `quire help layout'",
-                  name, arguments->n_dims);
+        cli_error("'%s' is no layout of %u dimension%s\n"
+                  "names are such as nchw, nhwc, nchw16c, oihw, oihw16i16o, with blocks of %d at "
+                  "most: `quire help layout'",
+                  name, arguments->n_dims, arguments->n_dims == 1 ? "" : "s",
+                  QUIRE_LAYOUT_MAX_BLOCK);
     return error == 0;
 }
 
@@ -468,13 +470,15 @@ static bool print_json(const struct arguments *arguments, const struct answer *a
         json_pack("{s:o, s:o, s:o}", "shape", dims_json(answer->walked, arguments->n_dims), "tiles",
                   walk_json(&answer->tiled), "elements", walk_json(&answer->plain)));
 
-    if (arguments->benches)
-        json_object_set_new(
-            root, "bench",
-            json_pack("{s:I, s:f, s:f, s:f}", "moved_bytes", (json_int_t)speed->n_bytes, "seconds",
-                      speed->seconds, "gigabytes_per_second",
-                      speed_of(speed->n_bytes, speed->seconds), "memcpy_gigabytes_per_second",
-                      speed_of(speed->copied_bytes, speed->copy_seconds)));
+    if (arguments->benches) {
+        double ours = speed_of(speed->n_bytes, speed->seconds);
+        double copy = speed_of(speed->copied_bytes, speed->copy_seconds);
+        json_object_set_new(root, "bench",
+                            json_pack("{s:I, s:f, s:f, s:f, s:f}", "moved_bytes",
+                                      (json_int_t)speed->n_bytes, "seconds", speed->seconds,
+                                      "gigabytes_per_second", ours, "memcpy_gigabytes_per_second",
+                                      copy, "share_of_memcpy", copy > 0 ? ours / copy : 0));
+    }
     bool is_good = root != NULL && json_dumpf(root, stdout, JSON_INDENT(1)) == 0;
     putchar('\n');
     json_decref(root);

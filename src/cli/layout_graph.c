@@ -2,9 +2,12 @@
 /*
  * layout_graph: which tensors and operators of a model have a choice of layouts.
  *
- * A convolution's strides and padding are not in <quire/model.h>; they follow from the sizes of
- * what goes in and comes out: the stride is the rounded quotient, the padding what is missing then.
- * Dilation is taken for 1.
+ *     convolution       each pair of layouts
+ *     element by element, or by pixel: any layout that all of its tensors have
+ *     padding           likewise, where no channels are added
+ *     concatenation,    likewise; the blocked one only where each piece is made of whole blocks
+ *     splitting
+ *     all others        as the model has it
  */
 #include "cli/layout_graph.h"
 
@@ -12,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MAX_PIECES 64 /* tensors of an operator that is not a convolution */
 
 /* Operators that treat all elements, or all of a channel, alike. */
 static const char *const free_types[] = {
@@ -76,13 +81,22 @@ static const char *const free_types[] = {
     "DEQUANTIZE",
 };
 
-static bool is_one_of(const char *type, const char *const *list, size_t n)
+/* Those that are one of these where no channel is added. */
+static const char *const pad_types[] = {"Pad", "PAD", "PADV2", "MIRROR_PAD"};
+
+/* Those that put tensors together, or take one apart. */
+static const char *const join_types[] = {"Concat", "CONCATENATION"};
+static const char *const split_types[] = {"Split", "SPLIT", "SPLIT_V"};
+
+static bool find_text(const char *type, const char *const *list, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (strcmp(type, list[i]) == 0)
             return true;
     return false;
 }
+
+#define IS_ONE_OF(type, list) find_text(type, list, sizeof(list) / sizeof((list)[0]))
 
 static bool find_type(enum quire_model_type of_model, enum quire_layout_type *type)
 {
@@ -154,67 +168,96 @@ struct quire_layout layout_graph_layout(const struct layout_graph *graph, uint32
 
 /* Convolutions */
 
-static bool find_axis(int64_t in, int64_t out, int64_t kernel, int64_t *stride, int64_t *before,
-                      int64_t *after)
+/* Whether it is one that there are kernels for. */
+static bool find_conv(const struct layout_graph *graph, uint32_t number,
+                      struct layout_operator *its)
 {
-    *stride = out > 1 ? (in + out / 2) / out : in;
-    if (*stride < 1)
-        return false; /* transposed, or padded by more than its size */
-    int64_t pad = (out - 1) * *stride + kernel - in;
-    pad = pad < 0 ? 0 : pad;
-    *before = pad / 2;
-    *after = pad - *before;
-    return true;
-}
-
-static bool find_shape(const struct layout_graph *graph, struct layout_operator *its)
-{
-    struct quire_model_tensor weights;
-    const struct layout_tensor *in = &graph->tensors[its->input];
-    const struct layout_tensor *out = &graph->tensors[its->output];
     struct quire_conv_shape *shape = &its->shape;
-    bool is_depthwise = strcmp(its->type, "DEPTHWISE_CONV_2D") == 0;
+    struct quire_model_window window;
     int64_t height, width;
 
-    if (its->inputs[1] == QUIRE_MODEL_NONE)
+    if (quire_model_window(graph->model, number, &window) != 0)
         return false;
-    quire_model_tensor(graph->model, its->inputs[1], &weights);
-    if (weights.rank != 4 || !in->is_free || !out->is_free || in->dims[0] != out->dims[0])
+    its->input = its->inputs[0];
+    its->output = its->outputs[0];
+    const struct layout_tensor *in = &graph->tensors[its->input];
+    const struct layout_tensor *out = &graph->tensors[its->output];
+    if (!in->is_free || !out->is_free || in->dims[0] != out->dims[0])
         return false;
-    bool is_last = is_tflite(graph); /* o h w i; depthwise: 1 h w o */
-    int64_t in_group = is_depthwise ? 1 : weights.dims[is_last ? 3 : 1];
-    if (in_group < 1 || in->dims[1] % in_group != 0)
-        return false;
-    quire_conv_shape_init(shape, in->dims[0], in->dims[1], in->dims[2], in->dims[3], out->dims[1],
-                          1);
-    shape->groups = in->dims[1] / in_group;
-    shape->kernel_height = weights.dims[is_last ? 1 : 2];
-    shape->kernel_width = weights.dims[is_last ? 2 : 3];
-    return find_axis(in->dims[2], out->dims[2], shape->kernel_height, &shape->stride_y,
-                     &shape->pad_top, &shape->pad_bottom) &&
-           find_axis(in->dims[3], out->dims[3], shape->kernel_width, &shape->stride_x,
-                     &shape->pad_left, &shape->pad_right) &&
-           quire_conv_out_size(shape, &height, &width) == 0 && height == out->dims[2] &&
+    *shape = (struct quire_conv_shape){
+        .n_images = in->dims[0],
+        .in_channels = in->dims[1],
+        .in_height = in->dims[2],
+        .in_width = in->dims[3],
+        .out_channels = out->dims[1],
+        .kernel_height = window.kernel[0],
+        .kernel_width = window.kernel[1],
+        .stride_y = window.stride[0],
+        .stride_x = window.stride[1],
+        .dilation_y = window.dilation[0],
+        .dilation_x = window.dilation[1],
+        .pad_top = window.before[0],
+        .pad_bottom = window.behind[0],
+        .pad_left = window.before[1],
+        .pad_right = window.behind[1],
+        .groups = window.groups,
+    };
+    return quire_conv_out_size(shape, &height, &width) == 0 && height == out->dims[2] &&
            width == out->dims[3];
 }
 
-/* Whether any layout will do, for all of its activations alike. */
-static bool takes_any(const struct layout_graph *graph, const struct layout_operator *its)
+/* The activations among some tensors; false: one of them has no choice of layouts. */
+static bool list_free(const struct layout_graph *graph, const uint32_t *tensors, uint32_t n,
+                      const struct layout_tensor **list, uint32_t *n_listed)
 {
-    static const size_t n_types = sizeof free_types / sizeof free_types[0];
-    uint32_t n_free = 0;
-
-    if (!is_one_of(its->type, free_types, n_types))
-        return false;
-    for (uint32_t i = 0; i < its->n_inputs + its->n_outputs; i++) {
-        uint32_t tensor = i < its->n_inputs ? its->inputs[i] : its->outputs[i - its->n_inputs];
-        if (tensor == QUIRE_MODEL_NONE || !graph->tensors[tensor].is_there)
+    for (uint32_t i = 0; i < n; i++) {
+        if (tensors[i] == QUIRE_MODEL_NONE || !graph->tensors[tensors[i]].is_there)
             continue;
-        if (!graph->tensors[tensor].is_free)
+        if (!graph->tensors[tensors[i]].is_free || *n_listed == MAX_PIECES)
             return false;
-        n_free++;
+        list[(*n_listed)++] = &graph->tensors[tensors[i]];
     }
-    return n_free > 1;
+    return true;
+}
+
+static bool have_same_channels(const struct layout_tensor *const *list, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++)
+        if (list[i]->dims[0] != list[0]->dims[0] || list[i]->dims[1] != list[0]->dims[1])
+            return false;
+    return true;
+}
+
+/* Whether pieces of the channels begin where blocks do. */
+static bool are_blocks(const struct layout_tensor *const *list, uint32_t n)
+{
+    for (uint32_t i = 0; i + 1 < n; i++)
+        if (list[i]->dims[1] % quire_conv_block(QUIRE_LAYOUT_BEST) != 0)
+            return false;
+    return true;
+}
+
+/* Whether any layout will do, for all of its activations alike; `bars_blocked`: but that one. */
+static bool takes_any(const struct layout_graph *graph, struct layout_operator *its)
+{
+    const struct layout_tensor *list[MAX_PIECES];
+    uint32_t n_in = 0;
+    bool joins = IS_ONE_OF(its->type, join_types), splits = IS_ONE_OF(its->type, split_types);
+    bool pads = IS_ONE_OF(its->type, pad_types);
+
+    if (!joins && !splits && !pads && !IS_ONE_OF(its->type, free_types))
+        return false;
+    if (!list_free(graph, its->inputs, its->n_inputs, list, &n_in))
+        return false;
+    uint32_t n = n_in;
+    if (!list_free(graph, its->outputs, its->n_outputs, list, &n) || n < 2)
+        return false;
+    bool are_same = have_same_channels(list, n);
+    if (joins)
+        its->bars_blocked = !are_same && !are_blocks(list, n_in);
+    if (splits)
+        its->bars_blocked = !are_same && !are_blocks(list + n_in, n - n_in);
+    return !pads || are_same;
 }
 
 static void find_operator(const struct layout_graph *graph, uint32_t number,
@@ -229,17 +272,10 @@ static void find_operator(const struct layout_graph *graph, uint32_t number,
                                     .n_outputs = operator_.n_outputs,
                                     .inputs = operator_.inputs,
                                     .outputs = operator_.outputs};
-    bool is_conv = strcmp(its->type, "Conv") == 0 || strcmp(its->type, "CONV_2D") == 0 ||
-                   strcmp(its->type, "DEPTHWISE_CONV_2D") == 0;
-    if (is_conv && its->n_inputs >= 2 && its->n_outputs == 1 &&
-        its->inputs[0] != QUIRE_MODEL_NONE && its->outputs[0] != QUIRE_MODEL_NONE) {
-        its->input = its->inputs[0];
-        its->output = its->outputs[0];
-        if (find_shape(graph, its))
-            its->kind = LAYOUT_CONV;
-    } else if (takes_any(graph, its)) {
+    if (find_conv(graph, number, its))
+        its->kind = LAYOUT_CONV;
+    else if (takes_any(graph, its))
         its->kind = LAYOUT_ANY;
-    }
 }
 
 static int find_order(struct layout_graph *graph)

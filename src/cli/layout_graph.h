@@ -28,6 +28,7 @@ enum layout_operator_kind {
 
 struct layout_operator {
     enum layout_operator_kind kind;
+    bool bars_blocked; /* of ANY: its tensors don't begin where blocks do */
     const char *type, *name;
     uint32_t input, output; /* of CONV: the activations */
     uint32_t n_inputs, n_outputs;

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define MAX_NAME_BYTES 36
+#define N_WORDS 5 /* of a row, before its numbers */
 
 struct network {
     struct layout_graph graph;
@@ -88,13 +89,13 @@ static void add_name(struct table *table, const char *name)
     table_add(table, text);
 }
 
-static void add_row(struct table *table, const char *what, const char *name, const char *from,
-                    const char *to, double seconds, double plain)
+static void add_row(struct table *table, const char *const *words, double seconds, double plain)
 {
-    table_add(table, what);
-    add_name(table, name);
-    table_add(table, from);
-    table_add(table, to);
+    for (unsigned i = 0; i < N_WORDS; i++)
+        if (i == 1)
+            add_name(table, words[i]);
+        else
+            table_add(table, words[i]);
     add_microseconds(table, seconds);
     if (plain < 0)
         table_add(table, "");
@@ -111,16 +112,19 @@ static void add_moves(struct table *table, const struct network *network, uint32
         const struct layout_move *move = &path->moves[*next];
         struct quire_model_tensor tensor;
         quire_model_tensor(network->graph.model, move->tensor, &tensor);
-        add_row(table, "convert", tensor.name, network->graph.names[move->from],
-                network->graph.names[move->to], move->seconds, -1);
+        add_row(table,
+                (const char *[N_WORDS]){"convert", tensor.name, network->graph.names[move->from],
+                                        network->graph.names[move->to], ""},
+                move->seconds, -1);
     }
 }
 
 static bool print_steps(const struct network *network)
 {
-    static const char *const heads[] = {"operator", "name", "reads", "writes", "us", "plain us"};
+    static const char *const heads[] = {"operator", "name", "reads",   "writes",
+                                        "kernel",   "us",   "plain us"};
     const struct layout_graph *graph = &network->graph;
-    struct table table = {.n_columns = 6, .left = 0xf};
+    struct table table = {.n_columns = N_WORDS + 2, .left = 0x1f};
     size_t next = 0;
 
     for (unsigned i = 0; i < table.n_columns; i++)
@@ -131,7 +135,10 @@ static bool print_steps(const struct network *network)
         add_moves(&table, network, step, &next);
         if (its->kind == LAYOUT_FIXED)
             continue; /* nothing was chosen */
-        add_row(&table, its->type, its->name, graph->names[best->in], graph->names[best->out],
+        add_row(&table,
+                (const char *[N_WORDS]){its->type, its->name, graph->names[best->in],
+                                        graph->names[best->out],
+                                        best->algorithm == NULL ? "" : best->algorithm},
                 best->seconds, network->plain.steps[step].seconds);
     }
     add_moves(&table, network, graph->n_operators, &next);
@@ -170,10 +177,14 @@ static bool print_text(const struct network *network)
     printf("best       %.3g ms, of which %.3g ms are %zu conversions: %.2f of plain%s\n",
            seconds_of(best) * 1e3, best->move_seconds * 1e3, best->n_moves,
            seconds_of(plain) > 0 ? seconds_of(best) / seconds_of(plain) : 1,
-           best->is_shortest ? "; no choice takes less" : "");
+           best->is_shortest ? "; no choice takes less" : "; perhaps another takes less");
     printf("arena      %s with %s, %s now\n\n",
            size_format(plain->arena_peak, before, sizeof before), graph->names[LAYOUT_PLAIN],
            size_format(best->arena_peak, after, sizeof after));
+    if (count_kind(graph, LAYOUT_FIXED) == graph->n_operators) {
+        printf("nothing here is worth a conversion: no operator has a choice\n");
+        return true;
+    }
     return print_steps(network);
 }
 
@@ -193,12 +204,14 @@ static json_t *steps_json(const struct network *network)
 
     for (uint32_t step = 0; step < graph->n_operators; step++) {
         const struct layout_step *best = &network->best.steps[step];
-        json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s, s:f, s:f}", "operator",
-                                              json_text(graph->operators[step].type), "name",
-                                              json_text(graph->operators[step].name), "reads",
-                                              graph->names[best->in], "writes",
-                                              graph->names[best->out], "seconds", best->seconds,
-                                              "plain_seconds", network->plain.steps[step].seconds));
+        json_t *its = json_pack(
+            "{s:o, s:o, s:s, s:s, s:f, s:f}", "operator", json_text(graph->operators[step].type),
+            "name", json_text(graph->operators[step].name), "reads", graph->names[best->in],
+            "writes", graph->names[best->out], "seconds", best->seconds, "plain_seconds",
+            network->plain.steps[step].seconds);
+        if (best->algorithm != NULL)
+            json_object_set_new(its, "algorithm", json_string(best->algorithm));
+        json_array_append_new(list, its);
     }
     return list;
 }

@@ -8,17 +8,21 @@
  *                  \-convert, conv 16c->16c--> ...            \--convert--> {16c, nchw}
  *
  * A tensor that was converted stays there in both layouts, so that two readers pay once. Nodes that
- * agree in all live tensors are one. Few tensors live at a time in most networks, so all nodes are
- * looked at; beyond MAX_NODES of a step, the shortest paths are kept.
+ * agree in all live tensors are one; and a node is left out where another is ahead of it by more
+ * than what is there in fewer layouts can cost later. That leaves few; beyond MAX_NODES of a step,
+ * the shortest paths are kept.
  */
 #include "cli/layout_path.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_SLOTS 24 /* live tensors with a choice; further ones stay as the model has them */
 #define MAX_NODES 2048
+#define MAX_RIVALS 64 /* that a node is compared with */
+#define N_SETS (1 << LAYOUT_N_CHOICES)
 #define N_EDGES (LAYOUT_N_CHOICES * LAYOUT_N_CHOICES)
 #define NO_SLOT UINT8_MAX
 
@@ -43,6 +47,9 @@ struct search {
     struct level *levels; /* 0: before the first operator */
     struct node *next;    /* of the next level, unsorted */
     uint32_t n_next;
+    /* What the tensor of a slot may cost more from now on if it is there in the layouts of the
+     * first set than in those of the second, seconds at most. */
+    double prices[MAX_SLOTS][N_SETS][N_SETS];
 };
 
 /* Slots */
@@ -69,9 +76,9 @@ static bool dies_at(const struct search *search, uint32_t tensor, uint32_t step)
 
 /* Edges */
 
-/* The quickest conversion from where a tensor is there to another layout. */
-static double convert(struct search *search, uint32_t tensor, uint8_t there, enum layout_choice to,
-                      enum layout_choice *from)
+/* The quickest conversion from where a tensor is there to another layout. Negative: it failed. */
+static double find_conversion(struct layout_costs *costs, uint32_t tensor, uint8_t there,
+                              enum layout_choice to, enum layout_choice *from)
 {
     double best = -1;
 
@@ -82,15 +89,22 @@ static double convert(struct search *search, uint32_t tensor, uint8_t there, enu
     for (int choice = 0; choice < LAYOUT_N_CHOICES; choice++) {
         if ((there >> choice & 1) == 0)
             continue;
-        double seconds = layout_costs_convert(search->costs, tensor, (enum layout_choice)choice,
-                                              to);
+        double seconds = layout_costs_convert(costs, tensor, (enum layout_choice)choice, to);
         if (seconds >= 0 && (best < 0 || seconds < best)) {
             best = seconds;
             *from = (enum layout_choice)choice;
         }
     }
-    search->failed |= best < 0;
     return best;
+}
+
+static double convert(struct search *search, uint32_t tensor, uint8_t there, enum layout_choice to)
+{
+    enum layout_choice from;
+    double seconds = find_conversion(search->costs, tensor, there, to, &from);
+
+    search->failed |= seconds < 0;
+    return seconds;
 }
 
 /* In which layout an operator reads an input: a convolution's weights and bias stay as they are. */
@@ -104,7 +118,7 @@ static enum layout_choice reads(const struct layout_operator *its, uint32_t inpu
 static void follow(struct search *search, uint32_t step, struct node *node)
 {
     const struct layout_operator *its = &search->graph->operators[step];
-    enum layout_choice out = (enum layout_choice)node->out, from;
+    enum layout_choice out = (enum layout_choice)node->out;
 
     for (uint32_t i = 0; i < its->n_inputs; i++) {
         uint32_t tensor = its->inputs[i];
@@ -113,7 +127,7 @@ static void follow(struct search *search, uint32_t step, struct node *node)
         enum layout_choice in = reads(its, i, (enum layout_choice)node->in);
         uint8_t slot = search->slots[tensor];
         uint8_t there = slot == NO_SLOT ? 1 << LAYOUT_PLAIN : node->there[slot];
-        node->seconds += convert(search, tensor, there, in, &from);
+        node->seconds += convert(search, tensor, there, in);
         if (slot != NO_SLOT)
             node->there[slot] |= (uint8_t)(1 << in);
     }
@@ -125,7 +139,7 @@ static void follow(struct search *search, uint32_t step, struct node *node)
         if (slot != NO_SLOT)
             node->there[slot] = (uint8_t)(1 << out);
         else
-            node->seconds += convert(search, tensor, (uint8_t)(1 << out), LAYOUT_PLAIN, &from);
+            node->seconds += convert(search, tensor, (uint8_t)(1 << out), LAYOUT_PLAIN);
     }
 }
 
@@ -148,7 +162,7 @@ static bool may_take(const struct search *search, const struct layout_operator *
 
     if (search->only_plain || its->kind == LAYOUT_FIXED)
         return is_plain;
-    return its->kind == LAYOUT_CONV || in == out;
+    return its->kind == LAYOUT_CONV || (in == out && !(its->bars_blocked && in == LAYOUT_BLOCKED));
 }
 
 static void expand(struct search *search, uint32_t step)
@@ -198,6 +212,58 @@ static int by_time(const void *a, const void *b)
                                     : memcmp(x->there, y->there, sizeof x->there);
 }
 
+static void price_slot(struct search *search, uint32_t tensor, double prices[N_SETS][N_SETS])
+{
+    double least[N_SETS][LAYOUT_N_CHOICES];
+
+    for (int set = 1; set < N_SETS; set++)
+        for (int to = 0; to < LAYOUT_N_CHOICES; to++)
+            least[set][to] = convert(search, tensor, (uint8_t)set, (enum layout_choice)to);
+    /* Whichever layouts are wanted, each costs once what it costs from the nearest that is there.
+     */
+    for (int set = 0; set < N_SETS; set++)
+        for (int other = 0; other < N_SETS; other++) {
+            prices[set][other] = set == 0 && other != 0 ? INFINITY : 0;
+            for (int to = 0; to < LAYOUT_N_CHOICES && set != 0 && other != 0; to++)
+                prices[set][other] += fmax(0, least[set][to] - least[other][to]);
+        }
+}
+
+static void price_slots(struct search *search)
+{
+    for (uint32_t t = 0; t < search->graph->n_tensors; t++)
+        if (search->slots[t] != NO_SLOT)
+            price_slot(search, t, search->prices[search->slots[t]]);
+}
+
+/* Whether a rival is ahead by as much as what it lacks may cost. */
+static bool is_beaten(const struct search *search, const struct node *node,
+                      const struct node *rival)
+{
+    double seconds = rival->seconds;
+
+    for (unsigned slot = 0; slot < MAX_SLOTS && seconds <= node->seconds; slot++)
+        if (search->is_used[slot])
+            seconds += search->prices[slot][rival->there[slot]][node->there[slot]];
+    return seconds <= node->seconds;
+}
+
+/* Leaves out of n nodes, the shortest path first, those that one before them beats. */
+static uint32_t drop_beaten(struct search *search, uint32_t n)
+{
+    uint32_t n_kept = 0;
+
+    price_slots(search);
+    for (uint32_t i = 0; i < n; i++) {
+        bool beaten = false;
+        for (uint32_t k = 0; k < n_kept && k < MAX_RIVALS && !beaten; k++)
+            beaten = is_beaten(search, &search->next[i], &search->next[k]);
+        if (!beaten)
+            search->next[n_kept++] = search->next[i];
+    }
+    return n_kept;
+}
+
 /* Of nodes that agree, the shortest path; of all, the MAX_NODES shortest. */
 static bool keep(struct search *search, struct level *level)
 {
@@ -209,6 +275,8 @@ static bool keep(struct search *search, struct level *level)
                              sizeof search->next[i].there) != 0)
             search->next[n++] = search->next[i];
     qsort(search->next, n, sizeof *search->next, by_time);
+    if (n > 1)
+        n = drop_beaten(search, n);
     search->is_cut |= n > MAX_NODES;
     level->n = n < MAX_NODES ? n : MAX_NODES;
     level->nodes = malloc((level->n + 1) * sizeof *level->nodes);
@@ -277,10 +345,8 @@ static uint32_t find_end(struct search *search)
     for (uint32_t i = 0; i < last->n; i++) {
         double seconds = last->nodes[i].seconds;
         for (uint32_t t = 0; t < search->graph->n_tensors; t++) {
-            enum layout_choice from;
             if (search->graph->tensors[t].is_output && search->slots[t] != NO_SLOT)
-                seconds += convert(search, t, last->nodes[i].there[search->slots[t]], LAYOUT_PLAIN,
-                                   &from);
+                seconds += convert(search, t, last->nodes[i].there[search->slots[t]], LAYOUT_PLAIN);
         }
         if (least < 0 || seconds < least) {
             least = seconds;
@@ -354,10 +420,9 @@ static void use(struct replay *replay, uint32_t tensor, enum layout_choice choic
 
 static bool move_to(struct replay *replay, uint32_t step, uint32_t tensor, enum layout_choice to)
 {
-    struct search search = {.graph = replay->graph, .costs = replay->costs};
     struct layout_path *path = replay->path;
     enum layout_choice from = to;
-    double seconds = convert(&search, tensor, replay->there[tensor], to, &from);
+    double seconds = find_conversion(replay->costs, tensor, replay->there[tensor], to, &from);
 
     if (from == to)
         return true;
@@ -404,6 +469,7 @@ static bool replay_step(struct replay *replay, uint32_t number)
     struct layout_kernel_cost cost = layout_costs_kernel(replay->costs, number, step->in,
                                                          step->out);
     step->seconds = cost.seconds;
+    step->algorithm = cost.algorithm;
     replay->path->kernel_seconds += cost.seconds;
     return cost.workspace_bytes == 0 || add_buffer(replay, tick, tick, cost.workspace_bytes);
 }

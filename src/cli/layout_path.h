@@ -8,7 +8,8 @@
 
 struct layout_step {
     enum layout_choice in, out;
-    double seconds; /* of the kernel */
+    double seconds;        /* of the kernel */
+    const char *algorithm; /* of a convolution; NULL: it is none */
 };
 
 struct layout_move {

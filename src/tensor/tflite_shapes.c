@@ -362,7 +362,8 @@ static int settle_all(struct tflite_call *call, const struct graph_tensor *old, 
 int tflite_infer(struct graph *graph, struct flat *flat, const struct flat_table *table,
                  uint32_t operator_, bool is_resized)
 {
-    struct tflite_call call = {.flat = flat, .told = graph->operators[operator_]};
+    struct tflite_call call = {
+        .flat = flat, .told = graph->operators[operator_], .number = operator_};
     struct graph_tensor *old = calloc((size_t)call.told.n_outputs + 1, sizeof *old);
     bool is_open = false, is_any_open;
     if (old == NULL)

@@ -31,6 +31,7 @@ struct tflite_call {
     struct flat *flat;
     struct flat_table options;
     struct flat_vector custom; /* options of a custom operator, bytes */
+    uint32_t number;           /* of the operator in the graph */
 };
 
 /*

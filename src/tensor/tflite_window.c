@@ -39,10 +39,35 @@ static int slide(struct tflite_call *call, int64_t in, int64_t kernel, int64_t s
     return 0;
 }
 
+/* Leaves the window in the graph, in ONNX's words, for those who ask later (model_window.c). */
+static int tell_window(struct tflite_call *call, const int64_t *strides, const int64_t *dilations)
+{
+    enum { N = 3 };
+    struct graph *graph = call->shape.graph;
+    struct graph_attribute *attributes = bump_take(&graph->bump, N, sizeof *attributes);
+    int64_t *numbers = bump_take(&graph->bump, 4, sizeof *numbers);
+    bool is_same = tflite_option(call, 0, 1, PADDING_SAME) == PADDING_SAME;
+    if (attributes == NULL || numbers == NULL)
+        return -ENOMEM;
+    memcpy(numbers, strides, 2 * sizeof *numbers);
+    memcpy(numbers + 2, dilations, 2 * sizeof *numbers);
+    attributes[0] = (struct graph_attribute){
+        .name = "strides", .kind = GRAPH_INTS, .n = 2, .ints = numbers};
+    attributes[1] = (struct graph_attribute){
+        .name = "dilations", .kind = GRAPH_INTS, .n = 2, .ints = numbers + 2};
+    attributes[2] = (struct graph_attribute){
+        .name = "auto_pad", .kind = GRAPH_TEXT, .text = is_same ? "SAME_UPPER" : "VALID"};
+    graph->operators[call->number].attributes = attributes;
+    graph->operators[call->number].n_attributes = N;
+    return 0;
+}
+
 /* `at`: the fields of the dilations along width and height. Weights [out, height, width, in]. */
 static int conv(struct tflite_call *call, unsigned at, int64_t channels)
 {
     const struct graph_tensor *x = tflite_ranked(call, 0), *w = tflite_ranked(call, 1);
+    const int64_t strides[] = {tflite_option(call, 2, 4, 0), tflite_option(call, 1, 4, 0)};
+    const int64_t dilations[] = {tflite_option(call, at + 1, 4, 1), tflite_option(call, at, 4, 1)};
     int64_t dims[4];
     if (x == NULL || w == NULL)
         return 0;
@@ -50,11 +75,11 @@ static int conv(struct tflite_call *call, unsigned at, int64_t channels)
         return tflite_refuse(call, "an input and weights of four dimensions are wanted");
     dims[0] = x->dims[0];
     dims[3] = channels;
-    int error = slide(call, x->dims[1], w->dims[1], tflite_option(call, 2, 4, 0),
-                      tflite_option(call, at + 1, 4, 1), &dims[1]);
+    int error = 0;
+    for (unsigned i = 0; error == 0 && i < 2; i++)
+        error = slide(call, x->dims[1 + i], w->dims[1 + i], strides[i], dilations[i], &dims[1 + i]);
     if (error == 0)
-        error = slide(call, x->dims[2], w->dims[2], tflite_option(call, 1, 4, 0),
-                      tflite_option(call, at, 4, 1), &dims[2]);
+        error = tell_window(call, strides, dilations);
     return error != 0 ? error : tflite_set(call, 0, 4, dims);
 }
 

@@ -6,6 +6,7 @@ Usage: layout.py QUIRE [unittest's arguments]
 """
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -80,6 +81,8 @@ class Conversion(unittest.TestCase):
         self.assertAlmostEqual(bench["gigabytes_per_second"],
                                bench["moved_bytes"] / bench["seconds"] / 1e9, 3)
         self.assertGreater(bench["memcpy_gigabytes_per_second"], 0)
+        self.assertAlmostEqual(bench["share_of_memcpy"] * bench["memcpy_gigabytes_per_second"],
+                               bench["gigabytes_per_second"], 3)
         result = call("--shape", "1x64x28x28", "--from", "nchw", "--to", "nchw16c", "--bench",
                       "--isa", "portable")
         self.assertRegex(result.stdout, r"moved +392\.0 KiB .* GB/s \(portable\)\n"
@@ -106,6 +109,9 @@ class Refusals(unittest.TestCase):
             self.refused("--shape:", "--shape", shape, "--from", "nchw", "--to", "nhwc")
         self.refused("'nhw' is no layout of 4 dimensions\n       names are such as nchw",
                      "--shape", "1x2x3x4", "--from", "nchw", "--to", "nhw")
+        self.refused("'c' is no layout of 1 dimension\n", "--shape", "4", "--from", "c", "--to", "c")
+        self.refused("with blocks of 256 at most", "--shape", "1x2x3x4", "--from", "nchw", "--to",
+                     "nchw512c")
         self.refused("'nchw' is no layout of 3 dimensions", "--shape", "1x2x3", "--from", "nchw",
                      "--to", "nhwc")
         self.refused("one is of data, the other of weights", "--shape", "1x2x3x4", "--from", "nchw",
@@ -143,11 +149,15 @@ def field(number, value):
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def node(kind, inputs, output, **attributes):
-    text = b"".join(field(1, name) for name in inputs) + field(2, output) + field(3, output)
+def node(kind, inputs, *outputs, **attributes):
+    text = b"".join(field(1, name) for name in inputs) + b"".join(field(2, name) for name in outputs)
+    text += field(3, outputs[0])
     text += field(4, kind)
     for name, values in attributes.items():
-        text += field(5, field(1, name) + b"".join(field(8, v) for v in values) + field(20, 7))
+        if isinstance(values, int):
+            text += field(5, field(1, name) + field(3, values) + field(20, 2))
+        else:
+            text += field(5, field(1, name) + b"".join(field(8, v) for v in values) + field(20, 7))
     return field(1, text)
 
 
@@ -165,6 +175,19 @@ def weights(name, shape):
         n *= dim
     return field(5, b"".join(field(1, dim) for dim in shape) + field(2, 1) + field(8, name) +
                  field(9, struct.pack("<f", 0.5) * n))
+
+
+def numbers(name, values):
+    return field(5, field(1, len(values)) + field(2, 7) + field(8, name) +
+                 field(9, struct.pack(f"<{len(values)}q", *values)))
+
+
+def onnx(graph, inputs, outputs):
+    """A model of nodes and weights; the shapes of what goes in and comes out."""
+    graph += field(2, "graph")
+    graph += b"".join(field(11, value(name, shape)) for name, shape in inputs.items())
+    graph += b"".join(field(12, value(name, shape)) for name, shape in outputs.items())
+    return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 
 def residual_block(channels, side, element=FLOAT):
@@ -236,6 +259,58 @@ class Network(unittest.TestCase):
         self.assertEqual({move["type"] for move in half["moves"]} - {"f16"}, set())
         # five tensors of 64 x 28 x 28; the arena has the same of them, of half the size
         self.assertLess(half["plain"]["arena_peak_bytes"], found["plain"]["arena_peak_bytes"])
+
+    def write(self, model):
+        with open(self.path, "wb") as file:
+            file.write(model)
+
+    def steps(self):
+        return {step["name"]: step for step in answer("--network", self.path)["steps"]}
+
+    def test_windows_are_the_models_own(self):
+        """Sizes alone don't tell a dilated window from a plain one, which Winograd's would do."""
+        graph = weights("w", [64, 64, 3, 3])
+        graph += node("Conv", ["x", "w"], "a", pads=[2, 2, 2, 2], dilations=[2, 2])
+        graph += node("Conv", ["a", "w"], "b", pads=[1, 1, 1, 1], strides=[2, 2])
+        graph += node("Relu", ["b"], "c")
+        self.write(onnx(graph, {"x": [1, 64, 28, 28]}, {"c": [1, 64, 14, 14]}))
+        steps = self.steps()
+        self.assertEqual((steps["a"]["algorithm"], steps["b"]["algorithm"]), ("direct", "direct"))
+        self.assertNotIn("algorithm", steps["c"])
+
+    def choices(self, rest, channels):
+        """Of what follows a convolution of 3x3, without padding."""
+        graph = weights("w", [channels, 64, 3, 3]) + node("Conv", ["x", "w"], "a") + rest
+        self.write(onnx(graph, {"x": [1, 64, 28, 28]}, {"y": [1]}))
+        found = answer("--network", self.path)
+        steps = {step["name"]: step for step in found["steps"]}
+        text = call("--network", self.path).stdout
+        return steps, int(re.search(r"1 convolutions and (\d+) others", text)[1])
+
+    def test_padding_goes_along(self):
+        """Rows and columns are padded in any layout; where channels are, it is the model's."""
+        pads = {"rows": [0, 0, 1, 1, 0, 0, 1, 1], "channels": [0, 1, 0, 0, 0, 0, 0, 0]}
+        for name, its in pads.items():
+            graph = numbers("pads", its) + node("Pad", ["a", "pads"], "y")
+            self.assertEqual(self.choices(graph, 64)[1], name == "rows", name)
+
+    def test_pieces_go_along(self):
+        """In the blocked layout only where they are made of whole blocks."""
+        for channels in (64, 20):
+            graph = node("Concat", ["a", "a"], "b", axis=1) + node("Relu", ["b"], "y")
+            steps, n_others = self.choices(graph, channels)
+            self.assertEqual(n_others, 2)
+            if channels == 20:
+                self.assertIn(steps["b"]["reads"], ("nchw", "nhwc"))
+            graph = node("Split", ["a"], "b", "y", axis=1)
+            self.assertEqual(self.choices(graph, channels)[1], 1)
+
+    def test_no_choice(self):
+        self.write(onnx(node("Relu", ["x"], "y"), {"x": [1, 64]}, {"y": [1, 64]}))
+        result = call("--network", self.path)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("\nnothing here is worth a conversion: no operator has a choice\n", result.stdout)
+        self.assertNotIn("reads", result.stdout)
 
     def test_in_words(self):
         result = call("--network", self.path)

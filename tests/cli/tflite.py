@@ -387,6 +387,19 @@ class Shapes(unittest.TestCase):
         model, _ = build("CONV_2D", [[1, 9, 9, 3], zeros(8, 3, 3, 3)], {0: 1, 1: 1, 2: 1}, 1)
         self.assertIn("as --shape 'x0=...'", self.refused(model))
 
+    def test_windows(self):
+        """`quire layout` measures the convolution that the options say: no Winograd's if dilated."""
+        for dilation, padding in ((2, 0), (3, 1)):
+            model, shapes = build("CONV_2D", [[1, 28, 28, 64], zeros(64, 3, 3, 64)],
+                                  {0: padding, 1: 1, 2: 1, 4: dilation, 5: dilation}, 1)
+            path = os.path.join(self.directory.name, "model.tflite")
+            pathlib.Path(path).write_bytes(model.bytes())
+            result = subprocess.run([QUIRE, "layout", "--network", path, *shapes, "--json"], text=True,
+                                    capture_output=True, check=False, timeout=PATIENCE_SECONDS)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            step = json.loads(result.stdout)["steps"][0]
+            self.assertEqual((step["operator"], step["algorithm"]), ("CONV_2D", "direct"))
+
     def test_too_large(self):
         model, _ = build("RELU", [[1, 1]], {}, 1)
         self.assertIn("does not fit", self.refused(model, "--shape", f"x0={2 ** 40}x{2 ** 40}"))

@@ -83,22 +83,28 @@ static void add_node(struct bytes *graph, const char *type, const char *in, cons
 }
 
 /* A float input or output; a dimension of 0 is left open and called "n". */
-static void add_value(struct bytes *graph, unsigned number, const char *name, int64_t a, int64_t b)
+static void add_shape(struct bytes *graph, unsigned number, const char *name, unsigned rank,
+                      const int64_t *dims)
 {
     struct bytes value = {0}, type = {0}, tensor = {0}, shape = {0}, dim = {0};
     text(&value, 1, name);
     field(&tensor, 1, 1);
-    if (a == 0)
-        text(&dim, 2, "n");
-    else
-        field(&dim, 1, (uint64_t)a);
-    inner(&shape, 1, &dim);
-    field(&dim, 1, (uint64_t)b);
-    inner(&shape, 1, &dim);
+    for (unsigned i = 0; i < rank; i++) {
+        if (dims[i] == 0)
+            text(&dim, 2, "n");
+        else
+            field(&dim, 1, (uint64_t)dims[i]);
+        inner(&shape, 1, &dim);
+    }
     inner(&tensor, 2, &shape);
     inner(&type, 1, &tensor);
     inner(&value, 2, &type);
     inner(graph, number, &value);
+}
+
+static void add_value(struct bytes *graph, unsigned number, const char *name, int64_t a, int64_t b)
+{
+    add_shape(graph, number, name, 2, (const int64_t[]){a, b});
 }
 
 static struct bytes finish(struct bytes *graph)
@@ -252,6 +258,80 @@ static void test_neither(void **state)
     assert_non_null(strstr(message, "TFLite file is damaged"));
 }
 
+/* Convolutions */
+
+static void add_ints(struct bytes *node, const char *name, unsigned n, const int64_t *values)
+{
+    struct bytes attribute = {0};
+    text(&attribute, 1, name);
+    for (unsigned i = 0; i < n; i++)
+        field(&attribute, 8, (uint64_t)values[i]);
+    field(&attribute, 20, 7);
+    inner(node, 5, &attribute);
+}
+
+/* y = Conv(x, w) of 6 channels in 2 groups, 9 x 10 pixels, a kernel of 3 x 2. */
+static struct bytes conv_model(const char *automatic, const int64_t *pads, int64_t stride,
+                               int64_t dilation)
+{
+    struct bytes graph = {0}, node = {0}, attribute = {0};
+    text(&node, 1, "x");
+    text(&node, 1, "w");
+    text(&node, 2, "y");
+    text(&node, 4, "Conv");
+    add_ints(&node, "strides", 2, (const int64_t[]){stride, 1});
+    add_ints(&node, "dilations", 2, (const int64_t[]){dilation, 1});
+    if (pads != NULL)
+        add_ints(&node, "pads", 4, pads);
+    text(&attribute, 1, "auto_pad");
+    text(&attribute, 4, automatic);
+    field(&attribute, 20, 3);
+    inner(&node, 5, &attribute);
+    text(&attribute, 1, "group");
+    field(&attribute, 3, 2);
+    field(&attribute, 20, 2);
+    inner(&node, 5, &attribute);
+    inner(&graph, 1, &node);
+    add_node(&graph, "Relu", "y", "z");
+    add_shape(&graph, 11, "x", 4, (const int64_t[]){1, 6, 9, 10});
+    add_shape(&graph, 11, "w", 4, (const int64_t[]){4, 3, 3, 2});
+    add_shape(&graph, 12, "z", 0, NULL);
+    return finish(&graph);
+}
+
+static void check_window(const char *automatic, const int64_t *pads, int64_t stride,
+                         int64_t dilation, const int64_t expected[4])
+{
+    struct bytes bytes = conv_model(automatic, pads, stride, dilation);
+    struct quire_model *model;
+    struct quire_model_window window;
+    assert_int_equal(read_model(&bytes, &model, 0), 0);
+    assert_int_equal(quire_model_window(model, 1, &window), -ENOTSUP); /* Relu */
+    assert_int_equal(quire_model_window(model, 0, &window), 0);
+    assert_int_equal(window.weights, 1);
+    assert_int_equal(window.groups, 2);
+    assert_memory_equal(window.kernel, ((const int64_t[]){3, 2}), sizeof window.kernel);
+    assert_memory_equal(window.stride, ((const int64_t[]){stride, 1}), sizeof window.stride);
+    assert_memory_equal(window.dilation, ((const int64_t[]){dilation, 1}), sizeof window.dilation);
+    assert_memory_equal(window.before, expected, sizeof window.before);
+    assert_memory_equal(window.behind, expected + 2, sizeof window.behind);
+    quire_model_close(model);
+    free(bytes.at);
+}
+
+/* Before and behind, along the height and the width. */
+static void test_windows(void **state)
+{
+    const int64_t pads[4] = {1, 0, 2, 3}, none[4] = {0};
+    (void)state;
+    check_window("NOTSET", pads, 2, 1, pads);
+    check_window("NOTSET", NULL, 1, 3, none);
+    check_window("VALID", NULL, 2, 1, none);
+    check_window("SAME_UPPER", NULL, 1, 2, (const int64_t[]){2, 0, 2, 1});
+    check_window("SAME_LOWER", NULL, 1, 1, (const int64_t[]){1, 1, 1, 0});
+    check_window("SAME_UPPER", NULL, 2, 1, (const int64_t[]){1, 0, 1, 1}); /* 5 rows of 9 */
+}
+
 #ifndef MANY
 #define MANY 100000u
 #endif
@@ -397,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_many_budgets),
         cmocka_unit_test(test_no_time),
         cmocka_unit_test(test_least),
+        cmocka_unit_test(test_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,6 @@ IN V load(const char *const rows[4])
 
 #include "tensor/layout/lanes.h"
 
-LANES_KERNEL(8)
 LANES_KERNEL(16)
 LANES_KERNEL(32)
 LANES_KERNEL(64)
@@ -76,6 +75,28 @@ IN void load_lines(V v[4][4], struct layout_rows rows, struct layout_form form, 
         transpose_32(v[i]);
 }
 
+/* What load_lines() has made, column by column: 16 elements of 4 bytes each. */
+IN void store_lines(V v[4][4], struct layout_columns columns, struct layout_form form,
+                    size_t column, size_t at)
+{
+    char *to = columns.first + (int64_t)column * columns.step + at;
+
+    for (unsigned j = 0; j < 4; j++) {
+        V results[4];
+        transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
+        char *next = to;
+        for (unsigned i = 0; i < 4; i++) {
+            char *here = form.column_table ? columns.table[column + 4 * i + j] + at : next;
+            if (form.streams)
+                store_past(here, results[i]);
+            else
+                store(here, results[i]);
+            STEP(next, 4 * columns.step, results[i]);
+        }
+        STEP(to, columns.step, results[3]);
+    }
+}
+
 IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_part *part,
                      struct layout_form form)
 {
@@ -87,34 +108,110 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
         for (size_t c = part->first_column; c < end_column; c += 16) {
             V v[4][4];
             load_lines(v, matrix->rows, form, r, c * 4);
-            char *to = columns.first + (int64_t)c * columns.step + r * 4;
-            for (unsigned j = 0; j < 4; j++) {
-                V results[4];
-                transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
-                char *at = to;
-                for (unsigned i = 0; i < 4; i++) {
-                    char *here = form.column_table ? columns.table[c + 4 * i + j] + r * 4 : at;
-                    if (form.streams)
-                        store_past(here, results[i]);
-                    else
-                        store(here, results[i]);
-                    STEP(at, 4 * columns.step, results[i]);
-                }
-                STEP(to, columns.step, results[3]);
-            }
+            store_lines(v, columns, form, c, r * 4);
         }
     }
 }
 ALL_FORMS(lines_32)
 
-/* Four bytes of each of 16 rows, row by row, into column by column. */
-IN V part_columns(V v)
+/* Blocks of 4 rows whose columns lie one behind the other: four columns are a vector. */
+IN void store_tight(char *to, const V v[4], int64_t step, struct layout_form form)
 {
-    const V in_lanes = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-    const V lanes = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    V results[4];
 
-    return _mm512_permutexvar_epi32(lanes, _mm512_shuffle_epi8(v, in_lanes));
+    transpose_lanes(v, results);
+    for (unsigned i = 0; i < 4; i++)
+        if (form.streams)
+            store_past(to + i * step, results[i]);
+        else
+            store(to + i * step, results[i]);
+}
+
+IN void tight_32_4_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                       struct layout_form form)
+{
+    size_t end_column = part->first_column + part->n_columns;
+
+    for (size_t c = part->first_column; c < end_column; c += 16) {
+        V v[4];
+        for (unsigned i = 0; i < 4; i++)
+            v[i] = load_whole(layout_row(matrix, form.row_table, i) + c * 4);
+        transpose_32(v); /* lane l of v[j] is column 4 * l + j */
+        store_tight(matrix->columns.first + c * 16, v, sizeof(V), form);
+    }
+}
+ALL_FORMS(tight_32_4)
+
+/* Of 8 rows: two columns are a vector. */
+IN void tight_32_8_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                       struct layout_form form)
+{
+    size_t end_column = part->first_column + part->n_columns;
+
+    for (size_t c = part->first_column; c < end_column; c += 16) {
+        V v[2][4];
+        for (unsigned i = 0; i < 8; i++)
+            v[i / 4][i % 4] = load_whole(layout_row(matrix, form.row_table, i) + c * 4);
+        transpose_32(v[0]);
+        transpose_32(v[1]);
+        char *to = matrix->columns.first + c * 32;
+        store_tight(to, (const V[]){v[0][0], v[1][0], v[0][1], v[1][1]}, 2 * sizeof(V), form);
+        store_tight(to + sizeof(V), (const V[]){v[0][2], v[1][2], v[0][3], v[1][3]}, 2 * sizeof(V),
+                    form);
+    }
+}
+ALL_FORMS(tight_32_8)
+
+/* The way back: 16 rows of 4, and of 8, that lie one behind the other. */
+IN void apart_32_4_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                       struct layout_form form)
+{
+    size_t end_row = part->first_row + part->n_rows;
+
+    for (size_t r = part->first_row; r < end_row; r += 16) {
+        const char *from = matrix->rows.first + r * 16;
+        V v[4], rows[4];
+        for (unsigned i = 0; i < 4; i++)
+            v[i] = load_whole(from + i * sizeof(V));
+        transpose_lanes(v, rows); /* lane l of rows[j] is row 4 * l + j */
+        transpose_32(rows);
+        store_columns(rows, 4, matrix->columns, form, 0, r * 4, 4);
+    }
+}
+ALL_FORMS(apart_32_4)
+
+IN void apart_32_8_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                       struct layout_form form)
+{
+    size_t end_row = part->first_row + part->n_rows;
+
+    for (size_t r = part->first_row; r < end_row; r += 16) {
+        const char *from = matrix->rows.first + r * 32;
+        V v[8], a[4], b[4];
+        for (unsigned i = 0; i < 8; i++)
+            v[i] = load_whole(from + i * sizeof(V));
+        transpose_lanes((const V[]){v[0], v[2], v[4], v[6]}, a);
+        transpose_lanes((const V[]){v[1], v[3], v[5], v[7]}, b);
+        V left[4] = {a[0], a[2], b[0], b[2]}, right[4] = {a[1], a[3], b[1], b[3]};
+        transpose_32(left);
+        transpose_32(right);
+        store_columns(left, 4, matrix->columns, form, 0, r * 4, 4);
+        store_columns(right, 4, matrix->columns, form, 4, r * 4, 4);
+    }
+}
+ALL_FORMS(apart_32_8)
+
+/* In each lane, 4 x 4 bytes change rows for columns; and so do the 4 x 4 elements of 4 bytes. */
+IN V turn_lanes(V v)
+{
+    return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2,
+                                                                       6, 10, 14, 3, 7, 11, 15)));
+}
+
+IN V turn_elements(V v)
+{
+    return _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v);
 }
 
 /* 16 rows of bytes, whose columns lie one behind the other: as elements of 4 bytes, and these taken
@@ -132,7 +229,7 @@ IN void lines_8_any(const struct layout_matrix *matrix, const struct layout_part
             V results[4];
             transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
             for (unsigned i = 0; i < 4; i++) {
-                V columns = part_columns(results[i]);
+                V columns = turn_elements(turn_lanes(results[i]));
                 if (form.streams)
                     store_past(to + (4 * i + j) * sizeof(V), columns);
                 else
@@ -143,7 +240,38 @@ IN void lines_8_any(const struct layout_matrix *matrix, const struct layout_part
 }
 ALL_FORMS(lines_8)
 
+/* The way back: 64 rows of 16 bytes that lie one behind the other. Four of them are a vector, that
+ * is made a row of 16 elements of 4 bytes. */
+IN void apart_8_any(const struct layout_matrix *matrix, const struct layout_part *part,
+                    struct layout_form form)
+{
+    size_t end_row = part->first_row + part->n_rows;
+
+    for (size_t r = part->first_row; r < end_row; r += 64) {
+        const char *from = matrix->rows.first + r * 16;
+        V v[4][4];
+        for (unsigned i = 0; i < 16; i++)
+            v[i / 4][i % 4] = turn_lanes(turn_elements(load_whole(from + i * sizeof(V))));
+        for (unsigned i = 0; i < 4; i++)
+            transpose_32(v[i]);
+        store_lines(v, matrix->columns, form, 0, r);
+    }
+}
+ALL_FORMS(apart_8)
+
 MOVE_KERNEL(64)
+
+TARGET static void pad_lines(const struct layout_matrix *matrix, size_t n_bytes, int64_t apart,
+                             size_t n_columns)
+{
+    const __mmask64 mask = ((__mmask64)1 << n_bytes) - 1;
+    const int64_t step = matrix->columns.step;
+    const char *from = matrix->rows.first;
+    char *to = matrix->columns.first;
+
+    for (size_t c = 0; c < n_columns; c++, from += apart, to += step)
+        store(to, _mm512_maskz_loadu_epi8(mask, from));
+}
 
 static void fence(void)
 {
@@ -151,16 +279,23 @@ static void fence(void)
 }
 
 static const struct layout_kernel of_1[] = {
-    {64, 16, lanes_8, LAYOUT_READS_ON}, {16, 64, lines_8, LAYOUT_TIGHT}, {0}};
+    {64, 16, apart_8, LAYOUT_TIGHT_ROWS}, {16, 64, lines_8, LAYOUT_TIGHT}, {0}};
 static const struct layout_kernel of_2[] = {{32, 8, lanes_16, LAYOUT_READS_ON}, {0}};
-static const struct layout_kernel of_4[] = {
-    {16, 16, lines_32, LAYOUT_EXACT}, {16, 4, lanes_32, LAYOUT_READS_ON}, {0}};
+static const struct layout_kernel of_4[] = {{16, 16, lines_32, LAYOUT_EXACT},
+                                            {16, 8, apart_32_8, LAYOUT_TIGHT_ROWS},
+                                            {16, 4, apart_32_4, LAYOUT_TIGHT_ROWS},
+                                            {16, 4, lanes_32, LAYOUT_READS_ON},
+                                            {8, 16, tight_32_8, LAYOUT_TIGHT},
+                                            {4, 16, tight_32_4, LAYOUT_TIGHT},
+                                            {0}};
 static const struct layout_kernel of_8[] = {{8, 2, lanes_64, LAYOUT_READS_ON}, {0}};
 
 const struct layout_kernels layout_kernels_avx512 = {
     .transpose = {of_1, of_2, of_4, of_8},
     .move = {NULL, NULL, NULL, NULL, NULL, NULL, move_64},
+    .pad_lines = pad_lines,
     .fence = fence,
+    .most_streams = 48,
     .smaller = &layout_kernels_avx2,
 };
 

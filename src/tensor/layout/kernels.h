@@ -70,7 +70,8 @@ enum layout_kernel_kind {
     LAYOUT_EXACT,
     LAYOUT_READS_ON, /* the last columns may be fewer: then the rows are read beyond them, up to the
                         multiple, and that is not written */
-    LAYOUT_TIGHT     /* only for columns of its n_rows that lie one behind the other */
+    LAYOUT_TIGHT,    /* only for columns of its n_rows that lie one behind the other */
+    LAYOUT_TIGHT_ROWS /* only for rows of its n_columns that do */
 };
 
 /* Takes multiples of n_rows and n_columns. */
@@ -102,8 +103,14 @@ struct layout_kernels {
     const struct layout_kernel *transpose[LAYOUT_N_TRANSPOSED];
     layout_mover *move[LAYOUT_N_UNITS]; /* of any shape; NULL: as in `smaller` */
     void (*weave)(const struct layout_weave *weave, size_t n_groups); /* NULL: as in `smaller` */
+    /* Columns of one unit of n_bytes each, so many bytes apart in the row, and zeros behind it up
+     * to a line. NULL: it has nothing better than plain C */
+    void (*pad_lines)(const struct layout_matrix *matrix, size_t n_bytes, int64_t apart,
+                      size_t n_columns);
     /* To be called after stores past the caches. NULL: the instruction set has none */
     void (*fence)(void);
+    size_t most_streams; /* pages that stores past the caches go to by turns; those of `smaller` are
+                            faster for more. 0: any */
     const struct layout_kernels *smaller; /* what to use where these don't fit; the last: NULL */
 };
 

@@ -15,7 +15,6 @@
 #include "tensor/layout/lines.h"
 
 #include "base/checked.h"
-#include "tensor/layout/transpose.h"
 
 #include <string.h>
 
@@ -66,8 +65,9 @@ static void flush(const struct layout_kernels *kernels, char *to, char *from, si
         memcpy(line + n_lines * LINE, rest, (off + n_bytes) % LINE);
 }
 
-void layout_stream_tile(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
-                        size_t n_bytes, size_t n_rows, size_t n_columns, bool reads_on)
+void layout_stream_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
+                        const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
+                        size_t n_columns, bool reads_on)
 {
     char stage[(LAYOUT_MAX_STREAMS + 1) * STAGE_BYTES] __attribute__((aligned(LINE)));
     const int64_t step = matrix->columns.step, at_once = (int64_t)(STEP_BYTES / n_bytes);
@@ -79,7 +79,7 @@ void layout_stream_tile(const struct layout_kernels *kernels, const struct layou
     part.columns = (struct layout_columns){.first = first, .step = stage_step};
     for (size_t row = 0, n; row < n_rows; row += n) {
         n = n_rows - row < (size_t)at_once ? n_rows - row : (size_t)at_once;
-        layout_transpose_tile(kernels, &part, n_bytes, n, n_columns, reads_on);
+        layout_transpose_tile(kernels, cuts, &part, n_bytes, n, n_columns, reads_on);
         for (size_t c = 0; c < n_columns; c++)
             flush(kernels, matrix->columns.first + (int64_t)c * step + row * n_bytes,
                   first + (int64_t)c * stage_step, n * n_bytes, row == 0, row + n == n_rows);

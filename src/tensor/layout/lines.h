@@ -3,7 +3,7 @@
 #ifndef QUIRE_TENSOR_LAYOUT_LINES_H
 #define QUIRE_TENSOR_LAYOUT_LINES_H
 
-#include "tensor/layout/kernels.h"
+#include "tensor/layout/transpose.h"
 
 /* The kernels have to have fence(), to be called when all is done. */
 
@@ -15,7 +15,8 @@ void layout_stream_run(const struct layout_kernels *kernels, char *to, const cha
 
 /* As layout_transpose_tile(), of up to LAYOUT_MAX_STREAMS columns at equal distances, each longer
  * than some lines. */
-void layout_stream_tile(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
-                        size_t n_bytes, size_t n_rows, size_t n_columns, bool reads_on);
+void layout_stream_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
+                        const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
+                        size_t n_columns, bool reads_on);
 
 #endif

@@ -21,7 +21,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define RUN_BYTES 4096 /* longer runs are several */
+#define RUN_BYTES NEST_TILE_BYTES /* longer runs are several */
 #define SHORT_BYTES 128
 
 static const char zeros[NEST_MAX_ROW_BYTES + LAYOUT_READ_ON_BYTES];
@@ -40,6 +40,7 @@ struct tile {
     int64_t column_at[NEST_MAX_LINES];
     int64_t last_row; /* the largest of row_at */
     bool is_listed;   /* places stay from tile to tile where a tile has all rows (columns) */
+    struct layout_cuts cuts;
 };
 
 /* Finding a tile */
@@ -238,11 +239,14 @@ LAYOUT_INLINE void pad_by_masks(const struct nest *nest, const struct layout_mat
     }
 }
 
-static void pad_units(const struct nest *nest, const struct layout_matrix *matrix, size_t n_columns)
+static void pad_units(const struct layout_job *job, const struct nest *nest,
+                      const struct layout_matrix *matrix, size_t n_columns)
 {
     size_t n_vectors = (size_t)(nest->unit + nest->pad) / sizeof(vector);
 
-    if (n_vectors == 4)
+    if (n_vectors == 4 && job->kernels->pad_lines != NULL)
+        job->kernels->pad_lines(matrix, (size_t)nest->unit, nest->column_step, n_columns);
+    else if (n_vectors == 4)
         pad_by_masks(nest, matrix, n_columns, 4);
     else if (n_vectors == 2)
         pad_by_masks(nest, matrix, n_columns, 2);
@@ -277,8 +281,8 @@ static bool reads_on(const struct layout_job *job, const struct nest *nest, cons
 }
 
 /* The target's side of the matrix is set already. */
-static void move_tile(const struct layout_job *job, const struct nest *nest,
-                      const struct tile *tile, struct layout_matrix *matrix)
+static void move_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile,
+                      struct layout_matrix *matrix)
 {
     const char *table[2 * NEST_MAX_LINES];
     size_t n_rows = tile->n_rows + (size_t)nest->pad_rows, unit = (size_t)nest->unit;
@@ -295,17 +299,16 @@ static void move_tile(const struct layout_job *job, const struct nest *nest,
     }
     bool on = reads_on(job, nest, tile, tile->n_columns * unit);
     if (!nest->is_linear && is_padded(job, nest, tile))
-        pad_units(nest, matrix, tile->n_columns);
+        pad_units(job, nest, matrix, tile->n_columns);
     else if (!nest->is_linear)
         move_strided(nest, matrix, n_rows, tile->n_columns);
     else if (nest->stores == NEST_GATHERED)
-        layout_stream_tile(job->kernels, matrix, unit, n_rows, tile->n_columns, on);
+        layout_stream_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, tile->n_columns, on);
     else
-        layout_transpose_tile(job->kernels, matrix, unit, n_rows, tile->n_columns, on);
+        layout_transpose_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, tile->n_columns, on);
 }
 
-static void store_tile(const struct layout_job *job, const struct nest *nest,
-                       const struct tile *tile)
+static void store_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile)
 {
     char *table[NEST_MAX_LINES];
     struct layout_matrix matrix = {
@@ -317,8 +320,7 @@ static void store_tile(const struct layout_job *job, const struct nest *nest,
     move_tile(job, nest, tile, &matrix);
 }
 
-static void stage_tile(const struct layout_job *job, const struct nest *nest,
-                       const struct tile *tile)
+static void stage_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile)
 {
     char stage[2 * NEST_TILE_BYTES] __attribute__((aligned(LAYOUT_LINE_BYTES)));
     size_t n_bytes = (tile->n_rows + (size_t)nest->pad_rows) * (size_t)(nest->unit + nest->pad);
@@ -426,7 +428,7 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
               (uintptr_t)job->target, &nest);
     int64_t first = share_of(job, nest.n_tiles, job->part);
     int64_t end = share_of(job, nest.n_tiles, job->part + 1);
-    tile.is_listed = false;
+    tile.is_listed = tile.cuts.is_known = false;
     start_at(&nest, box, first, &tile);
     for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
         find_lines(&nest, &tile);

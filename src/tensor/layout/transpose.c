@@ -8,7 +8,8 @@
  *
  * Rows left over are done by a kernel of fewer, or together with some that were done before:
  * writing the same twice is cheaper than a mask. Columns left over, too, or by a kernel that reads
- * on beyond them.
+ * on beyond them. How a tile is cut is kept for the next one, which is mostly the same: looking for
+ * kernels takes as long as they take for a small tile.
  *
  * A store past the caches has to fill its line, at once or together with those right after it. So
  * the rows up to the first line of the target, and those behind the last, are stored as usual.
@@ -17,17 +18,34 @@
 
 #include "base/checked.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define LINE LAYOUT_LINE_BYTES
 
 struct work {
     const struct layout_kernels *kernels;
+    struct layout_cuts *cuts;
+    struct layout_matrix matrix;
     unsigned unit; /* log2 of its bytes */
     size_t n_columns;
     size_t n_apart; /* rows' elements from column to column; 0: not so many */
     bool reads_on;
 };
+
+/* Runs a kernel, and keeps that. */
+static void cut(struct work *work, const struct layout_kernel *kernel,
+                const struct layout_part *part, bool streams)
+{
+    struct layout_cuts *cuts = work->cuts;
+
+    work->matrix.streams = streams;
+    kernel->run(&work->matrix, part);
+    if (cuts->n < LAYOUT_MAX_CUTS)
+        cuts->list[cuts->n++] = (struct layout_cut){kernel->run, *part, streams};
+    else
+        cuts->is_known = false;
+}
 
 void layout_move(const struct layout_kernels *kernels, unsigned unit,
                  const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
@@ -37,6 +55,25 @@ void layout_move(const struct layout_kernels *kernels, unsigned unit,
     kernels->move[unit](matrix, n_rows, n_columns);
 }
 
+static bool is_tight(const struct layout_kernel *kernel)
+{
+    return kernel->kind == LAYOUT_TIGHT || kernel->kind == LAYOUT_TIGHT_ROWS;
+}
+
+/* Whether the matrix is what a kernel wants; other kernels than tight ones want nothing. */
+static bool is_for(const struct layout_kernel *kernel, const struct work *work)
+{
+    switch (kernel->kind) {
+    case LAYOUT_TIGHT:
+        return kernel->n_rows == work->n_apart;
+    case LAYOUT_TIGHT_ROWS:
+        return !work->matrix.has_row_table && kernel->n_columns == work->n_columns &&
+               work->matrix.rows.step == (int64_t)(work->n_columns << work->unit);
+    default:
+        return true;
+    }
+}
+
 /* The kernel with the most rows and columns of those that are there, and not more than so many;
  * with n_rows given, of exactly so many. NULL: there is none. */
 static const struct layout_kernel *find_kernel(const struct work *work, size_t n_rows,
@@ -44,34 +81,49 @@ static const struct layout_kernel *find_kernel(const struct work *work, size_t n
 {
     for (const struct layout_kernels *its = work->kernels; its != NULL; its = its->smaller)
         for (const struct layout_kernel *k = its->transpose[work->unit]; k->n_rows != 0; k++)
-            if (k->n_rows <= most_rows && (n_rows == 0 || k->n_rows == n_rows) &&
-                (k->kind != LAYOUT_TIGHT || k->n_rows == work->n_apart) &&
+            if (k->n_rows <= most_rows && (n_rows == 0 || k->n_rows == n_rows) && is_for(k, work) &&
                 (k->n_columns <= most_columns || (work->reads_on && k->kind == LAYOUT_READS_ON)))
                 return k;
     return NULL;
 }
 
-/* Of the kernels of so many rows, that with the fewest columns. */
+/* Of the kernels of so many rows that are for any matrix, that with the fewest columns. */
 static const struct layout_kernel *find_narrowest(const struct work *work, size_t n_rows)
 {
     const struct layout_kernel *best = NULL;
 
     for (const struct layout_kernels *its = work->kernels; its != NULL; its = its->smaller)
         for (const struct layout_kernel *k = its->transpose[work->unit]; k->n_rows != 0; k++)
-            if (k->n_rows == n_rows && (best == NULL || k->n_columns < best->n_columns))
+            if (k->n_rows == n_rows && !is_tight(k) &&
+                (best == NULL || k->n_columns < best->n_columns))
+                best = k;
+    return best;
+}
+
+/* Of the kernels for all columns, that with the fewest rows that are not fewer than `left`, and at
+ * most n_rows. NULL: there is none. */
+static const struct layout_kernel *find_covering(const struct work *work, size_t left,
+                                                 size_t n_rows)
+{
+    const struct layout_kernel *best = NULL;
+
+    for (const struct layout_kernels *its = work->kernels; its != NULL; its = its->smaller)
+        for (const struct layout_kernel *k = its->transpose[work->unit]; k->n_rows != 0; k++)
+            if (k->n_rows >= left && k->n_rows <= n_rows && !is_tight(k) &&
+                k->n_columns <= work->n_columns && (best == NULL || k->n_rows < best->n_rows))
                 best = k;
     return best;
 }
 
 /* All columns of rows that are a kernel's. */
-static void transpose_rows(const struct work *work, const struct layout_kernel *kernel,
-                           const struct layout_matrix *matrix, struct layout_part part)
+static void transpose_rows(struct work *work, const struct layout_kernel *kernel,
+                           struct layout_part part, bool streams)
 {
     for (;;) {
         part.n_columns = work->n_columns - part.first_column;
         if (part.n_columns >= kernel->n_columns)
             part.n_columns -= part.n_columns % kernel->n_columns;
-        kernel->run(matrix, &part);
+        cut(work, kernel, &part, streams);
         part.first_column += part.n_columns;
         if (part.first_column == work->n_columns)
             return;
@@ -90,17 +142,16 @@ static void transpose_rows(const struct work *work, const struct layout_kernel *
 #define SET_DISTANCE 4096
 #define NARROW_ROWS 128 /* that are read again and again from the cache */
 
-static bool share_a_set(const struct work *work, const struct layout_matrix *matrix,
-                        const struct layout_kernel *kernel)
+static bool share_a_set(const struct work *work, const struct layout_kernel *kernel)
 {
-    return !matrix->has_column_table && matrix->columns.step % SET_DISTANCE == 0 &&
+    return !work->matrix.has_column_table && work->matrix.columns.step % SET_DISTANCE == 0 &&
            work->n_columns >= kernel->n_columns &&
            find_narrowest(work, kernel->n_rows)->n_columns < kernel->n_columns;
 }
 
 /* The same by a kernel that writes few columns, many rows of these before the next. */
-static void transpose_narrow(const struct work *work, const struct layout_kernel *kernel,
-                             const struct layout_matrix *matrix, const struct layout_part *whole)
+static void transpose_narrow(struct work *work, const struct layout_kernel *kernel,
+                             const struct layout_part *whole)
 {
     const struct layout_kernel *narrow = find_narrowest(work, kernel->n_rows);
     size_t end = whole->first_row + whole->n_rows;
@@ -111,57 +162,59 @@ static void transpose_narrow(const struct work *work, const struct layout_kernel
         for (size_t c = 0; c < work->n_columns; c += narrow->n_columns) {
             size_t last = work->n_columns - narrow->n_columns;
             part.first_column = c < last ? c : last;
-            narrow->run(matrix, &part);
+            cut(work, narrow, &part, false);
         }
     }
 }
 
-/* All rows, without a look at lines. A kernel streams if it fills them. */
-static void transpose(const struct work *work, const struct layout_matrix *matrix, size_t n_rows)
+/* Rows `first` up to `end`, without a look at lines. A kernel streams if it fills them. */
+static void transpose(struct work *work, size_t first, size_t end, bool streams)
 {
+    const size_t n_rows = end - first;
     const struct layout_kernel *kernel = find_kernel(work, 0, n_rows, work->n_columns);
-    struct layout_matrix its = *matrix;
-    struct layout_part part = {0};
+    struct layout_part part = {.first_row = first};
 
-    while (part.first_row < n_rows) {
-        size_t left = n_rows - part.first_row;
+    while (part.first_row < end) {
+        size_t left = end - part.first_row;
         if (kernel->n_rows > left) {
             const struct layout_kernel *next = find_kernel(work, 0, left, work->n_columns);
-            if (next == NULL)
-                part.first_row = n_rows - kernel->n_rows;
-            else
+            const struct layout_kernel *covering = find_covering(work, left, n_rows);
+            if (next == NULL || 4 * left > 3 * (size_t)kernel->n_rows) {
+                kernel = covering == NULL ? kernel : covering;
+                part.first_row = end - kernel->n_rows; /* together with some that were done */
+            } else {
                 kernel = next;
-            left = n_rows - part.first_row;
+            }
+            left = end - part.first_row;
         }
         part.n_rows = left - left % kernel->n_rows;
-        its.streams = matrix->streams && (((size_t)kernel->n_rows << work->unit) % LINE == 0 ||
-                                          kernel->n_rows == n_rows);
-        if (!its.streams && share_a_set(work, matrix, kernel))
-            transpose_narrow(work, kernel, &its, &part);
+        bool fills = ((size_t)kernel->n_rows << work->unit) % LINE == 0 || kernel->n_rows == n_rows;
+        if (!(streams && fills) && share_a_set(work, kernel))
+            transpose_narrow(work, kernel, &part);
         else
-            transpose_rows(work, kernel, &its, part);
+            transpose_rows(work, kernel, part, streams && fills);
         part.first_row += part.n_rows;
     }
 }
 
 /* Rows `first` up to `end` of it. */
-static void do_rows(const struct work *work, const struct layout_matrix *matrix, size_t first,
-                    size_t end, bool streams)
+static void do_rows(struct work *work, size_t first, size_t end, bool streams)
 {
-    struct layout_matrix its = *matrix;
-
     if (first == end)
         return;
+    if (work->unit < LAYOUT_N_TRANSPOSED &&
+        find_kernel(work, 0, end - first, work->n_columns) != NULL) {
+        transpose(work, first, end, streams);
+        return;
+    }
+    struct layout_matrix its = work->matrix;
     its.rows.first += (int64_t)first * its.rows.step;
     if (its.has_row_table)
         its.rows.table += first;
     its.columns.first += first << work->unit;
     its.streams = streams;
-    if (work->unit < LAYOUT_N_TRANSPOSED &&
-        find_kernel(work, 0, end - first, work->n_columns) != NULL)
-        transpose(work, &its, end - first);
-    else
-        layout_move(work->kernels, work->unit, &its, end - first, work->n_columns);
+    layout_move(work->kernels, work->unit, &its, end - first, work->n_columns);
+    work->cuts->is_known = false;
 }
 
 /* Weaving */
@@ -189,16 +242,15 @@ static void set_weave(struct layout_weave *weave, const struct layout_matrix *ma
 }
 
 /* How many streams there are, of which one more is woven; 0: it is something else. */
-static uint32_t count_streams(const struct work *work, const struct layout_matrix *matrix,
-                              size_t n_rows, bool *is_woven)
+static uint32_t count_streams(const struct work *work, size_t n_rows, bool *is_woven)
 {
     const int64_t unit = (int64_t)1 << work->unit;
 
     *is_woven = true;
-    if (unit > 8 || matrix->has_row_table)
+    if (unit > 8 || work->matrix.has_row_table)
         return 0;
     if (work->n_columns > 1 && work->n_columns <= LAYOUT_MAX_WOVEN &&
-        matrix->rows.step == (int64_t)work->n_columns * unit)
+        work->matrix.rows.step == (int64_t)work->n_columns * unit)
         return (uint32_t)work->n_columns;
     *is_woven = false;
     return n_rows > 1 && n_rows <= LAYOUT_MAX_WOVEN && work->n_apart == n_rows ? (uint32_t)n_rows
@@ -207,29 +259,29 @@ static uint32_t count_streams(const struct work *work, const struct layout_matri
 
 /* Does what few streams and one are made of each other by groups of 16 bytes, and the rest as any
  * other. False: it is something else. */
-static bool weave_tile(const struct work *work, const struct layout_matrix *matrix, size_t n_rows)
+static bool weave_tile(const struct work *work, size_t n_rows)
 {
     const struct layout_kernels *kernels = work->kernels;
     bool is_woven;
-    uint32_t n = count_streams(work, matrix, n_rows, &is_woven);
+    uint32_t n = count_streams(work, n_rows, &is_woven);
 
     while (n > 0 && kernels != NULL && kernels->weave == NULL)
         kernels = kernels->smaller;
     if (n == 0 || kernels == NULL)
         return false;
     struct layout_weave weave = {.n = n, .is_woven = is_woven};
-    struct layout_matrix rest = *matrix;
-    struct work rest_work = *work;
+    struct work rest = *work;
     size_t in_group = (size_t)16 >> work->unit;
     size_t n_groups = (is_woven ? n_rows : work->n_columns) / in_group;
-    set_weave(&weave, matrix, (uint32_t)1 << work->unit);
+    set_weave(&weave, &work->matrix, (uint32_t)1 << work->unit);
     kernels->weave(&weave, n_groups);
     size_t done = n_groups * in_group;
-    rest_work.n_columns -= is_woven ? 0 : done;
-    rest.rows.first += is_woven ? 0 : (int64_t)(done << work->unit);
-    rest.columns.first += is_woven ? 0 : (int64_t)done * rest.columns.step;
-    if (rest_work.n_columns > 0)
-        do_rows(&rest_work, &rest, is_woven ? done : 0, n_rows, false);
+    rest.n_columns -= is_woven ? 0 : done;
+    rest.matrix.rows.first += is_woven ? 0 : (int64_t)(done << work->unit);
+    rest.matrix.columns.first += is_woven ? 0 : (int64_t)done * rest.matrix.columns.step;
+    if (rest.n_columns > 0)
+        do_rows(&rest, is_woven ? done : 0, n_rows, false);
+    work->cuts->is_known = false;
     return true;
 }
 
@@ -243,30 +295,83 @@ static size_t rows_apart(const struct layout_matrix *matrix, int64_t n_bytes)
                                                                        : (size_t)(step / n_bytes);
 }
 
-void layout_transpose_tile(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
-                           size_t n_bytes, size_t n_rows, size_t n_columns, bool reads_on)
+/* Whether there is a kernel for just this matrix, which is faster than weaving. */
+static bool has_tight(const struct work *work, size_t n_rows)
 {
+    if (work->unit >= LAYOUT_N_TRANSPOSED)
+        return false;
+    const struct layout_kernel *kernel = find_kernel(work, 0, n_rows, work->n_columns);
+    return kernel != NULL && is_tight(kernel);
+}
+
+/* Where the target has lines that are stored whole, past the caches. */
+static void do_lines(struct work *work, size_t n_rows, size_t n_bytes, size_t off)
+{
+    size_t in_line = LINE / n_bytes, first = off == 0 ? 0 : (LINE - off) / n_bytes;
+
+    if (work->matrix.columns.step == (int64_t)(n_rows * n_bytes) &&
+        LINE % (n_rows * n_bytes) == 0) {
+        do_rows(work, 0, n_rows, off == 0); /* several columns are a line */
+    } else if (off % n_bytes != 0 || first + in_line > n_rows) {
+        do_rows(work, 0, n_rows, false);
+    } else {
+        size_t end = n_rows - (n_rows - first) % in_line;
+        do_rows(work, 0, first, false);
+        do_rows(work, first, end, true);
+        do_rows(work, end, n_rows, false);
+    }
+}
+
+#define PAGE_BYTES 4096
+
+/* Whether each column is in a page of its own, and these are more than are good for the kernels. */
+static bool are_many(const struct layout_kernels *kernels, const struct layout_matrix *matrix,
+                     size_t n_columns)
+{
+    return kernels->most_streams > 0 && n_columns > kernels->most_streams &&
+           llabs(matrix->columns.step) >= PAGE_BYTES;
+}
+
+static void repeat(const struct layout_cuts *cuts, const struct layout_matrix *matrix)
+{
+    struct layout_matrix its = *matrix;
+
+    for (uint32_t i = 0; i < cuts->n; i++) {
+        its.streams = cuts->list[i].streams;
+        cuts->list[i].run(&its, &cuts->list[i].part);
+    }
+}
+
+void layout_transpose_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
+                           const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
+                           size_t n_columns, bool reads_on)
+{
+    size_t off = matrix->streams ? (uintptr_t)matrix->columns.first % LINE : 0;
+
+    if (cuts->is_known && cuts->n_rows == n_rows && cuts->n_columns == n_columns &&
+        cuts->off == off && cuts->reads_on == reads_on) {
+        repeat(cuts, matrix);
+        return;
+    }
+    if (matrix->streams && are_many(kernels, matrix, n_columns))
+        kernels = kernels->smaller;
     struct work work = {.kernels = kernels,
+                        .cuts = cuts,
+                        .matrix = *matrix,
                         .unit = log2_floor(n_bytes),
                         .n_columns = n_columns,
                         .n_apart = rows_apart(matrix, (int64_t)n_bytes),
                         .reads_on = reads_on};
-    size_t off = (uintptr_t)matrix->columns.first % LINE, in_line = LINE / n_bytes;
-    size_t first = off == 0 ? 0 : (LINE - off) / n_bytes;
-
-    if (weave_tile(&work, matrix, n_rows))
+    cuts->n_rows = n_rows;
+    cuts->n_columns = n_columns;
+    cuts->off = off;
+    cuts->reads_on = reads_on;
+    cuts->n = 0;
+    cuts->is_known = true;
+    if (!has_tight(&work, n_rows) && weave_tile(&work, n_rows))
         return;
-    if (!matrix->streams) {
-        do_rows(&work, matrix, 0, n_rows, false);
-    } else if (matrix->columns.step == (int64_t)(n_rows * n_bytes) &&
-               LINE % (n_rows * n_bytes) == 0) {
-        do_rows(&work, matrix, 0, n_rows, off == 0); /* several columns are a line */
-    } else if (off % n_bytes != 0 || first + in_line > n_rows) {
-        do_rows(&work, matrix, 0, n_rows, false);
-    } else {
-        size_t end = n_rows - (n_rows - first) % in_line;
-        do_rows(&work, matrix, 0, first, false);
-        do_rows(&work, matrix, first, end, true);
-        do_rows(&work, matrix, end, n_rows, false);
-    }
+    if (matrix->streams)
+        do_lines(&work, n_rows, n_bytes, off);
+    else
+        do_rows(&work, 0, n_rows, false);
 }
