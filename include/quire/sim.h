@@ -125,8 +125,9 @@ void quire_sim_clean(struct quire_sim_memory *memory, uint32_t page);
 /* Quire's own, in the order of their names' list; NULL behind the last. */
 const struct quire_sim_policy *quire_sim_policies(unsigned i);
 
-/* By "NAME" or "NAME:ARGUMENT", a number above 0. 0; -ENOENT: there is none; -EINVAL: that is no
- * such number, or the policy takes none. */
+/* By "NAME" or "NAME:ARGUMENT", a number above 0. Case and hyphens of names do not matter, and what
+ * textbooks call them is known, too: belady, min, nfu, lru-2, working-set, page-fault-frequency. 0;
+ * -ENOENT: there is none; -EINVAL: that is no such number, or the policy takes none. */
 int quire_sim_find_policy(const char *text, const struct quire_sim_policy **policy,
                           uint64_t *argument);
 
