@@ -13,6 +13,7 @@
 
 #include "cli/cli.h"
 #include "cli/images.h"
+#include "cli/line_input.h"
 
 #include <argp.h>
 #include <ctype.h>
@@ -449,19 +450,20 @@ static int access_one(struct segment_options *options, const struct segment_acce
 /* The same of each line; empty ones and what follows a # do not count. */
 static int access_lines(struct segment_options *options)
 {
-    char line[256];
+    static struct line_input input;
     int status = EXIT_SUCCESS;
     bool is_first = true;
+    char *line;
 
-    for (size_t number = 1; fgets(line, sizeof line, stdin) != NULL; number++) {
+    while ((line = line_input_next(&input)) != NULL) {
         struct segment_access access;
         char *text = line + strspn(line, " \t");
-        text[strcspn(text, " \t#\r\n")] = '\0';
+        text[strcspn(text, " \t#\r")] = '\0';
         if (*text == '\0')
             continue;
         const char *wrong = read_access(text, &access);
         if (wrong != NULL) {
-            cli_error("line %zu of standard input: '%s': %s", number, text, wrong);
+            cli_error("line %zu of standard input: '%.80s': %s", input.number, text, wrong);
             return -1;
         }
         int result = access_one(options, &access, is_first);
@@ -469,8 +471,13 @@ static int access_lines(struct segment_options *options)
             return result;
         status = result > status ? result : status;
         is_first = false;
+        if (!line_input_has(&input))
+            fflush(stdout);
     }
-    return status;
+    if (input.error != 0)
+        cli_error("cannot read standard input behind line %zu: %s", input.number,
+                  input.error == -E2BIG ? "the line is too long" : strerror(-input.error));
+    return input.error != 0 ? -1 : status;
 }
 
 static int access_all(struct segment_options *options)

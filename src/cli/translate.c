@@ -145,8 +145,13 @@ static bool init(struct translate_options *options, struct quire_image *image)
         return false;
     }
     if (error == -EINVAL)
-        cli_error("these registers, or --phys-bits, select no mode that this format has\n"
-                  "`man quire-translate' says which values do");
+        cli_error(options->given[NUMBER_PHYS_BITS]
+                      ? "these registers select no mode that this format has, or not with "
+                        "--phys-bits %u: x86 has 32 to 52, Sv32 20 to 34, RISC-V 20 to 56, "
+                        "AArch64 20 to 52"
+                      : "these registers select no mode that this format has\n"
+                        "`man quire-translate' says which values do",
+                  phys_bits);
     return error == 0;
 }
 
@@ -163,7 +168,7 @@ static int act(struct translate_options *options)
         return translation_read(translation, options->read_va, options->read_bytes);
     default:
         if (options->from_standard_input)
-            return translation_stream(translation, stdin);
+            return translation_stream(translation);
         return translation_addresses(translation, options->addresses, options->n_addresses);
     }
 }

@@ -189,7 +189,7 @@ static void parse_mode(struct argp_state *state, struct translate_options *optio
     options->mode = -1; /* whatever one before has said */
     for (int mode = 0; mode < QUIRE_MMU_N_MODES; mode++)
         if (mode != QUIRE_MMU_PPC32 &&
-            strcmp(name, quire_mmu_mode_name((enum quire_mmu_mode)mode)) == 0)
+            strcasecmp(name, quire_mmu_mode_name((enum quire_mmu_mode)mode)) == 0)
             options->mode = mode;
     if (options->mode < 0)
         argp_error(state,
@@ -209,6 +209,61 @@ static void parse_address(struct argp_state *state, struct translate_options *op
         argp_error(state, "more than %d addresses: give them on standard input, and - here",
                    TRANSLATION_MAX_ADDRESSES);
     options->addresses[options->n_addresses++] = parse_number(state, "address", text);
+}
+
+/* What selects the machine that a number is of. */
+enum owner { OF_ANY, OF_X86, OF_RISCV, OF_ARM64, OF_PPC, OF_MODE, OF_BASE_LIMIT, OF_INVERTED };
+
+static bool is_of_machine(enum owner owner, const struct translate_options *options)
+{
+    switch (owner) {
+    case OF_ANY:
+        return true;
+    case OF_X86: /* also where the image says what the machine is */
+        return options->arch == ARCH_X86 || (options->arch == ARCH_NONE && options->mode < 0);
+    case OF_MODE:
+        return options->mode >= 0;
+    case OF_BASE_LIMIT:
+        return options->mode == QUIRE_MMU_BASE_LIMIT;
+    case OF_INVERTED:
+        return options->mode == QUIRE_MMU_INVERTED;
+    default:
+        return (unsigned)options->arch == (unsigned)owner;
+    }
+}
+_Static_assert((unsigned)OF_X86 == (unsigned)ARCH_X86 && (unsigned)OF_PPC == (unsigned)ARCH_PPC,
+               "owners begin with the architectures");
+
+/* A register of another machine would be passed over, and the answer not the one that was wanted.
+ */
+static void check_numbers(struct argp_state *state, const struct translate_options *options)
+{
+    static const enum owner owners[N_NUMBERS] = {
+        [NUMBER_CR0] = OF_X86,         [NUMBER_CR3] = OF_X86,
+        [NUMBER_CR4] = OF_X86,         [NUMBER_EFER] = OF_X86,
+        [NUMBER_PAT] = OF_X86,         [NUMBER_PKRU] = OF_X86,
+        [NUMBER_SATP] = OF_RISCV,      [NUMBER_SSTATUS] = OF_RISCV,
+        [NUMBER_TCR] = OF_ARM64,       [NUMBER_TTBR0] = OF_ARM64,
+        [NUMBER_TTBR1] = OF_ARM64,     [NUMBER_MAIR] = OF_ARM64,
+        [NUMBER_SDR1] = OF_PPC,        [NUMBER_ROOT] = OF_MODE,
+        [NUMBER_BASE] = OF_BASE_LIMIT, [NUMBER_LIMIT] = OF_BASE_LIMIT,
+        [NUMBER_PROCESS] = OF_INVERTED};
+    static const char *const selectors[] = {
+        "",           "--arch x86",  "--arch riscv",      "--arch arm64",
+        "--arch ppc", "--mode NAME", "--mode base-limit", "--mode inverted"};
+
+    for (unsigned i = 0; i < N_NUMBERS; i++) {
+        const struct argp_option *option = option_list;
+        if (!options->given[i] || is_of_machine(owners[i], options))
+            continue;
+        while (option->key != KEY_NUMBER + (int)i)
+            option++;
+        argp_error(state, "--%s goes with %s", option->name, selectors[owners[i]]);
+    }
+    const uint64_t phys_bits = options->numbers[NUMBER_PHYS_BITS];
+    if (options->given[NUMBER_PHYS_BITS] && (phys_bits < 20 || phys_bits > 56))
+        argp_error(state, "--phys-bits %llu: machines have 20 to 56",
+                   (unsigned long long)phys_bits);
 }
 
 /* What is missing, or does not go together. */
@@ -360,6 +415,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         check(state, options);
+        check_numbers(state, options);
         return 0;
     default:
         return parse_action(key, argument, state) == 0 ? 0 : parse_machine(key, argument, state);

@@ -7,14 +7,18 @@ Usage: translate.py QUIRE SOURCE_ROOT [unittest's arguments]
 tests/mmu/machines/ has the memory of emulated machines, and what QEMU said of it (tests/mmu/qemu.py).
 """
 import base64
+import gzip
 import json
+import lzma
 import os
 import pathlib
 import random
+import resource
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import xml.etree.ElementTree
 import zlib
@@ -335,7 +339,7 @@ class Roots(Scratch):
                 memory[table:table + 4096] = bytes(4096)
             struct.pack_into("<Q", memory, table + 8 * index, value)
         image = self.write("memory", memory)
-        for narrow in ([], ["--mode", "x86-48"]):
+        for narrow in ([], ["--mode", "x86-48"], ["--mode", "X86-48"]):
             result = call("-i", image, "--find-roots", "--json", *narrow)
             best = json.loads(result.stdout)["roots"][0]
             self.assertEqual((best["root"], best["mode"], best["maps_itself"]),
@@ -427,7 +431,7 @@ class Answers(Scratch):
         result = call(*self.arguments, "--json", "--explain", "0x400123", "0")
         answers = json.loads(result.stdout)["answers"]
         self.assertEqual(answers[0]["pa"], "0x105123")
-        self.assertEqual(answers[0]["page_bytes"], 4096)
+        self.assertEqual((answers[0]["page_bytes"], answers[0]["level"]), (4096, "PTE"))
         self.assertEqual([step["index"] for step in answers[0]["steps"]], [0, 0, 2, 0])
         self.assertEqual((answers[1]["pa"], answers[1]["reason"]), (None, "not-present"))
         result = call(*self.arguments, "--json", "--reverse", "0x105010")
@@ -441,6 +445,31 @@ class Answers(Scratch):
         self.assertEqual(result.returncode, 125)
         self.assertEqual(len(result.stdout.splitlines()), 1)
         self.assertIn("line 2 of standard input is no address: 'nonsense'", result.stderr)
+
+    def test_each_line_is_answered_when_it_is_written(self):
+        """Who writes an address and waits gets its answer."""
+        with subprocess.Popen([QUIRE, "translate", *self.arguments, "-"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as process:
+            watch = threading.Timer(PATIENCE_SECONDS, process.kill)
+            watch.start()
+            for va, pa in (("0x400123", "0x105123"), ("0x400456", "0x105456")):
+                process.stdin.write(va + "\n")
+                process.stdin.flush()
+                self.assertEqual(process.stdout.readline().split()[:2], [va, pa])
+            process.stdin.close()
+            self.assertEqual(process.wait(), 0)
+            watch.cancel()
+
+    def test_long_standard_input(self):
+        """Lines that end anywhere in what is read at once, and the last one without an end."""
+        many = [0x400000 + i % 4096 for i in range(40000)]
+        text = "".join(f"{va:#x}{' ' * (i % 7)}\n" for i, va in enumerate(many)) + "0x400fff"
+        result = call(*self.arguments, "-", input=text)
+        self.assertEqual([line.split()[1] for line in result.stdout.splitlines()],
+                         [f"{va - 0x400000 + 0x105000:#x}" for va in many] + ["0x105fff"])
+        result = call(*self.arguments, "-", input="0x400000\n" + "1" * 70000 + "\n")
+        self.assertEqual((result.returncode, len(result.stdout.splitlines())), (125, 1))
+        self.assertIn("behind line 1: the line is too long", result.stderr)
 
     def test_tlb(self):
         addresses = "0x400000\n0x400001\n0x400002\n0xffffffff80000000\n" * 10
@@ -493,6 +522,45 @@ class Images(Scratch):
         self.assertEqual(result.returncode, 125)
         self.assertIn("the header at byte 0 is cut off at byte 20", result.stderr)
 
+    def test_where_a_raw_file_begins(self):
+        arguments = ["--mode", "x86-48", "--root", "1048576", "0x400000"]
+        memory = self.write("memory", small_machine())
+        for start in ("@0x100000", "@1048576", "@1M"):
+            self.assertEqual(call("-i", memory + start, *arguments).stdout.split()[1], "0x105000")
+        named = self.write("memory@5", bytes(0x100000) + small_machine())
+        self.assertEqual(call("-i", named, *arguments).stdout.split()[1], "0x105000")
+
+    def test_holes(self):
+        """Of a sparse file only what is there is looked at."""
+        sparse = self.write("memory", b"")
+        with open(sparse, "r+b") as file:
+            file.truncate(16 << 30)
+            file.seek(3 << 20)
+            file.write(small_machine())
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result = call("-i", sparse, "--mode", "x86-48", "--find-roots")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.assertEqual(result.stderr, "")
+        self.assertLess(after.ru_minflt - before.ru_minflt, 20000)  # of 4 million pages
+        self.assertLess(after.ru_majflt - before.ru_majflt, 20000)
+
+    def test_foreign_files(self):
+        """Dumps that can't be mapped are not taken for raw memory; but who insists gets that."""
+        for head, name in ((b"KDUMP   ", "a kdump-compressed dump"),
+                           (b"makedumpfile\0\0\0\0", "a flattened kdump-compressed dump"),
+                           (b"PAGEDU64", "a Windows crash dump"), (b"AVML", "a compressed LiME file"),
+                           (gzip.compress(b"x"), "compressed by gzip"),
+                           (lzma.compress(b"x"), "compressed by xz"),
+                           (b"\x28\xb5\x2f\xfd", "compressed by zstd")):
+            with self.subTest(name=name):
+                arguments = ["-i", self.write("dump", head + bytes(8192)), "--mode", "x86-48",
+                             "--root", "0x1000", "0"]
+                result = call(*arguments)
+                self.assertEqual((result.returncode, result.stdout), (125, ""))
+                self.assertIn(f"it is {name}, which can't be mapped", result.stderr)
+                result = call(*arguments, "--format", "raw")
+                self.assertEqual((result.stdout, result.stderr), ("0x0 - not-present\n", ""))
+
     def test_damaged_core_files(self):
         head = b"\x7fELF\x02\x01\x01" + bytes(9)
         for data, message in (
@@ -536,7 +604,14 @@ class Refusals(Scratch):
                 (["-i", "/nonexistent", *mode, "0"], "cannot use the image /nonexistent: No such"),
                 (["-i", ROOT, *mode, "0"], "it is no regular file"),
                 (["-i", image, "--format", "lime", *mode, "0"], "leave out @0x100000"),
-                (["-i", image, *mode, "--phys-bits", "99", "0"], "--phys-bits")):
+                (["-i", image, *mode, "--satp", "1", "0"], "--satp goes with --arch riscv"),
+                (["-i", image, *mode, "--cr4", "1", "0"], "--cr4 goes with --arch x86"),
+                (["-i", image, "--satp", "1", "0"], "--satp goes with --arch riscv"),
+                (["-i", image, "--arch", "riscv", "--satp", "0", "--root", "0", "0"],
+                 "--root goes with --mode NAME"),
+                (["-i", image, *mode, "--limit", "1", "0"], "--limit goes with --mode base-limit"),
+                (["-i", image, *mode, "--phys-bits", "99", "0"], "--phys-bits 99: machines have 20"),
+                (["-i", image, *mode, "--phys-bits", "25", "0"], "x86 has 32 to 52")):
             with self.subTest(arguments=arguments):
                 result = call(*arguments)
                 self.assertEqual((result.returncode, result.stdout), (125, ""))
