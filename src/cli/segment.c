@@ -23,6 +23,7 @@
 
 #define MAX_ACCESSES 256
 #define CR0_PG ((uint64_t)1 << 31)
+#define CR4_LA57 ((uint64_t)1 << 12)
 
 enum {
     KEY_GDT = 256,
@@ -31,6 +32,7 @@ enum {
     KEY_DESCRIPTOR,
     KEY_STACK,
     KEY_FS,
+    KEY_CALL,
     KEY_LONG,
     KEY_64,
     KEY_CR0, /* and the other registers, in this order */
@@ -42,7 +44,7 @@ enum {
 struct segment_options {
     const char *images[IMAGES_MAX];
     unsigned n_images;
-    bool has_gdt, has_ldt, has_cpl, decodes, is_stack, is_fs, from_standard_input;
+    bool has_gdt, has_ldt, has_cpl, decodes, is_stack, is_fs, is_call, from_standard_input;
     bool has_register[4];
     uint64_t registers[4]; /* CR0, CR3, CR4, EFER */
     uint16_t ldt;
@@ -62,6 +64,7 @@ static const struct argp_option option_list[] = {
     {"cpl", KEY_CPL, "N", 0, "Current privilege level (default: the selector's RPL)", 0},
     {"stack", KEY_STACK, NULL, 0, "By SS, in place of DS", 0},
     {"fs", KEY_FS, NULL, 0, "By FS or GS, in place of DS", 0},
+    {"call", KEY_CALL, NULL, 0, "x is by a far call, in place of a far jump", 0},
     {"long-mode", KEY_LONG, NULL, 0, "EFER.LMA: system descriptors have 16 bytes", 0},
     {"64", KEY_64, NULL, 0, "64-bit code; includes --long-mode", 0},
     {"cr0", KEY_CR0, "X", 0,
@@ -70,7 +73,10 @@ static const struct argp_option option_list[] = {
     {"cr4", KEY_CR4, "X", 0, "For paging (default: 0)", 0},
     {"efer", KEY_EFER, "X", 0, "For paging (default: 0, with --long-mode 0xd00)", 0},
     {"descriptor", KEY_DESCRIPTOR, NULL, 0,
-     "The arguments are descriptors of 64 bits, to be decoded; no image is needed", 0},
+     "The arguments are descriptors of 64 bits, to be decoded and checked; no image is needed. "
+     "With "
+     "--long-mode one of the system's takes two of them",
+     0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
@@ -81,8 +87,8 @@ static const char documentation[] =
     "it raises, with its error code; with paging on, the physical one, too."
     "\v"
     "An access is SELECTOR:OFFSET[:SIZE[:r|w|x]]; the default is 1 byte, read. x loads CS by a far "
-    "jump, through a call gate where the selector names one. - reads accesses from standard input, "
-    "one a line.\n"
+    "jump (--call: a far call), through a call gate where the selector names one. - reads accesses "
+    "from standard input, one a line.\n"
     "\n"
     "Examples:\n"
     "  quire segment -i ram.bin --gdt 0x1000:0x7f --cpl 3 0x23:0x1000:4:w\n"
@@ -242,6 +248,9 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_FS:
         options->is_fs = true;
         return 0;
+    case KEY_CALL:
+        options->is_call = true;
+        return 0;
     case KEY_64:
         options->machine.is_64_bit = true;
         __attribute__((fallthrough));
@@ -268,18 +277,32 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     }
 }
 
-static int decode_all(const struct segment_options *options)
+/* Descriptors behind a null one, as a table of their own. */
+static int read_listed(void *context, uint64_t linear, void *bytes, size_t n)
+{
+    const struct segment_options *options = context;
+
+    memcpy(bytes, (const char *)options->descriptors + (linear - 8), n);
+    return 0;
+}
+
+static int decode_all(struct segment_options *options)
 {
     bool as_json = options->translation.as_json;
+    struct quire_segment_machine *machine = &options->machine;
 
+    machine->read = read_listed;
+    machine->context = options;
+    machine->gdt_limit = 8 * options->n_accesses + 7;
     if (as_json)
         printf("{\n  \"version\": \"" QUIRE_VERSION "\",\n  \"descriptors\": [");
-    for (unsigned i = 0; i < options->n_accesses; i++) {
+    for (unsigned i = 0; i < options->n_accesses;) {
         if (as_json)
             fputs(i > 0 ? ",\n    {" : "\n    {", stdout);
-        segment_print_descriptor(options->descriptors[i], 0, options->machine.is_long_mode,
-                                 as_json);
-        putchar(as_json ? '}' : '\n');
+        i += segment_print_descriptor(machine, &options->descriptors[i], options->n_accesses - i,
+                                      (uint16_t)(8 * i + 8), as_json);
+        if (as_json)
+            putchar('}');
     }
     if (as_json)
         puts("\n  ]\n}");
@@ -343,6 +366,7 @@ static bool init_paging(struct segment_options *options)
                                                                                          : efer};
 
     options->is_paged = (registers.cr0 & CR0_PG) != 0;
+    options->machine.is_57_bit = (registers.cr4 & CR4_LA57) != 0;
     if (!options->is_paged)
         return true;
     if (!options->has_register[1])
@@ -394,7 +418,7 @@ static void look_up(const struct segment_options *options, const struct segment_
 {
     const struct quire_mmu *mmu = &options->translation.mmu;
     enum quire_mmu_access kind = (enum quire_mmu_access)access->kind;
-    bool is_user = options->machine.cpl == 3;
+    bool is_user = result->answer.cpl == 3;
     uint64_t first = result->answer.linear, size = kind == QUIRE_MMU_EXECUTE ? 1 : access->size;
 
     result->is_paged = true;
@@ -417,10 +441,12 @@ static int access_one(struct segment_options *options, const struct segment_acce
                       bool is_first)
 {
     struct quire_segment_machine *machine = &options->machine;
-    enum quire_segment_use use = access->kind == QUIRE_SEGMENT_EXECUTE ? QUIRE_SEGMENT_CODE
-                                 : options->is_stack                   ? QUIRE_SEGMENT_STACK
-                                 : options->is_fs                      ? QUIRE_SEGMENT_FS
-                                                                       : QUIRE_SEGMENT_DATA;
+    bool is_code = access->kind == QUIRE_SEGMENT_EXECUTE;
+    enum quire_segment_use use = is_code && options->is_call ? QUIRE_SEGMENT_CALL
+                                 : is_code                   ? QUIRE_SEGMENT_CODE
+                                 : options->is_stack         ? QUIRE_SEGMENT_STACK
+                                 : options->is_fs            ? QUIRE_SEGMENT_FS
+                                                             : QUIRE_SEGMENT_DATA;
     struct segment_result result = {.error_code = -1};
 
     if (!options->has_cpl)

@@ -14,12 +14,12 @@ typedef unsigned u32;
 typedef unsigned long long u64;
 
 #define FIRST_TESTED 16
-#define N_GDT 200
+#define N_GDT 208
 #define N_LDT 24
 #define TSS 0x48
 #define LDT 0x50
 
-enum { DATA, STACK, CODE };
+enum { DATA, STACK, CODE, CALL };
 enum { READ, WRITE, EXECUTE };
 
 /* What a record has; the first byte says which. */
@@ -86,7 +86,8 @@ __asm__(
     " push $n\n jmp back\n"
     ".set n, n + 1\n"
     ".endr\n"
-    /* 32 bytes each: DATA, STACK: reads of 1, 2, 4 bytes, writes; stack in ring 0; CODE; rights */
+    /* 32 bytes each: DATA, STACK: reads of 1, 2, 4 bytes, writes; stack in ring 0; CODE;
+     * CALL; rights, which is longer */
     ".balign 32\n"
     "snippets:\n"
     " mov %ax, %ds\n mov %ds:(%esi), %bl\n int $48\n .balign 32\n"
@@ -103,6 +104,7 @@ __asm__(
     " mov %ax, %ss\n mov %ebx, %ss:(%esi)\n int $48\n .balign 32\n"
     " mov %ax, %ss\n mov %cx, %ss\n int $48\n .balign 32\n"
     " ljmp *(%edi)\n .balign 32\n"
+    " lcall *(%edi)\n .balign 32\n"
     " xor %ebp, %ebp\n xor %ebx, %ebx\n xor %edx, %edx\n"
     " lar %eax, %ebx\n jnz 1f\n or $1, %ebp\n1: lsl %eax, %edx\n jnz 1f\n or $2, %ebp\n"
     "1: verr %ax\n jnz 1f\n or $4, %ebp\n1: verw %ax\n jnz 1f\n or $8, %ebp\n1: int $48\n");
@@ -144,6 +146,9 @@ static void make_tables(void)
     gdt[LDT >> 3] = descriptor((u32)ldt, sizeof ldt - 1, 0x82, 0);
     tss[1] = (u32)stacks[1] + 4096;
     tss[2] = 0x10;
+    tss[3] = tss[5] = (u32)stacks[3] + 4096; /* rings 1 and 2 */
+    tss[4] = 0x21;
+    tss[6] = 0x32;
     for (u32 i = 0; i < 49; i++)
         idt[i] = gate(8, (u32)handlers + 16 * i, i == 48 ? 0xee : 0x8e);
     directory[0] = 0x87; /* 4 MiB, for all rings */
@@ -174,6 +179,10 @@ static u32 make_tested(void)
     gdt[n++] = gate(0x10, 0x50000000, 0xec);
     gdt[n++] = gate(0, 0x50000000, 0xec);
     gdt[n++] = gate(0xfff8, 0x50000000, 0xec);
+    gdt[n++] = gate(0x18, 0x50000000, 0xec);
+    gdt[n++] = gate(0x18, 0x50000000, 0xcc);
+    gdt[n++] = gate(0x28, 0x50000000, 0xec);
+    gdt[n++] = gate((FIRST_TESTED + 11 * 10 + 4) << 3, 0x50000000, 0xec); /* not present */
     for (u32 i = 0; i < N_LDT; i++)
         ldt[i] = descriptor(base += 0x100000, 0x7ff, 0x90 | (i & 3) << 5 | i % 16, 4);
     return n;
@@ -200,12 +209,12 @@ static void ask(u32 cpl, u32 use, u32 access, u32 size, u32 selector, u32 offset
                             0,   (u16)selector, 0,       offset,     0};
     u32 width = size == 4 ? 2 : size - 1, which = 6 * use + 3 * access + width;
 
-    if (use == CODE && is_task(of(selector)))
+    if (use >= CODE && is_task(of(selector)))
         return;
     if (use == STACK && cpl == 0) /* with such a stack there is none for an exception */
         which = 12;
-    if (use == CODE)
-        which = 13;
+    if (use >= CODE)
+        which = use == CODE ? 13 : 14;
     in_cpl = cpl;
     in_selector = selector;
     in_offset = in_far.offset = offset;
@@ -225,7 +234,7 @@ static void ask_rights(u32 cpl, u32 selector)
 
     in_cpl = cpl;
     in_selector = selector;
-    in_snippet = (u32)snippets + 32 * 14;
+    in_snippet = (u32)snippets + 32 * 15;
     in_stack = (u32)stacks[2] + 4096;
     run_case();
     record.flags = (u8)out_flags;
@@ -243,6 +252,7 @@ static void ask_all(u32 index_and_table)
             ask(cpl, DATA, READ, 1, selector, 0x10);
             ask(cpl, STACK, WRITE, 1, selector, 0x10);
             ask(cpl, CODE, EXECUTE, 1, selector, 0x10);
+            ask(cpl, CALL, EXECUTE, 1, selector, 0x10);
             ask_rights(cpl, selector);
         }
     }
