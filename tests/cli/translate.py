@@ -234,25 +234,28 @@ class TranslationByInstruction(Recorded):
 
 
 class TrapsOfRiscv(Recorded):
-    """Loads and stores as S and U (SUM clear): page faults; access faults come after translation."""
-    LOAD_FAULT, STORE_FAULT, LOAD_PAGE_FAULT, STORE_PAGE_FAULT = 5, 7, 13, 15
+    """Loads, stores and fetches as S and U (SUM clear): page faults. What comes after translation, an
+    access fault or bytes that are no instruction, tells that it went through."""
+    NO_FAULT, FETCH_FAULT, ILLEGAL, LOAD_FAULT, STORE_FAULT = 0, 1, 2, 5, 7
+    PAGE_FAULTS = {"r": 13, "w": 15, "x": 12}
+    PASSES = {"r": (NO_FAULT, LOAD_FAULT), "w": (NO_FAULT, STORE_FAULT), "x": (FETCH_FAULT, ILLEGAL)}
+    COLUMNS = ("r", "w", "r --user", "w --user", "x", "x --user")
 
     def test_causes(self):
         for name, machine, arguments in self.each("sv*"):
             vas = "".join(va + "\n" for va, _ in machine["causes"])
             seen = set()
-            for column, access in enumerate(("r", "w", "r --user", "w --user")):
+            for column, access in enumerate(self.COLUMNS):
                 with self.subTest(machine=name, access=access):
                     result = call(*arguments, "--access", *access.split(), "-", input=vas)
                     lines = result.stdout.splitlines()
                     self.assertEqual(len(lines), len(machine["causes"]))
-                    passes = (0, self.LOAD_FAULT if access[0] == "r" else self.STORE_FAULT)
-                    fault = self.LOAD_PAGE_FAULT if access[0] == "r" else self.STORE_PAGE_FAULT
+                    passes, fault = self.PASSES[access[0]], self.PAGE_FAULTS[access[0]]
                     for line, (_, causes) in zip(lines, machine["causes"]):
                         self.assertIn(causes[column], (*passes, fault))
                         self.assertEqual(line.split()[1] == "-", causes[column] == fault, line)
                         seen.add((access, causes[column] == fault))
-            self.assertEqual(len(seen), 8, name)
+            self.assertEqual(len(seen), 12, name)
 
 
 class Linux(Recorded):

@@ -43,21 +43,30 @@ def x86_program(tree, cr0, cr4, efer):
 
 
 # Of riscv_program(), behind its page: addresses, and the cause of the trap of each access.
-CAUSES = ("S read", "S write", "U read", "U write")
+CAUSES = ("S read", "S write", "U read", "U write", "S fetch", "U fetch")
+RISCV_ACCESSES = {"read": "lb t1, 0(s3)", "write": "sb x0, 0(s3)",
+                  # there is zeros, which are no instruction, or nothing: it comes back by a trap
+                  "fetch": """csrw 0x341, s3
+        la s5, 2f
+        mret
+    2:  li s5, 0"""}
 
 
 def riscv_program(satp, bits, probes, directory):
-    """Loads and stores at each address from machine mode, with MPRV as S and U; then goes to S."""
+    """Loads and stores at each address from machine mode, with MPRV as S and U, and goes there; then
+    to S."""
     load, word = ("ld", 8) if bits == 64 else ("lw", 4)
     accesses = ""
     for kind in CAUSES:
+        mode, access = kind.split()
+        mprv = 0 if access == "fetch" else 0x20000
         accesses += f"""
         li t0, 0x1800
         csrrc x0, 0x300, t0
-        li t0, {0x20800 if kind[0] == "S" else 0x20000}
+        li t0, {mprv | (0x800 if mode == "S" else 0)}
         li s4, 0
         csrrs x0, 0x300, t0
-        {"lb t1, 0(s3)" if kind.endswith("read") else "sb x0, 0(s3)"}
+        {RISCV_ACCESSES[access]}
         li t0, 0x20000
         csrrc x0, 0x300, t0
         sb s4, 0(s1)
@@ -73,6 +82,7 @@ def riscv_program(satp, bits, probes, directory):
         csrw 0x305, t0
         la s0, probes
         la s1, answers
+        li s5, 0
         li s2, {len(probes)}
     1:  {load} s3, 0(s0)
         {accesses}
@@ -91,13 +101,15 @@ def riscv_program(satp, bits, probes, directory):
         .balign 4
     trapped:
         csrr s4, 0x342
+        mv t2, s5
+        bnez t2, 1f
         csrr t2, 0x341
         addi t2, t2, 4
-        csrw 0x341, t2
+    1:  csrw 0x341, t2
         li t2, 0x1800
         csrrs x0, 0x300, t2
         mret
-        .balign 1024
+        .balign 2048
     probes:
         .fill {word * len(probes)}, 1, 0
     answers:
@@ -110,9 +122,10 @@ def riscv_program(satp, bits, probes, directory):
 def riscv_answers(at, probes):
     def ask(qemu):
         with tempfile.NamedTemporaryFile() as saved:
-            qemu.ask(f'pmemsave {at:#x} {4 * len(probes)} "{saved.name}"')
+            n = len(CAUSES)
+            qemu.ask(f'pmemsave {at:#x} {n * len(probes)} "{saved.name}"')
             causes = saved.read()
-        return [[f"{va:#x}", list(causes[4 * i:4 * i + 4])] for i, va in enumerate(probes)]
+        return [[f"{va:#x}", list(causes[n * i:n * i + n])] for i, va in enumerate(probes)]
     return ask
 
 
