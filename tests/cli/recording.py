@@ -393,6 +393,7 @@ class Advice(Scratch):
         for point in (steep[0], steep[-1]):
             self.assertLessEqual(point["faults_least"], point["faults"])
             self.assertLessEqual(point["faults"], point["faults_most"])
+            self.assertEqual(point["steep"], point is steep[-1], curve)
             line = (f"quire run --ram {point['ram_bytes']} --policy gclock --swap none -- {command}")
             happened = self.count_faults(line)
             self.assertGreater(happened, 100)
