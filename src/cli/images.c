@@ -4,6 +4,7 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/number.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,14 +16,12 @@
 static size_t split_name(const char *text, uint64_t *start)
 {
     const char *at = strrchr(text, '@');
-    char *end;
+    uint64_t value;
 
     *start = 0;
     if (at == NULL || at[1] < '0' || at[1] > '9' || access(text, F_OK) == 0)
         return strlen(text); /* also a file of that very name */
-    errno = 0;
-    uint64_t value = strtoull(at + 1, &end, 0);
-    if ((*end != '\0' || errno != 0) && size_parse(at + 1, 0, &value) != 0)
+    if (!number_parse(at + 1, &value) && size_parse(at + 1, 0, &value) != 0)
         return strlen(text);
     *start = value;
     return (size_t)(at - text);

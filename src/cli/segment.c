@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/images.h"
 #include "cli/line_input.h"
+#include "cli/number.h"
 
 #include <argp.h>
 #include <ctype.h>
@@ -103,11 +104,7 @@ static const char documentation[] =
 /* False: it is no number up to max. */
 static bool read_number(const char *text, uint64_t max, uint64_t *value)
 {
-    char *end;
-
-    errno = 0;
-    *value = strtoull(text, &end, 0);
-    return *text >= '0' && *text <= '9' && *end == '\0' && errno == 0 && *value <= max;
+    return number_parse(text, value) && *value <= max;
 }
 
 static uint64_t parse_number(struct argp_state *state, const char *what, const char *text,
@@ -214,16 +211,11 @@ static void check(struct argp_state *state, const struct segment_options *option
         argp_error(state, "--stack and --fs: leave out one of both");
 }
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
+static error_t parse_register(int key, char *argument, struct argp_state *state)
 {
     struct segment_options *options = state->input;
 
     switch (key) {
-    case 'i':
-        if (options->n_images == IMAGES_MAX)
-            argp_error(state, "more than %d images", IMAGES_MAX);
-        options->images[options->n_images++] = argument;
-        return 0;
     case KEY_GDT:
         parse_gdt(state, options, argument);
         return 0;
@@ -241,6 +233,21 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_EFER:
         options->registers[key - KEY_CR0] = parse_number(state, "a register", argument, UINT64_MAX);
         options->has_register[key - KEY_CR0] = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct segment_options *options = state->input;
+
+    switch (key) {
+    case 'i':
+        if (options->n_images == IMAGES_MAX)
+            argp_error(state, "more than %d images", IMAGES_MAX);
+        options->images[options->n_images++] = argument;
         return 0;
     case KEY_STACK:
         options->is_stack = true;
@@ -273,7 +280,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         check(state, options);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_register(key, argument, state);
     }
 }
 

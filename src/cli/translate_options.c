@@ -4,6 +4,7 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/number.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -55,8 +56,8 @@ static const struct argp_option option_list[] = {
     {"segments", KEY_SEGMENTS, "X,X,...", 0, "ppc: the 16 segment registers", 2},
     {NULL, 0, NULL, 0, "Or by the format's name:", 3},
     {"mode", KEY_MODE, "NAME", 0,
-     "x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, sv57, arm64 (48 bits, 4K), inverted, "
-     "base-limit or bare",
+     "x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, sv57, arm64 (48 bits, 4K), arm64-16k, "
+     "arm64-64k, inverted, base-limit or bare",
      3},
     {"root", KEY_NUMBER + NUMBER_ROOT, "PHYS", 0, "Where its first table is", 3},
     {"base", KEY_NUMBER + NUMBER_BASE, "X", 0, "base-limit: the base register", 3},
@@ -111,11 +112,9 @@ static const char documentation[] =
 
 static uint64_t parse_number(struct argp_state *state, const char *what, const char *text)
 {
-    char *end;
+    uint64_t value;
 
-    errno = 0;
-    uint64_t value = strtoull(text, &end, 0);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0)
+    if (!number_parse(text, &value))
         argp_error(state, "%s %s: that is no number of 64 bits\nwrite it as 0x1000 or 4096", what,
                    text);
     return value;
@@ -186,7 +185,15 @@ static void parse_extensions(struct argp_state *state, struct translate_options 
 static void parse_mode(struct argp_state *state, struct translate_options *options,
                        const char *name)
 {
+    static const char *const granules[] = {"arm64-4k", "arm64-16k", "arm64-64k"};
+
     options->mode = -1; /* whatever one before has said */
+    options->granule_shift = 12;
+    for (unsigned i = 0; i < 3; i++)
+        if (strcasecmp(name, granules[i]) == 0) {
+            options->mode = QUIRE_MMU_ARM64;
+            options->granule_shift = 12 + 2 * i;
+        }
     for (int mode = 0; mode < QUIRE_MMU_N_MODES; mode++)
         if (mode != QUIRE_MMU_PPC32 &&
             strcasecmp(name, quire_mmu_mode_name((enum quire_mmu_mode)mode)) == 0)
@@ -194,7 +201,7 @@ static void parse_mode(struct argp_state *state, struct translate_options *optio
     if (options->mode < 0)
         argp_error(state,
                    "--mode %s: it is one of x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, "
-                   "sv57, arm64, inverted, base-limit and bare",
+                   "sv57, arm64, arm64-16k, arm64-64k, inverted, base-limit and bare",
                    name);
 }
 
@@ -294,6 +301,8 @@ static void check(struct argp_state *state, const struct translate_options *opti
         argp_error(state, "--output is for what --read reads: give that, too");
     if (translation->is_user && !translation->has_access)
         argp_error(state, "--user: which access? add --access r, w or x");
+    if (options->action == ACTION_ROOTS && options->granule_shift > 12)
+        argp_error(state, "--find-roots knows arm64 with its granule of 4K alone");
     if (translation->tlb_text != NULL && options->action != ACTION_TRANSLATE)
         argp_error(state, "--tlb has no meaning with --map, --reverse, --read and --find-roots");
 }

@@ -8,6 +8,7 @@
  */
 #include "cli/cli.h"
 #include "cli/line_input.h"
+#include "cli/number.h"
 #include "cli/translation.h"
 #include "cli/translation_tlb.h"
 
@@ -305,15 +306,15 @@ int translation_addresses(const struct translation *translation, const uint64_t 
 /* An address in a line; 1: nothing but a comment; -EINVAL. */
 static int parse_line(char *line, uint64_t *va)
 {
-    char *end_of_number, *text = line + strspn(line, " \t");
+    char *text = line + strspn(line, " \t");
+    size_t n = strcspn(text, "#\r\n");
 
-    text[strcspn(text, "#\r\n")] = '\0';
-    if (*text == '\0')
+    while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'))
+        n--;
+    text[n] = '\0';
+    if (n == 0)
         return 1;
-    errno = 0;
-    *va = strtoull(text, &end_of_number, 0);
-    end_of_number += strspn(end_of_number, " \t");
-    return *text < '0' || *text > '9' || *end_of_number != '\0' || errno != 0 ? -EINVAL : 0;
+    return number_parse(text, va) ? 0 : -EINVAL;
 }
 
 int translation_stream(const struct translation *translation)

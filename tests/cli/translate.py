@@ -235,6 +235,21 @@ class TranslationByInstruction(Recorded):
                               "no-write"}, seen)
 
 
+    def test_granules_by_name(self):
+        """By its name a format has 48 bits, as the registers would say."""
+        for name, machine, arguments in self.each("arm64-*k"):
+            root, vas = arguments[arguments.index("--ttbr0") + 1], []
+            tcr = int(arguments[arguments.index("--tcr") + 1], 0) & ~0x3f003f | 0x100010
+            for va, _ in machine["translations"]:
+                vas.append(f"{int(va, 0) & (1 << 48) - 1:#x}")
+            by_name, by_registers = (
+                call(*arguments[:2], *how, "--map").stdout + call(*arguments[:2], *how, *vas).stdout
+                for how in (["--mode", name.replace("k", "K"), "--root", root],
+                            ["--arch", "arm64", "--tcr", f"{tcr:#x}", "--ttbr0", root, "--ttbr1", root]))
+            self.assertEqual(by_name.replace(",wb", ",-"), by_registers.replace(",wb", ",-"))
+            self.assertGreater(len(by_name.splitlines()), len(vas) + 10)
+
+
 class TrapsOfRiscv(Recorded):
     """Loads, stores and fetches as S and U (SUM clear): page faults. What comes after translation, an
     access fault or bytes that are no instruction, tells that it went through."""
