@@ -351,7 +351,7 @@ static void take_noted(struct segment_options *options, const struct quire_image
     options->has_register[1] = true;
     machine->is_long_mode |= (noted->efer & 0x400) != 0;
     machine->is_64_bit |= noted->is_64_bit;
-    if (options->has_gdt)
+    if (options->has_gdt || noted->gdt_limit == 0)
         return;
     options->has_gdt = true;
     machine->gdt_base = noted->gdt_base;

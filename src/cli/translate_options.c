@@ -36,7 +36,9 @@ static const struct argp_option option_list[] = {
     {"format", KEY_FORMAT, "raw|elf|lime|auto", 0, "Of the images (default: auto)", 1},
     {NULL, 0, NULL, 0, "The machine, by its registers:", 2},
     {"arch", KEY_ARCH, "x86|riscv|arm64|ppc", 0,
-     "Which registers there are (default: x86 with those of an ELF image that QEMU wrote)", 2},
+     "Which registers there are (default: x86 with those of an ELF image that QEMU wrote, or of a "
+     "Linux core file's VMCOREINFO)",
+     2},
     {"cr0", KEY_NUMBER + NUMBER_CR0, "X", 0, "x86: control registers", 2},
     {"cr3", KEY_NUMBER + NUMBER_CR3, "X", 0, NULL, 2},
     {"cr4", KEY_NUMBER + NUMBER_CR4, "X", 0, NULL, 2},

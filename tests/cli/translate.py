@@ -624,6 +624,34 @@ class Images(Scratch):
                 result = call(*arguments, "--format", "raw")
                 self.assertEqual((result.stdout, result.stderr), ("0x0 - not-present\n", ""))
 
+    def core(self, *notes):
+        """An ELF core of x86-64 with small_machine() at 1 MiB; notes: (name, contents)."""
+        data = b"".join(struct.pack("<III", len(name) + 1, len(contents), 0)
+                        + (name + b"\0").ljust(len(name) + 4 & -4, b"\0")
+                        + contents.ljust(len(contents) + 3 & -4, b"\0") for name, contents in notes)
+        memory, at = small_machine(), 64 + 2 * 56
+        return (b"\x7fELF\x02\x01\x01" + bytes(9)
+                + struct.pack("<HHIQQQIHHHHHH", 4, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+                + struct.pack("<IIQQQQQQ", 4, 0, at, 0, 0, len(data), 0, 0)
+                + struct.pack("<IIQQQQQQ", 1, 0, at + len(data), 0, 0x100000, len(memory), 0, 0)
+                + data + memory)
+
+    def test_vmcoreinfo(self):
+        """kdump notes no CR3, but where the kernel and its tables are."""
+        for symbol, base, levels, mode in ((0xffffffff8a610000, 0x100000 - 0xa610000, 0, "x86-48"),
+                                           (0xffffffff80100000, 0, 1, "x86-57")):
+            info = (f"OSRELEASE=6.1\nSYMBOL(swapper_pg_dir)={symbol:x}\nNUMBER(phys_base)={base}\n"
+                    f"NUMBER(pgtable_l5_enabled)={levels}\n").encode()
+            image = self.write("vmcore", self.core((b"CORE", bytes(40)), (b"VMCOREINFO", info)))
+            result = call("-i", image, "--json", "0x400123")
+            self.assertEqual((result.stderr, json.loads(result.stdout)["mode"]), ("", mode))
+            if levels == 0:
+                self.assertEqual(json.loads(result.stdout)["answers"][0]["pa"], "0x105123")
+        for info in (b"", b"SYMBOL(swapper_pg_dir)", b"NUMBER(phys_base)=0\nSYMBOL(swapper_pg_dir)="):
+            result = call("-i", self.write("vmcore", self.core((b"VMCOREINFO", info))), "0x400123")
+            self.assertEqual((result.returncode, result.stdout), (125, ""))
+            self.assertIn("which machine?", result.stderr)
+
     def test_damaged_core_files(self):
         head = b"\x7fELF\x02\x01\x01" + bytes(9)
         for data, message in (
