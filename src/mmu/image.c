@@ -291,23 +291,25 @@ int quire_image_add_file(struct quire_image *image, const char *path, uint64_t s
 uint64_t image_next_data(const struct quire_image *image, const struct quire_image_range *range,
                          uint64_t at, uint64_t *end)
 {
-    const uint64_t range_end = range->start + range->n_present;
-    const struct image_file *file = image->files, *last = file + image->n_files;
+    const struct image_file *file = NULL;
 
-    *end = range_end;
-    while (file < last && !is_of(file, range))
-        file++;
-    if (file == last)
+    *end = range->n_present;
+    for (size_t i = 0; i < image->n_files && file == NULL; i++)
+        if (is_of(&image->files[i], range))
+            file = &image->files[i];
+    if (file == NULL)
         return at;
-    const off_t here = (off_t)(at - range->start + range->offset);
+    const off_t here = (off_t)(range->offset + at);
     off_t data = lseek(file->fd, here, SEEK_DATA);
     if (data < 0) /* nothing but a hole; or the file system can't tell */
-        return errno == ENXIO ? range_end : at;
+        return errno == ENXIO ? range->n_present : at;
     off_t hole = lseek(file->fd, data, SEEK_HOLE);
     at += (uint64_t)(data - here);
-    if (hole > data && (uint64_t)(hole - data) < range_end - at)
+    if (at >= range->n_present)
+        return range->n_present;
+    if (hole > data && (uint64_t)(hole - data) < range->n_present - at)
         *end = at + (uint64_t)(hole - data);
-    return at < range_end ? at : range_end;
+    return at;
 }
 
 int quire_image_add_memory(struct quire_image *image, uint64_t start, void *bytes, size_t n_bytes,

@@ -43,8 +43,8 @@ int image_refuse(int error, char *message, const char *format, ...)
 
 /*
  * Of a range's present bytes from `at` on, those that are no hole of a sparse file, which reads as
- * zeros: returns where they begin, and where they end in *end; the range's end: there are none. So
- * who looks at everything need not bring holes into memory.
+ * zeros: returns where they begin, and where they end in *end; n_present: there are none. All count
+ * from the range's start. So who looks at everything need not bring holes into memory.
  */
 uint64_t image_next_data(const struct quire_image *image, const struct quire_image_range *range,
                          uint64_t at, uint64_t *end);

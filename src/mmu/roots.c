@@ -125,19 +125,19 @@ static void search_range(struct search *search, const struct quire_image_range *
 {
     struct quire_mmu *mmu = search->mmu;
     const uint64_t step = search->step;
-    uint64_t at = (range->start + step - 1) & ~(step - 1), end = at;
+    uint64_t at = -range->start & (step - 1), end = at; /* from the range's start on */
 
-    for (; at - range->start + step <= range->n_present; at += step) {
+    for (; at <= range->n_present && range->n_present - at >= step; at += step) {
         if (at >= end) {
-            at = image_next_data(mmu->image, range, at, &end) & ~(step - 1);
-            if (at - range->start + step > range->n_present)
+            at += (image_next_data(mmu->image, range, at, &end) - at) & ~(step - 1);
+            if (range->n_present - at < step)
                 break;
         }
-        const unsigned char *bytes = range->bytes + (at - range->start);
+        const unsigned char *bytes = range->bytes + at;
         if (is_blank(bytes, step) || (step == 32 && !is_like_pdpt(bytes, mmu->reserved)))
             continue;
-        struct quire_mmu_root root = {.root = at};
-        mmu->root = mmu->halves[0].root = mmu->halves[1].root = at;
+        struct quire_mmu_root root = {.root = range->start + at};
+        mmu->root = mmu->halves[0].root = mmu->halves[1].root = root.root;
         judge(mmu, &root);
         if (root.score > 0)
             search->n = keep(search->roots, search->n, search->max, &root);
