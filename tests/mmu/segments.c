@@ -86,8 +86,7 @@ __asm__(
     " push $n\n jmp back\n"
     ".set n, n + 1\n"
     ".endr\n"
-    /* 32 bytes each: DATA, STACK: reads of 1, 2, 4 bytes, writes; stack in ring 0; CODE;
-     * CALL; rights, which is longer */
+    /* 32 bytes each: DATA, STACK: reads of 1, 2, 4 bytes, writes; CODE, CALL; longer: rights */
     ".balign 32\n"
     "snippets:\n"
     " mov %ax, %ds\n mov %ds:(%esi), %bl\n int $48\n .balign 32\n"
