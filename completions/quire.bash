@@ -124,7 +124,7 @@ _quire_sim()
     _quire_reference_trace && return
     case $option in
     --ram | -r) mapfile -t COMPREPLY < <(compgen -W "64M-4G 256M,512M,1G 3p-8p" -- "$cur") ;;
-    --policy | -p) mapfile -t COMPREPLY < <(compgen -W "$(quire sim --list 2>/dev/null |
+    --policy | -p) mapfile -t COMPREPLY < <(compgen -W "all $(quire sim --list 2>/dev/null |
         cut -d ' ' -f 1)" -- "$cur") ;;
     --prefetch) mapfile -t COMPREPLY < <(compgen -W "none cluster stride adaptive" -- "$cur") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "--trace --format --unit --columns --delimiter --ram
@@ -154,7 +154,7 @@ _quire_translate()
     --format) mapfile -t COMPREPLY < <(compgen -W "auto raw elf lime" -- "$cur") ;;
     --arch) mapfile -t COMPREPLY < <(compgen -W "x86 riscv arm64 ppc" -- "$cur") ;;
     --mode) mapfile -t COMPREPLY < <(compgen -W "x86-32 x86-pae x86-48 x86-57 sv32 sv39 sv48 sv57
-        arm64 inverted base-limit bare" -- "$cur") ;;
+        arm64 arm64-16k arm64-64k inverted base-limit bare" -- "$cur") ;;
     --access) mapfile -t COMPREPLY < <(compgen -W "r w x" -- "$cur") ;;
     --extensions) mapfile -t COMPREPLY < <(compgen -W "svnapot svpbmt svadu none" -- "$cur") ;;
     --tlb) mapfile -t COMPREPLY < <(compgen -W typical -- "$cur") ;;
@@ -170,7 +170,7 @@ _quire_segment()
     case $prev in
     --image | -i) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     --cpl) mapfile -t COMPREPLY < <(compgen -W "0 1 2 3" -- "$cur") ;;
-    *) mapfile -t COMPREPLY < <(compgen -W "--image --gdt --ldt --cpl --stack --fs --long-mode --64
+    *) mapfile -t COMPREPLY < <(compgen -W "--image --gdt --ldt --cpl --stack --fs --call --long-mode --64
         --cr0 --cr3 --cr4 --efer --descriptor --json --help --usage" -- "$cur") ;;
     esac
 }

@@ -50,14 +50,18 @@ struct quire_image_range {
     bool is_writable;     /* by quire_image_write() */
 };
 
-/* Registers of the first processor that an ELF core of QEMU has a note of. */
+/*
+ * Registers of the first processor that an ELF core of QEMU has a note of. Of a core of x86-64's
+ * Linux without that note, as kdump's, those that lead to the kernel's own tables, by its
+ * VMCOREINFO: no GDT.
+ */
 struct quire_image_registers {
     bool has_x86;
     uint64_t cr0, cr3, cr4;
     uint64_t
         efer; /* not noted; as the file's kind tells: 0xd00 for x86-64 (LME, LMA, NXE), 0x800 */
     uint64_t gdt_base, ldt_base;
-    uint32_t gdt_limit, ldt_limit; /* the last byte's offset */
+    uint32_t gdt_limit, ldt_limit; /* the last byte's offset; gdt_limit 0: not known */
     uint16_t cs, ldt;              /* selectors; ldt 0: there is none */
     bool is_64_bit;                /* CS.L */
 };

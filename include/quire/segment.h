@@ -10,7 +10,8 @@
  *
  * Thread safety: functions hold no state. Nothing here allocates.
  *
- * Sources: Intel SDM 3A, chapters 3.4, 3.5, 5.2 to 5.8; 2A and 2B, LAR, LSL, VERR, VERW, MOV.
+ * Sources: Intel SDM 3A, chapters 3.4, 3.5, 5.2 to 5.8; 2A and 2B, CALL, JMP, LAR, LSL, VERR,
+ * VERW, MOV.
  */
 #ifndef QUIRE_SEGMENT_H
 #define QUIRE_SEGMENT_H
@@ -56,6 +57,7 @@ struct quire_segment_machine {
     bool has_ldt;
     bool is_long_mode; /* EFER.LMA */
     bool is_64_bit;    /* and CS.L: 64-bit code. Without, compatibility mode */
+    bool is_57_bit;    /* CR4.LA57: addresses of 64-bit code are canonical with 57 bits, not 48 */
     uint8_t cpl;
 };
 
@@ -64,6 +66,8 @@ enum quire_segment_use {
     QUIRE_SEGMENT_FS,   /* FS, GS: keep their base in 64-bit mode */
     QUIRE_SEGMENT_STACK,
     QUIRE_SEGMENT_CODE, /* by a far jump, then a fetch, or a read through CS */
+    QUIRE_SEGMENT_CALL, /* the same by a far call. What it pushes, and the TSS's stack, are not
+                         * looked at */
 };
 
 enum quire_segment_exception {
@@ -85,6 +89,7 @@ struct quire_segment_answer {
     struct quire_segment_descriptor descriptor;
     bool is_through_gate; /* by a call gate, to this: */
     struct quire_segment_descriptor target;
+    uint8_t cpl;        /* the access's: a call through a gate may lower it */
     const char *reason; /* words; "" if there is nothing to say */
 };
 

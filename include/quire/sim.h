@@ -67,6 +67,7 @@ struct quire_sim_counts {
 
 struct quire_sim_memory { /* what a policy sees of the memory that it rules */
     uint64_t n_frames;    /* pages that may be resident; 1 or more */
+    uint64_t n_budget;    /* of the whole budget (quire_sim_case); n_frames at first, or more */
     uint64_t n_resident;
     uint64_t now;      /* references before this one */
     uint64_t argument; /* as in NAME:ARGUMENT; 0: none */
@@ -125,8 +126,9 @@ void quire_sim_clean(struct quire_sim_memory *memory, uint32_t page);
 /* Quire's own, in the order of their names' list; NULL behind the last. */
 const struct quire_sim_policy *quire_sim_policies(unsigned i);
 
-/* By "NAME" or "NAME:ARGUMENT", a number above 0. 0; -ENOENT: there is none; -EINVAL: that is no
- * such number, or the policy takes none. */
+/* By "NAME" or "NAME:ARGUMENT", a number above 0. Case and hyphens of names do not matter, and what
+ * textbooks call them is known, too: belady, min, nfu, lru-2, working-set, page-fault-frequency. 0;
+ * -ENOENT: there is none; -EINVAL: that is no such number, or the policy takes none. */
 int quire_sim_find_policy(const char *text, const struct quire_sim_policy **policy,
                           uint64_t *argument);
 
@@ -146,7 +148,8 @@ struct quire_sim_case {
     const struct quire_sim_policy *policy;
     uint64_t argument;     /* of the policy; 0: its default */
     uint64_t ram_bytes;    /* a page at least; what is left over a multiple of pages is unused */
-    uint64_t budget_bytes; /* of which these are what pages have: prefetching goes by it; 0: all */
+    uint64_t budget_bytes; /* of which these are what pages have: prefetching goes by it, and until
+                              the pager is armed it is all the pages'; 0: the same */
     unsigned page_shift;   /* pages of 2^this bytes */
     enum quire_sim_prefetch prefetch; /* not with OPT */
     bool is_local; /* by process: each has a part of the RAM; see quire_sim_options */

@@ -317,6 +317,13 @@ static void print_choice(const struct advise *advise, const struct options *opti
            choice->stall_ns / 1e9);
     if (slowdown > 0)
         printf(", %.2f times the time", slowdown);
+    if (advise_is_steep(choice))
+        printf("\n           the curve is steep here (%.0f with %s less, %.0f with as much more): "
+               "expect "
+               "any count of the range",
+               choice->with_less,
+               size_format(advise_size_error(choice->ram_bytes), size, sizeof size),
+               choice->with_more);
     if (!advise_is_told(advise, choice))
         printf("\n           or more: less is resident than the recording's window of %s, within "
                "which nothing was seen",
@@ -351,6 +358,7 @@ static json_t *point_json(const struct advise *advise, const struct advise_point
     json_object_set_new(json, "faults_most",
                         point->most != ADVISE_UNKNOWN ? json_integer((json_int_t)point->most)
                                                       : json_null());
+    json_object_set_new(json, "steep", json_boolean(advise_is_steep(point)));
     json_object_set_new(json, "fits", json_boolean(point->fits));
     json_object_set_new(json, "slowdown", slowdown > 0 ? json_real(slowdown) : json_null());
     json_object_set_new(json, "faults_per_second",

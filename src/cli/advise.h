@@ -59,6 +59,7 @@ struct advise_point {
     bool fits;               /* else allocations would fail: RAM holds too little of it */
     double in_file;          /* of what is stored, the part that RAM has no room for */
     double stall_ns;
+    double with_less, with_more; /* faults where the budget differs by what it may be off */
     uint64_t least,
         most; /* between which the faults lie; ADVISE_UNKNOWN: nothing was seen of them */
 };
@@ -99,6 +100,12 @@ double advise_slowdown(const struct advise *advise, const struct advise_point *p
 
 /* How many times at most, if the RAM is a little less than it seems: over the edge of a cliff. */
 double advise_slowdown_beside(const struct advise *advise, unsigned i);
+
+/* The curve is steep: the count with as much less or more RAM as may be off differs by more than
+ * ADVISE_TOLERANCE, so that only `least` and `most` hold. */
+bool advise_is_steep(const struct advise_point *point);
+/* That much, bytes. */
+uint64_t advise_size_error(uint64_t ram_bytes);
 
 /* Whether the recording says anything about it: more is resident than its window. */
 bool advise_is_told(const struct advise *advise, const struct advise_point *point);

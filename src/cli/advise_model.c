@@ -223,7 +223,7 @@ static unsigned find_knee(const struct advise *advise)
 
 /* ---- how far it may be off ---- */
 
-static uint64_t size_error(uint64_t ram_bytes)
+uint64_t advise_size_error(uint64_t ram_bytes)
 {
     uint64_t error = ram_bytes / ADVISE_SIZE_ERROR;
 
@@ -262,13 +262,21 @@ double advise_slowdown_beside(const struct advise *advise, unsigned i)
 {
     const struct advise_point *point = &advise->points[i];
     double faults = faults_of(point),
-           more = faults_at(advise, point->ram_bytes - size_error(point->ram_bytes));
+           more = faults_at(advise, point->ram_bytes - advise_size_error(point->ram_bytes));
 
     if (advise->base_ns <= 0)
         return 0;
     /* where there are no faults, each of those beside it costs as one from RAM */
     double stall = faults > 0 ? point->stall_ns * fmax(more / faults, 1) : more * advise->costs.ram;
     return 1 + stall / advise->base_ns;
+}
+
+bool advise_is_steep(const struct advise_point *point)
+{
+    double faults = faults_of(point);
+
+    return point->with_less > (1 + ADVISE_TOLERANCE) * faults ||
+           point->with_more < (1 - ADVISE_TOLERANCE) * faults;
 }
 
 /* Faults with a little more RAM, and with a little less. */
@@ -281,6 +289,8 @@ static void find_bounds(const struct advise *advise, struct advise_point *point,
                          ? INFINITY
                          : resident_bytes(advise, point) / (double)trace->note.window_bytes;
 
+    point->with_more = with_more;
+    point->with_less = with_less;
     point->least = (uint64_t)(least * (1 - ADVISE_TOLERANCE));
     point->most = ADVISE_UNKNOWN;
     if (windows <= 1)
@@ -357,7 +367,7 @@ static bool compare_policies(struct advise *advise, const struct advise_question
 {
     struct advise_point points[3 * ADVISE_POLICIES];
     const struct quire_sim_policy *policy;
-    const uint64_t error = size_error(budget);
+    const uint64_t error = advise_size_error(budget);
     const uint64_t budgets[3] = {budget, budget + error, budget - error};
     unsigned n = 0;
 
@@ -386,7 +396,7 @@ static bool find_curve(struct advise *advise)
     for (unsigned i = 0; i < advise->n_points; i++)
         find_stall(advise, &advise->points[i]);
     for (unsigned i = 0; i < advise->n_points; i++) {
-        const uint64_t size = advise->points[i].ram_bytes, error = size_error(size);
+        const uint64_t size = advise->points[i].ram_bytes, error = advise_size_error(size);
         find_bounds(advise, &advise->points[i], faults_at(advise, size + error),
                     faults_at(advise, size - error));
     }

@@ -2,25 +2,26 @@
 /* images: see images.h. */
 #include "cli/images.h"
 
+#include "base/size.h"
 #include "cli/cli.h"
+#include "cli/number.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-/* "FILE@PHYS": the length of FILE, and where it begins, 0 without. */
+/* "FILE@PHYS", PHYS a number or a size as 1G: the path's length, and where it begins, 0 without. */
 static size_t split_name(const char *text, uint64_t *start)
 {
     const char *at = strrchr(text, '@');
-    char *end;
+    uint64_t value;
 
     *start = 0;
-    if (at == NULL || at[1] < '0' || at[1] > '9')
-        return strlen(text);
-    errno = 0;
-    uint64_t value = strtoull(at + 1, &end, 0);
-    if (*end != '\0' || errno != 0)
+    if (at == NULL || at[1] < '0' || at[1] > '9' || access(text, F_OK) == 0)
+        return strlen(text); /* also a file of that very name */
+    if (!number_parse(at + 1, &value) && size_parse(at + 1, 0, &value) != 0)
         return strlen(text);
     *start = value;
     return (size_t)(at - text);

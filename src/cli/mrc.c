@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/curve_picture.h"
 #include "cli/out_file.h"
+#include "cli/ram_list.h"
 #include "cli/table.h"
 #include "cli/trace_input.h"
 
@@ -26,16 +27,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_SIZES 256
 #define POINTS_PER_OCTAVE 8
-#define MOST_POINTS (64 * POINTS_PER_OCTAVE)
+#define MOST_POINTS RAM_LIST_MOST /* and 64 octaves' */
 #define MOST_BINS 64
 
 struct arguments {
     struct trace_input input;
     struct quire_mrc_options options;
-    uint64_t sizes[MOST_SIZES]; /* bytes */
-    size_t n_sizes;
+    struct ram_list sizes;
     bool as_json;
     const char *svg_path;
 };
@@ -48,7 +47,11 @@ static const struct argp_option option_list[] = {
      "Look at this part of the pages only, as 0.01 or 1%: faster, in less memory, with a stated "
      "error",
      0},
-    {"ram", 'r', "LIST", 0, "Tell these sizes, separated by commas (default: each doubling)", 0},
+    {"ram", 'r', "LIST", 0,
+     "Tell these amounts, separated by commas: sizes, or pages as 3p; A-B is all from A to B, as "
+     "of "
+     "quire sim (default: each doubling)",
+     0},
     {"no-fetch", NO_FETCH, NULL, 0, "Leave out fetches of instructions", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
     {"svg", 'm', "FILE", 0, "Draw the curve, the working set and the distances", 0},
@@ -88,14 +91,8 @@ static void parse_sizes(struct argp_state *state, char *list)
 {
     struct arguments *arguments = state->input;
     char *rest;
-    for (char *text = strtok_r(list, ",", &rest); text; text = strtok_r(NULL, ",", &rest)) {
-        uint64_t bytes = 0;
-        if (size_parse(text, 0, &bytes) != 0 || bytes == 0)
-            argp_error(state, "--ram: '%s' is no size above 0, such as 512M or 1.5G", text);
-        if (arguments->n_sizes == MOST_SIZES)
-            argp_error(state, "--ram: more than %d sizes", MOST_SIZES);
-        arguments->sizes[arguments->n_sizes++] = bytes;
-    }
+    for (char *text = strtok_r(list, ",", &rest); text; text = strtok_r(NULL, ",", &rest))
+        ram_list_add(state, &arguments->sizes, text);
 }
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -167,10 +164,11 @@ static struct sizes told_sizes(const struct arguments *arguments, const struct q
                                unsigned per_octave)
 {
     struct sizes sizes = {0};
-    if (arguments->n_sizes == 0)
+    const unsigned shift = arguments->options.page_shift;
+    if (arguments->sizes.n == 0)
         return spread_sizes(mrc, per_octave);
-    for (size_t i = 0; i < arguments->n_sizes; i++)
-        sizes.n_pages[sizes.n++] = arguments->sizes[i] >> arguments->options.page_shift;
+    for (size_t i = 0; i < arguments->sizes.n; i++)
+        sizes.n_pages[sizes.n++] = ram_bytes(arguments->sizes.amounts[i], shift) >> shift;
     return sizes;
 }
 

@@ -13,6 +13,8 @@
 
 #include "cli/cli.h"
 #include "cli/images.h"
+#include "cli/line_input.h"
+#include "cli/number.h"
 
 #include <argp.h>
 #include <ctype.h>
@@ -22,6 +24,7 @@
 
 #define MAX_ACCESSES 256
 #define CR0_PG ((uint64_t)1 << 31)
+#define CR4_LA57 ((uint64_t)1 << 12)
 
 enum {
     KEY_GDT = 256,
@@ -30,6 +33,7 @@ enum {
     KEY_DESCRIPTOR,
     KEY_STACK,
     KEY_FS,
+    KEY_CALL,
     KEY_LONG,
     KEY_64,
     KEY_CR0, /* and the other registers, in this order */
@@ -41,7 +45,7 @@ enum {
 struct segment_options {
     const char *images[IMAGES_MAX];
     unsigned n_images;
-    bool has_gdt, has_ldt, has_cpl, decodes, is_stack, is_fs, from_standard_input;
+    bool has_gdt, has_ldt, has_cpl, decodes, is_stack, is_fs, is_call, from_standard_input;
     bool has_register[4];
     uint64_t registers[4]; /* CR0, CR3, CR4, EFER */
     uint16_t ldt;
@@ -61,6 +65,7 @@ static const struct argp_option option_list[] = {
     {"cpl", KEY_CPL, "N", 0, "Current privilege level (default: the selector's RPL)", 0},
     {"stack", KEY_STACK, NULL, 0, "By SS, in place of DS", 0},
     {"fs", KEY_FS, NULL, 0, "By FS or GS, in place of DS", 0},
+    {"call", KEY_CALL, NULL, 0, "x is by a far call, in place of a far jump", 0},
     {"long-mode", KEY_LONG, NULL, 0, "EFER.LMA: system descriptors have 16 bytes", 0},
     {"64", KEY_64, NULL, 0, "64-bit code; includes --long-mode", 0},
     {"cr0", KEY_CR0, "X", 0,
@@ -69,7 +74,10 @@ static const struct argp_option option_list[] = {
     {"cr4", KEY_CR4, "X", 0, "For paging (default: 0)", 0},
     {"efer", KEY_EFER, "X", 0, "For paging (default: 0, with --long-mode 0xd00)", 0},
     {"descriptor", KEY_DESCRIPTOR, NULL, 0,
-     "The arguments are descriptors of 64 bits, to be decoded; no image is needed", 0},
+     "The arguments are descriptors of 64 bits, to be decoded and checked; no image is needed. "
+     "With "
+     "--long-mode one of the system's takes two of them",
+     0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
@@ -80,8 +88,8 @@ static const char documentation[] =
     "it raises, with its error code; with paging on, the physical one, too."
     "\v"
     "An access is SELECTOR:OFFSET[:SIZE[:r|w|x]]; the default is 1 byte, read. x loads CS by a far "
-    "jump, through a call gate where the selector names one. - reads accesses from standard input, "
-    "one a line.\n"
+    "jump (--call: a far call), through a call gate where the selector names one. - reads accesses "
+    "from standard input, one a line.\n"
     "\n"
     "Examples:\n"
     "  quire segment -i ram.bin --gdt 0x1000:0x7f --cpl 3 0x23:0x1000:4:w\n"
@@ -96,11 +104,7 @@ static const char documentation[] =
 /* False: it is no number up to max. */
 static bool read_number(const char *text, uint64_t max, uint64_t *value)
 {
-    char *end;
-
-    errno = 0;
-    *value = strtoull(text, &end, 0);
-    return *text >= '0' && *text <= '9' && *end == '\0' && errno == 0 && *value <= max;
+    return number_parse(text, value) && *value <= max;
 }
 
 static uint64_t parse_number(struct argp_state *state, const char *what, const char *text,
@@ -207,16 +211,11 @@ static void check(struct argp_state *state, const struct segment_options *option
         argp_error(state, "--stack and --fs: leave out one of both");
 }
 
-static error_t parse_option(int key, char *argument, struct argp_state *state)
+static error_t parse_register(int key, char *argument, struct argp_state *state)
 {
     struct segment_options *options = state->input;
 
     switch (key) {
-    case 'i':
-        if (options->n_images == IMAGES_MAX)
-            argp_error(state, "more than %d images", IMAGES_MAX);
-        options->images[options->n_images++] = argument;
-        return 0;
     case KEY_GDT:
         parse_gdt(state, options, argument);
         return 0;
@@ -235,11 +234,29 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->registers[key - KEY_CR0] = parse_number(state, "a register", argument, UINT64_MAX);
         options->has_register[key - KEY_CR0] = true;
         return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_option(int key, char *argument, struct argp_state *state)
+{
+    struct segment_options *options = state->input;
+
+    switch (key) {
+    case 'i':
+        if (options->n_images == IMAGES_MAX)
+            argp_error(state, "more than %d images", IMAGES_MAX);
+        options->images[options->n_images++] = argument;
+        return 0;
     case KEY_STACK:
         options->is_stack = true;
         return 0;
     case KEY_FS:
         options->is_fs = true;
+        return 0;
+    case KEY_CALL:
+        options->is_call = true;
         return 0;
     case KEY_64:
         options->machine.is_64_bit = true;
@@ -263,22 +280,36 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         check(state, options);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_register(key, argument, state);
     }
 }
 
-static int decode_all(const struct segment_options *options)
+/* Descriptors behind a null one, as a table of their own. */
+static int read_listed(void *context, uint64_t linear, void *bytes, size_t n)
+{
+    const struct segment_options *options = context;
+
+    memcpy(bytes, (const char *)options->descriptors + (linear - 8), n);
+    return 0;
+}
+
+static int decode_all(struct segment_options *options)
 {
     bool as_json = options->translation.as_json;
+    struct quire_segment_machine *machine = &options->machine;
 
+    machine->read = read_listed;
+    machine->context = options;
+    machine->gdt_limit = 8 * options->n_accesses + 7;
     if (as_json)
         printf("{\n  \"version\": \"" QUIRE_VERSION "\",\n  \"descriptors\": [");
-    for (unsigned i = 0; i < options->n_accesses; i++) {
+    for (unsigned i = 0; i < options->n_accesses;) {
         if (as_json)
             fputs(i > 0 ? ",\n    {" : "\n    {", stdout);
-        segment_print_descriptor(options->descriptors[i], 0, options->machine.is_long_mode,
-                                 as_json);
-        putchar(as_json ? '}' : '\n');
+        i += segment_print_descriptor(machine, &options->descriptors[i], options->n_accesses - i,
+                                      (uint16_t)(8 * i + 8), as_json);
+        if (as_json)
+            putchar('}');
     }
     if (as_json)
         puts("\n  ]\n}");
@@ -320,7 +351,7 @@ static void take_noted(struct segment_options *options, const struct quire_image
     options->has_register[1] = true;
     machine->is_long_mode |= (noted->efer & 0x400) != 0;
     machine->is_64_bit |= noted->is_64_bit;
-    if (options->has_gdt)
+    if (options->has_gdt || noted->gdt_limit == 0)
         return;
     options->has_gdt = true;
     machine->gdt_base = noted->gdt_base;
@@ -342,6 +373,7 @@ static bool init_paging(struct segment_options *options)
                                                                                          : efer};
 
     options->is_paged = (registers.cr0 & CR0_PG) != 0;
+    options->machine.is_57_bit = (registers.cr4 & CR4_LA57) != 0;
     if (!options->is_paged)
         return true;
     if (!options->has_register[1])
@@ -393,7 +425,7 @@ static void look_up(const struct segment_options *options, const struct segment_
 {
     const struct quire_mmu *mmu = &options->translation.mmu;
     enum quire_mmu_access kind = (enum quire_mmu_access)access->kind;
-    bool is_user = options->machine.cpl == 3;
+    bool is_user = result->answer.cpl == 3;
     uint64_t first = result->answer.linear, size = kind == QUIRE_MMU_EXECUTE ? 1 : access->size;
 
     result->is_paged = true;
@@ -416,10 +448,12 @@ static int access_one(struct segment_options *options, const struct segment_acce
                       bool is_first)
 {
     struct quire_segment_machine *machine = &options->machine;
-    enum quire_segment_use use = access->kind == QUIRE_SEGMENT_EXECUTE ? QUIRE_SEGMENT_CODE
-                                 : options->is_stack                   ? QUIRE_SEGMENT_STACK
-                                 : options->is_fs                      ? QUIRE_SEGMENT_FS
-                                                                       : QUIRE_SEGMENT_DATA;
+    bool is_code = access->kind == QUIRE_SEGMENT_EXECUTE;
+    enum quire_segment_use use = is_code && options->is_call ? QUIRE_SEGMENT_CALL
+                                 : is_code                   ? QUIRE_SEGMENT_CODE
+                                 : options->is_stack         ? QUIRE_SEGMENT_STACK
+                                 : options->is_fs            ? QUIRE_SEGMENT_FS
+                                                             : QUIRE_SEGMENT_DATA;
     struct segment_result result = {.error_code = -1};
 
     if (!options->has_cpl)
@@ -449,19 +483,20 @@ static int access_one(struct segment_options *options, const struct segment_acce
 /* The same of each line; empty ones and what follows a # do not count. */
 static int access_lines(struct segment_options *options)
 {
-    char line[256];
+    static struct line_input input;
     int status = EXIT_SUCCESS;
     bool is_first = true;
+    char *line;
 
-    for (size_t number = 1; fgets(line, sizeof line, stdin) != NULL; number++) {
+    while ((line = line_input_next(&input)) != NULL) {
         struct segment_access access;
         char *text = line + strspn(line, " \t");
-        text[strcspn(text, " \t#\r\n")] = '\0';
+        text[strcspn(text, " \t#\r")] = '\0';
         if (*text == '\0')
             continue;
         const char *wrong = read_access(text, &access);
         if (wrong != NULL) {
-            cli_error("line %zu of standard input: '%s': %s", number, text, wrong);
+            cli_error("line %zu of standard input: '%.80s': %s", input.number, text, wrong);
             return -1;
         }
         int result = access_one(options, &access, is_first);
@@ -469,8 +504,13 @@ static int access_lines(struct segment_options *options)
             return result;
         status = result > status ? result : status;
         is_first = false;
+        if (!line_input_has(&input))
+            fflush(stdout);
     }
-    return status;
+    if (input.error != 0)
+        cli_error("cannot read standard input behind line %zu: %s", input.number,
+                  input.error == -E2BIG ? "the line is too long" : strerror(-input.error));
+    return input.error != 0 ? -1 : status;
 }
 
 static int access_all(struct segment_options *options)

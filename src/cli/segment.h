@@ -38,7 +38,10 @@ void segment_print_json(const struct translation *translation, const struct segm
                         const struct quire_segment_machine *machine,
                         const struct segment_result *result);
 
-/* A descriptor alone. `upper`: the second half of a system's in long mode. */
-void segment_print_descriptor(uint64_t raw, uint64_t upper, bool is_long_mode, bool as_json);
+/* The first of `n` descriptors, which the machine's GDT has at `selector`. Returns how many it was:
+ * 2 of a system's in long mode. */
+unsigned segment_print_descriptor(const struct quire_segment_machine *machine,
+                                  const uint64_t *descriptors, unsigned n, uint16_t selector,
+                                  bool as_json);
 
 #endif

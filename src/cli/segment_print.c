@@ -30,18 +30,49 @@ static void print_descriptor(const struct quire_segment_descriptor *its, bool is
     else
         printf(", base 0x%" PRIx64 ", limit 0x%x%s%s", its->base, its->limit,
                its->is_4k ? " (4K units)" : "",
-               !its->is_code_or_data ? ""
-               : its->is_long        ? ", 64 bit"
-               : its->is_32_bit      ? ", 32 bit"
-                                     : ", 16 bit");
+               !its->is_code_or_data            ? ""
+               : its->is_long && its->is_32_bit ? ", L and D both set: reserved"
+               : its->is_long                   ? ", 64 bit"
+               : its->is_32_bit                 ? ", 32 bit"
+                                                : ", 16 bit");
 }
 
-void segment_print_descriptor(uint64_t raw, uint64_t upper, bool is_long_mode, bool as_json)
+static void print_rights(const struct quire_segment_rights *rights, unsigned cpl)
+{
+    printf("\n  CPL %u: LAR ", cpl);
+    printf(rights->lar_valid ? "0x%x" : "ZF=0", rights->lar);
+    printf(", LSL ");
+    printf(rights->lsl_valid ? "0x%x" : "ZF=0", rights->lsl);
+    printf(", VERR %s, VERW %s\n", rights->verr ? "ZF=1" : "ZF=0", rights->verw ? "ZF=1" : "ZF=0");
+}
+
+static void print_json_rights(const struct quire_segment_rights *rights)
+{
+    printf(rights->lar_valid ? ", \"lar\": \"0x%x\"" : ", \"lar\": null", rights->lar);
+    printf(rights->lsl_valid ? ", \"lsl\": \"0x%x\"" : ", \"lsl\": null", rights->lsl);
+    printf(", \"verr\": %s, \"verw\": %s", rights->verr ? "true" : "false",
+           rights->verw ? "true" : "false");
+}
+
+unsigned segment_print_descriptor(const struct quire_segment_machine *machine,
+                                  const uint64_t *descriptors, unsigned n, uint16_t selector,
+                                  bool as_json)
 {
     struct quire_segment_descriptor its;
+    struct quire_segment_rights rights;
 
-    quire_segment_decode(raw, upper, is_long_mode, &its);
-    print_descriptor(&its, is_long_mode, as_json);
+    quire_segment_decode(descriptors[0], 0, machine->is_long_mode, &its);
+    bool has_upper = machine->is_long_mode && !its.is_code_or_data && n > 1;
+    if (has_upper)
+        quire_segment_decode(descriptors[0], descriptors[1], true, &its);
+    print_descriptor(&its, machine->is_long_mode, as_json);
+    if (quire_segment_rights(machine, selector, &rights) != 0)
+        rights = (struct quire_segment_rights){0};
+    if (as_json)
+        print_json_rights(&rights);
+    else
+        print_rights(&rights, machine->cpl);
+    return has_upper ? 2 : 1;
 }
 
 const char *segment_exception_name(int exception)
@@ -98,11 +129,9 @@ void segment_print(const struct translation *translation, const struct segment_a
         printf("\n  -> ");
         print_descriptor(&result->answer.target, machine->is_long_mode, false);
     }
-    printf("\n  CPL %u: LAR ", machine->cpl);
-    printf(rights->lar_valid ? "0x%x" : "ZF=0", rights->lar);
-    printf(", LSL ");
-    printf(rights->lsl_valid ? "0x%x" : "ZF=0", rights->lsl);
-    printf(", VERR %s, VERW %s\n", rights->verr ? "ZF=1" : "ZF=0", rights->verw ? "ZF=1" : "ZF=0");
+    if (result->answer.cpl != machine->cpl)
+        printf("\n  CPL %u -> %u", machine->cpl, result->answer.cpl);
+    print_rights(rights, machine->cpl);
 }
 
 static void print_json_page(const struct translation *translation,
@@ -141,13 +170,10 @@ void segment_print_json(const struct translation *translation, const struct segm
     if (answer->has_descriptor) {
         printf(", ");
         print_descriptor(&answer->descriptor, machine->is_long_mode, true);
-        printf(rights->lar_valid ? ", \"lar\": \"0x%x\"" : ", \"lar\": null", rights->lar);
-        printf(rights->lsl_valid ? ", \"lsl\": \"0x%x\"" : ", \"lsl\": null", rights->lsl);
-        printf(", \"verr\": %s, \"verw\": %s", rights->verr ? "true" : "false",
-               rights->verw ? "true" : "false");
+        print_json_rights(rights);
     }
     if (answer->is_through_gate) {
-        printf(", \"target\": {");
+        printf(", \"cpl\": %u, \"target\": {", answer->cpl);
         print_descriptor(&answer->target, machine->is_long_mode, true);
         putchar('}');
     }

@@ -12,6 +12,7 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/ram_list.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -21,23 +22,16 @@
 #include <sys/stat.h>
 
 #define MOST_POLICIES 64
-#define MOST_SIZES 1024 /* of RAM */
 #define MOST_PAGE_SIZES 32
 #define MOST_PROCESSES 4096
 #define MOST_LISTS 64
 #define DEFAULT_POLICIES "opt,lru,clock,arc,s3-fifo,pager:adaptive"
 
-struct amount { /* of RAM */
-    uint64_t n;
-    bool in_pages;
-};
-
 struct arguments {
     struct trace_input input;
     struct sim_policy_choice policies[MOST_POLICIES];
     size_t n_policies;
-    struct amount sizes[MOST_SIZES];
-    size_t n_sizes;
+    struct ram_list sizes;
     unsigned page_shifts[MOST_PAGE_SIZES];
     size_t n_page_shifts;
     enum quire_sim_prefetch prefetches[QUIRE_SIM_N_PREFETCH];
@@ -57,7 +51,7 @@ static const struct argp_option option_list[] = {
      "each number, of sizes each doubling",
      0},
     {"policy", 'p', "LIST", 0,
-     "Policies, some with an argument, as lru-k:3 (default: " DEFAULT_POLICIES ")", 0},
+     "Policies, some with an argument, as lru-k:3, or all (default: " DEFAULT_POLICIES ")", 0},
     {"list", LIST, NULL, 0, "Tell the policies and their arguments", 0},
     {"page-size", 'P', "LIST", 0, "Page sizes, powers of two from 64 to 1T (default: 4K)", 0},
     {"prefetch", PREFETCH, "LIST", 0,
@@ -112,62 +106,29 @@ static void each(struct argp_state *state, const char *option, const char *list,
         one(state, text);
 }
 
-static struct amount parse_amount(struct argp_state *state, const char *text)
-{
-    const size_t n = strlen(text);
-    struct amount amount = {.in_pages = n > 1 && text[n - 1] == 'p'};
-    char *end;
-    int error = 0;
-    errno = 0;
-    if (amount.in_pages) {
-        amount.n = strtoull(text, &end, 10);
-        error = text[0] < '0' || text[0] > '9' || end != text + n - 1 || errno != 0 ? -EINVAL : 0;
-    } else {
-        error = size_parse(text, 0, &amount.n);
-    }
-    if (error != 0 || amount.n == 0)
-        argp_error(state, "--ram: '%s' is no amount above 0, such as 512M, 64K or, of pages, 3p",
-                   text);
-    if (amount.in_pages && amount.n > QUIRE_SIM_MAX_PAGES)
-        argp_error(state, "--ram: '%s' is more than %u pages", text, QUIRE_SIM_MAX_PAGES);
-    return amount;
-}
-
-static void add_amount(struct argp_state *state, struct amount amount)
-{
-    struct arguments *arguments = state->input;
-    if (arguments->n_sizes == MOST_SIZES)
-        argp_error(state, "--ram: more than %d amounts", MOST_SIZES);
-    arguments->sizes[arguments->n_sizes++] = amount;
-}
-
 static void parse_ram(struct argp_state *state, char *text)
 {
-    char *dash = strchr(text, '-');
-    if (dash == NULL || dash == text) {
-        add_amount(state, parse_amount(state, text));
-        return;
-    }
-    *dash = '\0';
-    struct amount from = parse_amount(state, text), to = parse_amount(state, dash + 1);
-    if (from.in_pages != to.in_pages || from.n > to.n)
-        argp_error(state,
-                   "--ram: from '%s' to '%s' is no range: the first is the smaller, and both "
-                   "are pages or both are sizes",
-                   text, dash + 1);
-    while (from.n < to.n) {
-        add_amount(state, from);
-        from.n = from.in_pages ? from.n + 1 : 2 * from.n;
-    }
-    add_amount(state, to);
+    struct arguments *arguments = state->input;
+    ram_list_add(state, &arguments->sizes, text);
 }
 
-static void parse_policy(struct argp_state *state, char *text)
+static struct sim_policy_choice *new_choice(struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     if (arguments->n_policies == MOST_POLICIES)
         argp_error(state, "--policy: more than %d", MOST_POLICIES);
-    struct sim_policy_choice *choice = &arguments->policies[arguments->n_policies++];
+    return &arguments->policies[arguments->n_policies++];
+}
+
+static void parse_policy(struct argp_state *state, char *text)
+{
+    const struct quire_sim_policy *each_of_all;
+    for (unsigned i = 0; strcmp(text, "all") == 0; i++) {
+        if ((each_of_all = quire_sim_policies(i)) == NULL)
+            return;
+        *new_choice(state) = (struct sim_policy_choice){each_of_all->name, each_of_all, 0};
+    }
+    struct sim_policy_choice *choice = new_choice(state);
     choice->name = text;
     int error = quire_sim_find_policy(text, &choice->policy, &choice->argument);
     if (error == -ENOENT)
@@ -204,7 +165,7 @@ static void parse_prefetch(struct argp_state *state, char *text)
 static void settle(struct argp_state *state)
 {
     struct arguments *arguments = state->input;
-    if (arguments->n_sizes == 0)
+    if (arguments->sizes.n == 0)
         argp_error(state, "how much RAM? --ram 64M-4G tries sizes, --ram 3p-8p numbers of pages; "
                           "quire mrc finds out for all at once");
     if (arguments->n_policies == 0)
@@ -213,7 +174,7 @@ static void settle(struct argp_state *state)
         arguments->page_shifts[arguments->n_page_shifts++] = 12;
     if (arguments->n_prefetches == 0)
         arguments->prefetches[arguments->n_prefetches++] = QUIRE_SIM_PREFETCH_NONE;
-    if (arguments->n_sizes * arguments->n_policies * arguments->n_page_shifts *
+    if (arguments->sizes.n * arguments->n_policies * arguments->n_page_shifts *
             arguments->n_prefetches >
         QUIRE_SIM_MAX_CASES)
         argp_error(state, "more than %d combinations of the lists", QUIRE_SIM_MAX_CASES);
@@ -280,31 +241,55 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 /* ---- cases ---- */
 
-/* Every combination; OPT knows no prefetching, and is there once. The number of rows. */
+static struct sim_row make_row(const struct arguments *arguments, size_t page, size_t policy,
+                               size_t prefetch, size_t size)
+{
+    const struct sim_policy_choice *choice = &arguments->policies[policy];
+    const unsigned shift = arguments->page_shifts[page];
+    return (struct sim_row){
+        .choice = choice,
+        .config = {.policy = choice->policy,
+                   .argument = choice->argument,
+                   .ram_bytes = ram_bytes(arguments->sizes.amounts[size], shift),
+                   .page_shift = shift,
+                   .prefetch = arguments->prefetches[prefetch],
+                   .is_local = arguments->allocation != GLOBAL}};
+}
+
+static bool is_less_than_a_page(const struct sim_row *row)
+{
+    return row->config.ram_bytes >> row->config.page_shift == 0;
+}
+
+/*
+ * Every combination; OPT knows no prefetching, and is there once. Where others remain, those are
+ * left out that have no room for a page: page sizes side by side need not share all amounts. The
+ * number of rows.
+ */
 static size_t make_rows(const struct arguments *arguments, struct sim_row *rows)
 {
-    size_t n = 0;
+    size_t n = 0, n_small = 0;
     for (size_t page = 0; page < arguments->n_page_shifts; page++)
         for (size_t policy = 0; policy < arguments->n_policies; policy++)
             for (size_t prefetch = 0; prefetch < arguments->n_prefetches; prefetch++)
-                for (size_t size = 0; size < arguments->n_sizes; size++) {
-                    const struct sim_policy_choice *choice = &arguments->policies[policy];
-                    const struct amount *amount = &arguments->sizes[size];
-                    const unsigned shift = arguments->page_shifts[page];
-                    const bool is_opt = strcmp(choice->policy->name, "opt") == 0;
+                for (size_t size = 0; size < arguments->sizes.n; size++) {
+                    rows[n] = make_row(arguments, page, policy, prefetch, size);
+                    const bool is_opt = strcmp(rows[n].config.policy->name, "opt") == 0;
                     if (is_opt && prefetch > 0)
                         continue;
-                    rows[n++] = (struct sim_row){
-                        .choice = choice,
-                        .config = {.policy = choice->policy,
-                                   .argument = choice->argument,
-                                   .ram_bytes = amount->in_pages ? amount->n << shift : amount->n,
-                                   .page_shift = shift,
-                                   .prefetch = is_opt ? QUIRE_SIM_PREFETCH_NONE
-                                                      : arguments->prefetches[prefetch],
-                                   .is_local = arguments->allocation != GLOBAL}};
+                    if (is_opt)
+                        rows[n].config.prefetch = QUIRE_SIM_PREFETCH_NONE;
+                    n_small += is_less_than_a_page(&rows[n++]);
                 }
-    return n;
+    if (n_small == 0 || n_small == n)
+        return n;
+    cli_error("note: left out where --ram is less than a page: %zu of %zu combinations", n_small,
+              n);
+    size_t n_kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!is_less_than_a_page(&rows[i]))
+            rows[n_kept++] = rows[i];
+    return n_kept;
 }
 
 static void tell_bad_row(const struct sim_row *row, const struct quire_trace_info *info, int error)
@@ -319,7 +304,7 @@ static void tell_bad_row(const struct sim_row *row, const struct quire_trace_inf
     else if (shift < unit_shift)
         cli_error("the trace counts in units of %s, so pages can't be of %s",
                   size_format((uint64_t)1 << unit_shift, unit, sizeof unit), page);
-    else if (row->config.ram_bytes >> shift == 0)
+    else if (is_less_than_a_page(row))
         cli_error("--ram %s is less than a page of %s", ram, page);
     else if (row->config.ram_bytes >> shift > QUIRE_SIM_MAX_PAGES)
         cli_error("--ram %s is more than %u pages of %s", ram, QUIRE_SIM_MAX_PAGES, page);

@@ -2,6 +2,7 @@
 /* tlb_options: the command line of `quire tlb`; and how its numbers are written. */
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/number.h"
 #include "cli/tlb.h"
 
 #include <errno.h>
@@ -270,11 +271,7 @@ static void take_split(struct argp_state *state, char *one)
 
 static void parse_address(struct argp_state *state, struct tlb_options *options, const char *text)
 {
-    char *end;
-
-    errno = 0;
-    options->address = strtoull(text, &end, 0);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0)
+    if (!number_parse(text, &options->address))
         argp_error(state, "--address %s: give it in decimal, or in hexadecimal with 0x", text);
     options->has_address = true;
 }

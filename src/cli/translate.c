@@ -102,6 +102,19 @@ static int init_arch(struct translate_options *options, struct quire_image *imag
     }
 }
 
+/* AArch64 with 48 bits and one table for both halves, as quire_mmu_init_mode() has it for 4 KiB.
+ * TCR_EL1: T0SZ and T1SZ 16, TG0 and TG1 by the granule, IPS 48 bits. */
+static int init_granule(struct quire_mmu *mmu, struct quire_image *image, uint64_t root,
+                        unsigned granule_shift, unsigned phys_bits)
+{
+    const uint64_t granules = granule_shift == 14 ? 2 << 14 | (uint64_t)1 << 30
+                                                  : 1 << 14 | (uint64_t)3 << 30;
+    const struct quire_mmu_arm64 registers = {
+        .tcr = (uint64_t)5 << 32 | 16 << 16 | 16 | granules, .ttbr0 = root, .ttbr1 = root};
+
+    return quire_mmu_init_arm64(mmu, image, &registers, phys_bits);
+}
+
 static int init_mode(const struct translate_options *options, struct quire_image *image,
                      struct quire_mmu *mmu, unsigned phys_bits)
 {
@@ -123,6 +136,8 @@ static int init_mode(const struct translate_options *options, struct quire_image
     if (options->mode == QUIRE_MMU_INVERTED)
         return quire_mmu_init_inverted(mmu, image, numbers[NUMBER_ROOT],
                                        (uint32_t)numbers[NUMBER_PROCESS]);
+    if (options->granule_shift > 12)
+        return init_granule(mmu, image, numbers[NUMBER_ROOT], options->granule_shift, phys_bits);
     return quire_mmu_init_mode(mmu, image, (enum quire_mmu_mode)options->mode, numbers[NUMBER_ROOT],
                                phys_bits);
 }
@@ -145,8 +160,13 @@ static bool init(struct translate_options *options, struct quire_image *image)
         return false;
     }
     if (error == -EINVAL)
-        cli_error("these registers, or --phys-bits, select no mode that this format has\n"
-                  "`man quire-translate' says which values do");
+        cli_error(options->given[NUMBER_PHYS_BITS]
+                      ? "these registers select no mode that this format has, or not with "
+                        "--phys-bits %u: x86 has 32 to 52, Sv32 20 to 34, RISC-V 20 to 56, "
+                        "AArch64 20 to 52"
+                      : "these registers select no mode that this format has\n"
+                        "`man quire-translate' says which values do",
+                  phys_bits);
     return error == 0;
 }
 
@@ -163,7 +183,7 @@ static int act(struct translate_options *options)
         return translation_read(translation, options->read_va, options->read_bytes);
     default:
         if (options->from_standard_input)
-            return translation_stream(translation, stdin);
+            return translation_stream(translation);
         return translation_addresses(translation, options->addresses, options->n_addresses);
     }
 }

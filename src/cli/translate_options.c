@@ -4,6 +4,7 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/number.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -35,7 +36,9 @@ static const struct argp_option option_list[] = {
     {"format", KEY_FORMAT, "raw|elf|lime|auto", 0, "Of the images (default: auto)", 1},
     {NULL, 0, NULL, 0, "The machine, by its registers:", 2},
     {"arch", KEY_ARCH, "x86|riscv|arm64|ppc", 0,
-     "Which registers there are (default: x86 with those of an ELF image that QEMU wrote)", 2},
+     "Which registers there are (default: x86 with those of an ELF image that QEMU wrote, or of a "
+     "Linux core file's VMCOREINFO)",
+     2},
     {"cr0", KEY_NUMBER + NUMBER_CR0, "X", 0, "x86: control registers", 2},
     {"cr3", KEY_NUMBER + NUMBER_CR3, "X", 0, NULL, 2},
     {"cr4", KEY_NUMBER + NUMBER_CR4, "X", 0, NULL, 2},
@@ -55,8 +58,8 @@ static const struct argp_option option_list[] = {
     {"segments", KEY_SEGMENTS, "X,X,...", 0, "ppc: the 16 segment registers", 2},
     {NULL, 0, NULL, 0, "Or by the format's name:", 3},
     {"mode", KEY_MODE, "NAME", 0,
-     "x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, sv57, arm64 (48 bits, 4K), inverted, "
-     "base-limit or bare",
+     "x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, sv57, arm64 (48 bits, 4K), arm64-16k, "
+     "arm64-64k, inverted, base-limit or bare",
      3},
     {"root", KEY_NUMBER + NUMBER_ROOT, "PHYS", 0, "Where its first table is", 3},
     {"base", KEY_NUMBER + NUMBER_BASE, "X", 0, "base-limit: the base register", 3},
@@ -111,11 +114,9 @@ static const char documentation[] =
 
 static uint64_t parse_number(struct argp_state *state, const char *what, const char *text)
 {
-    char *end;
+    uint64_t value;
 
-    errno = 0;
-    uint64_t value = strtoull(text, &end, 0);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0)
+    if (!number_parse(text, &value))
         argp_error(state, "%s %s: that is no number of 64 bits\nwrite it as 0x1000 or 4096", what,
                    text);
     return value;
@@ -186,15 +187,23 @@ static void parse_extensions(struct argp_state *state, struct translate_options 
 static void parse_mode(struct argp_state *state, struct translate_options *options,
                        const char *name)
 {
+    static const char *const granules[] = {"arm64-4k", "arm64-16k", "arm64-64k"};
+
     options->mode = -1; /* whatever one before has said */
+    options->granule_shift = 12;
+    for (unsigned i = 0; i < 3; i++)
+        if (strcasecmp(name, granules[i]) == 0) {
+            options->mode = QUIRE_MMU_ARM64;
+            options->granule_shift = 12 + 2 * i;
+        }
     for (int mode = 0; mode < QUIRE_MMU_N_MODES; mode++)
         if (mode != QUIRE_MMU_PPC32 &&
-            strcmp(name, quire_mmu_mode_name((enum quire_mmu_mode)mode)) == 0)
+            strcasecmp(name, quire_mmu_mode_name((enum quire_mmu_mode)mode)) == 0)
             options->mode = mode;
     if (options->mode < 0)
         argp_error(state,
                    "--mode %s: it is one of x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, "
-                   "sv57, arm64, inverted, base-limit and bare",
+                   "sv57, arm64, arm64-16k, arm64-64k, inverted, base-limit and bare",
                    name);
 }
 
@@ -209,6 +218,61 @@ static void parse_address(struct argp_state *state, struct translate_options *op
         argp_error(state, "more than %d addresses: give them on standard input, and - here",
                    TRANSLATION_MAX_ADDRESSES);
     options->addresses[options->n_addresses++] = parse_number(state, "address", text);
+}
+
+/* What selects the machine that a number is of. */
+enum owner { OF_ANY, OF_X86, OF_RISCV, OF_ARM64, OF_PPC, OF_MODE, OF_BASE_LIMIT, OF_INVERTED };
+
+static bool is_of_machine(enum owner owner, const struct translate_options *options)
+{
+    switch (owner) {
+    case OF_ANY:
+        return true;
+    case OF_X86: /* also where the image says what the machine is */
+        return options->arch == ARCH_X86 || (options->arch == ARCH_NONE && options->mode < 0);
+    case OF_MODE:
+        return options->mode >= 0;
+    case OF_BASE_LIMIT:
+        return options->mode == QUIRE_MMU_BASE_LIMIT;
+    case OF_INVERTED:
+        return options->mode == QUIRE_MMU_INVERTED;
+    default:
+        return (unsigned)options->arch == (unsigned)owner;
+    }
+}
+_Static_assert((unsigned)OF_X86 == (unsigned)ARCH_X86 && (unsigned)OF_PPC == (unsigned)ARCH_PPC,
+               "owners begin with the architectures");
+
+/* A register of another machine would be passed over, and the answer not the one that was wanted.
+ */
+static void check_numbers(struct argp_state *state, const struct translate_options *options)
+{
+    static const enum owner owners[N_NUMBERS] = {
+        [NUMBER_CR0] = OF_X86,         [NUMBER_CR3] = OF_X86,
+        [NUMBER_CR4] = OF_X86,         [NUMBER_EFER] = OF_X86,
+        [NUMBER_PAT] = OF_X86,         [NUMBER_PKRU] = OF_X86,
+        [NUMBER_SATP] = OF_RISCV,      [NUMBER_SSTATUS] = OF_RISCV,
+        [NUMBER_TCR] = OF_ARM64,       [NUMBER_TTBR0] = OF_ARM64,
+        [NUMBER_TTBR1] = OF_ARM64,     [NUMBER_MAIR] = OF_ARM64,
+        [NUMBER_SDR1] = OF_PPC,        [NUMBER_ROOT] = OF_MODE,
+        [NUMBER_BASE] = OF_BASE_LIMIT, [NUMBER_LIMIT] = OF_BASE_LIMIT,
+        [NUMBER_PROCESS] = OF_INVERTED};
+    static const char *const selectors[] = {
+        "",           "--arch x86",  "--arch riscv",      "--arch arm64",
+        "--arch ppc", "--mode NAME", "--mode base-limit", "--mode inverted"};
+
+    for (unsigned i = 0; i < N_NUMBERS; i++) {
+        const struct argp_option *option = option_list;
+        if (!options->given[i] || is_of_machine(owners[i], options))
+            continue;
+        while (option->key != KEY_NUMBER + (int)i)
+            option++;
+        argp_error(state, "--%s goes with %s", option->name, selectors[owners[i]]);
+    }
+    const uint64_t phys_bits = options->numbers[NUMBER_PHYS_BITS];
+    if (options->given[NUMBER_PHYS_BITS] && (phys_bits < 20 || phys_bits > 56))
+        argp_error(state, "--phys-bits %llu: machines have 20 to 56",
+                   (unsigned long long)phys_bits);
 }
 
 /* What is missing, or does not go together. */
@@ -239,6 +303,8 @@ static void check(struct argp_state *state, const struct translate_options *opti
         argp_error(state, "--output is for what --read reads: give that, too");
     if (translation->is_user && !translation->has_access)
         argp_error(state, "--user: which access? add --access r, w or x");
+    if (options->action == ACTION_ROOTS && options->granule_shift > 12)
+        argp_error(state, "--find-roots knows arm64 with its granule of 4K alone");
     if (translation->tlb_text != NULL && options->action != ACTION_TRANSLATE)
         argp_error(state, "--tlb has no meaning with --map, --reverse, --read and --find-roots");
 }
@@ -360,6 +426,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         check(state, options);
+        check_numbers(state, options);
         return 0;
     default:
         return parse_action(key, argument, state) == 0 ? 0 : parse_machine(key, argument, state);

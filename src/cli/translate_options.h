@@ -38,7 +38,8 @@ struct translate_options {
     unsigned n_images;
     enum quire_image_format format;
     enum translate_arch arch;
-    int mode; /* enum quire_mmu_mode; -1: not given */
+    int mode;               /* enum quire_mmu_mode; -1: not given */
+    unsigned granule_shift; /* of arm64 by its name: 12, 14, 16 */
     uint64_t numbers[N_NUMBERS];
     bool given[N_NUMBERS];
     uint32_t segments[16];

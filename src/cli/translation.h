@@ -34,7 +34,7 @@ const char *translation_size(unsigned page_shift, char buffer[16]);
  * the access is refused; 125 with a message.
  */
 int translation_addresses(const struct translation *translation, const uint64_t *vas, size_t n);
-int translation_stream(const struct translation *translation, FILE *from);
+int translation_stream(const struct translation *translation); /* of standard input */
 
 /* translation_map.c: as above. 1: nothing is mapped, or not all could be listed. */
 int translation_map(const struct translation *translation);

@@ -7,6 +7,8 @@
  * Lines are put together by hand: a million of them should not wait for printf.
  */
 #include "cli/cli.h"
+#include "cli/line_input.h"
+#include "cli/number.h"
 #include "cli/translation.h"
 #include "cli/translation_tlb.h"
 
@@ -221,8 +223,10 @@ static void print_json(const struct output *output, uint64_t va,
 
     printf("%s\n    {\"va\": \"0x%" PRIx64 "\", ", output->n_printed > 0 ? "," : "", va);
     if (reason == QUIRE_MMU_OK)
-        printf("\"pa\": \"0x%" PRIx64 "\", \"page_bytes\": %" PRIu64 ", \"rights\": \"%s\"",
+        printf("\"pa\": \"0x%" PRIx64 "\", \"page_bytes\": %" PRIu64
+               ", \"level\": \"%s\", \"rights\": \"%s\"",
                answer->address, answer->page_shift != 0 ? (uint64_t)1 << answer->page_shift : 0,
+               quire_mmu_level_name(&output->translation->mmu, answer->level),
                translation_rights(output->translation, answer->rights, rights));
     else
         printf("\"pa\": null, \"reason\": \"%s\", \"level\": \"%s\", \"entry\": \"0x%" PRIx64
@@ -302,42 +306,48 @@ int translation_addresses(const struct translation *translation, const uint64_t 
 /* An address in a line; 1: nothing but a comment; -EINVAL. */
 static int parse_line(char *line, uint64_t *va)
 {
-    char *end_of_number, *text = line + strspn(line, " \t");
+    char *text = line + strspn(line, " \t");
+    size_t n = strcspn(text, "#\r\n");
 
-    text[strcspn(text, "#\r\n")] = '\0';
-    if (*text == '\0')
+    while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\t'))
+        n--;
+    text[n] = '\0';
+    if (n == 0)
         return 1;
-    errno = 0;
-    *va = strtoull(text, &end_of_number, 0);
-    end_of_number += strspn(end_of_number, " \t");
-    return *text < '0' || *text > '9' || *end_of_number != '\0' || errno != 0 ? -EINVAL : 0;
+    return number_parse(text, va) ? 0 : -EINVAL;
 }
 
-int translation_stream(const struct translation *translation, FILE *from)
+int translation_stream(const struct translation *translation)
 {
     static uint64_t vas[BATCH];
+    static struct line_input input;
     struct output output;
-    char line[256];
-    size_t n = 0, number = 0;
+    size_t n = 0;
     int error = 0;
+    char *line = NULL;
 
     if (!begin(&output, translation))
         return CLI_EXIT_FAILED;
-    while (error >= 0 && fgets(line, sizeof line, from) != NULL) {
-        number++;
-        error = parse_line(line, &vas[n]);
-        if (error == 0 && ++n == BATCH) {
+    while (error >= 0) {
+        if (n == BATCH || !line_input_has(&input)) {
             print_batch(&output, vas, n);
+            fflush(stdout);
             n = 0;
         }
+        line = line_input_next(&input);
+        if (line == NULL)
+            break;
+        error = parse_line(line, &vas[n]);
+        n += error == 0;
     }
     print_batch(&output, vas, n);
     int status = end(&output);
     if (error < 0)
-        cli_error(
-            "line %zu of standard input is no address: '%s'\nwrite one a line, as 0x7fff12345000",
-            number, line);
-    else if (ferror(from))
-        cli_error("cannot read standard input: %s", strerror(errno));
-    return error < 0 || ferror(from) ? CLI_EXIT_FAILED : status;
+        cli_error("line %zu of standard input is no address: '%.80s'\nwrite one a line, as "
+                  "0x7fff12345000",
+                  input.number, line);
+    else if (input.error != 0)
+        cli_error("cannot read standard input behind line %zu: %s", input.number,
+                  input.error == -E2BIG ? "the line is too long" : strerror(-input.error));
+    return error < 0 || input.error != 0 ? CLI_EXIT_FAILED : status;
 }

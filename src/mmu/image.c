@@ -2,7 +2,7 @@
 /*
  * image: ranges of physical memory, sorted by address; see quire/image.h.
  *
- *     file --mmap--> bytes --a reader: image_raw.c, image_elf.c, image_lime.c--> image_add()
+ *     file --mmap--> bytes --a reader: image_elf.c, image_lime.c, image_raw.c--> image_add()
  *
  * Invariants:
  *   I1  ranges rise by start and do not overlap
@@ -26,7 +26,8 @@
 #include <unistd.h>
 
 /* In the order in which AUTO asks them; raw knows all. */
-static const struct image_reader *const readers[] = {&image_elf, &image_lime, &image_raw};
+static const struct image_reader *const readers[] = {&image_elf, &image_lime, &image_foreign,
+                                                     &image_raw};
 
 int image_refuse(int error, char *message, const char *format, ...)
 {
@@ -44,12 +45,18 @@ int quire_image_new(struct quire_image **image)
     return *image != NULL ? 0 : -ENOMEM;
 }
 
+static void unmap_file(const struct image_file *file)
+{
+    munmap(file->bytes, file->n_bytes);
+    close(file->fd);
+}
+
 void quire_image_free(struct quire_image *image)
 {
     if (image == NULL)
         return;
     for (size_t i = 0; i < image->n_files; i++)
-        munmap(image->files[i].bytes, image->files[i].n_bytes);
+        unmap_file(&image->files[i]);
     free(image->files);
     free(image->ranges);
     free(image);
@@ -180,10 +187,14 @@ static int map_file(const char *path, struct image_file *file, char *message)
     }
     file->n_bytes = (uint64_t)info.st_size;
     void *bytes = mmap(NULL, file->n_bytes, PROT_READ, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
-    int error = bytes == MAP_FAILED ? -errno : 0;
-    close(fd);
+    if (bytes == MAP_FAILED) {
+        int error = -errno;
+        close(fd);
+        return image_refuse(error, message, "cannot map it: %s", strerror(-error));
+    }
     file->bytes = bytes;
-    return error == 0 ? 0 : image_refuse(error, message, "cannot map it: %s", strerror(-error));
+    file->fd = fd;
+    return 0;
 }
 
 static int keep_file(struct quire_image *image, const struct image_file *file, char *message)
@@ -257,7 +268,7 @@ int quire_image_add_file(struct quire_image *image, const char *path, uint64_t s
     if (error != 0)
         return error;
     const struct image_reader *reader = choose(&file, format);
-    if (start != 0 && reader != &image_raw) {
+    if (start != 0 && reader != &image_raw && reader != &image_foreign) {
         error = image_refuse(-EINVAL, message,
                              "%s files say themselves where their bytes belong; leave out @0x%llx",
                              reader->name, (unsigned long long)start);
@@ -271,10 +282,34 @@ int quire_image_add_file(struct quire_image *image, const char *path, uint64_t s
             drop_ranges(image, &file);
     }
     if (error != 0)
-        munmap(file.bytes, file.n_bytes);
+        unmap_file(&file);
     else
         tell_cut(image, &file, message);
     return error;
+}
+
+uint64_t image_next_data(const struct quire_image *image, const struct quire_image_range *range,
+                         uint64_t at, uint64_t *end)
+{
+    const struct image_file *file = NULL;
+
+    *end = range->n_present;
+    for (size_t i = 0; i < image->n_files && file == NULL; i++)
+        if (is_of(&image->files[i], range))
+            file = &image->files[i];
+    if (file == NULL)
+        return at;
+    const off_t here = (off_t)(range->offset + at);
+    off_t data = lseek(file->fd, here, SEEK_DATA);
+    if (data < 0) /* nothing but a hole; or the file system can't tell */
+        return errno == ENXIO ? range->n_present : at;
+    off_t hole = lseek(file->fd, data, SEEK_HOLE);
+    at += (uint64_t)(data - here);
+    if (at >= range->n_present)
+        return range->n_present;
+    if (hole > data && (uint64_t)(hole - data) < range->n_present - at)
+        *end = at + (uint64_t)(hole - data);
+    return at;
 }
 
 int quire_image_add_memory(struct quire_image *image, uint64_t start, void *bytes, size_t n_bytes,

@@ -8,6 +8,7 @@
 struct image_file {
     unsigned char *bytes;
     uint64_t n_bytes;
+    int fd; /* to ask for holes */
 };
 
 struct quire_image {
@@ -26,7 +27,7 @@ struct image_reader {
     int (*read)(struct quire_image *image, const struct image_file *file, uint64_t start,
                 char *message);
 };
-extern const struct image_reader image_raw, image_elf, image_lime;
+extern const struct image_reader image_raw, image_elf, image_lime, image_foreign;
 
 /*
  * Adds [start, start + n_bytes), whose first byte is the file's at `offset`; as much of it is
@@ -39,6 +40,14 @@ int image_add(struct quire_image *image, const struct image_file *file, uint64_t
 /* Writes a message of at most QUIRE_IMAGE_MESSAGE_BYTES and returns `error`. */
 int image_refuse(int error, char *message, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * Of a range's present bytes from `at` on, those that are no hole of a sparse file, which reads as
+ * zeros: returns where they begin, and where they end in *end; n_present: there are none. All count
+ * from the range's start. So who looks at everything need not bring holes into memory.
+ */
+uint64_t image_next_data(const struct quire_image *image, const struct quire_image_range *range,
+                         uint64_t at, uint64_t *end);
 
 /* The range that `address` lies in, or NULL. */
 const struct quire_image_range *image_range_at(const struct quire_image *image, uint64_t address);

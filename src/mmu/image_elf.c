@@ -5,12 +5,15 @@
  * QEMU writes several PT_LOADs over the same bytes when it dumps with paging: image_add() leaves
  * out what is there. A note named QEMU has the registers of an x86 processor (QEMU,
  * target/i386/arch_dump.c: version, size, 18 registers, 10 segments of 24 bytes, then cr[0..4]).
+ * Where there is none, a note named VMCOREINFO tells where Linux has its own page tables (Linux,
+ * Documentation/admin-guide/kdump/vmcoreinfo.rst): lines NAME(SYMBOL)=VALUE.
  */
 #include "mmu/image.h"
 
 #include <elf.h>
 #include <endian.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* In the note's contents; a segment has selector, limit, flags (of 32 bits each), 32 bits of
@@ -22,10 +25,16 @@
 #define QEMU_BYTES (QEMU_CR + 5 * 8)
 #define FLAG_L (1u << 21)
 
+#define START_KERNEL_MAP 0xffffffff80000000u /* Linux, arch/x86: where its image is mapped */
+#define CR0_LINUX 0x80050033u
+#define CR4_LINUX 0xb0u /* PSE, PAE, PGE */
+#define CR4_LA57 0x1000u
+
 struct elf {
     const struct image_file *file;
     bool is_big, is_64;
     uint64_t headers, n_headers, header_bytes;
+    uint64_t vmcoreinfo, n_vmcoreinfo; /* the note's contents; 0 bytes: there is none */
 };
 
 struct program_header {
@@ -130,8 +139,13 @@ static void read_registers(struct quire_image_registers *registers, const struct
         .is_64_bit = (field(elf, at + QEMU_CS + 8, 4) & FLAG_L) != 0};
 }
 
-/* The first note of QEMU's with registers, if there is one. */
-static void read_notes(struct quire_image *image, const struct elf *elf,
+static bool is_named(const struct elf *elf, uint64_t at, uint64_t n_bytes, const char *name)
+{
+    return n_bytes == strlen(name) + 1 && memcmp(elf->file->bytes + at, name, n_bytes) == 0;
+}
+
+/* The first note of QEMU's with registers, and Linux's, if there are. */
+static void read_notes(struct quire_image *image, struct elf *elf,
                        const struct program_header *header)
 {
     uint64_t at = header->offset, room = elf->file->n_bytes;
@@ -139,17 +153,63 @@ static void read_notes(struct quire_image *image, const struct elf *elf,
     if (at > room || header->file_bytes > room - at)
         return;
     uint64_t end = at + header->file_bytes;
-    while (end - at >= 12 && !image->registers.has_x86) {
+    while (end - at >= 12) {
         uint64_t n_name = field(elf, at, 4), n_contents = field(elf, at + 4, 4);
         uint64_t name = at + 12, contents = name + ((n_name + 3) & ~(uint64_t)3);
         uint64_t next = contents + ((n_contents + 3) & ~(uint64_t)3);
         if (next > end)
             return;
-        if (n_name == 5 && memcmp(elf->file->bytes + name, "QEMU", 5) == 0 &&
-            n_contents >= QEMU_BYTES)
+        if (is_named(elf, name, n_name, "QEMU") && n_contents >= QEMU_BYTES &&
+            !image->registers.has_x86)
             read_registers(&image->registers, elf, contents);
+        if (is_named(elf, name, n_name, "VMCOREINFO")) {
+            elf->vmcoreinfo = contents;
+            elf->n_vmcoreinfo = n_contents;
+        }
         at = next;
     }
+}
+
+/* The value of a line "NAME=VALUE" of the note; false: there is none. */
+static bool find_line(const struct elf *elf, const char *name, int base, uint64_t *value)
+{
+    const char *text = (const char *)elf->file->bytes + elf->vmcoreinfo;
+    const size_t n = strlen(name);
+    char digits[24];
+
+    for (uint64_t left = elf->n_vmcoreinfo; left > n;) {
+        const char *end = memchr(text, '\n', left);
+        const uint64_t length = end != NULL ? (uint64_t)(end - text) : left;
+        if (length > n && length - n < sizeof digits && memcmp(text, name, n) == 0) {
+            memcpy(digits, text + n, length - n);
+            digits[length - n] = '\0';
+            *value = base == 16 ? strtoull(digits, NULL, 16) : (uint64_t)strtoll(digits, NULL, 10);
+            return true;
+        }
+        if (end == NULL)
+            break;
+        text = end + 1;
+        left -= length + 1;
+    }
+    return false;
+}
+
+/* Registers as x86-64's Linux has them, with its own tables. */
+static void read_vmcoreinfo(struct quire_image_registers *registers, const struct elf *elf)
+{
+    uint64_t tables, phys_base, has_5_levels = 0;
+
+    if (!find_line(elf, "SYMBOL(swapper_pg_dir)=", 16, &tables) ||
+        !find_line(elf, "NUMBER(phys_base)=", 10, &phys_base))
+        return;
+    find_line(elf, "NUMBER(pgtable_l5_enabled)=", 10, &has_5_levels);
+    *registers = (struct quire_image_registers){.has_x86 = true,
+                                                .cr0 = CR0_LINUX,
+                                                .cr3 = tables - START_KERNEL_MAP + phys_base,
+                                                .cr4 = CR4_LINUX |
+                                                       (has_5_levels != 0 ? CR4_LA57 : 0),
+                                                .efer = 0xd00,
+                                                .is_64_bit = true};
 }
 
 static int read_elf(struct quire_image *image, const struct image_file *file, uint64_t start,
@@ -173,6 +233,8 @@ static int read_elf(struct quire_image *image, const struct image_file *file, ui
             return error;
         n_loads++;
     }
+    if (machine == EM_X86_64 && elf.n_vmcoreinfo > 0 && !image->registers.has_x86)
+        read_vmcoreinfo(&image->registers, &elf);
     if (n_loads == 0)
         return image_refuse(-EINVAL, message, "the core file holds no memory");
     return 0;

@@ -114,11 +114,43 @@ static bool is_like_pdpt(const unsigned char *bytes, uint64_t reserved)
     return true;
 }
 
+struct search {
+    struct quire_mmu *mmu; /* its root is each page in turn */
+    uint64_t step;
+    struct quire_mmu_root *roots;
+    size_t n, max;
+};
+
+static void search_range(struct search *search, const struct quire_image_range *range)
+{
+    struct quire_mmu *mmu = search->mmu;
+    const uint64_t step = search->step;
+    uint64_t at = -range->start & (step - 1), end = at; /* from the range's start on */
+
+    for (; at <= range->n_present && range->n_present - at >= step; at += step) {
+        if (at >= end) {
+            at += (image_next_data(mmu->image, range, at, &end) - at) & ~(step - 1);
+            if (range->n_present - at < step)
+                break;
+        }
+        const unsigned char *bytes = range->bytes + at;
+        if (is_blank(bytes, step) || (step == 32 && !is_like_pdpt(bytes, mmu->reserved)))
+            continue;
+        struct quire_mmu_root root = {.root = range->start + at};
+        mmu->root = mmu->halves[0].root = mmu->halves[1].root = root.root;
+        judge(mmu, &root);
+        if (root.score > 0)
+            search->n = keep(search->roots, search->n, search->max, &root);
+    }
+}
+
 size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode mode,
                             unsigned phys_bits, struct quire_mmu_root *roots, size_t max)
 {
     struct quire_mmu mmu;
-    size_t n = 0;
+    /* the four entries of PAE may begin at any 32 bytes, but a page of them says nothing */
+    struct search search = {
+        .mmu = &mmu, .step = mode == QUIRE_MMU_X86_PAE ? 32 : 4096, .roots = roots, .max = max};
 
     if (image->n_ranges == 0 || max == 0 || mode < QUIRE_MMU_X86_32 || mode > QUIRE_MMU_ARM64)
         return 0;
@@ -126,21 +158,7 @@ size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode
         phys_bits = bits_of(image);
     if (quire_mmu_init_mode(&mmu, image, mode, 0, phys_bits) != 0)
         return 0;
-    /* the four entries of PAE may begin at any 32 bytes, but a page of them says nothing */
-    uint64_t step = mode == QUIRE_MMU_X86_PAE ? 32 : 4096;
-    for (size_t i = 0; i < image->n_ranges; i++) {
-        const struct quire_image_range *range = &image->ranges[i];
-        uint64_t at = (range->start + step - 1) & ~(step - 1);
-        for (; at - range->start + step <= range->n_present; at += step) {
-            const unsigned char *bytes = range->bytes + (at - range->start);
-            if (is_blank(bytes, step) || (step == 32 && !is_like_pdpt(bytes, mmu.reserved)))
-                continue;
-            struct quire_mmu_root root = {.root = at};
-            mmu.root = mmu.halves[0].root = mmu.halves[1].root = at;
-            judge(&mmu, &root);
-            if (root.score > 0)
-                n = keep(roots, n, max, &root);
-        }
-    }
-    return n;
+    for (size_t i = 0; i < image->n_ranges; i++)
+        search_range(&search, &image->ranges[i]);
+    return search.n;
 }

@@ -205,9 +205,12 @@ static bool load_data(const struct quire_segment_machine *machine, uint16_t sele
     return true;
 }
 
-/* 5.8.1.1, 5.8.1.2: code of `selector` by a far jump. A gate's RPL does not count. */
+/*
+ * 5.8.1.1, 5.8.1.2: code of `selector` by a far jump or call. A gate's RPL does not count; and a
+ * call through one may lead to more privileged code (5.8.4).
+ */
 static bool check_code(const struct quire_segment_machine *machine, uint16_t selector, unsigned rpl,
-                       const struct quire_segment_descriptor *its,
+                       bool may_lower_cpl, const struct quire_segment_descriptor *its,
                        struct quire_segment_answer *answer)
 {
     unsigned error = selector & ~(unsigned)RPL;
@@ -220,17 +223,21 @@ static bool check_code(const struct quire_segment_machine *machine, uint16_t sel
         if (its->dpl > machine->cpl)
             return raise(answer, QUIRE_SEGMENT_GP, error,
                          "conforming code with a DPL above the CPL");
-    } else if (rpl > machine->cpl || its->dpl != machine->cpl) {
+    } else if (may_lower_cpl && its->dpl > machine->cpl) {
+        return raise(answer, QUIRE_SEGMENT_GP, error, "the DPL is above the CPL");
+    } else if (!may_lower_cpl && (rpl > machine->cpl || its->dpl != machine->cpl)) {
         return raise(answer, QUIRE_SEGMENT_GP, error,
                      "the DPL is not the CPL, or the RPL is above");
+    } else {
+        answer->cpl = its->dpl;
     }
     if (!its->is_present)
         return raise(answer, QUIRE_SEGMENT_NP, error, "the segment is not present");
     return true;
 }
 
-/* 5.8.3 to 5.8.5: a jump through a call gate goes where the gate says; the offset is not used. */
-static bool pass_gate(const struct quire_segment_machine *machine, uint16_t selector,
+/* 5.8.3 to 5.8.5: through a call gate it goes where the gate says; the offset is not used. */
+static bool pass_gate(const struct quire_segment_machine *machine, uint16_t selector, bool is_call,
                       struct quire_segment_answer *answer)
 {
     const struct quire_segment_descriptor *gate = &answer->descriptor;
@@ -254,7 +261,7 @@ static bool pass_gate(const struct quire_segment_machine *machine, uint16_t sele
     if (machine->is_long_mode && answer->target.is_code_or_data && !answer->target.is_long)
         return raise(answer, QUIRE_SEGMENT_GP, target & ~(unsigned)RPL,
                      "the gate leads to code that is not 64-bit");
-    return check_code(machine, target, 0, &answer->target, answer);
+    return check_code(machine, target, 0, is_call, &answer->target, answer);
 }
 
 /* 8.3: a far jump to a TSS or a task gate; what the new task does is no address. */
@@ -273,7 +280,7 @@ static bool switch_task(const struct quire_segment_machine *machine, uint16_t se
     return raise(answer, QUIRE_SEGMENT_TASK, 0, "it switches to another task");
 }
 
-static bool load_code(const struct quire_segment_machine *machine, uint16_t selector,
+static bool load_code(const struct quire_segment_machine *machine, uint16_t selector, bool is_call,
                       struct quire_segment_answer *answer)
 {
     const struct quire_segment_descriptor *its = &answer->descriptor;
@@ -283,12 +290,12 @@ static bool load_code(const struct quire_segment_machine *machine, uint16_t sele
         switch (its->type) {
         case SYSTEM_CALL_GATE_16:
             if (!is_long)
-                return pass_gate(machine, selector, answer);
+                return pass_gate(machine, selector, is_call, answer);
             break;
         case SYSTEM_CALL_GATE:
             /* the upper half's type has to be 0 (5.8.3.1) */
             if (!is_long || bits(its->upper, 40, 5) == 0)
-                return pass_gate(machine, selector, answer);
+                return pass_gate(machine, selector, is_call, answer);
             break;
         case SYSTEM_TSS_16:
         case SYSTEM_TSS_BUSY_16:
@@ -302,7 +309,12 @@ static bool load_code(const struct quire_segment_machine *machine, uint16_t sele
             break;
         }
     }
-    return check_code(machine, selector, selector & RPL, its, answer);
+    return check_code(machine, selector, selector & RPL, false, its, answer);
+}
+
+static bool is_of_code(enum quire_segment_use use)
+{
+    return use == QUIRE_SEGMENT_CODE || use == QUIRE_SEGMENT_CALL;
 }
 
 static bool load(const struct quire_segment_machine *machine, uint16_t selector,
@@ -325,8 +337,8 @@ static bool load(const struct quire_segment_machine *machine, uint16_t selector,
     if (error != 0)
         return false;
     answer->has_descriptor = true;
-    return use == QUIRE_SEGMENT_CODE ? load_code(machine, selector, answer)
-                                     : load_data(machine, selector, use, answer);
+    return is_of_code(use) ? load_code(machine, selector, use == QUIRE_SEGMENT_CALL, answer)
+                           : load_data(machine, selector, use, answer);
 }
 
 /* 5.3: every byte has to be within the limit; below an expand-down segment's lower end is not. */
@@ -342,20 +354,20 @@ static bool is_within(const struct quire_segment_descriptor *its, uint64_t offse
     return offset > its->limit && last <= (its->is_32_bit ? 0xffffffffu : 0xffffu);
 }
 
-static bool is_canonical(uint64_t address)
+static bool is_canonical(uint64_t address, unsigned bits)
 {
-    return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+    return (uint64_t)((int64_t)(address << (64 - bits)) >> (64 - bits)) == address;
 }
 
 /* 3.4.4, 5.3.1: bases are 0 but for FS and GS; no limits, no types; addresses are canonical. */
-static void access_64_bit(enum quire_segment_use use, uint64_t offset, uint32_t size,
-                          struct quire_segment_answer *answer)
+static void access_64_bit(unsigned bits_of_address, enum quire_segment_use use, uint64_t offset,
+                          uint32_t size, struct quire_segment_answer *answer)
 {
     uint64_t linear = offset;
 
     if (use == QUIRE_SEGMENT_FS && answer->has_descriptor)
         linear += answer->descriptor.base;
-    if (!is_canonical(linear) || !is_canonical(linear + size - 1))
+    if (!is_canonical(linear, bits_of_address) || !is_canonical(linear + size - 1, bits_of_address))
         raise(answer, use == QUIRE_SEGMENT_STACK ? QUIRE_SEGMENT_SS : QUIRE_SEGMENT_GP, 0,
               "the address is not canonical");
     else
@@ -366,7 +378,7 @@ void quire_segment_translate(const struct quire_segment_machine *machine, uint16
                              enum quire_segment_use use, uint64_t offset, uint32_t size,
                              enum quire_segment_access access, struct quire_segment_answer *answer)
 {
-    *answer = (struct quire_segment_answer){.reason = ""};
+    *answer = (struct quire_segment_answer){.reason = "", .cpl = machine->cpl};
     if (!load(machine, selector, use, answer))
         return;
     const struct quire_segment_descriptor *its = &answer->descriptor;
@@ -374,10 +386,9 @@ void quire_segment_translate(const struct quire_segment_machine *machine, uint16
         offset = its->type == SYSTEM_CALL_GATE_16 ? its->gate_offset & 0xffff : its->gate_offset;
         its = &answer->target;
     }
-    bool is_64_bit = use == QUIRE_SEGMENT_CODE ? machine->is_long_mode && its->is_long
-                                               : machine->is_64_bit;
+    bool is_64_bit = is_of_code(use) ? machine->is_long_mode && its->is_long : machine->is_64_bit;
     if (is_64_bit) {
-        access_64_bit(use, offset, size, answer);
+        access_64_bit(machine->is_57_bit ? 57 : 48, use, offset, size, answer);
         return;
     }
     int exception = use == QUIRE_SEGMENT_STACK ? QUIRE_SEGMENT_SS : QUIRE_SEGMENT_GP;

@@ -76,8 +76,8 @@ static void charge_unarmed(int64_t n_pages)
 bool pager_admit(struct pager_guard *guard, int64_t n_pages)
 {
     if (is_armed()) /* to fail an allocation is kinder than to end the run when it is touched */
-        return !budget_is_tight() &&
-               (n_pages <= budget_room() || !reclaim_is_store_full() || budget_retreat(n_pages));
+        return !budget_is_tight() && (n_pages <= budget_room() + pager.n_dead ||
+                                      !reclaim_is_store_full() || budget_retreat(n_pages));
     if (budget_room() < n_pages && purge_dead() < (size_t)n_pages)
         budget_reap();
     if (budget_room() >= n_pages && !is_watched()) {

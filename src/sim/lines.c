@@ -2,7 +2,7 @@
 /* lines: see lines.h. */
 #include "sim/lines.h"
 
-#define LOOKED_AT 20u /* references */
+#define HEAD_BYTES ((size_t)64) /* in which a binary trace has zeros */
 
 long lines_read(struct quire_trace *trace, struct quire_trace_record *records, size_t most,
                 parse_line *parse, const char *wanted)
@@ -28,22 +28,20 @@ long lines_read(struct quire_trace *trace, struct quire_trace_record *records, s
     return n == 0 && trace->error ? trace->error : (long)n;
 }
 
-bool lines_look_like(const unsigned char *bytes, size_t n, parse_line *parse, bool may_have_bad)
+bool lines_look_like(const unsigned char *bytes, size_t n, parse_line *parse)
 {
     struct text rest = {(const char *)bytes, (const char *)bytes + n};
-    struct quire_trace_record record;
-    unsigned n_found = 0;
-    while (n_found < LOOKED_AT && rest.at < rest.end) {
+    enum line_kind kind = LINE_EMPTY;
+    if (memchr(bytes, '\0', n < HEAD_BYTES ? n : HEAD_BYTES) != NULL)
+        return false;
+    while (kind == LINE_EMPTY && rest.at < rest.end) {
         const char *newline = memchr(rest.at, '\n', text_length(&rest));
         struct text line = {rest.at, newline != NULL ? newline : rest.end};
+        struct quire_trace_record record = {.kind = QUIRE_TRACE_READ};
         rest.at = newline != NULL ? newline + 1 : rest.end;
         if (line.end > line.at && line.end[-1] == '\r')
             line.end--;
-        record = (struct quire_trace_record){.kind = QUIRE_TRACE_READ};
-        enum line_kind kind = parse(NULL, line, &record);
-        if (kind == LINE_BAD && !may_have_bad && (newline != NULL || n_found == 0))
-            return false;
-        n_found += kind == LINE_REFERENCE;
+        kind = parse(NULL, line, &record);
     }
-    return n_found > 0;
+    return kind == LINE_REFERENCE;
 }

@@ -19,10 +19,8 @@ typedef enum line_kind parse_line(struct quire_trace *trace, struct text line,
 long lines_read(struct quire_trace *trace, struct quire_trace_record *records, size_t most,
                 parse_line *parse, const char *wanted);
 
-/*
- * Whether some of the first lines are references, and none is bad; of the last one, which may be
- * cut, nothing is asked. `may_have_bad`: lines of other programs' output in between are passed.
- */
-bool lines_look_like(const unsigned char *bytes, size_t n, parse_line *parse, bool may_have_bad);
+/* Whether the first line that is not empty is a reference. A bad one behind it is told by its
+ * number when it is read. */
+bool lines_look_like(const unsigned char *bytes, size_t n, parse_line *parse);
 
 #endif

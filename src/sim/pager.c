@@ -9,7 +9,8 @@
  *
  * What the heap frees is dead: where it is resident it stays in the policy's queue, and is dropped
  * unread when its turn comes; what is handed out again before is no fault. Until more is in use
- * than there is RAM the pager is not armed: it drops all that is dead first (src/pager/runs.c).
+ * than there is RAM the pager is not armed: it drops all that is dead first (src/pager/runs.c), and
+ * the whole budget is the pages'.
  *
  * Clean is what came in to be read and is protected (src/policy/protection.h), until it is written
  * to. What is read ahead of a stream leaves before all others (drop_behind.h); such a page is still
@@ -115,6 +116,7 @@ static int open_pager(struct quire_sim_memory *memory)
     state->most_staged = clamp(n / STAGING_SHARE, least, STAGING_MOST);
     if (state->most_staged > n / 2)
         state->most_staged = n / 2;
+    memory->n_frames = memory->n_budget; /* until it is armed */
     list_init(memory->pages, STAGING);
     list_init(memory->pages, DEAD);
     int error = pages_init(&state->blocks);
@@ -306,11 +308,20 @@ static uint32_t evict_one(struct quire_sim_memory *memory)
     return 0;
 }
 
+/* From now on tables are needed, and something is kept free. */
+static void arm(struct quire_sim_memory *memory)
+{
+    struct state *state = memory->state;
+    state->is_armed = true;
+    set_frames(memory);
+}
+
 static uint32_t find_victim(struct quire_sim_memory *memory)
 {
     struct state *state = memory->state;
     uint32_t page = state->is_armed ? 0 : purge(memory);
-    state->is_armed |= page == 0;
+    if (page == 0 && !state->is_armed)
+        arm(memory);
     while (page == 0) {
         if (state->n_staged > 0 && (is_staging_full(state) || state->policy.n_held == 0)) {
             page = list_oldest(memory->pages, STAGING) / 2;

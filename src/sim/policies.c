@@ -35,17 +35,49 @@ static size_t name_length(const char *text)
     return skipped + strcspn(text + skipped, ":");
 }
 
+/* What else they are called. */
+static const struct {
+    const char *alias, *name;
+    uint64_t argument;
+} aliases[] = {{"belady", "opt", 0},  {"min", "opt", 0},        {"nfu", "aging", 0},
+               {"lru-2", "lru-k", 2}, {"working-set", "ws", 0}, {"page-fault-frequency", "pff", 0}};
+
+/* The same letters and digits: case and hyphens do not matter, S3FIFO is s3-fifo. */
+static bool is_name(const char *text, size_t n, const char *name)
+{
+    const char *end = text + n;
+    for (;; text++, name++) {
+        while (text < end && (*text == '-' || *text == '_'))
+            text++;
+        name += *name == '-';
+        if (text == end || *name == '\0')
+            return text == end && *name == '\0';
+        if (*name != (*text >= 'A' && *text <= 'Z' ? *text | 32 : *text))
+            return false;
+    }
+}
+
+static const struct quire_sim_policy *find(const char *text, size_t n, uint64_t *argument)
+{
+    for (unsigned i = 0; quire_sim_policies(i) != NULL; i++)
+        if (is_name(text, n, quire_sim_policies(i)->name))
+            return quire_sim_policies(i);
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+        if (is_name(text, n, aliases[i].alias)) {
+            const struct quire_sim_policy *policy = find(aliases[i].name, strlen(aliases[i].name),
+                                                         argument);
+            *argument = aliases[i].argument;
+            return policy;
+        }
+    return NULL;
+}
+
 int quire_sim_find_policy(const char *text, const struct quire_sim_policy **policy,
                           uint64_t *argument)
 {
     const size_t n = name_length(text);
     *argument = 0;
-    *policy = NULL;
-    for (unsigned i = 0; quire_sim_policies(i) != NULL && *policy == NULL; i++) {
-        const char *name = quire_sim_policies(i)->name;
-        if (strlen(name) == n && strncmp(name, text, n) == 0)
-            *policy = quire_sim_policies(i);
-    }
+    *policy = find(text, n, argument);
     if (*policy == NULL)
         return -ENOENT;
     if (text[n] == '\0')

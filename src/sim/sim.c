@@ -27,12 +27,14 @@ static bool is_case_good(const struct quire_sim_case *c, const struct quire_trac
            !(is_opt && (c->is_local || c->prefetch != QUIRE_SIM_PREFETCH_NONE));
 }
 
-static int open_memory(struct sim_run *run, struct quire_sim_memory *memory, uint64_t n_frames)
+static int open_memory(struct sim_run *run, struct quire_sim_memory *memory, uint64_t n_frames,
+                       uint64_t n_budget)
 {
     const struct quire_sim_policy *policy = run->config.policy;
     struct sim_tables *tables = (struct sim_tables *)memory;
     memory->policy = policy;
     memory->n_frames = n_frames;
+    memory->n_budget = n_budget > n_frames ? n_budget : n_frames;
     memory->argument = run->config.argument;
     int error = array_grow(&tables->flags, QUIRE_SIM_FIRST_PAGE);
     if (!error)
@@ -71,8 +73,10 @@ static int open_run(struct quire_sim *sim, struct sim_run *run)
     int error = prefetching_open(&run->prefetching, run->config.prefetch,
                                  budget > 0 ? budget : n_frames);
     for (size_t i = 0; i < run->n_memories && !error; i++)
-        error = open_memory(run, &run->tables[i].memory,
-                            run->config.is_local ? share_of(sim, n_frames, i) : n_frames);
+        error = run->config.is_local
+                    ? open_memory(run, &run->tables[i].memory, share_of(sim, n_frames, i),
+                                  share_of(sim, budget, i))
+                    : open_memory(run, &run->tables[i].memory, n_frames, budget);
     return error;
 }
 

@@ -31,7 +31,7 @@ static enum line_kind parse(struct quire_trace *trace, struct text line,
 
 static bool looks_like(const unsigned char *bytes, size_t n)
 {
-    return lines_look_like(bytes, n, parse, false);
+    return lines_look_like(bytes, n, parse);
 }
 
 static int open_plain(struct quire_trace *trace, const struct quire_trace_options *options)

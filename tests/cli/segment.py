@@ -50,6 +50,7 @@ Rights = collections.namedtuple("Rights", "cpl flags selector lar lsl")
 class Processor(Scratch):
     """20 000 answers of Bochs' processor, from rings 0 to 3."""
     GDT_AT = 0x1000
+    OPTIONS = {1: ["--stack"], 3: ["--call"]}
 
     @classmethod
     def setUpClass(cls):
@@ -91,12 +92,12 @@ class Processor(Scratch):
         return groups.items()
 
     def test_accesses(self):
-        self.assertGreater(len(self.accesses), 15000)
+        self.assertGreater(len(self.accesses), 20000)
         kinds = collections.Counter()
         for (cpl, use), records in self.groups(self.accesses, lambda each: (each.cpl, each.use)):
             lines = [f"{each.selector}:{each.offset}:{each.size}:{'rwx'[each.access]}"
                      for each in records]
-            answers = self.answers(cpl, ["--stack"] if use == 1 else [], lines)
+            answers = self.answers(cpl, self.OPTIONS.get(use, []), lines)
             self.assertEqual(len(answers), len(records))
             for each, answer in zip(records, answers):
                 kinds[each.vector] += 1
@@ -185,7 +186,35 @@ class Accesses(Scratch):
         self.assertEqual(result.stdout,
                          "0x00cf9a000000ffff code, readable, DPL 0, base 0x0, limit 0xffffffff "
                          "(4K units), 32 bit\n"
-                         "0x0000ec0000081234 call gate, 32 bit, DPL 3, to 0x8:0x1234\n")
+                         "  CPL 0: LAR 0xc09a00, LSL 0xffffffff, VERR ZF=1, VERW ZF=0\n"
+                         "0x0000ec0000081234 call gate, 32 bit, DPL 3, to 0x8:0x1234\n"
+                         "  CPL 0: LAR 0xec00, LSL ZF=0, VERR ZF=0, VERW ZF=0\n")
+        # in long mode one of the system's has two halves
+        result = call("--descriptor", "--long-mode", "--cpl", "3", "--json", "0x0000890010000067",
+                      "0xffffffff", "0x00eff2000000ffff", "0x00efba000000ffff")
+        self.assertEqual([(one["type"], one.get("base"), one["lar"]) for one in
+                          json.loads(result.stdout)["descriptors"]],
+                         [("TSS, 64 bit, available", "0xffffffff00001000", None),
+                          ("data, writable", "0x0", "0xe0f200"), ("code, readable", "0x0", None)])
+
+    def test_calls(self):
+        """A call through a gate may go where a jump may not, and the page is the inner ring's."""
+        lines, _ = self.first_words("--cpl", "3", "0x2b:0:1:x")
+        self.assertEqual(lines, ["- #GP(0x8) the DPL is not the CPL, or the RPL is above"])
+        lines, status = self.first_words("--cpl", "3", "--call", "0x2b:0:1:x")
+        self.assertEqual((lines, status), (["0x1234"], 0))
+        result = call(*self.arguments, "--cpl", "3", "--call", "--json", "0x2b:0:1:x")
+        self.assertEqual(json.loads(result.stdout)["accesses"][0]["cpl"], 0)
+
+    def test_canonical_addresses(self):
+        """48 bits, and 57 where CR4.LA57 is set."""
+        for options, va, linear in (([], "0x7fffffffffff", "0x7fffffffffff"),
+                                    ([], "0x800000000000", None),
+                                    (["--cr4", "0x1020"], "0x800000000000", "0x800000000000"),
+                                    (["--cr4", "0x1020"], "0xff00000000000000", "0xff00000000000000"),
+                                    (["--cr4", "0x1020"], "0x100000000000000", None)):
+            result = call(*self.arguments, "--64", *options, "--json", f"0x10:{va}")
+            self.assertEqual(json.loads(result.stdout)["accesses"][0]["linear"], linear, va)
 
     def test_refusals(self):
         for arguments, message in (

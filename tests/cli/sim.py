@@ -93,11 +93,39 @@ class Figures(unittest.TestCase):
             self.assertLessEqual(one["writebacks"], 3000)
             self.assertEqual(one["cold_faults"], result[0]["cold_faults"])
 
+    def test_page_sizes_that_do_not_fit(self):
+        """Side by side, amounts that hold no page of a size are left out; alone that is an error."""
+        trace = "\n".join(str(i << 21) for i in range(9)).encode()
+        result = call("sim", "-t", "-", "-r", "3p,1M,4M", "-P", "4K,2M", "-p", "lru", "--json",
+                      input=trace)
+        self.assertEqual([(one["page_bytes"], one["ram_bytes"]) for one in json.loads(result.stdout)],
+                         [(4096, 12288), (4096, 1 << 20), (4096, 4 << 20), (1 << 21, 6 << 20),
+                          (1 << 21, 4 << 20)])
+        self.assertEqual((result.returncode, result.stderr.decode()),
+                         (0, "quire: note: left out where --ram is less than a page: 1 of 6 "
+                             "combinations\n"))
+
+    def test_names_of_policies(self):
+        """As papers and textbooks write them; rows have the name that was asked for."""
+        trace = "\n".join(map(str, BELADY * 9))
+        asked = ("LRU", "lru", "belady", "opt", "Clock-Pro", "clock-pro", "S3FIFO", "s3-fifo",
+                 "working-set:30", "ws:30", "lru-2", "lru-k:2", "NFU", "aging")
+        result = figures("sim", trace, "--unit", "page", "-r", "3p", "-p", ",".join(asked))
+        self.assertEqual([one["policy"] for one in result], list(asked))
+        for one, other in zip(result[::2], result[1::2]):
+            self.assertEqual(one["faults"], other["faults"], one["policy"])
+        names = [line.split()[0] for line in
+                 call("sim", "--list").stdout.decode().splitlines()]
+        result = figures("sim", trace, "--unit", "page", "-r", "3p", "-p", "all")
+        self.assertEqual([one["policy"] for one in result], names)
+
     def test_the_curve_is_the_simulation(self):
         dice = random.Random(6)
         trace = "\n".join(str(int(300 * dice.random() ** 2)) for _ in range(5000))
         sizes = [1, 5, 50, 100, 200, 300]
         curve = figures("mrc", trace, "--unit", "page", "-r", ",".join(f"{n * 4}K" for n in sizes))
+        self.assertEqual(curve["curve"], figures("mrc", trace, "--unit", "page", "-r",
+                                                 ",".join(f"{n}p" for n in sizes))["curve"])
         self.assertEqual([one["faults"] for one in curve["curve"]],
                          faults(trace, "--unit", "page", "-p", "lru", "-r",
                                 ",".join(f"{n}p" for n in sizes)))
@@ -189,6 +217,10 @@ class Refusals(unittest.TestCase):
         self.assertEqual(self.refused(b"1\n2\nR x\n4\n", *enough, "--format", "plain"),
                          "quire: standard input: line 3: 'R x': not [R|W] ADDRESS, decimal or 0x "
                          "and hexadecimal\n")
+        # also where the first lines would tell what it is
+        self.assertIn("line 3: 'R x'", self.refused(b"1\n2\nR x\n4\n", *enough))
+        self.assertIn("line 2: 'a 1 2'", self.refused(
+            b"cc1 1/1 1.5: cpu/mem-loads/P: 1000\na 1 2\n", *enough))
         self.assertIn("it is empty", self.refused(b"", *enough))
         self.assertIn("this looks like no trace; --format says", self.refused(b"hello\n", *enough))
         self.assertIn("record 3: 12 of its 24 bytes: the trace was cut off",
@@ -222,7 +254,7 @@ class Refusals(unittest.TestCase):
             self.assertIn(message, self.refused(b"1\n2\n", *arguments), arguments)
         for arguments, message in ((["-s", "0"], "'0' is no part"), (["-s", "200%"], "no part"),
                                    (["-P", "5000"], "no power of two"),
-                                   (["-r", "x"], "'x' is no size")):
+                                   (["-r", "x"], "'x' is no amount")):
             self.assertIn(message, self.refused(b"1\n", *arguments, command="mrc"), arguments)
         result = call("sim", "-r", "1M")
         self.assertIn("which trace? --trace FILE", result.stderr.decode())

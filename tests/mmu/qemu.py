@@ -43,21 +43,30 @@ def x86_program(tree, cr0, cr4, efer):
 
 
 # Of riscv_program(), behind its page: addresses, and the cause of the trap of each access.
-CAUSES = ("S read", "S write", "U read", "U write")
+CAUSES = ("S read", "S write", "U read", "U write", "S fetch", "U fetch")
+RISCV_ACCESSES = {"read": "lb t1, 0(s3)", "write": "sb x0, 0(s3)",
+                  # there is zeros, which are no instruction, or nothing: it comes back by a trap
+                  "fetch": """csrw 0x341, s3
+        la s5, 2f
+        mret
+    2:  li s5, 0"""}
 
 
 def riscv_program(satp, bits, probes, directory):
-    """Loads and stores at each address from machine mode, with MPRV as S and U; then goes to S."""
+    """Loads and stores at each address from machine mode, with MPRV as S and U, and goes there; then
+    to S."""
     load, word = ("ld", 8) if bits == 64 else ("lw", 4)
     accesses = ""
     for kind in CAUSES:
+        mode, access = kind.split()
+        mprv = 0 if access == "fetch" else 0x20000
         accesses += f"""
         li t0, 0x1800
         csrrc x0, 0x300, t0
-        li t0, {0x20800 if kind[0] == "S" else 0x20000}
+        li t0, {mprv | (0x800 if mode == "S" else 0)}
         li s4, 0
         csrrs x0, 0x300, t0
-        {"lb t1, 0(s3)" if kind.endswith("read") else "sb x0, 0(s3)"}
+        {RISCV_ACCESSES[access]}
         li t0, 0x20000
         csrrc x0, 0x300, t0
         sb s4, 0(s1)
@@ -73,6 +82,7 @@ def riscv_program(satp, bits, probes, directory):
         csrw 0x305, t0
         la s0, probes
         la s1, answers
+        li s5, 0
         li s2, {len(probes)}
     1:  {load} s3, 0(s0)
         {accesses}
@@ -91,13 +101,15 @@ def riscv_program(satp, bits, probes, directory):
         .balign 4
     trapped:
         csrr s4, 0x342
+        mv t2, s5
+        bnez t2, 1f
         csrr t2, 0x341
         addi t2, t2, 4
-        csrw 0x341, t2
+    1:  csrw 0x341, t2
         li t2, 0x1800
         csrrs x0, 0x300, t2
         mret
-        .balign 1024
+        .balign 2048
     probes:
         .fill {word * len(probes)}, 1, 0
     answers:
@@ -110,9 +122,10 @@ def riscv_program(satp, bits, probes, directory):
 def riscv_answers(at, probes):
     def ask(qemu):
         with tempfile.NamedTemporaryFile() as saved:
-            qemu.ask(f'pmemsave {at:#x} {4 * len(probes)} "{saved.name}"')
+            n = len(CAUSES)
+            qemu.ask(f'pmemsave {at:#x} {n * len(probes)} "{saved.name}"')
             causes = saved.read()
-        return [[f"{va:#x}", list(causes[4 * i:4 * i + 4])] for i, va in enumerate(probes)]
+        return [[f"{va:#x}", list(causes[n * i:n * i + n])] for i, va in enumerate(probes)]
     return ask
 
 
@@ -173,15 +186,52 @@ def arm_answers(at, probes):
     return ask
 
 
-def ppc_program(tree, directory):
-    """What a processor of the 750's kind runs after a reset, at 0xfff00100."""
-    def move(value):
-        return f"lis 3, {value >> 16}\nori 3, 3, {value & 0xffff}"
-    lines = [f"{move(value)}\nmtsr {i}, 3" for i, value in enumerate(tree.segments)]
+# Where ppc_program() has addresses, and writes what each access ends in: two bytes, the exception's
+# vector / 256 and the upper byte of DSISR or SRR1.
+PPC_ROM, PPC_PROBES_AT, PPC_ANSWERS_AT, PPC_SYSTEM_CALL = 0xfff00000, 0xfff01000, 0x8000, 12
+
+
+def ppc_access(kind):
+    """One access; every way on leads to `next`, in real mode and as the supervisor."""
+    name = kind.replace(" ", "_")
+    user = 0x4000 if kind.startswith("U") else 0
+    access = {"read": "lbz 5, 0(4)\nsc", "write": "stb 0, 0(4)\nsc", "fetch": "rfi"}[kind.split()[1]]
+    if access == "rfi":  # there is zeros, which are no instruction: it comes back by an exception
+        enter = f"rlwinm 5, 4, 0, 0, 29\nmtsrr0 5\nli 5, {user | 0x60}\nmtsrr1 5"
+    else:
+        enter = f"li 5, {user | 0x50}\nmtmsr 5\nisync"
+    return (f"bl {name}\n{name}: mflr 12\naddi 12, 12, next_{name} - {name}\n{enter}\n{access}\n"
+            f"next_{name}: stb 10, 0(21)\nsrwi 11, 11, 24\nstb 11, 1(21)\naddi 21, 21, 2\n")
+
+
+def ppc_program(tree, probes, directory):
+    """What a processor of the 750's kind runs after a reset, at 0xfff00100: it accesses each address
+    in each way, then switches translation on and stays."""
+    def move(value, register=3):
+        return f"lis {register}, {value >> 16}\nori {register}, {register}, {value & 0xffff}"
+    lines = []
+    for vector in range(1, PPC_SYSTEM_CALL + 1):
+        lines += [f".org {vector << 8}", "b start" if vector == 1 else
+                  f"mfspr 11, {18 if vector == 3 else 27}\nli 10, {vector}\nmtlr 12\nblr"]
+    lines += ["start:"] + [f"{move(value)}\nmtsr {i}, 3" for i, value in enumerate(tree.segments)]
     lines += [f"li 3, 0\nmtspr {bat}, 3" for bat in range(528, 544, 2)]  # no block of the BATs
-    lines += [f"{move(tree.root)}\nmtspr 25, 3\nisync", f"{move(0x30)}\nmtmsr 3\nisync\nb ."]
+    lines += [f"{move(tree.root)}\nmtspr 25, 3\nisync", move(PPC_PROBES_AT, 20),
+              move(PPC_ANSWERS_AT, 21), f"li 22, {len(probes)}\nli 0, 0\nprobe: lwz 4, 0(20)"]
+    lines += [ppc_access(kind) for kind in CAUSES]
+    lines += ["addi 20, 20, 4\naddic. 22, 22, -1\nbne probe", f"{move(0x70)}\nmtmsr 3\nisync\nb ."]
     code = assemble("powerpc-none-elf", "\n".join(lines), directory)
-    return bytes(256) + code + bytes(4096 - 256 - len(code))
+    assert len(code) <= 4096
+    return code.ljust(4096, b"\0") + b"".join(va.to_bytes(4, "big") for va in probes)
+
+
+def ppc_answers(probes):
+    def ask(qemu):
+        n = 2 * len(CAUSES)
+        with tempfile.NamedTemporaryFile() as saved:
+            qemu.ask(f'pmemsave {PPC_ANSWERS_AT:#x} {n * len(probes)} "{saved.name}"')
+            answers = saved.read()
+        return [[f"{va:#x}", list(answers[n * i:n * i + n])] for i, va in enumerate(probes)]
+    return ask
 
 
 def lookups(tree, source):
@@ -396,19 +446,23 @@ def arm(kind, name, n, tcr):
 def ppc(name, n):
     source = random.Random(name)
     tree = Ppc32(Memory(2 * M, M), source)
-    tree.map(0xfff00000, 0xfff00000, 2)
+    tree.map(PPC_ROM, PPC_ROM, 2)
     tree.fill(n)
+    state = source.getstate()
+    probes = [va for va in lookups(tree, source) if va >> 12 != PPC_ROM >> 12]
+    probes = sorted(random.Random(name + " probes").sample(probes, 2 * MAX_PROBES))
+    source.setstate(state)
     with tempfile.TemporaryDirectory() as directory:
         directory = pathlib.Path(directory)
-        (directory / "code").write_bytes(ppc_program(tree, directory))
+        (directory / "code").write_bytes(ppc_program(tree, probes, directory))
         (directory / "tables").write_bytes(tree.memory.bytes)
         command = ["qemu-system-ppc", "-machine", "g3beige", "-cpu", "750", "-m", "16M", "-net",
                    "none", "-vga", "none", "-bios", str(directory / "code"), "-device",
-                   f"loader,file={directory}/code,addr=0xfff00000,force-raw=on", "-device",
+                   f"loader,file={directory}/code,addr={PPC_ROM:#x},force-raw=on", "-device",
                    f"loader,file={directory}/tables,addr={tree.memory.start:#x},force-raw=on"]
         arguments = ["--arch", "ppc", "--sdr1", f"{tree.root:#x}", "--segments",
                      ",".join(f"{each:#x}" for each in tree.segments)]
-        return record(command, tree, source, arguments, {})
+        return record(command, tree, source, arguments, {"exceptions": ppc_answers(probes)})
 
 
 MACHINES = {

@@ -14,12 +14,12 @@ typedef unsigned u32;
 typedef unsigned long long u64;
 
 #define FIRST_TESTED 16
-#define N_GDT 200
+#define N_GDT 208
 #define N_LDT 24
 #define TSS 0x48
 #define LDT 0x50
 
-enum { DATA, STACK, CODE };
+enum { DATA, STACK, CODE, CALL };
 enum { READ, WRITE, EXECUTE };
 
 /* What a record has; the first byte says which. */
@@ -50,62 +50,62 @@ struct __attribute__((packed)) {
 void run_case(void);
 extern char handlers[], snippets[];
 
-__asm__(
-    ".globl _start, run_case, handlers, snippets\n"
-    ".section .boot, \"ax\"\n"
-    ".long _start\n"
-    "_start: mov $stacks + 4096, %esp\n call run\n1: cli\n hlt\n jmp 1b\n"
-    ".text\n"
-    /* Enters the ring; every way out leads to `back`. */
-    "run_case: pusha\n"
-    "  mov %esp, saved_stack\n"
-    "  mov in_selector, %eax\n mov in_offset, %esi\n mov $in_far, %edi\n mov $0x10, %ecx\n"
-    "  mov $0x43, %edx\n mov %dx, %ds\n mov %dx, %es\n"
-    "  mov in_cpl, %ebp\n"
-    "  test %ebp, %ebp\n"
-    "  jnz 1f\n"
-    "  jmp *in_snippet\n"
-    "1: mov %ebp, %ebx\n shl $4, %ebx\n or %ebp, %ebx\n" /* code 0x8 + 16 n, data 0x10 + 16 n */
-    "  lea 0x10(%ebx), %edx\n push %edx\n"
-    "  push in_stack\n"
-    "  push $2\n"
-    "  lea 8(%ebx), %edx\n push %edx\n"
-    "  push in_snippet\n"
-    "  iret\n"
-    "back: mov %ebx, %ss:out_lar\n mov %edx, %ss:out_lsl\n mov %ebp, %ss:out_flags\n"
-    "  pop %ss:out_vector\n pop %ss:out_error\n"
-    "  mov %cr2, %ebx\n mov %ebx, %ss:out_linear\n"
-    "  mov $0x10, %bx\n mov %bx, %ds\n mov %bx, %es\n"
-    "  mov saved_stack, %esp\n popa\n ret\n"
-    ".balign 16\n"
-    "handlers:\n"
-    ".set n, 0\n"
-    ".rept 49\n"
-    ".balign 16\n"
-    ".if (n != 8) && (n < 10 || n > 14) && (n != 17)\n push $0\n .endif\n"
-    " push $n\n jmp back\n"
-    ".set n, n + 1\n"
-    ".endr\n"
-    /* 32 bytes each: DATA, STACK: reads of 1, 2, 4 bytes, writes; stack in ring 0; CODE; rights */
-    ".balign 32\n"
-    "snippets:\n"
-    " mov %ax, %ds\n mov %ds:(%esi), %bl\n int $48\n .balign 32\n"
-    " mov %ax, %ds\n mov %ds:(%esi), %bx\n int $48\n .balign 32\n"
-    " mov %ax, %ds\n mov %ds:(%esi), %ebx\n int $48\n .balign 32\n"
-    " mov %ax, %ds\n mov %bl, %ds:(%esi)\n int $48\n .balign 32\n"
-    " mov %ax, %ds\n mov %bx, %ds:(%esi)\n int $48\n .balign 32\n"
-    " mov %ax, %ds\n mov %ebx, %ds:(%esi)\n int $48\n .balign 32\n"
-    " mov %ax, %ss\n mov %ss:(%esi), %bl\n int $48\n .balign 32\n"
-    " mov %ax, %ss\n mov %ss:(%esi), %bx\n int $48\n .balign 32\n"
-    " mov %ax, %ss\n mov %ss:(%esi), %ebx\n int $48\n .balign 32\n"
-    " mov %ax, %ss\n mov %bl, %ss:(%esi)\n int $48\n .balign 32\n"
-    " mov %ax, %ss\n mov %bx, %ss:(%esi)\n int $48\n .balign 32\n"
-    " mov %ax, %ss\n mov %ebx, %ss:(%esi)\n int $48\n .balign 32\n"
-    " mov %ax, %ss\n mov %cx, %ss\n int $48\n .balign 32\n"
-    " ljmp *(%edi)\n .balign 32\n"
-    " xor %ebp, %ebp\n xor %ebx, %ebx\n xor %edx, %edx\n"
-    " lar %eax, %ebx\n jnz 1f\n or $1, %ebp\n1: lsl %eax, %edx\n jnz 1f\n or $2, %ebp\n"
-    "1: verr %ax\n jnz 1f\n or $4, %ebp\n1: verw %ax\n jnz 1f\n or $8, %ebp\n1: int $48\n");
+__asm__(".globl _start, run_case, handlers, snippets\n"
+        ".section .boot, \"ax\"\n"
+        ".long _start\n"
+        "_start: mov $stacks + 4096, %esp\n call run\n1: cli\n hlt\n jmp 1b\n"
+        ".text\n"
+        /* Enters the ring; every way out leads to `back`. */
+        "run_case: pusha\n"
+        "  mov %esp, saved_stack\n"
+        "  mov in_selector, %eax\n mov in_offset, %esi\n mov $in_far, %edi\n mov $0x10, %ecx\n"
+        "  mov $0x43, %edx\n mov %dx, %ds\n mov %dx, %es\n"
+        "  mov in_cpl, %ebp\n"
+        "  test %ebp, %ebp\n"
+        "  jnz 1f\n"
+        "  jmp *in_snippet\n"
+        "1: mov %ebp, %ebx\n shl $4, %ebx\n or %ebp, %ebx\n" /* code 0x8 + 16 n, data 0x10 + 16 n */
+        "  lea 0x10(%ebx), %edx\n push %edx\n"
+        "  push in_stack\n"
+        "  push $2\n"
+        "  lea 8(%ebx), %edx\n push %edx\n"
+        "  push in_snippet\n"
+        "  iret\n"
+        "back: mov %ebx, %ss:out_lar\n mov %edx, %ss:out_lsl\n mov %ebp, %ss:out_flags\n"
+        "  pop %ss:out_vector\n pop %ss:out_error\n"
+        "  mov %cr2, %ebx\n mov %ebx, %ss:out_linear\n"
+        "  mov $0x10, %bx\n mov %bx, %ds\n mov %bx, %es\n"
+        "  mov saved_stack, %esp\n popa\n ret\n"
+        ".balign 16\n"
+        "handlers:\n"
+        ".set n, 0\n"
+        ".rept 49\n"
+        ".balign 16\n"
+        ".if (n != 8) && (n < 10 || n > 14) && (n != 17)\n push $0\n .endif\n"
+        " push $n\n jmp back\n"
+        ".set n, n + 1\n"
+        ".endr\n"
+        /* 32 bytes each: DATA, STACK: reads of 1, 2, 4 bytes, writes; CODE, CALL; longer: rights */
+        ".balign 32\n"
+        "snippets:\n"
+        " mov %ax, %ds\n mov %ds:(%esi), %bl\n int $48\n .balign 32\n"
+        " mov %ax, %ds\n mov %ds:(%esi), %bx\n int $48\n .balign 32\n"
+        " mov %ax, %ds\n mov %ds:(%esi), %ebx\n int $48\n .balign 32\n"
+        " mov %ax, %ds\n mov %bl, %ds:(%esi)\n int $48\n .balign 32\n"
+        " mov %ax, %ds\n mov %bx, %ds:(%esi)\n int $48\n .balign 32\n"
+        " mov %ax, %ds\n mov %ebx, %ds:(%esi)\n int $48\n .balign 32\n"
+        " mov %ax, %ss\n mov %ss:(%esi), %bl\n int $48\n .balign 32\n"
+        " mov %ax, %ss\n mov %ss:(%esi), %bx\n int $48\n .balign 32\n"
+        " mov %ax, %ss\n mov %ss:(%esi), %ebx\n int $48\n .balign 32\n"
+        " mov %ax, %ss\n mov %bl, %ss:(%esi)\n int $48\n .balign 32\n"
+        " mov %ax, %ss\n mov %bx, %ss:(%esi)\n int $48\n .balign 32\n"
+        " mov %ax, %ss\n mov %ebx, %ss:(%esi)\n int $48\n .balign 32\n"
+        " mov %ax, %ss\n mov %cx, %ss\n int $48\n .balign 32\n"
+        " ljmp *(%edi)\n .balign 32\n"
+        " lcall *(%edi)\n .balign 32\n"
+        " xor %ebp, %ebp\n xor %ebx, %ebx\n xor %edx, %edx\n"
+        " lar %eax, %ebx\n jnz 1f\n or $1, %ebp\n1: lsl %eax, %edx\n jnz 1f\n or $2, %ebp\n"
+        "1: verr %ax\n jnz 1f\n or $4, %ebp\n1: verw %ax\n jnz 1f\n or $8, %ebp\n1: int $48\n");
 
 /* Tells the parallel port that a byte is there. */
 static void strobe(void)
@@ -144,6 +144,9 @@ static void make_tables(void)
     gdt[LDT >> 3] = descriptor((u32)ldt, sizeof ldt - 1, 0x82, 0);
     tss[1] = (u32)stacks[1] + 4096;
     tss[2] = 0x10;
+    tss[3] = tss[5] = (u32)stacks[3] + 4096; /* rings 1 and 2 */
+    tss[4] = 0x21;
+    tss[6] = 0x32;
     for (u32 i = 0; i < 49; i++)
         idt[i] = gate(8, (u32)handlers + 16 * i, i == 48 ? 0xee : 0x8e);
     directory[0] = 0x87; /* 4 MiB, for all rings */
@@ -174,6 +177,10 @@ static u32 make_tested(void)
     gdt[n++] = gate(0x10, 0x50000000, 0xec);
     gdt[n++] = gate(0, 0x50000000, 0xec);
     gdt[n++] = gate(0xfff8, 0x50000000, 0xec);
+    gdt[n++] = gate(0x18, 0x50000000, 0xec);
+    gdt[n++] = gate(0x18, 0x50000000, 0xcc);
+    gdt[n++] = gate(0x28, 0x50000000, 0xec);
+    gdt[n++] = gate((FIRST_TESTED + 11 * 10 + 4) << 3, 0x50000000, 0xec); /* not present */
     for (u32 i = 0; i < N_LDT; i++)
         ldt[i] = descriptor(base += 0x100000, 0x7ff, 0x90 | (i & 3) << 5 | i % 16, 4);
     return n;
@@ -200,12 +207,12 @@ static void ask(u32 cpl, u32 use, u32 access, u32 size, u32 selector, u32 offset
                             0,   (u16)selector, 0,       offset,     0};
     u32 width = size == 4 ? 2 : size - 1, which = 6 * use + 3 * access + width;
 
-    if (use == CODE && is_task(of(selector)))
+    if (use >= CODE && is_task(of(selector)))
         return;
     if (use == STACK && cpl == 0) /* with such a stack there is none for an exception */
         which = 12;
-    if (use == CODE)
-        which = 13;
+    if (use >= CODE)
+        which = use == CODE ? 13 : 14;
     in_cpl = cpl;
     in_selector = selector;
     in_offset = in_far.offset = offset;
@@ -225,7 +232,7 @@ static void ask_rights(u32 cpl, u32 selector)
 
     in_cpl = cpl;
     in_selector = selector;
-    in_snippet = (u32)snippets + 32 * 14;
+    in_snippet = (u32)snippets + 32 * 15;
     in_stack = (u32)stacks[2] + 4096;
     run_case();
     record.flags = (u8)out_flags;
@@ -243,6 +250,7 @@ static void ask_all(u32 index_and_table)
             ask(cpl, DATA, READ, 1, selector, 0x10);
             ask(cpl, STACK, WRITE, 1, selector, 0x10);
             ask(cpl, CODE, EXECUTE, 1, selector, 0x10);
+            ask(cpl, CALL, EXECUTE, 1, selector, 0x10);
             ask_rights(cpl, selector);
         }
     }

@@ -331,8 +331,9 @@ class Ppc32:
     def __init__(self, memory, random_source):
         self.memory, self.random = memory, random_source
         self.root, self.pages = memory.take(self.TABLE_BYTES), []
+        # keys of both; two may not be executed
         self.segments = [self.random.randrange(1 << 24) | self.random.randrange(4) << 29
-                         for _ in range(15)] + [0x123456]
+                         | (i % 8 == 3) << 28 for i in range(15)] + [0x123456]
 
     def map(self, va, pa, access):
         virtual = self.segments[va >> 28] & 0xffffff

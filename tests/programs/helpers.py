@@ -30,7 +30,7 @@ FORKS = ("fork_tree", "fork_orphan")
 ONCE = 3  # graces
 
 # C programs that are no tests by themselves: cases run them.
-TOOLS = ("ending", "freed", "kill_at", "many", "noise", "sparse")
+TOOLS = ("ending", "freed", "kill_at", "many", "noise", "phases", "sparse")
 
 
 def check_bound_of_forks(case, argv, first, grace_bytes):

@@ -263,8 +263,7 @@ static uint32_t any_victim(struct quire_sim_memory *memory, uint32_t incoming)
 }
 
 /* W, F and D: pages [first, first + n) are written to, freed by the heap, dropped. */
-static struct quire_sim_counts replay(const char *policy, uint64_t n_pages,
-                                      enum quire_sim_prefetch prefetch, const char *text)
+static struct quire_sim_counts replay_case(const struct quire_sim_case *one, const char *text)
 {
     struct quire_trace_record records[2000] = {0};
     size_t n = 0;
@@ -280,9 +279,15 @@ static struct quire_sim_counts replay(const char *policy, uint64_t n_pages,
                                                                : kind == 'F' ? QUIRE_TRACE_FREE
                                                                              : QUIRE_TRACE_DROP};
     }
+    return run(one, NULL, records, n);
+}
+
+static struct quire_sim_counts replay(const char *policy, uint64_t n_pages,
+                                      enum quire_sim_prefetch prefetch, const char *text)
+{
     struct quire_sim_case one = make_case(policy, n_pages);
     one.prefetch = prefetch;
-    return run(&one, NULL, records, n);
+    return replay_case(&one, text);
 }
 
 static void what_is_dropped_is_new(void **state)
@@ -324,6 +329,23 @@ static void what_is_freed_is_dropped_unread(void **state)
         counts = replay(policies[i], 32, 0, "W0+100 F0+200 F0+200 W200+40 D0+300 W0+40");
         assert_int_equal(counts.faults, 180);
     }
+}
+
+/* Tables, and what is kept free, are taken from the budget once the pager is armed. */
+static void who_is_not_armed_has_the_whole_budget(void **state)
+{
+    (void)state;
+    struct quire_sim_case one = make_case("pager:gclock", 64);
+    assert_true(replay_case(&one, "W0+72 W0+72 W0+72").faults > 72);
+    one.budget_bytes = 72 << 12;
+    assert_int_equal(replay_case(&one, "W0+72 W0+72 W0+72").faults, 72);
+    assert_int_equal(replay_case(&one, "W0+72 F0+72 W100+72 W100+72").faults, 144);
+    const struct quire_sim_counts armed = replay_case(&one, "W0+73 W0+72 W0+72");
+    assert_true(armed.faults > 73);
+    assert_int_equal(armed.resident_max, 72);
+    /* from then on it is as if there never had been more */
+    assert_true(replay_case(&one, "W0+73 D0+73 W100+65 W100+65").faults > 73 + 65);
+    assert_int_equal(replay_case(&one, "W0+73 D0+73 W100+60 W100+60").faults, 73 + 60);
 }
 
 /* A stream of first touches comes in by windows, once more as the first time. */
@@ -600,6 +622,7 @@ int main(void)
         cmocka_unit_test(what_is_unmapped_is_forgotten),
         cmocka_unit_test(what_is_dropped_is_new),
         cmocka_unit_test(what_is_freed_is_dropped_unread),
+        cmocka_unit_test(who_is_not_armed_has_the_whole_budget),
         cmocka_unit_test(what_is_new_again_comes_along),
         cmocka_unit_test(a_policy_from_outside),
         cmocka_unit_test(bad_cases_are_refused),

@@ -52,6 +52,8 @@ def test(case):
     python = [case.python(), "-c", PYTHON]
     expect_success(case, [noise, "20"], ["--swap", "none"], "20 MiB without swap")
     expect_end(case, [noise, "300"], ["--swap", "none"], "noise without swap")
+    expect_success(case, [case.helper("phases"), "50"], ["--swap", "none"],
+                   "noise where freed memory is, without swap")
     expect_end(case, python, ["--swap", "none"], "python without swap")
     expect_success(case, [noise, "70"], ["--swap-max", "64M"], "70 MiB with 64 MiB of swap")
     expect_end(case, [noise, "300"], ["--swap-max", "64M"], "noise with 64 MiB of swap")
