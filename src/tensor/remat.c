@@ -91,7 +91,7 @@ static uint64_t bytes_of(const struct run *run, uint32_t value)
 static uint32_t next_use(const struct run *run, uint32_t value)
 {
     uint32_t at = run->next[value];
-    return at < run->remat->first_use[value + 1] ? run->remat->uses[at] : GRAPH_NONE;
+    return at < run->remat->uses.first[value + 1] ? run->remat->uses.steps[at] : GRAPH_NONE;
 }
 
 static bool is_needed(const struct run *run, uint32_t value)
@@ -139,8 +139,8 @@ static uint32_t list_made(const struct run *run, uint32_t value, uint32_t *list)
 {
     const struct remat *remat = run->remat;
     uint32_t n = 0;
-    for (uint32_t i = remat->first_use[value]; i < remat->first_use[value + 1]; i++) {
-        const struct program_step *step = &run->program->steps[remat->uses[i]];
+    for (uint32_t i = remat->uses.first[value]; i < remat->uses.first[value + 1]; i++) {
+        const struct program_step *step = &run->program->steps[remat->uses.steps[i]];
         for (uint32_t k = 0; k < step->n_out; k++) {
             uint32_t made = run->program->links[step->first + step->n_in + k];
             if (n == MAX_FAN)
@@ -546,7 +546,7 @@ static int open_run(struct run *run)
     if (run->state == NULL || run->next == NULL || run->pins == NULL || run->needers == NULL ||
         run->stamp == NULL || run->node == NULL || run->level == NULL)
         return -ENOMEM;
-    memcpy(run->next, run->remat->first_use, program->n_values * sizeof *run->next);
+    memcpy(run->next, run->remat->uses.first, program->n_values * sizeof *run->next);
     for (uint32_t v = 0; v < program->n_values; v++) {
         if (program->makers[v] != GRAPH_NONE)
             continue;
@@ -610,53 +610,13 @@ void remat_plan_free(struct remat_plan *plan)
 
 /* What is known before */
 
-/* Steps that read each value, ascending, each once. Two passes: count, then fill. */
-static int list_uses(struct remat *remat)
-{
-    const struct program *program = remat->program;
-    uint32_t *last = malloc(((size_t)program->n_values + 1) * sizeof *last), n = 0;
-    remat->first_use = calloc((size_t)program->n_values + 2, sizeof *remat->first_use);
-    for (unsigned pass = 0; last != NULL && remat->first_use != NULL && pass < 2; pass++) {
-        memset(last, 0xff, program->n_values * sizeof *last);
-        for (uint32_t s = 0; s < program->n_steps; s++) {
-            const struct program_step *step = &program->steps[s];
-            for (uint32_t i = 0; i < step->n_in; i++) {
-                uint32_t value = program->links[step->first + i];
-                if (value == GRAPH_NONE || last[value] == s)
-                    continue;
-                last[value] = s;
-                if (pass == 0)
-                    remat->first_use[value + 1]++;
-                else
-                    remat->uses[remat->first_use[value]++] = s;
-            }
-        }
-        if (pass == 0) {
-            for (uint32_t v = 0; v < program->n_values; v++) {
-                n += remat->first_use[v + 1];
-                remat->first_use[v + 1] = n;
-            }
-            remat->uses = malloc(((size_t)n + 1) * sizeof *remat->uses);
-            if (remat->uses == NULL)
-                break;
-        }
-    }
-    free(last);
-    if (remat->uses == NULL)
-        return -ENOMEM;
-    for (uint32_t v = program->n_values; v > 0; v--) /* filling has moved them by one */
-        remat->first_use[v] = remat->first_use[v - 1];
-    remat->first_use[0] = 0;
-    return 0;
-}
-
 int remat_init(struct remat *remat, const struct program *program, const double *costs,
                const struct tensor_limits *limits)
 {
     const struct graph *graph = program->graph;
     *remat = (struct remat){.program = program, .costs = costs, .limits = limits};
     remat->may_rerun = calloc((size_t)program->n_values + 1, sizeof *remat->may_rerun);
-    int error = remat->may_rerun == NULL ? -ENOMEM : list_uses(remat);
+    int error = remat->may_rerun == NULL ? -ENOMEM : uses_init(&remat->uses, program);
     for (uint32_t s = 0; error == 0 && s < program->n_steps; s++) {
         const struct program_step *step = &program->steps[s];
         bool may = program_is_pure(graph, step->operator_);
@@ -677,8 +637,7 @@ int remat_init(struct remat *remat, const struct program *program, const double 
 
 void remat_free(struct remat *remat)
 {
-    free(remat->uses);
-    free(remat->first_use);
+    uses_free(&remat->uses);
     free(remat->may_rerun);
     *remat = (struct remat){0};
 }

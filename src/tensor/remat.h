@@ -3,7 +3,7 @@
 #ifndef QUIRE_TENSOR_REMAT_H
 #define QUIRE_TENSOR_REMAT_H
 
-#include "tensor/program.h"
+#include "tensor/uses.h"
 #include "tensor/work.h"
 
 /* What all runs of a program share. */
@@ -11,8 +11,7 @@ struct remat {
     const struct program *program;
     const double *costs; /* of each operator */
     const struct tensor_limits *limits;
-    uint32_t *uses,
-        *first_use;  /* of each value: the steps that read it, from first_use[value] on */
+    struct uses uses;
     bool *may_rerun; /* of each value: its operator may run again */
 };
 
