@@ -315,8 +315,9 @@ enum quire_observe_part {
     /*
      * Likewise, for SHARES alone: they are taken over from an earlier sample, three before this at
      * most, of a process that has the same pages as then (its faults, RSS and size), as have its
-     * parent, its children and 15 of 16 processes of its name. So what is not seen at once is what
-     * others than these, or few of many, did to memory that they share with it.
+     * parent (of less than 16 children), its children and 15 of 16 processes of its name. So what
+     * is not seen at once is what others than these, or few of many, did to memory that they share
+     * with it.
      */
     QUIRE_OBSERVE_KEEP_SHARES = 256,
 };

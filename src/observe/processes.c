@@ -278,7 +278,7 @@ static void look_for_change(struct process_table *table, struct tracked *tracked
 
     if (process->is_kernel_thread)
         return;
-    shares_note_name(&table->news, process->name);
+    shares_note(&table->news, process);
     if (is_same)
         return;
     *seen = (struct pages_seen){process->parent,       process->minor_faults,

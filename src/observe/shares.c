@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FEW 16 /* of so many of a name, one is few */
+#define FEW 16 /* of so many, one is few */
 
 /* Sums, because where there is no smaps_rollup (before Linux 4.14) smaps has them by mapping. */
 #define OF(key, member)                                    \
@@ -53,9 +53,10 @@ static unsigned place_of(int pid)
     return (unsigned)pid % SHARES_N_PLACES;
 }
 
-void shares_note_name(struct shares_news *news, const char *name)
+void shares_note(struct shares_news *news, const struct quire_observe_process *process)
 {
-    news->n_named[place_of_name(name)]++;
+    news->n_named[place_of_name(process->name)]++;
+    news->n_children[place_of(process->parent)]++;
 }
 
 void shares_note_change(struct shares_news *news, int pid, int parent, const char *name)
@@ -67,10 +68,10 @@ void shares_note_change(struct shares_news *news, int pid, int parent, const cha
 
 bool shares_concern(const struct shares_news *news, const struct quire_observe_process *process)
 {
-    const unsigned name = place_of_name(process->name);
+    const unsigned name = place_of_name(process->name), parent = place_of(process->parent);
 
-    return news->changed[place_of(process->pid)] || news->changed[place_of(process->parent)] ||
-           news->parents[place_of(process->pid)] ||
+    return news->changed[place_of(process->pid)] || news->parents[place_of(process->pid)] ||
+           (news->changed[parent] && news->n_children[parent] < FEW) ||
            news->n_changed[name] > news->n_named[name] / FEW;
 }
 

@@ -222,6 +222,23 @@ static void few_of_many_of_a_name(void **state)
     quire_observe_close(observe);
 }
 
+static void a_parent_of_many(void **state)
+{
+    char name[16];
+
+    for (int n_more = 5; n_more < 50; n_more += 30) {
+        put_process(1, "init", 0);
+        for (int pid = 100; pid < 100 + n_more; pid++) {
+            snprintf(name, sizeof name, "job-%d", pid);
+            put_process(pid, name, 1);
+        }
+        struct quire_observe *observe = watching();
+        put_stat(1, "init", 0, 101);
+        assert_int_equal(pss_of(observe, KEPT, 8), n_more < 16 ? 50 : 40);
+        quire_observe_close(observe);
+    }
+}
+
 static void who_ends_in_between_is_left_out(void **state)
 {
     struct quire_observe *observe = opened();
@@ -250,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_strangers_do_is_seen_soon, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_kin_does_is_seen_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(few_of_many_of_a_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_parent_of_many, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_ends_in_between_is_left_out, set_up, tear_down),
     };
 
