@@ -28,7 +28,8 @@ static struct {
     unsigned char *copies;       /* PACK_BATCH pages */
     struct scratch *scratch;     /* the above lie there */
     struct scratch own;          /* where there is no file to share one with */
-    _Atomic bool is_full;        /* the last page that should be stored could not be */
+    _Atomic bool is_full;        /* see reclaim_is_store_full() */
+    uint32_t n_unpaid;           /* L: pages in a row that would have gained nothing there */
 } work;
 
 /* What zstd needs is used only where zstd is. */
@@ -135,12 +136,15 @@ static bool takes_any(void)
     return writeback_has_file() || is_watched();
 }
 
-/* Else, a page that does not compress gains nothing in the store. */
+/*
+ * Else, a page that does not compress gains nothing in the store. One of them says little of the
+ * others; where a whole batch is like that, allocations had better fail while there is room.
+ */
 bool packing_pays(uint32_t i)
 {
     const struct store_packed *packed = &work.packed[i];
     bool pays = packed->same || packed->codec != STORE_CODEC_NONE || takes_any();
-    if (!pays)
+    if (!pays && ++work.n_unpaid >= PACK_BATCH)
         atomic_store(&work.is_full, true);
     return pays;
 }
@@ -166,6 +170,7 @@ bool packing_insert(const struct packing *packing, uint32_t i, size_t pool_limit
     atomic_store(&work.is_full, error < 0 && !writeback_is_possible());
     if (error)
         return false;
+    work.n_unpaid = 0;
     control_count(&pager.self->stats.stored_pages, 1);
     control_count(&pager.self->stats.stored_bytes, packed->same ? 0 : packed->n_bytes);
     control_count(&pager.self->stats.same_filled, packed->same);

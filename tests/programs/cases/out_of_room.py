@@ -21,6 +21,12 @@ except MemoryError:
 assert len({hash(block) for block in blocks}) == len(blocks)
 """
 
+MIXED = """
+import os
+blocks = [os.urandom(20000) if i % 10 == 0 else bytes([i & 7]) * 20000 for i in range(7000)]
+assert all(block == bytes([i & 7]) * 20000 for i, block in enumerate(blocks) if i % 10)
+"""
+
 
 def expect_end(case, argv, extra, what):
     """Runs what can't fit; it is told so, in one of the two ways."""
@@ -54,6 +60,8 @@ def test(case):
     expect_end(case, [noise, "300"], ["--swap", "none"], "noise without swap")
     expect_success(case, [case.helper("phases"), "50"], ["--swap", "none"],
                    "noise where freed memory is, without swap")
+    expect_success(case, [case.python(), "-c", MIXED], ["--swap", "none"],
+                   "noise here and there, without swap")
     expect_end(case, python, ["--swap", "none"], "python without swap")
     expect_success(case, [noise, "70"], ["--swap-max", "64M"], "70 MiB with 64 MiB of swap")
     expect_end(case, [noise, "300"], ["--swap-max", "64M"], "noise with 64 MiB of swap")
