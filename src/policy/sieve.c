@@ -8,10 +8,11 @@
  *    | 7 | - | 9 | - | - | 3' | 8 | 12' | ...          ' seen in use      - gone
  *                      ----------->
  *
- * Seen in use is what was taken back from staging, fetched within a round of when it went, or
- * written to for the first time. The pages that came in last are not sifted.
- * Source: Y. Zhang, J. Yang, Y. Yue, Y. Vigfusson, K. Rashmi, "SIEVE is Simpler than LRU: an
- * Efficient Turn-Key Eviction Algorithm for Web Caches", NSDI 2024.
+ * What can't go counts as seen, too, or the hand would stay among such pages for ever. Seen in use
+ * is what was taken back from staging, fetched within a round of when it went, or written to for
+ * the first time. The pages that came in last are not sifted. Source: Y. Zhang, J. Yang, Y. Yue, Y.
+ * Vigfusson, K. Rashmi, "SIEVE is Simpler than LRU: an Efficient Turn-Key Eviction Algorithm for
+ * Web Caches", NSDI 2024.
  */
 #include "policy/rules.h"
 
@@ -32,7 +33,7 @@ static void close_holes(struct policy *policy)
 static void insert(struct policy *policy, uint32_t page, enum policy_arrival arrival)
 {
     struct fifo *fifo = &policy->queue[0];
-    bool seen = arrival == POLICY_TAKEN_BACK ||
+    bool seen = arrival == POLICY_TAKEN_BACK || arrival == POLICY_AGAIN ||
                 (arrival == POLICY_FETCHED && ghost_is_recent(policy, page, ROUND));
     if (fifo_is_full(fifo) || fifo_is_stale(fifo))
         close_holes(policy);

@@ -281,7 +281,7 @@ static uint32_t s3_out(void)
 
 static void sieve_in(uint32_t page, enum policy_arrival how)
 {
-    pages[page].seen = how == POLICY_TAKEN_BACK ||
+    pages[page].seen = how == POLICY_TAKEN_BACK || how == POLICY_AGAIN ||
                        (how == POLICY_FETCHED && is_recent(page, 4, 31));
     append(0, page);
 }

@@ -261,6 +261,30 @@ static void what_can_t_go_is_no_obstacle(void **state)
     }
 }
 
+/* The youngest can't go, and half of the others were in use. */
+static void what_can_t_go_does_not_keep_others(void **state)
+{
+    const uint32_t n_held = 2000, n_stuck = 100, first_stuck = n_held - n_stuck;
+    for (int kind = 0; kind < POLICY_N_KINDS; kind++) {
+        begin((enum policy_kind)kind, n_held);
+        for (uint32_t page = 0; page < n_held; page++)
+            refer(page);
+        for (uint32_t page = 0; page < first_stuck; page += 2)
+            policy_touch(&policy, page, pages[page].place);
+        for (uint32_t i = 0; i < 8 * n_held && policy.n_held > 2 * n_stuck; i++) {
+            uint32_t page;
+            policy_place place;
+            assert_true(policy_next(&policy, &page, &place));
+            if (page >= first_stuck)
+                policy_insert(&policy, page, POLICY_AGAIN);
+            else
+                policy_evicted(&policy, page, place);
+        }
+        assert_in_range(policy.n_held, 0, 2 * n_stuck);
+        end();
+    }
+}
+
 static void every_policy_has_a_name(void **state)
 {
     for (int kind = 0; kind < POLICY_N_KINDS; kind++)
@@ -280,6 +304,7 @@ int main(void)
         cmocka_unit_test(adaptive_changes_its_mind),
         cmocka_unit_test(what_came_in_last_stays),
         cmocka_unit_test(what_can_t_go_is_no_obstacle),
+        cmocka_unit_test(what_can_t_go_does_not_keep_others),
         cmocka_unit_test(every_policy_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
