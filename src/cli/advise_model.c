@@ -165,7 +165,8 @@ static uint64_t least_budget(const struct advise *advise, const struct advise_qu
 {
     for (uint64_t least = CONTROL_MIN_BUDGET_BYTES;; least += (uint64_t)1 << 20) {
         struct advise_point point = make_point(advise, question, least, NULL);
-        if ((point.fits && advise_is_told(advise, &point)) || least >= advise->trace->peak_bytes)
+        if ((point.fits && advise_is_told(advise, &point)) ||
+            point.frame_bytes >= advise->trace->peak_bytes)
             return least;
     }
 }
