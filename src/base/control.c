@@ -207,9 +207,10 @@ static void forget_left_behind(struct control *control)
     atomic_store(&control->left_behind, 0);
 }
 
-/* The slot holds nothing afterwards; its process is gone or has a new image. */
-static void clear_holdings(struct control *control, struct control_slot *slot)
+/* The slot holds nothing afterwards; its process is gone, has a new image, or `leaves`. */
+static void clear_holdings(struct control *control, struct control_slot *slot, bool leaves)
 {
+    const bool leaves_others = leaves && atomic_load(&slot->shares) == CONTROL_SHARES;
     int64_t left = shared_with_others(control, slot);
     if (left > 0) {
         atomic_store(&control->left_ns, sys_now_ns());
@@ -223,7 +224,7 @@ static void clear_holdings(struct control *control, struct control_slot *slot)
     atomic_store(&slot->request, 0);
     atomic_store(&slot->serves, 0);
     atomic_store(&slot->armed, 0);
-    atomic_store(&slot->shares, CONTROL_ALONE);
+    atomic_store(&slot->shares, leaves_others ? CONTROL_LEAVES : CONTROL_ALONE);
     atomic_store(&slot->shared, 0);
     atomic_store(&slot->unmanaged_pages, 0);
     atomic_store(&slot->stored_pages, 0);
@@ -239,7 +240,7 @@ void control_leave(struct control *control, unsigned slot)
     if (atomic_load(&control->slot[slot].pid) !=
         process_own_pid()) /* a vfork child, in another's memory */
         return;
-    clear_holdings(control, &control->slot[slot]);
+    clear_holdings(control, &control->slot[slot], true);
 }
 
 void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pages)
@@ -296,7 +297,7 @@ static bool reap_slot(struct control *control, struct control_slot *slot)
     if (pid == 0 || pid >= RESERVED || is_alive(slot, pid) ||
         !atomic_compare_exchange_strong(&slot->pid, &pid, REAPING))
         return false;
-    clear_holdings(control, slot);
+    clear_holdings(control, slot, false);
     add_stats(&control->ended, &slot->stats);
     memset(&slot->stats, 0, sizeof slot->stats);
     return true;
@@ -382,7 +383,7 @@ int control_join(struct control *control)
     for (unsigned i = 0; i < control->slots_end; i++) {
         struct control_slot *slot = &control->slot[i];
         if (atomic_load(&slot->pid) == pid && is_alive(slot, pid)) {
-            clear_holdings(control, slot);
+            clear_holdings(control, slot, false);
             begin_orders(control, slot);
             return (int)i;
         }

@@ -57,6 +57,7 @@ enum control_sharing {
     CONTROL_ALONE,
     CONTROL_SHARES,
     CONTROL_WAS_LEFT, /* nobody has anything in common with it any more; it has not noticed yet */
+    CONTROL_LEAVES,   /* it did, and holds nothing any more, but its process may have yet to end */
 };
 
 #define CONTROL_N_LATENCY_BUCKETS 160 /* of 4 a power of two: see control_latency_bucket */

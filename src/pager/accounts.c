@@ -10,9 +10,14 @@
  * because the parts of some and the whole of others would not add up: first all are read, then all
  * are put right, and where one has forked in between nobody is charged less.
  *
- * Whom it can't read (another user's) stays as it is. A process that is not armed, and has not told
- * that it shares nothing, may write at any time and nobody sees it: as long as there is one, nobody
- * is charged less than he was.
+ * Those parts add up to what there is only if all are read. So nobody is charged less than he was
+ * where one of those who share
+ *   - can't be read (another user's), or was killed;
+ *   - is leaving, or has left meanwhile: a part of what others have is its own until the kernel has
+ *     taken its memory apart, and nobody is charged for that;
+ *   - is not armed, and has not told that it shares nothing: it may write at any time and nobody
+ *     sees it;
+ * or has forked meanwhile.
  */
 #include "base/log.h"
 #include "base/proc.h"
@@ -25,17 +30,18 @@
 #define WHILE_LOOKING_NS 500000000ull /* then another takes over: who looked has ended */
 #define LOOKING ((uint64_t)1)         /* in next_look_ns: somebody is at it */
 #define LEAST_REST 20                 /* a look may take one part in so many of the time */
-#define TO_END_NS 20000000ull /* a process that has left takes so long to give up its memory */
-#define NOTHING_SHARED 16     /* pages fewer than which are not worth looking at again */
+#define NOTHING_SHARED 16             /* pages fewer than which are not worth looking at again */
 
 static uint32_t n_left_seen;
 
 static struct {
     uint64_t ends_ns;              /* then another process may look instead */
     uint64_t n_processes;          /* ever started, when it began */
+    uint32_t n_left;               /* and ended */
     int64_t shared[CONTROL_SLOTS]; /* of each slot, likewise */
     uint32_t pid[CONTROL_SLOTS];   /* of each slot that was read; 0: none */
     int64_t change[CONTROL_SLOTS], n_shared[CONTROL_SLOTS]; /* what was read of each */
+    int64_t lowered[CONTROL_SLOTS];                         /* by how much each is charged less */
 } look;                                                     /* the one under way */
 
 /* The value of a "Name:   123 kB" line in pages, or 0. */
@@ -100,11 +106,18 @@ static bool read_change(unsigned i)
     return true;
 }
 
+static void change_charge(unsigned i, int64_t change)
+{
+    pager.control->slot[i].shared -= change;
+    control_charge(pager.control, i, CONTROL_RESIDENT, change);
+}
+
 /* Puts right what is charged to one process. */
 static void apply(unsigned i, bool may_lower, bool none_forked)
 {
     struct control_slot *slot = &pager.control->slot[i];
     int64_t change = look.change[i];
+    look.lowered[i] = 0;
     uint32_t expected = CONTROL_SHARES;
     if (slot->shares != CONTROL_SHARES || slot->pid != look.pid[i])
         return; /* it has ended meanwhile */
@@ -113,8 +126,17 @@ static void apply(unsigned i, bool may_lower, bool none_forked)
         change = slot->shared;
     else if (change < 0 && (!may_lower || !none_forked))
         return;
-    slot->shared -= change;
-    control_charge(pager.control, i, CONTROL_RESIDENT, change);
+    else if (change < 0)
+        look.lowered[i] = -change;
+    change_charge(i, change);
+}
+
+/* Somebody has left after all, between the last look at that and now. */
+static void take_back(unsigned i)
+{
+    const struct control_slot *slot = &pager.control->slot[i];
+    if (look.lowered[i] > 0 && slot->shares == CONTROL_SHARES && slot->pid == look.pid[i])
+        change_charge(i, look.lowered[i]);
 }
 
 /* Not armed; what is copied for it nobody sees. False when its children have left it alone. */
@@ -139,28 +161,68 @@ bool accounts_see_all(void)
     return all;
 }
 
+/* Its process is there yet. */
+static bool leaves(uint32_t i)
+{
+    struct control_slot *slot = &pager.control->slot[i];
+    uint32_t expected = CONTROL_LEAVES;
+    if (slot->shares != CONTROL_LEAVES)
+        return false;
+    if (control_living_pid(pager.control, i) != 0)
+        return true;
+    atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_ALONE);
+    return false;
+}
+
+static bool all_are_gone_that_left(void)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < pager.control->slots_end; i++)
+        all &= !leaves(i);
+    return all;
+}
+
+/* Reads all who share. False: some could not be. */
+static bool read_all(uint32_t end)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < end; i++)
+        look.shared[i] = pager.control->slot[i].shared;
+    for (uint32_t i = 0; i < end; i++) {
+        const struct control_slot *slot = &pager.control->slot[i];
+        const bool shares = slot->shares == CONTROL_SHARES;
+        look.pid[i] = shares && slot->armed && read_change(i) ? slot->pid : 0;
+        all &= !shares || look.pid[i] != 0;
+    }
+    return all;
+}
+
+static bool none_left(void)
+{
+    return atomic_load(&pager.control->n_left) == look.n_left;
+}
+
 static void look_at_all(void)
 {
     uint32_t end = pager.control->slots_end;
     int64_t left_behind = pager.control->left_behind;
-    bool are_gone = sys_now_ns() - pager.control->left_ns > TO_END_NS;
     look.n_processes = pager.control->n_processes;
-    for (uint32_t i = 0; i < end; i++)
-        look.shared[i] = pager.control->slot[i].shared;
-    bool may_lower = accounts_see_all();
-    for (uint32_t i = 0; i < end; i++) {
-        const struct control_slot *slot = &pager.control->slot[i];
-        bool is_read = slot->shares == CONTROL_SHARES && slot->armed && read_change(i);
-        look.pid[i] = is_read ? slot->pid : 0;
-    }
+    look.n_left = pager.control->n_left;
+    const bool are_gone = all_are_gone_that_left();
+    bool may_lower = accounts_see_all() && are_gone;
+    may_lower &= read_all(end);
     if (is_overtaken())
         return;
+    may_lower &= none_left();
     bool none_forked = atomic_load(&pager.control->n_processes) == look.n_processes;
     for (uint32_t i = 0; i < end; i++)
         if (look.pid[i] != 0)
             apply(i, may_lower, none_forked);
     if (are_gone) /* those who have it are charged for it now */
         atomic_compare_exchange_strong(&pager.control->left_behind, &left_behind, 0);
+    for (uint32_t i = 0; i < end && !none_left(); i++)
+        if (look.pid[i] != 0)
+            take_back(i);
 }
 
 void accounts_expect_sharing(void)

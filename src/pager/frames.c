@@ -85,6 +85,9 @@ ssize_t frames_move(char *to, char *from, uint32_t n_pages)
  * would have to be mapped first: 4.7 µs a page on a virtual machine with shadow page tables, where
  * this takes 0.7. False: the kernel forbids it (a container's seccomp filter), or the pages can't
  * be read at all.
+ *
+ * Not for frames that a fork left to several: Linux pins what it reads like this, and from 5.19 on
+ * it makes whose page that is a copy first, of which nobody is told (docs/adr/0057).
  */
 static uint32_t read_together(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
 {
@@ -123,9 +126,11 @@ static uint32_t read_run(unsigned char *copies, const char *const *addresses, ui
  * One call for all where it may fault: the program may have dropped pages by raw system calls, and
  * a lone handler would wait for itself.
  */
-uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses, uint32_t n_pages)
+uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses, uint32_t n_pages,
+                              bool shared)
 {
-    uint32_t done = handlers_are_several() ? read_together(copies, addresses, n_pages) : 0, n = 1;
+    const bool together = !shared && handlers_are_several();
+    uint32_t done = together ? read_together(copies, addresses, n_pages) : 0, n = 1;
     for (; done < n_pages && n > 0; done += n)
         n = read_run(copies + ((size_t)done << SYS_PAGE_SHIFT), addresses + done, n_pages - done);
     return done;

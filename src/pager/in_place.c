@@ -82,7 +82,7 @@ static void gather(struct leaving *leaving, uint32_t *at, struct packing *packin
         packing->page[n] = leaving->one[*at].page;
         packing->from[n++] = *at;
     }
-    packing->n = frames_read_in_place(packing_copy(0), addresses, n);
+    packing->n = frames_read_in_place(packing_copy(0), addresses, n, leaving->mark == PAGE_SHARED);
     for (uint32_t i = packing->n; i < n; i++)
         leaving->one[packing->from[i]].outcome = UNREADABLE;
 }

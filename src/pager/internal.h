@@ -268,8 +268,8 @@ bool frames_is_there(const void *address);    /* present: to read it does not fa
  */
 ssize_t frames_move(char *to, char *from, uint32_t n_pages);
 /*
- * L. Copies n_pages pages, up to FRAMES_MOST_READ, of the staging area, all of them present. False:
- * the kernel forbids it.
+ * L. Copies n_pages pages, up to FRAMES_MOST_READ, of the staging area, all of them present, and
+ * this process's alone. False: the kernel forbids it.
  */
 #define FRAMES_MOST_READ 16
 bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n_pages);
@@ -277,8 +277,8 @@ bool frames_read(unsigned char *copies, const char *const *addresses, uint32_t n
  * The same for pages of the program, whatever their protection is; with the pass, while
  * pager.reads_in_place. Returns how many were copied, from the first on.
  */
-uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses,
-                              uint32_t n_pages);
+uint32_t frames_read_in_place(unsigned char *copies, const char *const *addresses, uint32_t n_pages,
+                              bool shared);
 /*
  * Drops the frames of n_pages pages, up to FRAMES_MOST_DROPPED, in order of address, that are BUSY;
  * gone[i]: it was not locked.

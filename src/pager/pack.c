@@ -42,7 +42,9 @@ static uint32_t gather(struct packing *packing)
     packing->n = 0;
     lock_take(&pager.lock);
     uint32_t n_slots = list_oldest(packing, addresses);
-    bool read = frames_read(copies, addresses, packing->n);
+    /* pages of before a fork have two sides yet, maybe: frames_read() would copy their frames */
+    const bool are_own = pager.staging.packed >= pager.staging.shared_head;
+    const bool read = are_own && frames_read(copies, addresses, packing->n);
     for (uint32_t i = 0; i < packing->n; i++) {
         if (!read)
             memcpy(copies + ((size_t)i << SYS_PAGE_SHIFT), addresses[i], SYS_PAGE_SIZE);

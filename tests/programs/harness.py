@@ -7,7 +7,7 @@ a missing program Skip. Case.compare() is the usual whole: it checks that
   1. standard output, standard error, named output files and exit status are the same bytes;
   2. the run paged: faults and evictions are not 0;
   3. seen from outside, the tree's anonymous memory stayed under the budget, plus what Quire says
-     it does not manage, plus a grace of 8 MiB (check_bound() takes another, for helpers.py);
+     it does not manage, plus a grace of 8 MiB;
   4. so did what Quire itself counts, but for pages under way (1 MiB);
   5. no process outlives the run, and nothing hangs.
 """
@@ -191,15 +191,15 @@ class Case:
                    f"{run.name}: nothing was paged: {n_faults(run)} faults, "
                    f"{run.stats['evictions']} evictions")
 
-    def check_bound(self, run, grace=GRACE_BYTES):
+    def check_bound(self, run):
         """3 and 4: the budget holds."""
         unmanaged = run.stats.get("unmanaged_rss_bytes", 0)
         seen = run.measured.peak_anon_bytes
-        limit = run.budget_bytes + unmanaged + grace
+        limit = run.budget_bytes + unmanaged + GRACE_BYTES
         self.check(seen <= limit,
                    f"{run.name}: {seen / MIB:.1f} MiB of anonymous memory seen from outside; "
                    f"allowed are {run.budget_bytes / MIB:.1f} + {unmanaged / MIB:.1f} unmanaged "
-                   f"+ {grace / MIB:.0f} MiB")
+                   f"+ {GRACE_BYTES / MIB:.0f} MiB")
         if run.stats.get("processes", 1) > 1:
             return  # it counts some of what is shared twice for moments; what is seen decides
         held = run.stats.get("peak_held_bytes", 0)

@@ -343,6 +343,24 @@ static void what_others_share_is_held_until_somebody_looks(void **state)
     destroy(&run);
 }
 
+/* What it shared is another's when it has ended, and its memory is there until then. */
+static void who_shares_leaves_before_it_ends(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    const int slot = control_join(run.control);
+    struct control_slot *own = &run.control->slot[slot];
+    control_leave(run.control, (unsigned)slot);
+    assert_int_equal(own->shares, CONTROL_ALONE);
+    own->shares = CONTROL_SHARES;
+    control_leave(run.control, (unsigned)slot);
+    assert_int_equal(own->shares, CONTROL_LEAVES);
+    assert_int_equal(run.control->n_left, 2);
+    assert_int_equal(control_join(run.control), slot); /* with a new image */
+    assert_int_equal(own->shares, CONTROL_ALONE);
+    destroy(&run);
+}
+
 static void note_gone(void *context, unsigned slot)
 {
     *(int *)context = (int)slot;
@@ -608,6 +626,7 @@ int main(void)
         cmocka_unit_test(slots_run_out_and_come_back),
         cmocka_unit_test(what_a_killed_process_held_is_taken_back),
         cmocka_unit_test(what_others_share_is_held_until_somebody_looks),
+        cmocka_unit_test(who_shares_leaves_before_it_ends),
         cmocka_unit_test(a_process_that_nobody_waited_for_is_gone),
         cmocka_unit_test(a_process_whose_first_thread_ended_is_alive),
         cmocka_unit_test(a_full_block_reaps_before_it_refuses),
