@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/meta.h"
 #include "base/proc.h"
-#include "pager/internal.h"
+#include "pager/reclaim.h"
 #include "pager/watch.h"
 #include "store/swap.h"
 
@@ -206,16 +206,24 @@ static long held_mib(enum control_kind kind)
     return held > 0 ? (long)(held >> 8) : 0;
 }
 
+/* What stands in the way, and what to do. */
+static const char *why_out_of_room(void)
+{
+    if (pager.control->options.swap_max_bytes == 0)
+        return "there is no swap file (--swap none); raise --ram, or allow a file with --swap DIR";
+    if (!writeback_is_possible())
+        return "the swap file takes no more; raise --ram or --swap-max";
+    return "what is in RAM is locked, pinned, or needed just now; raise --ram";
+}
+
 static void out_of_room(void)
 {
-    bool has_file = pager.control->options.swap_max_bytes > 0;
     pager_end_run(CONTROL_OUT_OF_ROOM,
                   "out of room: the budget of %lu MiB is full (%ld MiB resident, %ld staged, %ld "
-                  "compressed, %ld tables) and %s; raise --ram%s",
+                  "compressed, %ld tables) and %s",
                   (unsigned long)(control_budget(pager.control) >> 8), held_mib(CONTROL_RESIDENT),
                   held_mib(CONTROL_STAGED), held_mib(CONTROL_POOL), held_mib(CONTROL_METADATA),
-                  has_file ? "the swap file takes no more" : "there is no swap file (--swap none)",
-                  has_file ? " or --swap-max" : ", or allow a file with --swap DIR");
+                  why_out_of_room());
 }
 
 /* So many passes see all that is resident, even if what can be evicted comes last. */

@@ -197,6 +197,32 @@ static void set_aside(struct victims *to, const struct victims *from, uint32_t a
     to->position[to->n++] = from->position[at];
 }
 
+/* L. How many of the pages lie in memory that the program may not write to just now. */
+static uint32_t read_only_run(uint32_t page, uint32_t n_pages)
+{
+    const struct region *region = page < pager.heap_pages ? NULL
+                                                          : regions_find(&pager.regions, page);
+    if (!region || region->first > page || region_prot(region) & PROT_WRITE)
+        return 0;
+    const uint32_t n = region->first + region->n_pages - page;
+    return n < n_pages ? n : n_pages;
+}
+
+/*
+ * L. Memory that is not writable can't be moved. Protected, it need not be: like what has not been
+ * written to since it came in, it leaves from where it is. How many pages became such.
+ */
+static uint32_t make_clean(uint32_t page, uint32_t n_pages)
+{
+    const uint32_t n = pager.can_protect ? read_only_run(page, n_pages) : 0;
+    if (n == 0 ||
+        uffd_protect(service_uffd, page_address(page), (size_t)n << SYS_PAGE_SHIFT, true) < 0)
+        return 0;
+    for (uint32_t i = 0; i < n; i++)
+        table_set(&pager.table, page + i, table_get(&pager.table, page + i) | PAGE_CLEAN);
+    return n;
+}
+
 /*
  * L. Evicts the run of victims that begins at `at`; *n_gone counts those that went. Returns how
  * many are dealt with. A page that is refused as busy is added to `refused`.
@@ -223,6 +249,11 @@ static uint32_t evict_run(const struct victims *victims, uint32_t at, struct lef
         set_aside(kind & PAGE_SHARED ? &left->shared : &left->clean, victims, at);
         return 1;
     }
+    const uint32_t n_clean = make_clean(page, n);
+    for (uint32_t i = 0; i < n_clean; i++)
+        set_aside(&left->clean, victims, at + i);
+    if (n_clean > 0)
+        return n_clean;
     ssize_t moved = move_out(page, n);
     if (moved > 0) {
         *n_gone += (uint32_t)moved;

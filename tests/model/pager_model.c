@@ -17,9 +17,11 @@
 #define BUDGET_BYTES ((uint64_t)16 << 20)
 #define LEAST_BUDGET_BYTES ((uint64_t)10 << 20)
 #define SWAP_BYTES ((uint64_t)192 << 20)
-#define TOTAL_PAGES 12288u  /* of all workers: three times the budget */
-#define MOST_PAGES 1500u    /* of one object */
-#define MOST_PROTECTED 400u /* of all workers: pages that are not readable and writable */
+#define TOTAL_PAGES 12288u /* of all workers: three times the budget */
+#define MOST_PAGES 1500u   /* of one object */
+#define MOST_PROTECTED                                                           \
+    400u /* of all workers: pages that are not readable and writable, where they \
+            can't be evicted */
 #define N_OBJECTS 40u
 #define MOST_WORKERS 3u
 #define WORK_NS 1500000000u /* a variant works for so long */
@@ -275,8 +277,8 @@ static uint32_t count_protected(const struct worker *worker)
 static uint8_t draw_prot(struct worker *worker, uint32_t n_pages)
 {
     static const uint8_t prots[] = {PROT_NONE, PROT_READ};
-    if (draw(worker, 6) > 0 ||
-        count_protected(worker) + n_pages > MOST_PROTECTED / variant->n_workers)
+    if (draw(worker, 6) > 0 || (!pager.can_protect && count_protected(worker) + n_pages >
+                                                          MOST_PROTECTED / variant->n_workers))
         return PROT_READ | PROT_WRITE;
     return prots[draw(worker, 2)];
 }
