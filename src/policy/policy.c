@@ -104,6 +104,8 @@ unsigned policy_either(const struct policy *policy, unsigned first, unsigned sec
 
 void policy_insert(struct policy *policy, uint32_t page, enum policy_arrival arrival)
 {
+    if (arrival == POLICY_AGAIN)
+        policy->n_again++;
     policy->rules->insert(policy, page, arrival);
 }
 

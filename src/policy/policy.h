@@ -87,6 +87,7 @@ struct policy {
     uint64_t n_held; /* pages in queues */
     struct policy_clock clock;
     uint64_t hand;      /* SIEVE: a position */
+    uint64_t n_again;   /* 2Q, S3-FIFO: see policy_all_came_again() */
     struct {            /* ADAPTIVE: see there */
         uint64_t least; /* pages held, to duel; policy_open() sets it to POLICY_DUEL_LEAST */
         bool is_on;

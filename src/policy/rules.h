@@ -55,6 +55,16 @@ void policy_tidy(struct policy *policy, unsigned queue);
 unsigned policy_either(const struct policy *policy, unsigned first, unsigned second);
 
 /*
+ * Whether all of a queue have been victims that can't go, since one went: its share is of no use
+ * then. The rule to whose queue they come counts from 0 when one of it goes. Every second time, so
+ * that it is noticed when they can go.
+ */
+static inline bool policy_all_came_again(const struct policy *policy, unsigned queue)
+{
+    return policy->n_again >= policy->queue[queue].n_live && policy->n_again % 2 == 1;
+}
+
+/*
  * Times in marks: steps of which there are `n_steps`. clock_tick() counts an event; after `length`
  * of them the clock is a step on. clock_age(): steps since `then`, modulo n_steps.
  */

@@ -50,7 +50,8 @@ static void touch(struct policy *policy, uint32_t page)
 static bool next(struct policy *policy, uint32_t *page, policy_place *place)
 {
     for (unsigned i = 0;; i++) {
-        bool from_small = policy->queue[SMALL].n_live * SMALL_SHARE > policy->n_held;
+        bool from_small = policy->queue[SMALL].n_live * SMALL_SHARE > policy->n_held ||
+                          policy_all_came_again(policy, MAIN);
         unsigned queue = from_small ? policy_either(policy, SMALL, MAIN)
                                     : policy_either(policy, MAIN, SMALL);
         if (!policy_pop(policy, queue, page, place))
@@ -64,7 +65,8 @@ static bool next(struct policy *policy, uint32_t *page, policy_place *place)
 
 static void evicted(struct policy *policy, uint32_t page, unsigned queue)
 {
-    (void)queue;
+    if (queue == MAIN)
+        policy->n_again = 0;
     ghost_leave(policy, page);
 }
 

@@ -29,14 +29,16 @@ static void insert(struct policy *policy, uint32_t page, enum policy_arrival arr
 
 static bool next(struct policy *policy, uint32_t *page, policy_place *place)
 {
-    bool from_in = policy->queue[A1IN].n_live * IN_SHARE > policy->n_held;
+    bool from_in = policy->queue[A1IN].n_live * IN_SHARE > policy->n_held ||
+                   policy_all_came_again(policy, AM);
     unsigned queue = from_in ? policy_either(policy, A1IN, AM) : policy_either(policy, AM, A1IN);
     return policy_pop(policy, queue, page, place);
 }
 
 static void evicted(struct policy *policy, uint32_t page, unsigned queue)
 {
-    (void)queue;
+    if (queue == AM)
+        policy->n_again = 0;
     ghost_leave(policy, page);
 }
 

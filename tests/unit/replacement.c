@@ -241,8 +241,6 @@ static void what_can_t_go_is_no_obstacle(void **state)
 {
     const uint32_t n_held = 12000, most = 2 * n_held;
     for (int kind = 0; kind < POLICY_N_KINDS; kind++) {
-        if (kind == POLICY_2Q || kind == POLICY_S3_FIFO)
-            continue; /* these keep to the shares of their queues, whoever is in them */
         begin((enum policy_kind)kind, n_held);
         for (uint32_t i = 0; i < 5 * n_held; i++)
             refer(i % (2 * n_held));
@@ -257,6 +255,22 @@ static void what_can_t_go_is_no_obstacle(void **state)
             n++;
         }
         assert_in_range(n_named(first, first + 100, most), 1, most);
+        end();
+    }
+}
+
+/* All but a few came again, and these are fewer than the share of their queue. */
+static void what_can_t_go_has_no_share(void **state)
+{
+    const uint32_t n_held = 2000, n_others = 60;
+    for (int kind = 0; kind < POLICY_N_KINDS; kind++) {
+        begin((enum policy_kind)kind, n_held);
+        for (uint32_t i = 0; i < n_held - n_others; i++)
+            refer(i);
+        assert_int_equal(n_named(N_PAGES, N_PAGES, 2 * n_held), 2 * n_held + 1);
+        for (uint32_t i = 0; i < n_others; i++)
+            refer(n_held + i);
+        assert_in_range(n_named(n_held, n_held + n_others, 2 * n_held), 1, 2 * n_held);
         end();
     }
 }
@@ -304,6 +318,7 @@ int main(void)
         cmocka_unit_test(adaptive_changes_its_mind),
         cmocka_unit_test(what_came_in_last_stays),
         cmocka_unit_test(what_can_t_go_is_no_obstacle),
+        cmocka_unit_test(what_can_t_go_has_no_share),
         cmocka_unit_test(what_can_t_go_does_not_keep_others),
         cmocka_unit_test(every_policy_has_a_name),
     };
