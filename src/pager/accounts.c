@@ -25,8 +25,7 @@
 
 #include <string.h>
 
-#define SOON_NS 5000000ull /* after a fork */
-#define INTERVAL_NS 50000000ull
+#define SOON_NS 5000000ull            /* after a fork */
 #define WHILE_LOOKING_NS 500000000ull /* then another takes over: who looked has ended */
 #define LOOKING ((uint64_t)1)         /* in next_look_ns: somebody is at it */
 #define LEAST_REST 20                 /* a look may take one part in so many of the time */
@@ -241,7 +240,8 @@ static bool is_due(uint64_t now)
     uint64_t next = pager.control->next_look_ns;
     n_left_seen = n_left;
     look.ends_ns = (now + WHILE_LOOKING_NS) | LOOKING;
-    return (now >= next || (somebody_left && !(next & LOOKING) && next - now < INTERVAL_NS)) &&
+    return (now >= next ||
+            (somebody_left && !(next & LOOKING) && next - now < ACCOUNTS_INTERVAL_NS)) &&
            atomic_compare_exchange_strong(&pager.control->next_look_ns, &next, look.ends_ns);
 }
 
@@ -252,9 +252,9 @@ bool accounts_look_if_due(void)
     if (pager.self->shares == CONTROL_SHARES && is_due(now)) {
         look_at_all();
         const uint64_t end = sys_now_ns(), rest = LEAST_REST * (end - now);
-        atomic_compare_exchange_strong(&pager.control->next_look_ns, &look.ends_ns,
-                                       (end + (rest > INTERVAL_NS ? rest : INTERVAL_NS)) &
-                                           ~LOOKING);
+        atomic_compare_exchange_strong(
+            &pager.control->next_look_ns, &look.ends_ns,
+            (end + (rest > ACCOUNTS_INTERVAL_NS ? rest : ACCOUNTS_INTERVAL_NS)) & ~LOOKING);
     }
     if (atomic_compare_exchange_strong(&pager.self->shares, &left, CONTROL_ALONE)) {
         lock_take(&pager.lock);

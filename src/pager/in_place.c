@@ -114,7 +114,9 @@ static void pack_all(struct leaving *leaving, size_t pool_limit_bytes)
     uint32_t at = 0;
     do {
         gather(leaving, &at, &packing);
-        packing_run(&packing);
+        packing_scrub(&packing);
+        if (leaving->may_store)
+            packing_compress(&packing);
         lock_take(&pager.lock);
         insert(leaving, &packing, pool_limit_bytes);
         pager.reads_in_place = at < leaving->n;

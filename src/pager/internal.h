@@ -209,8 +209,9 @@ void budget_sample_unmanaged(void);       /* how much RSS is not the pager's */
 extern _Atomic uint32_t budget_fruitless; /* passes without progress since one had some */
 
 /* accounts.c; service thread, without L */
-void accounts_expect_sharing(void); /* after a fork: look soon. Any thread */
-bool accounts_see_all(void);        /* every process that shares frames is armed */
+#define ACCOUNTS_INTERVAL_NS 50000000ull /* between two looks, where something is done */
+void accounts_expect_sharing(void);      /* after a fork: look soon. Any thread */
+bool accounts_see_all(void);             /* every process that shares frames is armed */
 /* Looks, if it is time. False: this process shares nothing any more. */
 bool accounts_look_if_due(void);
 

@@ -183,6 +183,7 @@ uint32_t pack_oldest(size_t pool_limit_bytes)
 {
     struct packing packing;
     uint32_t n_slots = gather(&packing);
-    packing_run(&packing);
+    packing_scrub(&packing);
+    packing_compress(&packing);
     return commit(&packing, n_slots, pool_limit_bytes);
 }

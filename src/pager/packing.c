@@ -115,19 +115,23 @@ static void pack(const unsigned char *page, struct store_packed *packed)
     store_pack_by(packer_for(codec), codec, page, packed);
 }
 
-void packing_run(struct packing *packing)
+void packing_scrub(struct packing *packing)
 {
     for (uint32_t i = 0; i < packing->n; i++) {
-        unsigned char *copy = packing_copy(i);
         size_t n_dead = 0;
         if (packing->page[i] < pager.heap_pages && pager.scrub)
-            n_dead = pager.scrub(page_address(packing->page[i]), copy);
+            n_dead = pager.scrub(page_address(packing->page[i]), packing_copy(i));
         packing->dead[i] = n_dead == SYS_PAGE_SIZE;
-        if (packing->dead[i])
-            continue;
-        control_count(&pager.self->stats.scrubbed_bytes, n_dead);
-        pack(copy, &work.packed[i]);
+        if (!packing->dead[i])
+            control_count(&pager.self->stats.scrubbed_bytes, n_dead);
     }
+}
+
+void packing_compress(const struct packing *packing)
+{
+    for (uint32_t i = 0; i < packing->n; i++)
+        if (!packing->dead[i])
+            pack(packing_copy(i), &work.packed[i]);
 }
 
 /* A file takes any page, and a recorded run's window is made room in by whatever goes. */

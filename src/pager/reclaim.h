@@ -78,8 +78,10 @@ struct packing {
 };
 int packing_init(void);
 void packing_rest(void); /* what packing and writing work in goes back to the system meanwhile */
-unsigned char *packing_copy(uint32_t i);   /* where the i-th page is to be copied */
-void packing_run(struct packing *packing); /* all n have been copied: scrubs and compresses */
+unsigned char *packing_copy(uint32_t i); /* where the i-th page is to be copied */
+/* All n have been copied: dead bytes read as zeros; what is left of them is made small. */
+void packing_scrub(struct packing *packing);
+void packing_compress(const struct packing *packing);
 /* L. Whether the i-th, which is not dead, would take less in the store than where it is. */
 bool packing_pays(uint32_t i);
 bool packing_pays_twice(uint32_t i); /* L. The same where its frame stays with others */

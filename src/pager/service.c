@@ -29,9 +29,8 @@
 #define SERVICE_LEAST 64
 /* And one with so many in any case: commands from outside reach its memory through that thread. */
 #define SERVICE_ALWAYS 1024
-#define FIRST_SAMPLE_NS 5000000  /* after a fork; then, between two looks at what is shared, */
-#define SAMPLE_NS 50000000       /* where something is done, */
-#define SAMPLE_MOST_NS 800000000 /* and where nothing is, at most */
+#define FIRST_SAMPLE_NS 5000000  /* from a fork to the first look at what is shared; */
+#define SAMPLE_MOST_NS 800000000 /* between two, where nothing is done, at most */
 #define REST_NS 200000000        /* without work, until what is used for it is given back */
 #define MOST_TIDIED 4            /* batches at once */
 #define STAND_BY_MOST 128
@@ -223,7 +222,7 @@ static uint64_t until_next_sample_ns(void)
 {
     const uint64_t done = work_done();
     if (service.sample_ns == 0 || done != service.work_sampled || !pager.sees_writes)
-        service.sample_ns = SAMPLE_NS;
+        service.sample_ns = ACCOUNTS_INTERVAL_NS;
     else if (service.sample_ns < SAMPLE_MOST_NS)
         service.sample_ns *= 2;
     service.work_sampled = done;
