@@ -12,6 +12,7 @@
 #include "base/control.h"
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/json_text.h"
 #include "cli/options.h"
 #include "cli/record.h"
@@ -19,7 +20,6 @@
 #include "cli/temporary.h"
 #include "policy/policy.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -52,7 +52,6 @@ static const struct argp_option option_list[] = {
     {"window", KEY_WINDOW, "SIZE", 0, "As that of `quire record' (default: 8M)", 0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
     {"probe", KEY_PROBE, "WHAT", OPTION_HIDDEN, NULL, 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -66,7 +65,8 @@ static const char documentation[] =
     "\n"
     "Examples:\n"
     "  quire advise -- python3 job.py\n"
-    "  quire record -o job.trace -- python3 job.py; quire advise --slowdown 25% job.trace\n"
+    "  quire record -o job.trace -- python3 job.py\n"
+    "  quire advise --slowdown 25% job.trace\n"
     "  quire advise --ram 64M job.trace\n"
     "\n"
     "Exit status:\n"
@@ -177,9 +177,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'j':
         options->as_json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         parse_argument(state, options, argument);
@@ -476,9 +473,7 @@ int cli_advise(int argc, char **argv)
     struct options options = {.question = {.slowdown = 1.1},
                               .swap_directory = run_options_default_swap()};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &options);
     if (options.probe != NULL)
         return advise_probe(options.probe);
     options.question.has_file = options.swap_directory != NULL;

@@ -6,8 +6,8 @@
  */
 #include "cli/checks.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 
-#include <argp.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -67,7 +67,6 @@ static bool print_json(const struct check *checks, size_t n, bool works)
 
 static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "Print the checks as JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -90,9 +89,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'j':
         *as_json = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire doctor' takes no arguments", argument);
         return 0;
@@ -108,9 +104,7 @@ int cli_doctor(int argc, char **argv)
     static struct check checks[CHECKS_MAX];
     bool as_json = false, works = true;
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &as_json) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &as_json);
     size_t n = checks_run(checks);
     for (size_t i = 0; i < n; i++)
         works = works && checks[i].status != CHECK_NO;

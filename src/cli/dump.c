@@ -14,11 +14,11 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/core_file.h"
 #include "cli/figures.h"
 #include "cli/target.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -265,7 +265,6 @@ static const struct argp_option option_list[] = {
     {"output", 'o', "FILE", 0, "Write to FILE, and replace it if it is there (default: core.PID)",
      0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -297,9 +296,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'j':
         options->as_json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0)
@@ -338,9 +334,7 @@ int cli_dump(int argc, char **argv)
     static struct target target;
     struct dump_options options = {0};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     if (target_find(options.pid, &target) != EXIT_SUCCESS)
         return EXIT_FAILURE;
     int pid = choose_process(&target);

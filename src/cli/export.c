@@ -11,6 +11,7 @@
  */
 #include "observe/export.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/http_server.h"
 #include "cli/out_file.h"
@@ -242,8 +243,8 @@ static const struct argp_option option_list[] = {
     {"processes", KEY_PROCESSES, "N", 0,
      "Figures of the N largest processes by RSS, too (default: 0, or 1000 with --filter)", 0},
     {"filter", 'f', "TEST", 0,
-     "Only of processes of whom TEST is true, as of `quire ps': name=postgres, rss>1G; may be "
-     "repeated",
+     "Only of processes of whom TEST is true, as of `quire ps': name=postgres, rss>1G; several: "
+     "all must be",
      0},
     {"pss", KEY_PSS, NULL, 0, "PSS and USS of these processes, which costs more", 0},
     {"format", KEY_FORMAT, "FORMAT", 0,
@@ -252,14 +253,13 @@ static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "As --format json; to standard output, if nothing else is said", 0},
     {"root", KEY_ROOT, "DIR", 0,
      "Read a recorded machine: DIR/proc and DIR/sys in place of /proc and /sys", 90},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
 static const char documentation[] =
     "Export the system's memory, chosen processes and the runs of Quire as metrics, in "
-    "OpenMetrics, "
-    "Prometheus' text format or JSON: either serve them over HTTP, or write them to a file."
+    "OpenMetrics, Prometheus' text format or JSON: either serve them over HTTP, or write them to a "
+    "file."
     "\v"
     "Examples:\n"
     "  quire export --listen 127.0.0.1:9435 --processes 20\n"
@@ -271,8 +271,7 @@ static const char documentation[] =
     "Exit status:\n"
     "  0    the figures were written, or a signal ended it\n"
     "  1    they can't be read; a message says why\n"
-    "  125  the command line can't be understood, or they can't be served or\n"
-    "       written";
+    "  125  the command line can't be understood, or they can't be served or written";
 
 static void parse_format(const char *argument, struct argp_state *state)
 {
@@ -367,9 +366,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_ROOT:
         options->root = argument;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire export' takes options only", argument);
         return 0;
@@ -388,9 +384,7 @@ int cli_export(int argc, char **argv)
     struct export_options options = {.root = NULL};
     int status = EXIT_FAILURE;
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     const struct figure_options figures = {.root = options.root};
     struct exporter *exporter = calloc(1, sizeof *exporter);
     if (exporter == NULL) {

@@ -6,6 +6,7 @@
  * Exit status 0; 1 when it can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/explain.h"
 #include "cli/figures.h"
 #include "cli/moment.h"
@@ -231,7 +232,6 @@ static json_t *build_json(const struct sample *sample, bool explain)
 static const struct argp_option option_list[] = {
     {"explain", KEY_EXPLAIN, NULL, 0,
      "Show how each figure follows from which fields of /proc/meminfo", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -271,9 +271,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         if (options->moment.replay != NULL &&
             (options->common.root != NULL || options->watch.ms > 0))
             argp_error(state, "--replay goes neither with --root nor with --watch");
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire free' takes no arguments", argument);
@@ -336,9 +333,7 @@ int cli_free(int argc, char **argv)
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     struct free_options options = {.explain = false};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     if (options.moment.replay != NULL)
         return show_recorded(&options);
     struct live live = {&options, figures_open(&options.common)};

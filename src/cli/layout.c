@@ -11,6 +11,7 @@
  */
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/json_text.h"
 #include "cli/layout_bench.h"
 #include "cli/layout_model.h"
@@ -18,7 +19,6 @@
 #include "cli/table.h"
 #include "observe/machine.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -67,7 +67,6 @@ static const struct argp_option option_list[] = {
      "NAME=1x3x224x224 is of an input then",
      0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -204,9 +203,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'j':
         arguments->as_json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': everything is said by options", argument);
@@ -492,9 +488,7 @@ int cli_layout(int argc, char **argv)
     static struct arguments arguments;
     struct answer answer = {0};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &arguments) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &arguments);
     if (arguments.network_path != NULL) {
         const struct quire_model_options options = {arguments.shapes, arguments.n_shapes, 0};
         return layout_network(arguments.network_path, &options, arguments.as_json)

@@ -17,11 +17,11 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/target.h"
 #include "observe/machine.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -176,7 +176,6 @@ static bool print_json(const struct target *target, const struct limit_options *
 
 static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -206,9 +205,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 'j':
         options->as_json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 1)
@@ -283,9 +279,7 @@ int cli_limit(int argc, char **argv)
     struct target target;
     uint64_t bytes = 0;
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     if (options.size_text != NULL && !parse_bytes(options.size_text, &bytes))
         return CLI_EXIT_FAILED;
     if (target_find(options.pid, &target) != EXIT_SUCCESS)

@@ -9,6 +9,7 @@
  * command line, or a file that can't be written.
  */
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/when.h"
 #include "observe/recorder.h"
@@ -177,7 +178,6 @@ static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "Print JSON at the end, or of --info", 0},
     {"root", KEY_ROOT, "DIR", 0,
      "Read a recorded machine: DIR/proc and DIR/sys in place of /proc and /sys", 90},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -242,9 +242,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_ROOT:
         options->root = argument;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire log' takes options only; give the file by -o", argument);
         return 0;
@@ -263,8 +260,6 @@ int cli_log(int argc, char **argv)
         .options = option_list, .parser = parse_option, .doc = documentation};
     struct log_options options = {.interval_ms = DEFAULT_MS};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     return options.info != NULL ? show_info(&options) : run(&options);
 }

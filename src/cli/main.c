@@ -108,8 +108,7 @@ static void print_help(FILE *to)
           "  --version  Show the version\n"
           "\n"
           "Examples:\n"
-          "  quire run --ram 512M -- python3 job.py   at most 512 MiB of RAM for it and its "
-          "children\n"
+          "  quire run --ram 512M -- python3 job.py   512 MiB for it and its children\n"
           "  quire run --ram 25% --swap none make     a quarter of the RAM, no swap file\n"
           "  quire doctor                             will it work here?\n"
           "  quire help run                           all options of `quire run'\n",

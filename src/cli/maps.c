@@ -12,6 +12,7 @@
  * Exit status 0; 1 when the process can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/lines.h"
 #include "cli/maps_picture.h"
@@ -255,7 +256,6 @@ static int show(struct quire_observe *observe, const struct maps_options *option
 static const struct argp_option option_list[] = {
     {"all", 'a', NULL, 0, "Each mapping on a line of its own", 0},
     {"svg", KEY_SVG, "FILE", 0, "Draw it into this file", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -293,9 +293,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &options->common;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         if (options->pid != 0)
             argp_error(state, "'%s': `quire maps' takes one process", argument);
@@ -322,9 +319,7 @@ int cli_maps(int argc, char **argv)
                                        .children = children};
     struct maps_options options = {.pid = 0};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     struct quire_observe *observe = figures_open(&options.common);
     if (observe == NULL)
         return EXIT_FAILURE;

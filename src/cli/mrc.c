@@ -10,6 +10,7 @@
  */
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/curve_picture.h"
 #include "cli/out_file.h"
 #include "cli/ram_list.h"
@@ -18,7 +19,6 @@
 
 #include <quire/sim.h>
 
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -55,7 +55,6 @@ static const struct argp_option option_list[] = {
     {"no-fetch", NO_FETCH, NULL, 0, "Leave out fetches of instructions", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
     {"svg", 'm', "FILE", 0, "Draw the curve, the working set and the distances", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -120,9 +119,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'm':
         arguments->svg_path = argument;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': the trace is given by --trace FILE", argument);
@@ -456,9 +452,7 @@ int cli_mrc(int argc, char **argv)
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     static struct arguments arguments = {.options = {.page_shift = 12}};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &arguments) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &arguments);
     struct quire_trace *trace = trace_input_open(&arguments.input);
     struct quire_mrc *mrc = trace != NULL ? open_mrc(&arguments, quire_trace_info(trace)) : NULL;
     bool good = mrc != NULL && trace_input_end(trace, quire_mrc_feed_trace(mrc, trace));

@@ -11,12 +11,12 @@
 #include "base/control.h"
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "observe/directory.h"
 #include "observe/machine.h"
 #include "policy/policy.h"
 #include "policy/prefetch.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,13 +69,14 @@ static const struct argp_option option_list[] = {
      "Compress evicted pages by this: fast, small, not at all, or whichever of the first two pays "
      "for these pages (default: " DEFAULT_CODEC ")",
      0},
-    {"policy", KEY_POLICY, POLICIES, 0,
-     "Choose what to evict by this rule; adaptive tries two on a part of the pages each and takes "
-     "the one that misses less (default: adaptive)",
+    {"policy", KEY_POLICY, "RULE", 0,
+     "Choose what to evict by this rule: fifo, clock, gclock, 2q, s3-fifo, sieve, working-set, or "
+     "adaptive, which tries two on a part of the pages each and takes the one that misses less "
+     "(default: adaptive)",
      0},
-    {"prefetch", KEY_PREFETCH, PREFETCHES, 0,
-     "What to bring in along with a page that was missed: its neighbours, the next at the same "
-     "distance, nothing, or what pays (default: adaptive)",
+    {"prefetch", KEY_PREFETCH, "RULE", 0,
+     "What to bring in along with a page that was missed: its neighbours (cluster), the next at "
+     "the same distance (stride), none, or what pays (adaptive) (default: adaptive)",
      0},
     {"stats", KEY_STATS, "FILE", 0, "Write the summary's figures to FILE as JSON", 0},
     {"no-publish", KEY_NO_PUBLISH, NULL, 0,
@@ -88,11 +89,9 @@ static const struct argp_option option_list[] = {
      0},
     {"harden", KEY_HARDEN, NULL, 0,
      "Put guards behind the heap's objects, hold freed ones back, and end COMMAND by SIGABRT with "
-     "a "
-     "message when it frees wrongly or writes beyond",
+     "a message when it frees wrongly or writes beyond",
      0},
     {"quiet", 'q', NULL, 0, "Print no summary; errors are still printed", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -194,9 +193,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'q':
         options->quiet = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG: /* the rest is the command's */
         options->command = state->argv + state->next - 1;
         state->next = state->argc;
@@ -220,12 +216,7 @@ void run_options_parse(int argc, char **argv, struct run_options *options)
 
     *options = (struct run_options){0};
     parse_codec(DEFAULT_CODEC, options);
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    error_t error = argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, options);
-    if (error != 0) {
-        cli_error("cannot read the command line: %s", strerror(error));
-        exit(CLI_EXIT_FAILED);
-    }
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, options);
 }
 
 static bool parse_size(const char *option, const char *text, uint64_t whole_bytes, uint64_t *bytes)

@@ -16,11 +16,11 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/target.h"
 #include "observe/running.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <jansson.h>
 #include <signal.h>
@@ -346,9 +346,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'j':
         options->as_json = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0)
             argp_error(state, "'%s': there is a PID already", argument);
@@ -369,7 +366,6 @@ static const struct argp_option park_option_list[] = {
      "Stop all processes of the run, too, until `quire resume' (or fg, or SIGCONT) continues them",
      0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -396,7 +392,6 @@ static const struct argp_option resume_option_list[] = {
     {"on-demand", KEY_ON_DEMAND, NULL, 0,
      "Bring nothing back at once: pages return when they are touched", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -418,9 +413,7 @@ static const char resume_documentation[] =
 static int start(int argc, char **argv, const struct argp *parser, struct park_options *options,
                  struct target *target)
 {
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(parser, argc, argv, 0, NULL, options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(parser, argc, argv, 0, options);
     if (target_find(options->pid, target) != EXIT_SUCCESS)
         return EXIT_FAILURE;
     if (!target_is_own(target))

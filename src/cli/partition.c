@@ -10,11 +10,11 @@
  */
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/picture.h"
 #include "cli/replay.h"
 #include "cli/trace.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -48,7 +48,6 @@ static const struct argp_option option_list[] = {
     {"wait", 'w', NULL, 0, "Let requests without a duration wait too, instead of failing", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
     {"svg", 'm', "FILE", 0, "Draw the memory map over time", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -206,9 +205,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'm':
         arguments->svg_path = argument;
         options->draws = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': the trace is given by --trace FILE", argument);
@@ -383,9 +379,7 @@ int cli_partition(int argc, char **argv)
     struct trace trace = {0};
     uint64_t peak = 0;
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &arguments) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &arguments);
     bool good = load_trace(arguments.trace_path, &trace) && settle_space(&arguments, &trace, &peak);
     for (unsigned i = 0; good && i < arguments.n_policies; i++) {
         int error = replay_run(&trace, &arguments.policies[i], &arguments.options, &results[i]);

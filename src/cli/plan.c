@@ -11,13 +11,13 @@
  */
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/json_text.h"
 #include "cli/out_file.h"
 #include "cli/plan_input.h"
 #include "cli/plan_picture.h"
 #include "cli/plan_profile.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -60,7 +60,6 @@ static const struct argp_option option_list[] = {
      0},
     {"svg", 'm', "FILE", 0, "Draw offset against time", 0},
     {"json", 'j', NULL, 0, "Print the figures and the offsets as JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -78,11 +77,10 @@ static const char documentation[] =
     "  spaces, weight         \"0+1\": where it may lie; what it gains from an early space\n"
     "\n"
     "Exit status:\n"
-    "  0    placed, within --capacity, and within the BUDGET of --recompute or --offload;\n"
-    "       --verify: the placement is sound\n"
+    "  0    placed, within --capacity, and within the BUDGET of --recompute or --offload; "
+    "--verify: the placement is sound\n"
     "  1    proved that nothing fits in these; --verify: the placement is wrong; --weights: "
-    "nothing\n"
-    "       fits\n"
+    "nothing fits\n"
     "  2    undecided: nothing was found that fits\n"
     "  125  the command line or the file can't be understood, or a file can't be used";
 
@@ -201,9 +199,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'j':
         arguments->as_json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         if (arguments->input_path != NULL)
@@ -542,9 +537,7 @@ int cli_plan(int argc, char **argv)
     static struct arguments arguments;
     struct plan_input input;
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &arguments) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &arguments);
     int status = CLI_EXIT_FAILED;
     if (plan_input_read(arguments.input_path, &arguments.model, &input)) {
         if (input.model.model == NULL && plan_model_is_wanted(&arguments.model)) {

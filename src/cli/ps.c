@@ -8,6 +8,7 @@
  * Exit status 0; 1 when they can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/moment.h"
 #include "cli/ps_rows.h"
 #include "cli/table.h"
@@ -225,7 +226,6 @@ static const struct argp_option option_list[] = {
     {"runs", KEY_RUNS, NULL, 0, "The processes of `quire run' and what Quire holds of each", 0},
     {"full", KEY_FULL, NULL, 0, "Do not cut lines at the terminal's width", 0},
     {"list", KEY_LIST, NULL, 0, "List the columns and what they mean", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -311,9 +311,6 @@ static error_t parse_common(int key, char *argument, struct argp_state *state)
         state->child_inputs[1] = &options->moment;
         state->child_inputs[2] = &options->watch;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire ps' takes no arguments; --filter pid=%s shows one process",
                    argument, argument);
@@ -381,9 +378,7 @@ int cli_ps(int argc, char **argv)
     static struct ps_options options;
 
     options.order.filters = options.filters;
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     if (options.list) {
         list_columns();
         return EXIT_SUCCESS;

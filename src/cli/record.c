@@ -9,8 +9,8 @@
 #include "base/control.h"
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -35,7 +35,6 @@ static const struct argp_option option_list[] = {
      0},
     {"period", KEY_PERIOD, "N", 0, "With sample: one in N (default: perf's)", 0},
     {"quiet", 'q', NULL, 0, "Print no summary", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -119,9 +118,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_PERIOD:
         parse_period(state, options, argument);
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG: /* the rest is the command's */
         options->command = state->argv + state->next - 1;
@@ -230,8 +226,6 @@ int cli_record(int argc, char **argv)
                                        .doc = documentation};
     struct record_options options = {.path = DEFAULT_PATH, .every = QUIRE_TRACE_EVERY_PAGE};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &options);
     return record(&options);
 }

@@ -9,12 +9,12 @@
  * step.
  */
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/out_file.h"
 #include "cli/report_page.h"
 #include "cli/report_run.h"
 #include "cli/target.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,6 @@ static const struct argp_option option_list[] = {
     {"pid", KEY_PID, "PID", 0, "The run that process PID is in, as far as it is now, and no FILE",
      0},
     {"output", 'o', "FILE", 0, "Write the page to FILE; - is standard output", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -51,8 +50,8 @@ static const char documentation[] =
     "\n"
     "Exit status:\n"
     "  0    the page was written\n"
-    "  1    the figures can't be read, or are not of `quire run --stats'; no run\n"
-    "       has PID\n"
+    "  1    the figures can't be read, or are not of `quire run --stats'; no run "
+    "has PID\n"
     "  125  the command line can't be understood, or the page can't be written";
 
 static error_t parse_option(int key, char *argument, struct argp_state *state)
@@ -67,9 +66,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         arguments->pid = target_parse_pid(argument);
         if (arguments->pid == 0)
             argp_error(state, "--pid %s: that is no process id", argument);
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         if (arguments->figures_path != NULL)
@@ -153,9 +149,8 @@ int cli_report(int argc, char **argv)
     struct report report;
     struct html html = {0};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &arguments) != 0 ||
-        would_replace_figures(&arguments))
+    command_line_parse(&parser, argc, argv, 0, &arguments);
+    if (would_replace_figures(&arguments))
         return CLI_EXIT_FAILED;
     if ((arguments.pid != 0 ? load_run(&report, arguments.pid)
                             : load(&report, arguments.figures_path)) != 0)

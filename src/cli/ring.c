@@ -10,6 +10,7 @@
 
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -48,8 +49,9 @@ static void print_help(FILE *to)
     fputs("\n"
           "`quire ring COMMAND --help' shows the options of each.\n"
           "\n"
-          "A ring is there from `create' until both sides have come and gone, or `rm'. Names are\n"
-          "sockets in $XDG_RUNTIME_DIR/quire, or /dev/shm/quire-UID; one with a '/' is a path.\n"
+          "A ring is there from `create' until both sides have come and gone, or `rm'.\n"
+          "Names are sockets in $XDG_RUNTIME_DIR/quire, or /dev/shm/quire-UID; one with a\n"
+          "'/' is a path.\n"
           "\n"
           "Example:\n"
           "  quire ring create samples --size 4M\n"
@@ -67,7 +69,6 @@ int cli_ring(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "-?") == 0) {
         print_help(stdout);
         return EXIT_SUCCESS;
@@ -102,9 +103,6 @@ static error_t parse_name(int key, char *argument, struct argp_state *state)
             argp_error(state, "there is no option '--%s' here", key == 'j' ? "json" : "watch");
         *(key == 'j' ? options->as_json : options->watch) = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         if (!options->wants_name)
             return ARGP_ERR_UNKNOWN;
@@ -128,7 +126,6 @@ static void parse(int argc, char **argv, const char *documentation, struct name_
          "Print the figures as JSON", 0},
         {"watch", 'w', NULL, options->watch != NULL ? 0 : OPTION_HIDDEN,
          "Once a second, until it is gone", 0},
-        {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
         {0},
     };
     const struct argp parser = {.options = list,
@@ -136,8 +133,7 @@ static void parse(int argc, char **argv, const char *documentation, struct name_
                                 .args_doc = options->wants_name ? "NAME" : NULL,
                                 .doc = documentation};
 
-    if (argp_parse(&parser, argc, argv, 0, NULL, options) != 0)
-        exit(CLI_EXIT_FAILED);
+    command_line_parse(&parser, argc, argv, 0, options);
 }
 
 const char *ring_parse_name(int argc, char **argv, const char *documentation, bool *as_json,

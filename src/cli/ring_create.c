@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/ring.h"
 #include "cli/ring_keeper.h"
 #include "observe/machine.h"
@@ -33,7 +34,6 @@ static const struct argp_option option_list[] = {
     {"many", 'm', NULL, 0, "Many producers and many consumers, in place of one of each", 0},
     {"mode", 'M', "OCTAL", 0, "Who may use it, as of a file: 600 if it is not given", 0},
     {"keep", 'k', NULL, 0, "It stays until it is removed, even if both sides have left", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -107,9 +107,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'k':
         options->keeping.stays = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         if (options->keeping.name != NULL)
@@ -201,8 +198,7 @@ int ring_create(int argc, char **argv)
         .keeping = {.mode = 0600}, .n_bytes = DEFAULT_BYTES, .frame_bytes = 1};
     char path[PATH_MAX];
 
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     if (!set_geometry(&options)) {
         cli_error(
             "a ring of that size can't be: 2^40 frames at most, and what the machine can map");

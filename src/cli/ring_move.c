@@ -250,8 +250,8 @@ int ring_put(int argc, char **argv)
                                 "Exit status:\n"
                                 "  0    all of it is in the ring\n"
                                 "  1    it is not: the consumer has left or died, the ring is "
-                                "full and does not\n"
-                                "       wait, or the input can't be read\n"
+                                "full and does not "
+                                "wait, or the input can't be read\n"
                                 "  125  the command line can't be understood",
                                 NULL, NULL),
                 QUIRE_RING_PRODUCER);
@@ -266,8 +266,8 @@ int ring_get(int argc, char **argv)
                                 "Exit status:\n"
                                 "  0    all of it was written, and the producer ended well\n"
                                 "  1    it was not: the producer died or failed, or the output "
-                                "can't be\n"
-                                "       written\n"
+                                "can't be "
+                                "written\n"
                                 "  125  the command line can't be understood",
                                 NULL, NULL),
                 QUIRE_RING_CONSUMER);

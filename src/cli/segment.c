@@ -12,11 +12,11 @@
 #include "cli/segment.h"
 
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/images.h"
 #include "cli/line_input.h"
 #include "cli/number.h"
 
-#include <argp.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -79,7 +79,6 @@ static const struct argp_option option_list[] = {
      "--long-mode one of the system's takes two of them",
      0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -269,9 +268,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'j':
         options->translation.as_json = true;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         parse_argument(state, options, argument);
@@ -542,9 +538,7 @@ int cli_segment(int argc, char **argv)
     static struct segment_options options;
     int status = CLI_EXIT_FAILED;
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &options);
     if (options.decodes)
         return decode_all(&options);
     if (set_up(&options))

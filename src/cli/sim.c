@@ -12,9 +12,9 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/ram_list.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +66,6 @@ static const struct argp_option option_list[] = {
     {"no-fetch", NO_FETCH, NULL, 0, "Leave out fetches of instructions", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
     {"svg", 'm', "FILE", 0, "Draw faults over RAM", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -224,9 +223,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case 'm':
         arguments->svg_path = argument;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': the trace is given by --trace FILE", argument);
@@ -442,9 +438,7 @@ int cli_sim(int argc, char **argv)
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     static struct arguments arguments;
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &arguments) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &arguments);
     struct sim_row *rows = calloc(QUIRE_SIM_MAX_CASES, sizeof *rows);
     if (rows == NULL) {
         cli_error("cannot simulate: out of memory");

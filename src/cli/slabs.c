@@ -7,13 +7,13 @@
  */
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/kernel_slabs.h"
 #include "cli/target.h"
 #include "observe/procfs.h"
 
 #include <quire/slabs.h>
 
-#include <argp.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -221,7 +221,6 @@ static const struct argp_option option_list[] = {
      0},
     {"all", 'a', NULL, 0, "Show classes without spans, too", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -298,9 +297,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         state->child_inputs[0] = &options->moment;
         state->child_inputs[1] = &options->watch;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire slabs' takes the process by --pid PID", argument);
         return 0;
@@ -341,9 +337,7 @@ int cli_slabs(int argc, char **argv)
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     struct slabs_options options = {.sort = &sort_keys[0]};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &options);
     if (options.pid == 0)
         return kernel_slabs_show(&(struct kernel_slabs_options){.root = options.root,
                                                                 .moment = options.moment,

@@ -19,6 +19,7 @@
 #include "base/process.h"
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/json_file.h"
 #include "cli/launch.h"
@@ -459,7 +460,6 @@ static const struct argp_option option_list[] = {
     {"append", 'a', NULL, 0, "With --output: behind what is in FILE already", 0},
     {"json", 'j', "FILE", 0, "Write the figures as JSON to FILE; as text only with --output", 0},
     {"verbose", 'v', NULL, 0, "All figures, as time -v: that is the default", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -502,9 +502,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         options->json_path = path_of(argument);
         return 0;
     case 'v':
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG: /* the rest is the command's */
         options->command = state->argv + state->next - 1;
@@ -551,9 +548,7 @@ int cli_time(int argc, char **argv)
     struct time_options options = {.json_path = NULL};
     char path[PATH_MAX];
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, ARGP_IN_ORDER, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, ARGP_IN_ORDER, &options);
     int status = resolve_command(options.command[0], path, sizeof path);
     if (status != 0)
         return status;

@@ -2,6 +2,7 @@
 /* tlb_options: the command line of `quire tlb`; and how its numbers are written. */
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/number.h"
 #include "cli/tlb.h"
 
@@ -104,7 +105,6 @@ static const struct argp_option option_list[] = {
     {"entries", AMOUNT(TLB_ENTRIES), "N", 0, "Entries of a TLB", 0},
     {"buckets", AMOUNT(TLB_BUCKETS), "N", 0, "Buckets of a hashed table", 0},
     {"processes", AMOUNT(TLB_PROCESSES), "N", 0, "How many processes", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -318,9 +318,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_LIST:
         options->lists_cpus = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': a trace is given by --trace FILE, a question by --ask", argument);
         return 0;
@@ -362,9 +359,7 @@ void tlb_options_parse(int argc, char **argv, struct tlb_options *options)
         options->amount[i] = NAN;
     tlb_ask_help(questions, sizeof questions);
     snprintf(text, sizeof text, "%s%s%s", documentation, questions, ending);
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, options) != 0)
-        exit(CLI_EXIT_FAILED);
+    command_line_parse(&parser, argc, argv, 0, options);
 }
 
 /* Numbers to text */

@@ -14,11 +14,11 @@
 
 #include "base/sys.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/target.h"
 #include "observe/recording.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,7 +56,6 @@ static const struct argp_option option_list[] = {
      0},
     {"root", KEY_ROOT, "DIR", 0,
      "Watch a recorded machine: DIR/proc and DIR/sys in place of /proc and /sys", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -75,8 +74,8 @@ static const char documentation[] =
     "\n"
     "Exit status:\n"
     "  0    it was ended by a key, or by SIGINT, SIGTERM, SIGQUIT or SIGHUP\n"
-    "  1    there is no terminal, or none that will do, or /proc can't be read;\n"
-    "       a message says why\n"
+    "  1    there is no terminal, or none that will do, or /proc can't be read; "
+    "a message says why\n"
     "  125  the command line can't be understood";
 
 static unsigned parse_set(const char *name, struct argp_state *state)
@@ -139,9 +138,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_REPLAY:
         options->replay = argument;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire top' takes no arguments; --filter %s shows some processes",
@@ -296,9 +292,7 @@ int cli_top(int argc, char **argv)
     static struct top top;
     struct top_options options = {.delay_ms = 1000};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     if (!settle(&top, &options))
         return CLI_EXIT_FAILED;
     top.screen = screen_load();

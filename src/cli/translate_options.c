@@ -4,9 +4,9 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/number.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +86,6 @@ static const struct argp_option option_list[] = {
     {"tlb", KEY_TLB, "SPEC", 0,
      "Put a TLB in front and count: typical, or l1:64x4:4K,l2:1536x12:4K+2M,walk:32,lru", 5},
     {"json", 'j', NULL, 0, "Print JSON", 5},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -100,12 +99,13 @@ static const char documentation[] =
     "\n"
     "Examples:\n"
     "  quire translate -i dump.elf 0xffffffff81000000\n"
-    "  quire translate -i ram.bin --arch riscv --satp 0x8000000000080210 --explain 0x40001234\n"
-    "  quire translate -i ram.bin@0x40000000 --arch arm64 --tcr 0x5b5103510 --ttbr0 X --ttbr1 Y "
-    "--map\n"
+    "  quire translate -i ram.bin --arch riscv --satp 0x8000000000080210 \\\n"
+    "      --explain 0x40001234\n"
+    "  quire translate -i ram.bin@0x40000000 --arch arm64 --tcr 0x5b5103510 \\\n"
+    "      --ttbr0 X --ttbr1 Y --map\n"
     "  quire translate -i ram.lime --find-roots\n"
-    "  quire translate -i ram.lime --mode x86-48 --root 0x2a10000 --read 0xffffffff82000000:4096 "
-    "-o page\n"
+    "  quire translate -i ram.lime --mode x86-48 --root 0x2a10000 \\\n"
+    "      --read 0xffffffff82000000:4096 -o page\n"
     "\n"
     "Exit status:\n"
     "  0    every address has a translation (and the access is let through)\n"
@@ -418,9 +418,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'j':
         translation->as_json = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         parse_address(state, options, argument);
         return 0;
@@ -443,9 +440,5 @@ void translate_options_parse(int argc, char **argv, struct translate_options *op
     options->mode = -1;
     options->extensions = QUIRE_MMU_SVNAPOT | QUIRE_MMU_SVPBMT | QUIRE_MMU_SVADU;
     options->translation.limits.range.last = UINT64_MAX;
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, options) != 0) {
-        cli_error("cannot read the command line");
-        exit(CLI_EXIT_FAILED);
-    }
+    command_line_parse(&parser, argc, argv, 0, options);
 }

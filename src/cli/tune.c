@@ -7,6 +7,7 @@
  * can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/lines.h"
 
@@ -264,7 +265,6 @@ static const struct argp_option option_list[] = {
      "With --root: the same machine as it was recorded earlier, to judge what happened in between",
      0},
     {"list", KEY_RULES, NULL, 0, "List the rules, and look at nothing", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -308,9 +308,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case KEY_RULES:
         options->lists_rules = true;
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire tune' takes options only", argument);
         return 0;
@@ -332,8 +329,6 @@ int cli_tune(int argc, char **argv)
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     struct tune_options options = {.for_ms = DEFAULT_MS};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     return options.lists_rules ? list_rules(&options) : run(&options);
 }

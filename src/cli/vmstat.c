@@ -8,6 +8,7 @@
  * Exit status 0; 1 when it can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/when.h"
 #include "observe/recording.h"
@@ -397,7 +398,6 @@ static const struct argp_option option_list[] = {
     {"to", KEY_TO, "TIME", 0, "With --replay: up to there", 0},
     {"time", 't', NULL, 0, "The time before each line; of a recording it is there anyway", 0},
     {"reverse", KEY_REVERSE, NULL, 0, "With --replay: the last first", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -474,9 +474,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         if (options->time && options->common.root != NULL)
             argp_error(state, "--time: a machine of --root does not tell when it was recorded");
         return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-        return 0;
     case ARGP_KEY_ARG:
         parse_argument(argument, state);
         return 0;
@@ -495,9 +492,7 @@ int cli_vmstat(int argc, char **argv)
                                        .children = children};
     struct vmstat_options options = {.delay_ms = 0};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     if (options.replay != NULL)
         return replay(&options);
     struct quire_observe *observe = figures_open(&options.common);

@@ -7,6 +7,7 @@
  * Exit status 0; 1 when it can't be read, 125 for a bad command line.
  */
 #include "cli/cli.h"
+#include "cli/command_line.h"
 #include "cli/figures.h"
 #include "cli/moment.h"
 #include "cli/table.h"
@@ -229,7 +230,6 @@ static const struct argp_option option_list[] = {
      "largest process",
      0},
     {"types", 't', NULL, 0, "The free blocks by mobility, too (root's since Linux 5.7)", 0},
-    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
 
@@ -276,9 +276,6 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
         state->child_inputs[0] = &options->common;
         state->child_inputs[1] = &options->moment;
         state->child_inputs[2] = &options->watch;
-        return 0;
-    case 'h':
-        argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "'%s': `quire zones' takes a process by --pid PID", argument);
@@ -342,9 +339,7 @@ int cli_zones(int argc, char **argv)
         .options = option_list, .parser = parse_option, .doc = documentation, .children = children};
     struct zones_options options = {.types = false};
 
-    argp_err_exit_status = CLI_EXIT_FAILED;
-    if (argp_parse(&parser, argc, argv, 0, NULL, &options) != 0)
-        return CLI_EXIT_FAILED;
+    command_line_parse(&parser, argc, argv, 0, &options);
     if (options.moment.replay != NULL)
         return show_recorded(&options);
     if (options.pid != 0)
