@@ -4,20 +4,22 @@
  *
  *   index: frames, the oldest first ── start[f]: samples before frame f
  *   decoder: one frame, up to one of its samples ── two sets of rows, in turn
+ *   record_sample: the structs of each set
  *
  * To get at sample i, sample i - 1 is needed for the rates: the decoder goes on from where it is,
  * or begins with the frame of i - 1. A frame has at most some hundred samples, so a step back takes
  * milliseconds.
  *
- * Nothing in the file is trusted: headers and samples have checksums, and what passes is bounded,
- * texts are ended and rid of what a terminal would act on, flags are 0 or 1. A sample that does not
- * decode ends its frame there; the index is put right and the feed goes on with the next frame.
+ * Nothing in the file is trusted: headers and samples have checksums, and what passes is bounded
+ * and cleaned (record_code, record_sample). A sample that does not decode ends its frame there; the
+ * index is put right and the feed goes on with the next frame.
  */
 #include "observe/recording.h"
 
 #include "base/sys.h"
 #include "observe/record_code.h"
 #include "observe/record_file.h"
+#include "observe/record_sample.h"
 #include "observe/source.h"
 
 #include <errno.h>
@@ -31,17 +33,6 @@
 
 #define NONE SIZE_MAX
 #define WINDOW_LOG_MAX 20 /* of a frame that asks for more memory: 1 MiB */
-
-struct slot { /* one sample as structs, over the rows of the same number */
-    struct sample sample;
-    struct quire_observe_process *processes;
-    struct quire_observe_run *runs;
-    struct quire_observe_run_process *run_processes;
-    struct quire_observe_zone *zones;
-    struct quire_observe_slab *slabs;
-    struct sample_heap *heaps;
-    size_t processes_room, runs_room, run_processes_room, zones_room, slabs_room, heaps_room;
-};
 
 struct recorded {
     struct feed feed;
@@ -58,8 +49,8 @@ struct recorded {
     unsigned char *packed, *plain;
     size_t n_packed, at_packed, packed_room, plain_room;
     struct record_flat flats[2];
-    struct slot slots[2];
-    unsigned current; /* flat of the last sample decoded, and slot of the current one */
+    struct record_sample samples[2];
+    unsigned current; /* flat of the last sample decoded, and the current one's structs */
     bool has_current;
     char message[RECORDING_MESSAGE_BYTES];
 };
@@ -188,187 +179,6 @@ static int decode_next(struct recorded *recorded)
     return 0;
 }
 
-/* ---- from rows to structs ---- */
-
-/* What the file does not have is absent; the other members are zero. */
-static void unpack(const struct recorded *recorded, enum record_table table, size_t i, void *row)
-{
-    const struct record_fields *fields = record_fields(table);
-    const struct record_map *map = &recorded->maps[table];
-    const struct record_rows *rows = &recorded->flats[recorded->current].tables[table];
-    const uint64_t *words = rows->words + i * rows->n_words;
-
-    memset(row, 0, fields->row_bytes);
-    for (unsigned k = 0; k < fields->n; k++)
-        if (fields->fields[k].n_bytes == 8 ||
-            (table == RECORD_SYSTEM && fields->fields[k].n_bytes > 8)) /* pressure */
-            memset((char *)row + fields->fields[k].offset, 0xff, fields->fields[k].n_bytes);
-    for (unsigned k = 0; k < map->n; k++)
-        record_unpack_field(map->known[k].field, words + map->known[k].at, row);
-}
-
-/* Ended, and nothing in it that a terminal would act on. */
-static void clean(char *text, size_t n_bytes)
-{
-    text[n_bytes - 1] = '\0';
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            *text = '?';
-}
-
-static bool take_processes(struct recorded *recorded, struct slot *slot)
-{
-    struct record_rows *rows = &recorded->flats[recorded->current].tables[RECORD_PROCESS];
-
-    if (!source_grow(&slot->processes, &slot->processes_room, rows->n, sizeof *slot->processes))
-        return false;
-    for (size_t i = 0; i < rows->n; i++) {
-        struct quire_observe_process *process = &slot->processes[i];
-        unpack(recorded, RECORD_PROCESS, i, process);
-        clean(process->name, sizeof process->name);
-        process->state = process->state >= 'A' && process->state <= 'z' ? process->state : '?';
-        if (rows->texts[i] != NULL)
-            clean(rows->texts[i], strlen(rows->texts[i]) + 1);
-        process->command = rows->texts[i];
-    }
-    slot->sample.processes.n = rows->n;
-    slot->sample.processes.list = slot->processes;
-    return true;
-}
-
-static bool take_runs(struct recorded *recorded, struct slot *slot)
-{
-    const struct record_flat *flat = &recorded->flats[recorded->current];
-    size_t n = flat->tables[RECORD_RUN].n, n_processes = flat->tables[RECORD_RUN_PROCESS].n;
-
-    if (!source_grow(&slot->runs, &slot->runs_room, n, sizeof *slot->runs) ||
-        !source_grow(&slot->run_processes, &slot->run_processes_room, n_processes,
-                     sizeof *slot->run_processes))
-        return false;
-    for (size_t i = 0; i < n_processes; i++)
-        unpack(recorded, RECORD_RUN_PROCESS, i, &slot->run_processes[i]);
-    for (size_t i = 0; i < n; i++) {
-        struct quire_observe_run *run = &slot->runs[i];
-        unpack(recorded, RECORD_RUN, i, run);
-        clean(run->command, sizeof run->command);
-        clean(run->policy, sizeof run->policy);
-        clean(run->prefetch, sizeof run->prefetch);
-        clean(run->codec, sizeof run->codec);
-        run->n_alive = 0; /* as many as there are */
-        for (size_t k = 0; k < n_processes; k++)
-            run->n_alive += slot->run_processes[k].keeper == run->keeper;
-    }
-    slot->sample.runs = (struct quire_observe_runs){
-        .n = n, .n_processes = n_processes, .list = slot->runs, .processes = slot->run_processes};
-    return true;
-}
-
-/* Names are cleaned and counts bounded; a figure may be any. */
-static bool take_kernel(struct recorded *recorded, struct slot *slot)
-{
-    const struct record_flat *flat = &recorded->flats[recorded->current];
-    size_t n_zones = flat->tables[RECORD_ZONE].n, n_slabs = flat->tables[RECORD_SLAB].n;
-    struct quire_observe_zones *zones = &slot->sample.zones;
-
-    if (!source_grow(&slot->zones, &slot->zones_room, n_zones, sizeof *slot->zones) ||
-        !source_grow(&slot->slabs, &slot->slabs_room, n_slabs, sizeof *slot->slabs))
-        return false;
-    for (size_t i = 0; i < n_zones; i++) {
-        struct quire_observe_zone *zone = &slot->zones[i];
-        unpack(recorded, RECORD_ZONE, i, zone);
-        clean(zone->name, sizeof zone->name);
-        memset(zone->page_blocks_of, 0xff, sizeof zone->page_blocks_of); /* absent */
-    }
-    for (size_t i = 0; i < n_slabs; i++) {
-        unpack(recorded, RECORD_SLAB, i, &slot->slabs[i]);
-        clean(slot->slabs[i].name, sizeof slot->slabs[i].name);
-    }
-    zones->n_zones = (unsigned)n_zones;
-    zones->zones = slot->zones;
-    zones->n_types = 0;
-    if (zones->n_orders > QUIRE_OBSERVE_MAX_ORDERS)
-        zones->n_orders = QUIRE_OBSERVE_MAX_ORDERS;
-    slot->sample.slabs = (struct quire_observe_slabs){.n_caches = n_slabs, .caches = slot->slabs};
-    return true;
-}
-
-static bool take_heaps(struct recorded *recorded, struct slot *slot)
-{
-    size_t n = recorded->flats[recorded->current].tables[RECORD_HEAP].n;
-
-    if (!source_grow(&slot->heaps, &slot->heaps_room, n, sizeof *slot->heaps))
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        struct quire_slabs *slabs = &slot->heaps[i].slabs;
-        unpack(recorded, RECORD_HEAP, i, &slot->heaps[i]);
-        if (slabs->n_classes > QUIRE_SLABS_MAX_CLASSES)
-            slabs->n_classes = QUIRE_SLABS_MAX_CLASSES;
-    }
-    slot->sample.heaps = (struct sample_heaps){.n = n, .list = slot->heaps};
-    return true;
-}
-
-static double rate(uint64_t now, uint64_t before, double seconds)
-{
-    if (!quire_observe_known(now) || !quire_observe_known(before) || !(seconds > 0) || now < before)
-        return 0;
-    return (double)(now - before) / seconds;
-}
-
-/* As the observer does it live: since the sample before, or since the process's start. */
-static void settle_process(const struct sample *before, const struct sample *now,
-                           struct quire_observe_process *process, size_t *at)
-{
-    const struct quire_observe_process *then = NULL;
-    double seconds = ((double)now->counters.uptime_ms - (double)process->start_ms) / 1e3;
-
-    if (before != NULL) {
-        while (*at < before->processes.n && before->processes.list[*at].pid < process->pid)
-            ++*at;
-        if (*at < before->processes.n && before->processes.list[*at].pid == process->pid &&
-            before->processes.list[*at].start_ms == process->start_ms) {
-            then = &before->processes.list[*at];
-            seconds = ((double)now->processes.at_ns - (double)before->processes.at_ns) / 1e9;
-        }
-    }
-    process->minor_rate = rate(process->minor_faults, then != NULL ? then->minor_faults : 0,
-                               seconds);
-    process->major_rate = rate(process->major_faults, then != NULL ? then->major_faults : 0,
-                               seconds);
-    process->cpu_percent = rate(process->cpu_ms, then != NULL ? then->cpu_ms : 0, seconds) / 10;
-}
-
-/* Texts that the file does not have are empty, and its figures absent. */
-static void take_settings(struct sample *sample)
-{
-    struct quire_observe_settings *settings = &sample->settings;
-
-    if (!(sample->parts & SAMPLE_SETTINGS))
-        settings->zswap_compressor[0] = settings->huge_enabled[0] = settings->huge_defrag[0] =
-            sample->cgroup.path[0] = '\0';
-    clean(settings->zswap_compressor, sizeof settings->zswap_compressor);
-    clean(settings->huge_enabled, sizeof settings->huge_enabled);
-    clean(settings->huge_defrag, sizeof settings->huge_defrag);
-    clean(sample->cgroup.path, sizeof sample->cgroup.path);
-}
-
-/* The sample of the current rows, with what follows from the one before. */
-static int materialize(struct recorded *recorded, const struct sample *before)
-{
-    struct slot *slot = &recorded->slots[recorded->current];
-    size_t at = 0;
-
-    unpack(recorded, RECORD_SYSTEM, 0, &slot->sample);
-    take_settings(&slot->sample);
-    if (!take_processes(recorded, slot) || !take_runs(recorded, slot) ||
-        !take_kernel(recorded, slot) || !take_heaps(recorded, slot))
-        return -ENOMEM;
-    sample_rates(before, &slot->sample);
-    for (size_t i = 0; i < slot->sample.processes.n; i++)
-        settle_process(before, &slot->sample, &slot->processes[i], &at);
-    return 0;
-}
-
 /* ---- the feed ---- */
 
 /* Decodes up to sample `index`, which lies in the frame that is decoded or in one to begin. */
@@ -387,6 +197,13 @@ static int decode_to(struct recorded *recorded, uint64_t index)
     return error;
 }
 
+/* The structs of the current rows. */
+static int take_current(struct recorded *recorded, const struct sample *before)
+{
+    return record_sample_take(&recorded->samples[recorded->current],
+                              &recorded->flats[recorded->current], recorded->maps, before);
+}
+
 static int go_to(struct recorded *recorded, uint64_t index)
 {
     bool follows = recorded->has_current && index == recorded->feed.index + 1 &&
@@ -397,18 +214,18 @@ static int go_to(struct recorded *recorded, uint64_t index)
     if (index > 0 && !follows) {
         error = decode_to(recorded, index - 1);
         if (error == 0)
-            error = materialize(recorded, NULL);
+            error = take_current(recorded, NULL);
     }
     if (error < 0)
         return error;
-    const struct sample *before = index > 0 ? &recorded->slots[recorded->current].sample : NULL;
+    const struct sample *before = index > 0 ? &recorded->samples[recorded->current].sample : NULL;
     /* one sample further, so into the other rows: the one before stays whole */
     error = decode_to(recorded, index);
     if (error == 0)
-        error = materialize(recorded, before);
+        error = take_current(recorded, before);
     if (error == 0) {
         recorded->feed.index = index;
-        recorded->feed.parts = recorded->slots[recorded->current].sample.parts;
+        recorded->feed.parts = recorded->samples[recorded->current].sample.parts;
         recorded->has_current = true;
     }
     return error;
@@ -428,7 +245,7 @@ static int show(struct recorded *recorded, int64_t index, const struct sample **
             error = go_to(recorded, (uint64_t)index);
     }
     if (error == 0)
-        *sample = &recorded->slots[recorded->current].sample;
+        *sample = &recorded->samples[recorded->current].sample;
     else
         snprintf(recorded->message, sizeof recorded->message, "cannot read the recording: %s",
                  error == -EBADMSG ? "nothing in it is whole" : strerror(-error));
@@ -478,12 +295,7 @@ static void close_recorded(struct feed *feed)
     ZSTD_freeDCtx(recorded->context);
     for (unsigned i = 0; i < 2; i++) {
         record_flat_deinit(&recorded->flats[i]);
-        free(recorded->slots[i].processes);
-        free(recorded->slots[i].runs);
-        free(recorded->slots[i].run_processes);
-        free(recorded->slots[i].zones);
-        free(recorded->slots[i].slabs);
-        free(recorded->slots[i].heaps);
+        record_sample_deinit(&recorded->samples[i]);
     }
     free(recorded->frames);
     free(recorded->start);
@@ -548,7 +360,7 @@ static int set_up(struct recorded *recorded)
     recorded->frame = NONE;
     recorded->feed.interval_ms = recorded->head.interval_ms;
     recorded->feed.host = recorded->head.host;
-    clean(recorded->head.host, sizeof recorded->head.host);
+    record_clean(recorded->head.host, sizeof recorded->head.host);
     count_samples(recorded);
     return 0;
 }
