@@ -4,13 +4,7 @@
  *
  * The steps run in their order. Where there is no room for what one makes, values are evicted until
  * there is; where one reads what was evicted, its operator runs again first, and before that those
- * of its inputs that are gone. Evicted is what costs least for a byte and step:
- *
- *     cost of running again what is missing around the value  /  (bytes * steps to the next use)
- *
- * What is missing around it: the evicted values that it would be made of, and those that would be
- * made of it. These are kept in components (union-find), whose sums of costs are at hand. So
- * evictions keep apart from each other, and along a chain of n layers every sqrt(n)-th stays.
+ * of its inputs that are gone. Evicted is what costs least for a byte and step (remat_score).
  *
  *                        evicted                     released
  *     absent -> resident <------> evicted -> gone <-- resident, when nobody needs it
@@ -27,7 +21,7 @@
  *
  * Bodies run as one step, from Begin to End: nothing runs again within them.
  *
- * O(log n) for a step that is run, and for an eviction; fan-outs count up to MAX_FAN.
+ * O(log n) for a step that is run, and for an eviction; fan-outs count up to REMAT_MAX_FAN.
  *
  * Source: M. Kirisame et al., "Dynamic Tensor Rematerialization", ICLR 2021 (the score, with the
  * time since the last use, because there the next one is not known; components).
@@ -35,234 +29,35 @@
 #include "tensor/remat.h"
 
 #include "tensor/queue.h"
+#include "tensor/remat_score.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_FAN 16u   /* readers of a value that are looked at */
-#define MAX_CHAIN 64u /* operators that are revived for one value */
 #define TOLERANCE 1.1 /* a key that has grown by less is as good as new */
 #define LOOK_STEPS 256u
 
-enum state { ABSENT, RESIDENT, EVICTED, GONE, LOST };
-
-struct frame {
-    uint32_t value;
-    uint32_t n_pinned; /* of its operator's inputs: those before are there */
-};
-
-struct run {
-    const struct remat *remat;
-    const struct program *program;
-    struct remat_plan *plan;
-    uint8_t *state;                        /* of each value */
-    uint32_t *next, *pins, *needers;       /* of each value; `next`: its next use in remat.uses */
-    uint32_t *stamp, *node;                /* of each value: its valid entry; in which component */
-    uint32_t *parent, n_nodes, room_nodes; /* components: of each node */
-    double *sum;                           /* of each root: costs */
-    struct queue queue;
-    struct frame *stack;
-    uint32_t *dropped; /* values whose needers are to be looked at */
-    uint32_t n_stack, room_stack, n_dropped, room_dropped;
-    int64_t *level; /* of each step, 0 between uses */
-    uint64_t live, target;
-    uint32_t now, max_steps;
-    bool keeps_inputs;
-    int error; /* -ENOMEM, once and for all */
-};
-
-static const struct program_step *maker_of(const struct run *run, uint32_t value)
+static bool is_needed(const struct remat_state *run, uint32_t value)
 {
-    return &run->program->steps[run->program->makers[value]];
-}
-
-static double cost_of(const struct run *run, uint32_t value)
-{
-    return 1 + run->remat->costs[maker_of(run, value)->operator_];
-}
-
-static uint64_t bytes_of(const struct run *run, uint32_t value)
-{
-    return program_bytes(run->program, value);
-}
-
-static uint32_t next_use(const struct run *run, uint32_t value)
-{
-    uint32_t at = run->next[value];
-    return at < run->remat->uses.first[value + 1] ? run->remat->uses.steps[at] : GRAPH_NONE;
-}
-
-static bool is_needed(const struct run *run, uint32_t value)
-{
-    return run->needers[value] > 0 || next_use(run, value) != GRAPH_NONE ||
+    return run->needers[value] > 0 || remat_next_use(run, value) != GRAPH_NONE ||
            run->program->graph->tensors[run->program->tensors[value]].is_output ||
            (run->keeps_inputs && run->program->makers[value] == GRAPH_NONE);
 }
 
-/* Room for one more in a table; its new place, or NULL with run.error set. */
-static void *grow(struct run *run, void *table, uint32_t n, uint32_t *room, size_t n_bytes)
+static bool may_leave(const struct remat_state *run, uint32_t value)
 {
-    if (n < *room)
-        return table;
-    void *larger = realloc(table, (2 * (size_t)*room + 64) * n_bytes);
-    if (larger == NULL) {
-        run->error = -ENOMEM;
-        return table;
-    }
-    *room = 2 * *room + 64;
-    return larger;
-}
-
-/* Components */
-
-static uint32_t root_of(struct run *run, uint32_t node)
-{
-    while (run->parent[node] != node)
-        node = run->parent[node] = run->parent[run->parent[node]];
-    return node;
-}
-
-static void unite(struct run *run, uint32_t a, uint32_t b)
-{
-    a = root_of(run, run->node[a]);
-    b = root_of(run, run->node[b]);
-    if (a == b)
-        return;
-    run->parent[a] = b; /* path halving alone keeps paths short enough */
-    run->sum[b] += run->sum[a];
-}
-
-/* What was made of a value, or will be: up to MAX_FAN. Returns their number. */
-static uint32_t list_made(const struct run *run, uint32_t value, uint32_t *list)
-{
-    const struct remat *remat = run->remat;
-    uint32_t n = 0;
-    for (uint32_t i = remat->uses.first[value]; i < remat->uses.first[value + 1]; i++) {
-        const struct program_step *step = &run->program->steps[remat->uses.steps[i]];
-        for (uint32_t k = 0; k < step->n_out; k++) {
-            uint32_t made = run->program->links[step->first + step->n_in + k];
-            if (n == MAX_FAN)
-                return n;
-            if (made != GRAPH_NONE)
-                list[n++] = made;
-        }
-    }
-    return n;
-}
-
-/* The value is evicted: it joins those that are around it. */
-static void join(struct run *run, uint32_t value)
-{
-    const struct program_step *step = maker_of(run, value);
-    uint32_t made[MAX_FAN], n_made = list_made(run, value, made), room = run->room_nodes;
-    run->parent = grow(run, run->parent, run->n_nodes, &room, sizeof *run->parent);
-    run->sum = grow(run, run->sum, run->n_nodes, &run->room_nodes, sizeof *run->sum);
-    if (run->error != 0)
-        return;
-    uint32_t node = run->n_nodes++;
-    run->parent[node] = run->node[value] = node;
-    run->sum[node] = cost_of(run, value);
-    for (uint32_t i = 0; i < step->n_in; i++) {
-        uint32_t from = run->program->links[step->first + i];
-        if (from != GRAPH_NONE && run->state[from] == EVICTED)
-            unite(run, from, value);
-    }
-    for (uint32_t i = 0; i < n_made; i++) {
-        if (run->state[made[i]] == EVICTED)
-            unite(run, made[i], value);
-    }
-}
-
-/* It is evicted no more. What it held together stays so, at less cost. */
-static void leave(struct run *run, uint32_t value)
-{
-    run->sum[root_of(run, run->node[value])] -= cost_of(run, value);
-}
-
-/* Scores */
-
-/* The components that a score has counted. */
-struct counted {
-    uint32_t roots[MAX_FAN];
-    uint32_t n, n_revived;
-    double cost;
-};
-
-static void count_component(struct run *run, struct counted *counted, uint32_t value)
-{
-    uint32_t root = root_of(run, run->node[value]);
-    for (uint32_t i = 0; i < counted->n; i++) {
-        if (counted->roots[i] == root)
-            return;
-    }
-    if (counted->n < MAX_FAN)
-        counted->roots[counted->n++] = root;
-    counted->cost += run->sum[root];
-}
-
-/* What it takes to have all that the value is made of. False: it can't be had. */
-static bool count_before(struct run *run, struct counted *counted, uint32_t value)
-{
-    const struct program_step *step = maker_of(run, value);
-    for (uint32_t i = 0; i < step->n_in; i++) {
-        uint32_t from = run->program->links[step->first + i];
-        if (from == GRAPH_NONE || run->state[from] == RESIDENT)
-            continue;
-        if (run->state[from] == EVICTED) {
-            count_component(run, counted, from);
-            continue;
-        }
-        if (run->state[from] == LOST || counted->n_revived++ == MAX_CHAIN)
-            return false;
-        counted->cost += cost_of(run, from);
-        if (!count_before(run, counted, from))
-            return false;
-    }
-    return true;
-}
-
-/* When it is needed next: by a step, or by what is evicted. */
-static uint32_t next_need(const struct run *run, uint32_t value, const uint32_t *made,
-                          uint32_t n_made)
-{
-    uint32_t next = next_use(run, value);
-    for (uint32_t i = 0; next == GRAPH_NONE && i < n_made; i++) {
-        uint32_t use = run->state[made[i]] == EVICTED ? next_use(run, made[i]) : GRAPH_NONE;
-        next = use < next ? use : next;
-    }
-    return next == GRAPH_NONE ? run->program->n_steps : next;
-}
-
-/* INFINITY: it has to stay. */
-static double score(struct run *run, uint32_t value)
-{
-    struct counted counted = {.cost = cost_of(run, value)};
-    uint32_t made[MAX_FAN], n_made = list_made(run, value, made);
-    if (!count_before(run, &counted, value))
-        return INFINITY;
-    for (uint32_t i = 0; i < n_made; i++) {
-        if (run->state[made[i]] == EVICTED)
-            count_component(run, &counted, made[i]);
-    }
-    uint32_t next = next_need(run, value, made, n_made);
-    double steps = next > run->now ? (double)(next - run->now) : 0.5;
-    return counted.cost / ((double)bytes_of(run, value) * steps);
-}
-
-static bool may_leave(const struct run *run, uint32_t value)
-{
-    return run->state[value] == RESIDENT && run->pins[value] == 0 && run->remat->may_rerun[value] &&
-           bytes_of(run, value) > 0;
+    return run->state[value] == REMAT_RESIDENT && run->pins[value] == 0 &&
+           run->remat->may_rerun[value] && remat_bytes(run, value) > 0;
 }
 
 /* R3 */
-static void offer(struct run *run, uint32_t value)
+static void offer(struct remat_state *run, uint32_t value)
 {
     if (!may_leave(run, value) || run->target == UINT64_MAX)
         return;
-    double key = score(run, value);
+    double key = remat_score(run, value);
     if (key < INFINITY &&
         queue_push(&run->queue, (struct queue_entry){key, value, ++run->stamp[value]}) != 0)
         run->error = -ENOMEM;
@@ -270,29 +65,29 @@ static void offer(struct run *run, uint32_t value)
 
 /* Who comes and goes */
 
-static void drop(struct run *run, uint32_t value)
+static void drop(struct remat_state *run, uint32_t value)
 {
-    run->dropped = grow(run, run->dropped, run->n_dropped, &run->room_dropped,
-                        sizeof *run->dropped);
+    run->dropped = remat_grow(run, run->dropped, run->n_dropped, &run->room_dropped,
+                              sizeof *run->dropped);
     if (run->error == 0)
         run->dropped[run->n_dropped++] = value;
 }
 
 /* R2: gives up what nobody needs, and then perhaps what that was made of. */
-static void settle(struct run *run, uint32_t value)
+static void settle(struct remat_state *run, uint32_t value)
 {
     drop(run, value);
     while (run->error == 0 && run->n_dropped > 0) {
         uint32_t one = run->dropped[--run->n_dropped];
         if (is_needed(run, one) || run->pins[one] > 0)
             continue;
-        if (run->state[one] == RESIDENT) {
-            run->live -= bytes_of(run, one);
-            run->state[one] = run->remat->may_rerun[one] ? GONE : LOST;
-        } else if (run->state[one] == EVICTED) {
-            const struct program_step *step = maker_of(run, one);
-            leave(run, one);
-            run->state[one] = GONE;
+        if (run->state[one] == REMAT_RESIDENT) {
+            run->live -= remat_bytes(run, one);
+            run->state[one] = run->remat->may_rerun[one] ? REMAT_GONE : REMAT_LOST;
+        } else if (run->state[one] == REMAT_EVICTED) {
+            const struct program_step *step = remat_maker(run, one);
+            remat_leave(run, one);
+            run->state[one] = REMAT_GONE;
             for (uint32_t i = 0; i < step->n_in; i++) {
                 uint32_t from = run->program->links[step->first + i];
                 if (from != GRAPH_NONE) {
@@ -305,29 +100,29 @@ static void settle(struct run *run, uint32_t value)
 }
 
 /* R1: a value is evicted now; of what it is made of what is gone has to be had again. At most
- * MAX_CHAIN deep: score() has counted. */
-static void evict(struct run *run, uint32_t value)
+ * REMAT_MAX_CHAIN deep: remat_score() has counted. */
+static void evict(struct remat_state *run, uint32_t value)
 {
-    const struct program_step *step = maker_of(run, value);
-    run->state[value] = EVICTED;
+    const struct program_step *step = remat_maker(run, value);
+    run->state[value] = REMAT_EVICTED;
     for (uint32_t i = 0; i < step->n_in; i++) {
         uint32_t from = run->program->links[step->first + i];
         if (from == GRAPH_NONE)
             continue;
-        if (run->state[from] == GONE)
+        if (run->state[from] == REMAT_GONE)
             evict(run, from);
         run->needers[from]++;
     }
-    join(run, value);
+    remat_join(run, value);
 }
 
-static void come_back(struct run *run, uint32_t value)
+static void come_back(struct remat_state *run, uint32_t value)
 {
-    const struct program_step *step = maker_of(run, value);
-    uint32_t made[MAX_FAN], n_made = list_made(run, value, made);
-    leave(run, value);
-    run->state[value] = RESIDENT;
-    run->live += bytes_of(run, value);
+    const struct program_step *step = remat_maker(run, value);
+    uint32_t made[REMAT_MAX_FAN], n_made = remat_list_made(run, value, made);
+    remat_leave(run, value);
+    run->state[value] = REMAT_RESIDENT;
+    run->live += remat_bytes(run, value);
     for (uint32_t i = 0; i < step->n_in; i++) {
         uint32_t from = run->program->links[step->first + i];
         if (from != GRAPH_NONE) {
@@ -339,17 +134,17 @@ static void come_back(struct run *run, uint32_t value)
         offer(run, made[i]);
 }
 
-static void make_room(struct run *run, uint64_t n_bytes)
+static void make_room(struct remat_state *run, uint64_t n_bytes)
 {
     while (run->error == 0 && run->live + n_bytes > run->target && run->queue.n > 0) {
         struct queue_entry entry = queue_pop(&run->queue);
         if (entry.stamp != run->stamp[entry.item] || !may_leave(run, entry.item))
             continue;
-        double now = score(run, entry.item);
+        double now = remat_score(run, entry.item);
         if (now > TOLERANCE * entry.key && run->queue.n > 0 && now > run->queue.entries[0].key) {
             offer(run, entry.item);
         } else if (now < INFINITY) {
-            run->live -= bytes_of(run, entry.item);
+            run->live -= remat_bytes(run, entry.item);
             evict(run, entry.item);
         }
     }
@@ -357,12 +152,13 @@ static void make_room(struct run *run, uint64_t n_bytes)
 
 /* Steps */
 
-static void emit(struct run *run, uint32_t step, bool is_again)
+static void emit(struct remat_state *run, uint32_t step, bool is_again)
 {
     struct remat_plan *plan = run->plan;
     uint32_t room = plan->room;
-    plan->step_of = grow(run, plan->step_of, plan->n_steps, &room, sizeof *plan->step_of);
-    plan->is_again = grow(run, plan->is_again, plan->n_steps, &plan->room, sizeof *plan->is_again);
+    plan->step_of = remat_grow(run, plan->step_of, plan->n_steps, &room, sizeof *plan->step_of);
+    plan->is_again = remat_grow(run, plan->is_again, plan->n_steps, &plan->room,
+                                sizeof *plan->is_again);
     if (run->error != 0)
         return;
     plan->step_of[plan->n_steps] = step;
@@ -376,7 +172,7 @@ static void emit(struct run *run, uint32_t step, bool is_again)
     }
 }
 
-static void unpin(struct run *run, uint32_t value)
+static void unpin(struct remat_state *run, uint32_t value)
 {
     if (--run->pins[value] > 0)
         return;
@@ -385,17 +181,17 @@ static void unpin(struct run *run, uint32_t value)
 }
 
 /* All that the frame's operator reads is there, and pinned. */
-static void rerun(struct run *run, uint32_t step_index)
+static void rerun(struct remat_state *run, uint32_t step_index)
 {
     const struct program_step *step = &run->program->steps[step_index];
     const uint32_t *links = &run->program->links[step->first];
     uint64_t n_bytes = 0;
     for (uint32_t k = step->n_in; k < step->n_in + step->n_out; k++)
-        n_bytes += links[k] == GRAPH_NONE ? 0 : bytes_of(run, links[k]);
+        n_bytes += links[k] == GRAPH_NONE ? 0 : remat_bytes(run, links[k]);
     make_room(run, n_bytes);
     emit(run, step_index, true);
     for (uint32_t k = step->n_in; k < step->n_in + step->n_out; k++) {
-        if (links[k] != GRAPH_NONE && run->state[links[k]] == EVICTED) {
+        if (links[k] != GRAPH_NONE && run->state[links[k]] == REMAT_EVICTED) {
             come_back(run, links[k]);
             offer(run, links[k]);
         }
@@ -406,25 +202,25 @@ static void rerun(struct run *run, uint32_t step_index)
     }
 }
 
-static void push_frame(struct run *run, uint32_t value)
+static void push_frame(struct remat_state *run, uint32_t value)
 {
-    run->stack = grow(run, run->stack, run->n_stack, &run->room_stack, sizeof *run->stack);
+    run->stack = remat_grow(run, run->stack, run->n_stack, &run->room_stack, sizeof *run->stack);
     if (run->error == 0)
-        run->stack[run->n_stack++] = (struct frame){value, 0};
+        run->stack[run->n_stack++] = (struct remat_frame){value, 0};
 }
 
 /* Has an evicted value made again. */
-static void bring(struct run *run, uint32_t value)
+static void bring(struct remat_state *run, uint32_t value)
 {
     push_frame(run, value);
     while (run->error == 0 && run->n_stack > 0) {
-        struct frame *frame = &run->stack[run->n_stack - 1];
-        const struct program_step *step = maker_of(run, frame->value);
+        struct remat_frame *frame = &run->stack[run->n_stack - 1];
+        const struct program_step *step = remat_maker(run, frame->value);
         for (; frame->n_pinned < step->n_in; frame->n_pinned++) {
             uint32_t from = run->program->links[step->first + frame->n_pinned];
             if (from == GRAPH_NONE)
                 continue;
-            if (run->state[from] != RESIDENT)
+            if (run->state[from] != REMAT_RESIDENT)
                 break;
             run->pins[from]++;
         }
@@ -438,7 +234,7 @@ static void bring(struct run *run, uint32_t value)
 }
 
 /* The most that lives within steps first to end - 1 of what is made there. */
-static uint64_t room_for(struct run *run, uint32_t first, uint32_t end)
+static uint64_t room_for(struct remat_state *run, uint32_t first, uint32_t end)
 {
     const struct program *program = run->program;
     int64_t live = 0, most = 0;
@@ -449,7 +245,7 @@ static uint64_t room_for(struct run *run, uint32_t first, uint32_t end)
                 uint32_t value = program->links[step->first + step->n_in + k];
                 if (value == GRAPH_NONE)
                     continue;
-                int64_t n_bytes = pass == 0 ? (int64_t)bytes_of(run, value) : 0;
+                int64_t n_bytes = pass == 0 ? (int64_t)remat_bytes(run, value) : 0;
                 run->level[s] = pass == 0 ? run->level[s] + n_bytes : 0;
                 if (program->upper[value] < end)
                     run->level[program->upper[value]] -= n_bytes;
@@ -465,7 +261,7 @@ static uint64_t room_for(struct run *run, uint32_t first, uint32_t end)
 }
 
 /* Pins what these steps read of what was made before, and has it made again where it is gone. */
-static void bring_inputs(struct run *run, uint32_t first, uint32_t end)
+static void bring_inputs(struct remat_state *run, uint32_t first, uint32_t end)
 {
     const struct program *program = run->program;
     for (unsigned pass = 0; pass < 2; pass++) { /* first those that are there, so that they stay */
@@ -478,7 +274,7 @@ static void bring_inputs(struct run *run, uint32_t first, uint32_t end)
                     continue;
                 if (pass == 0) {
                     run->pins[value]++;
-                } else if (run->state[value] != RESIDENT) {
+                } else if (run->state[value] != REMAT_RESIDENT) {
                     bring(run, value);
                 }
             }
@@ -487,7 +283,7 @@ static void bring_inputs(struct run *run, uint32_t first, uint32_t end)
 }
 
 /* Behind these steps: what they made is there, and what they read may go. */
-static void finish(struct run *run, uint32_t first, uint32_t end)
+static void finish(struct remat_state *run, uint32_t first, uint32_t end)
 {
     const struct program *program = run->program;
     for (uint32_t s = first; s < end; s++) {
@@ -496,11 +292,11 @@ static void finish(struct run *run, uint32_t first, uint32_t end)
             uint32_t value = program->links[step->first + k];
             if (value == GRAPH_NONE)
                 continue;
-            while (next_use(run, value) < end)
+            while (remat_next_use(run, value) < end)
                 run->next[value]++;
             if (k >= step->n_in) {
-                run->state[value] = RESIDENT;
-                run->live += bytes_of(run, value);
+                run->state[value] = REMAT_RESIDENT;
+                run->live += remat_bytes(run, value);
                 run->pins[value]++;
             }
         }
@@ -532,7 +328,7 @@ static uint32_t end_of(const struct program *program, uint32_t first)
 
 /* Runs */
 
-static int open_run(struct run *run)
+static int open_run(struct remat_state *run)
 {
     const struct program *program = run->program;
     size_t n = (size_t)program->n_values + 1;
@@ -550,14 +346,14 @@ static int open_run(struct run *run)
     for (uint32_t v = 0; v < program->n_values; v++) {
         if (program->makers[v] != GRAPH_NONE)
             continue;
-        run->state[v] = RESIDENT;
-        run->live += bytes_of(run, v);
+        run->state[v] = REMAT_RESIDENT;
+        run->live += remat_bytes(run, v);
         settle(run, v);
     }
     return run->error;
 }
 
-static void close_run(struct run *run)
+static void close_run(struct remat_state *run)
 {
     free(run->state);
     free(run->next);
@@ -576,12 +372,12 @@ static void close_run(struct run *run)
 int remat_run(const struct remat *remat, uint64_t target, bool keeps_inputs, uint32_t max_steps,
               struct remat_plan *plan)
 {
-    struct run run = {.remat = remat,
-                      .program = remat->program,
-                      .plan = plan,
-                      .target = target,
-                      .keeps_inputs = keeps_inputs,
-                      .max_steps = max_steps};
+    struct remat_state run = {.remat = remat,
+                              .program = remat->program,
+                              .plan = plan,
+                              .target = target,
+                              .keeps_inputs = keeps_inputs,
+                              .max_steps = max_steps};
     *plan = (struct remat_plan){0};
     int error = open_run(&run);
     for (uint32_t first = 0, end; error == 0 && first < remat->program->n_steps; first = end) {

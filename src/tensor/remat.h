@@ -20,9 +20,8 @@ struct remat_plan {
     uint32_t *step_of;
     bool *is_again;
     uint32_t n_steps, room;
-    bool gave_up; /* at max_steps, or the deadline */
-    double
-        extra_cost; /* of what runs again; each run of an operator counts as one operation more */
+    bool gave_up;      /* at max_steps, or the deadline */
+    double extra_cost; /* of what runs again; each run counts as one operation more */
 };
 
 /* `program`, `costs` and `limits` have to last. 0 or -ENOMEM. */
