@@ -4,10 +4,9 @@
  *
  *     taskset -c 1 bench/layout/convolutions [--rounds N] [--only TEXT]
  *
- * Both sides alternate in one run; of each the fastest round counts, by
- * processor time, in GFLOP/s with the operations
- * of direct convolution (2 for a multiply-add), whatever the algorithm does. Each has bias and
- * ReLU, and weights packed before. What it prints
+ * Both sides alternate in one run; of each the fastest round counts, by processor time, in GFLOP/s
+ * with the operations of direct convolution (2 for a multiply-add), whatever the algorithm does.
+ * Each has bias and ReLU, and weights packed before. What it prints
  *
  *     direct      3x3, stride 1, both in their blocked layouts
  *     winograd    the same: our fastest of three sizes beside oneDNN when told to use Winograd

@@ -2,8 +2,8 @@
 /*
  * mmu_bench: how fast addresses are translated, and how fast all mappings are listed.
  *
- *   mmu_bench [MODE ...]     x86-48, x86-57, x86-pae, x86-32, sv39, sv48, arm64, inverted; default:
- * all
+ *   mmu_bench [MODE ...]     x86-48, x86-57, x86-pae, x86-32, sv39, sv48, arm64, inverted;
+ *                            default: all
  *
  * For each mode a machine is built in memory: a third of the addresses in pages of the smallest
  * size (1 GiB of them, 256 MiB for 32-bit modes), a third in the next larger, a third in the one

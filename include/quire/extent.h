@@ -275,6 +275,7 @@ struct quire_extent_advice {
  *   wanted > 0  if no hole is long enough now and there is one after
  *   wanted = 0  if at least half of what is free is out of reach for one request (fragmentation
  *               >= 0.5) and the largest hole grows by at least as much as has to be moved
+ *
  * Why these numbers: docs/adr/0009. O(number of extents).
  */
 void quire_extent_advise(const struct quire_extent_space *space, uint64_t wanted,

@@ -3,11 +3,11 @@
  * quire/heap.h: malloc as a library. The process's heap, and private heaps.
  *
  *   process's heap   quire_heap_process(): one a process, over a range of addresses of its own.
- * Each thread has a cache of freed objects; a malloc or free it serves takes no lock. (To replace
- * malloc itself, preload libquire-preload.so instead.) private heap     quire_heap_new(): over
- * memory of the caller's or of its own, as many as you like, freed as a whole by
- * quire_heap_free_all(). No thread caches: each call takes the lock of its size class, and every
- * wrong free is caught.
+ *                    Each thread has a cache of freed objects; a malloc or free it serves takes no
+ *                    lock. (To replace malloc itself, preload libquire-preload.so instead.)
+ *   private heap     quire_heap_new(): over memory of the caller's or of its own, as many as you
+ *                    like, freed as a whole by quire_heap_free_all(). No thread caches: each call
+ *                    takes the lock of its size class, and every wrong free is caught.
  *
  * Sizes. Objects up to 32 KiB come in 72 classes: steps of 16 bytes up to 128, then eight steps to
  * each doubling. Beyond 128 bytes at most 11.1 % of an object is waste (1/9: a request of 2^k + 1),
@@ -38,9 +38,10 @@
  *   free inside of an object                 at 16n: later*   always      always
  *   double free                              at once or later*  always    always
  *   realloc, usable_size of no live object   if not cached*   always      always
- *   a write behind an object                 no               no          at free, realloc,
- * validate a write into a freed object              no               no          when it leaves
- * quarantine
+ *   a write behind an object                 no               no          at free, realloc and
+ *                                                                         validate
+ *   a write into a freed object              no               no          when it leaves the
+ *                                                                         quarantine
  *   * when the thread's cache gives the object back, unless it was handed out again before
  *
  * Thread safety: all functions may be called by any thread at any time, except that free_all and

@@ -58,8 +58,7 @@ struct quire_image_range {
 struct quire_image_registers {
     bool has_x86;
     uint64_t cr0, cr3, cr4;
-    uint64_t
-        efer; /* not noted; as the file's kind tells: 0xd00 for x86-64 (LME, LMA, NXE), 0x800 */
+    uint64_t efer; /* not noted; by the file's kind: 0xd00 for x86-64 (LME, LMA, NXE), 0x800 */
     uint64_t gdt_base, ldt_base;
     uint32_t gdt_limit, ldt_limit; /* the last byte's offset; gdt_limit 0: not known */
     uint16_t cs, ldt;              /* selectors; ldt 0: there is none */

@@ -4,8 +4,7 @@
  *
  *     .onnx, .tflite --quire_model_open()--> model --quire_model_schedule()--> schedule
  *                                                                                 |  buffers
- *                                                        quire_tensor_place() <---'
- * (quire/tensor.h)
+ *                                       quire_tensor_place() (quire/tensor.h) <---'
  *
  * A model has static memory (weights and other constants, which nothing here places) and dynamic
  * memory (activations, inputs and outputs). A schedule is the order in which the operators run,

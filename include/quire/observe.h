@@ -384,15 +384,17 @@ int quire_observe_process(struct quire_observe *observe, int pid, unsigned parts
  * Each run's figures are of one moment, at most a second old; what they mean is told in
  * quire-run(1).
  */
-enum quire_observe_fault { /* what a fault found */
-                           QUIRE_OBSERVE_FIRST_TOUCH,
-                           QUIRE_OBSERVE_FROM_STAGING,
-                           QUIRE_OBSERVE_SAME_FILLED,
-                           QUIRE_OBSERVE_FROM_RAM,
-                           QUIRE_OBSERVE_FROM_FILE,
-                           QUIRE_OBSERVE_COPY,        /* a write to what a fork left shared */
-                           QUIRE_OBSERVE_FIRST_WRITE, /* to a page that came in to be read */
-                           QUIRE_OBSERVE_N_FAULTS,
+
+/* What a fault found. */
+enum quire_observe_fault {
+    QUIRE_OBSERVE_FIRST_TOUCH,
+    QUIRE_OBSERVE_FROM_STAGING,
+    QUIRE_OBSERVE_SAME_FILLED,
+    QUIRE_OBSERVE_FROM_RAM,
+    QUIRE_OBSERVE_FROM_FILE,
+    QUIRE_OBSERVE_COPY,        /* a write to what a fork left shared */
+    QUIRE_OBSERVE_FIRST_WRITE, /* to a page that came in to be read */
+    QUIRE_OBSERVE_N_FAULTS,
 };
 
 #define QUIRE_OBSERVE_N_LATENCIES 160 /* see quire_observe_latency_ns() */
@@ -485,18 +487,19 @@ int quire_observe_run_zones(struct quire_observe *observe, int pid,
 
 /* ---- an address space ---- */
 
-enum quire_observe_kind { /* of a mapping, in the order a textbook has them */
-                          QUIRE_OBSERVE_TEXT,
-                          QUIRE_OBSERVE_DATA, /* the program's, with its bss */
-                          QUIRE_OBSERVE_HEAP,
-                          QUIRE_OBSERVE_ARENA, /* Quire's, of a run */
-                          QUIRE_OBSERVE_ANONYMOUS,
-                          QUIRE_OBSERVE_FILE,    /* a mapped file that is no library */
-                          QUIRE_OBSERVE_LIBRARY, /* a shared object's text and data */
-                          QUIRE_OBSERVE_SHARED,  /* shared memory */
-                          QUIRE_OBSERVE_STACK,
-                          QUIRE_OBSERVE_VDSO, /* the kernel's: vdso, vvar, vsyscall */
-                          QUIRE_OBSERVE_N_KINDS,
+/* Kinds of mappings, in the order a textbook has them. */
+enum quire_observe_kind {
+    QUIRE_OBSERVE_TEXT,
+    QUIRE_OBSERVE_DATA, /* the program's, with its bss */
+    QUIRE_OBSERVE_HEAP,
+    QUIRE_OBSERVE_ARENA, /* Quire's, of a run */
+    QUIRE_OBSERVE_ANONYMOUS,
+    QUIRE_OBSERVE_FILE,    /* a mapped file that is no library */
+    QUIRE_OBSERVE_LIBRARY, /* a shared object's text and data */
+    QUIRE_OBSERVE_SHARED,  /* shared memory */
+    QUIRE_OBSERVE_STACK,
+    QUIRE_OBSERVE_VDSO, /* the kernel's: vdso, vvar, vsyscall */
+    QUIRE_OBSERVE_N_KINDS,
 };
 
 struct quire_observe_mapping {

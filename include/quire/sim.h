@@ -134,12 +134,13 @@ int quire_sim_find_policy(const char *text, const struct quire_sim_policy **poli
 
 /* ---- simulations ---- */
 
-enum quire_sim_prefetch { /* see `quire run --prefetch`; what was never touched can't come along */
-                          QUIRE_SIM_PREFETCH_NONE,
-                          QUIRE_SIM_PREFETCH_CLUSTER,
-                          QUIRE_SIM_PREFETCH_STRIDE,
-                          QUIRE_SIM_PREFETCH_ADAPTIVE,
-                          QUIRE_SIM_N_PREFETCH
+/* See `quire run --prefetch`; what was never touched can't come along. */
+enum quire_sim_prefetch {
+    QUIRE_SIM_PREFETCH_NONE,
+    QUIRE_SIM_PREFETCH_CLUSTER,
+    QUIRE_SIM_PREFETCH_STRIDE,
+    QUIRE_SIM_PREFETCH_ADAPTIVE,
+    QUIRE_SIM_N_PREFETCH
 };
 
 const char *quire_sim_prefetch_name(enum quire_sim_prefetch prefetch);

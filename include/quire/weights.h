@@ -13,9 +13,10 @@
  *     f16     2 bytes a weight; rounded to the nearest, ties to even; beyond 65504 it becomes that
  *     i8      1 byte a weight, in -127..127, and a scale (f32) a channel: the largest weight / 127
  *     u8      1 byte a weight, in 0..255, and a scale (f32) and a zero point (1 byte) a channel:
- * from its lowest weight to its highest, and 0 is exact i4      half a byte a weight, in -8..7, and
- * a scale (f16) a group of neighbours in a channel, that one of 17 around largest / 8 whose squared
- * error is least sparse  a bit a weight, and those that are left in full; the smallest become 0
+ *             from its lowest weight to its highest, and 0 is exact
+ *     i4      half a byte a weight, in -8..7, and a scale (f16) a group of neighbours in a channel,
+ *             that one of 17 around largest / 8 whose squared error is least
+ *     sparse  a bit a weight, and those that are left in full; the smallest become 0
  *
  * Entropy coding comes on top: `coded_bytes` is what zstd makes of the packed bytes, where numbers
  * of several bytes are split into planes, as of every first byte, every second, ...;

@@ -299,8 +299,8 @@ static void print_program(const struct advise *advise)
 
 static void print_choice(const struct advise *advise, const struct options *options)
 {
-    const struct advise_point *choice = &advise->choices[advise->chosen],
-                              *usual = &advise->choices[0];
+    const struct advise_point *choice = &advise->choices[advise->chosen];
+    const struct advise_point *usual = &advise->choices[0];
     const struct advise_trace *trace = advise->trace;
     double slowdown = advise_slowdown(advise, choice);
     char size[24], line[QUIRE_TRACE_MAX_COMMAND + 512];
@@ -316,8 +316,7 @@ static void print_choice(const struct advise *advise, const struct options *opti
         printf(", %.2f times the time", slowdown);
     if (advise_is_steep(choice))
         printf("\n           the curve is steep here (%.0f with %s less, %.0f with as much more): "
-               "expect "
-               "any count of the range",
+               "expect any count of the range",
                choice->with_less,
                size_format(advise_size_error(choice->ram_bytes), size, sizeof size),
                choice->with_more);

@@ -41,8 +41,7 @@ struct advise_trace {
     uint64_t peak_bytes;                /* at the same time */
     uint64_t peak_huge_bytes;           /* if pages had 2 MiB */
     uint64_t duration_ns;               /* from the first to the last record; 0: no times */
-    uint64_t
-        *first_faults; /* allocated: bytes that were in use at most by then, of each first touch */
+    uint64_t *first_faults; /* allocated: of each first touch, the most bytes in use by then */
     size_t n_first_faults;
 };
 

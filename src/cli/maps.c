@@ -261,8 +261,7 @@ static const struct argp_option option_list[] = {
 
 static const char documentation[] =
     "Show the address space of process PID from the highest address down: what is mapped where, "
-    "and "
-    "of each area its size and what of it is resident, dirty, swapped out, in huge pages and "
+    "and of each area its size and what of it is resident, dirty, swapped out, in huge pages and "
     "locked."
     "\v"
     "The kinds: text, data (with bss), heap, arena (Quire's, of `quire run'), anonymous, file, "

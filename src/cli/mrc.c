@@ -49,8 +49,7 @@ static const struct argp_option option_list[] = {
      0},
     {"ram", 'r', "LIST", 0,
      "Tell these amounts, separated by commas: sizes, or pages as 3p; A-B is all from A to B, as "
-     "of "
-     "quire sim (default: each doubling)",
+     "of quire sim (default: each doubling)",
      0},
     {"no-fetch", NO_FETCH, NULL, 0, "Leave out fetches of instructions", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
@@ -63,8 +62,7 @@ static const char documentation[] =
     "distances and the working set over time, in one pass."
     "\v"
     "Without --sample the curve is exact: the faults are those that quire sim --policy lru counts, "
-    "at "
-    "each size. With it each figure has the error that it is within with a confidence of 95 %.\n"
+    "at each size. With it each figure has the error that it is within with a confidence of 95 %.\n"
     "\n"
     "Exit status:\n"
     "  0    the trace was read\n"

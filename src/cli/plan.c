@@ -543,8 +543,7 @@ int cli_plan(int argc, char **argv)
         if (input.model.model == NULL && plan_model_is_wanted(&arguments.model)) {
             cli_error("%s is CSV: --shape, --subgraph, --inplace, --reorder, --recompute, "
                       "--offload, --bandwidth, --speed, --costs, --curve, --weights and --profile "
-                      "are of a "
-                      "model",
+                      "are of a model",
                       input.name);
             plan_input_free(&input);
             return CLI_EXIT_FAILED;

@@ -62,8 +62,7 @@ static const struct argp_option option_list[] = {
      "Draw what lives at each moment, before and after each technique", 0},
     {"weights", KEY_WEIGHTS, "SCHEME|SIZE", 0,
      "Instead of a plan: what the weights take, and lose, as f16, i8, u8, i4[:GROUP], "
-     "sparse[:SHARE] "
-     "or "
+     "sparse[:SHARE] or "
      "all of these; or what each has to become so that all fit in SIZE",
      0},
     {0},
@@ -421,8 +420,7 @@ json_t *plan_model_json(const struct plan_model *model, const struct plan_model_
     quire_model_facts(model->model, &facts);
     return json_pack(
         "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, "
-        "s:b, "
-        "s:b, s:o, s:o, s:o}",
+        "s:b, s:b, s:o, s:o, s:o}",
         "format", facts.format, "operators", (json_int_t)facts.n_operators, "static_bytes",
         (json_int_t)facts.static_bytes, "dynamic_bytes", (json_int_t)facts.dynamic_bytes,
         "plain_peak_bytes", (json_int_t)model->plain_peak, "floor_bytes",

@@ -10,26 +10,27 @@
 
 #define REPORT_MESSAGE_BYTES 512
 
-enum report_series { /* of the time line; as docs/stats.md has them */
-                     REPORT_RESIDENT,
-                     REPORT_STAGED,
-                     REPORT_COMPRESSED,
-                     REPORT_METADATA,
-                     REPORT_UNMANAGED,
-                     REPORT_STORED_PAGES,
-                     REPORT_FILE,
-                     REPORT_FIRST_TOUCH, /* this and the rest are sums since the start */
-                     REPORT_FROM_STAGING,
-                     REPORT_SAME_FILLED,
-                     REPORT_FROM_RAM,
-                     REPORT_FROM_FILE,
-                     REPORT_COPIED,
-                     REPORT_FIRST_WRITE,
-                     REPORT_EVICTIONS,
-                     REPORT_PACKED_PAGES,
-                     REPORT_PACKED_BYTES,
-                     REPORT_FAULT_NS,
-                     REPORT_N_SERIES,
+/* Of the time line; as docs/stats.md has them. */
+enum report_series {
+    REPORT_RESIDENT,
+    REPORT_STAGED,
+    REPORT_COMPRESSED,
+    REPORT_METADATA,
+    REPORT_UNMANAGED,
+    REPORT_STORED_PAGES,
+    REPORT_FILE,
+    REPORT_FIRST_TOUCH, /* this and the rest are sums since the start */
+    REPORT_FROM_STAGING,
+    REPORT_SAME_FILLED,
+    REPORT_FROM_RAM,
+    REPORT_FROM_FILE,
+    REPORT_COPIED,
+    REPORT_FIRST_WRITE,
+    REPORT_EVICTIONS,
+    REPORT_PACKED_PAGES,
+    REPORT_PACKED_BYTES,
+    REPORT_FAULT_NS,
+    REPORT_N_SERIES,
 };
 #define REPORT_N_FAULTS 7 /* from REPORT_FIRST_TOUCH on */
 

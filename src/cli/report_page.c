@@ -306,8 +306,7 @@ static void put_heat(struct html *html, const struct report *report)
     chart_begin(html, "heat", "Address space over time",
                 "Each row is a part of the arena that Quire hands memory out from, the lowest "
                 "address at the bottom; the stronger the colour, the more of it was in RAM, or was "
-                "faulted on. "
-                "Processes lie on top of each other.");
+                "faulted on. Processes lie on top of each other.");
     if (report->n_samples < 2)
         chart_say_empty(html, "The run was too short for a time line.");
     for (size_t i = 0; i < report->n_zones && report->n_samples > 1; i++) {

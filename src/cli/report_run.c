@@ -2,8 +2,7 @@
 /*
  * report_run: see report_run.h.
  *
- *   what the run publishes --build_json--> the format of `quire run --stats' --report_read-->
- * report
+ *   what the run publishes --build_json--> as `quire run --stats' writes it --report_read--> report
  *
  * The same format and the same checks as for a file, so that there is one page. What the run does
  * not publish is left out or null: how it ended, the map of its addresses.

@@ -229,8 +229,7 @@ static void say_what_is_outside(struct html *html, const struct report *report)
     if (report->unmanaged_bytes * 4 > report->budget_bytes)
         say(html, POOR,
             "%s of RAM beside the budget is not managed by Quire: stacks, and what the program "
-            "maps "
-            "by itself.",
+            "maps by itself.",
             BYTES(report->unmanaged_bytes));
     if (report->n_dropped_dead > report->n_evictions / 20 && report->n_dropped_dead > 0)
         say(html, GOOD, "%s pages were free memory when their turn came, and cost nothing.",

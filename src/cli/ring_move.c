@@ -266,8 +266,7 @@ int ring_get(int argc, char **argv)
                                 "Exit status:\n"
                                 "  0    all of it was written, and the producer ended well\n"
                                 "  1    it was not: the producer died or failed, or the output "
-                                "can't be "
-                                "written\n"
+                                "can't be written\n"
                                 "  125  the command line can't be understood",
                                 NULL, NULL),
                 QUIRE_RING_CONSUMER);

@@ -75,8 +75,7 @@ static const struct argp_option option_list[] = {
     {"efer", KEY_EFER, "X", 0, "For paging (default: 0, with --long-mode 0xd00)", 0},
     {"descriptor", KEY_DESCRIPTOR, NULL, 0,
      "The arguments are descriptors of 64 bits, to be decoded and checked; no image is needed. "
-     "With "
-     "--long-mode one of the system's takes two of them",
+     "With --long-mode one of the system's takes two of them",
      0},
     {"json", 'j', NULL, 0, "Print JSON", 0},
     {0},

@@ -11,31 +11,33 @@
 
 #define SERIES_MOST 1024 /* samples; even */
 
-enum series_gauge { /* pages, as they were at one moment */
-                    SERIES_RESIDENT,
-                    SERIES_STAGED,
-                    SERIES_COMPRESSED,
-                    SERIES_METADATA,
-                    SERIES_FILE,
-                    SERIES_STORED,
-                    SERIES_UNMANAGED,
-                    SERIES_N_PAGES,
-                    SERIES_PROCESSES = SERIES_N_PAGES, /* and this one counts something else */
-                    SERIES_N_GAUGES,
+/* Pages, as they were at one moment. */
+enum series_gauge {
+    SERIES_RESIDENT,
+    SERIES_STAGED,
+    SERIES_COMPRESSED,
+    SERIES_METADATA,
+    SERIES_FILE,
+    SERIES_STORED,
+    SERIES_UNMANAGED,
+    SERIES_N_PAGES,
+    SERIES_PROCESSES = SERIES_N_PAGES, /* and this one counts something else */
+    SERIES_N_GAUGES,
 };
 
-enum series_counter {                /* sums since the start */
-                      SERIES_FAULTS, /* CONTROL_N_FAULTS of them */
-                      SERIES_EVICTIONS = SERIES_FAULTS + CONTROL_N_FAULTS,
-                      SERIES_PREFETCHED,
-                      SERIES_DROPPED_DEAD,
-                      SERIES_SAME_FILLED,
-                      SERIES_PACKED_PAGES,
-                      SERIES_PACKED_BYTES,
-                      SERIES_WRITTEN,
-                      SERIES_WAITS,
-                      SERIES_FAULT_NS,
-                      SERIES_N_COUNTERS,
+/* Sums since the start. */
+enum series_counter {
+    SERIES_FAULTS, /* CONTROL_N_FAULTS of them */
+    SERIES_EVICTIONS = SERIES_FAULTS + CONTROL_N_FAULTS,
+    SERIES_PREFETCHED,
+    SERIES_DROPPED_DEAD,
+    SERIES_SAME_FILLED,
+    SERIES_PACKED_PAGES,
+    SERIES_PACKED_BYTES,
+    SERIES_WRITTEN,
+    SERIES_WAITS,
+    SERIES_FAULT_NS,
+    SERIES_N_COUNTERS,
 };
 
 struct series_sample {

@@ -60,8 +60,7 @@ static const struct argp_option option_list[] = {
      0},
     {"by-process", BY_PROCESS, "HOW", OPTION_ARG_OPTIONAL,
      "Give each process a part of the RAM for itself: equal (default) or proportional to its "
-     "pages; "
-     "not from standard input",
+     "pages; not from standard input",
      0},
     {"no-fetch", NO_FETCH, NULL, 0, "Leave out fetches of instructions", 0},
     {"json", 'j', NULL, 0, "Print the figures as JSON", 0},
@@ -71,8 +70,7 @@ static const struct argp_option option_list[] = {
 
 static const char documentation[] =
     "Replay a trace of memory references against replacement policies, and print for each amount "
-    "of "
-    "RAM and each page size how many faults and write-backs there would have been."
+    "of RAM and each page size how many faults and write-backs there would have been."
     "\v"
     "Policies named pager:NAME are those of quire run, by the same code, with what user space gets "
     "to know; all others see each reference.\n"

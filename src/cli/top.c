@@ -51,8 +51,7 @@ static const struct argp_option option_list[] = {
     {"run", KEY_RUN, "PID", 0, "Begin with the page of the run that PID is in", 0},
     {"replay", KEY_REPLAY, "FILE", 0,
      "Play what `quire log' recorded, back and forth in time: Left and Right go by samples, [ and "
-     "] "
-     "by minutes, Space pauses",
+     "] by minutes, Space pauses",
      0},
     {"root", KEY_ROOT, "DIR", 0,
      "Watch a recorded machine: DIR/proc and DIR/sys in place of /proc and /sys", 0},

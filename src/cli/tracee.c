@@ -3,8 +3,7 @@
  * tracee: see tracee.h.
  *
  *   list threads --> seize and interrupt each that is new --> wait until all stand --> list again,
- *        ^                                                                           until none is
- * new
+ *        ^                                                                     until none is new
  *        '--- let those go on a little that are inside of the pager, where they may hold its lock
  *
  * A thread inside of the pager blocks every signal, those included that libc never blocks, while

@@ -226,8 +226,7 @@ enum { KEY_PID = 256 };
 static const struct argp_option option_list[] = {
     {"pid", KEY_PID, "PID", 0,
      "The zones of a process that runs under Quire, not the kernel's; of a `quire run', those of "
-     "its "
-     "largest process",
+     "its largest process",
      0},
     {"types", 't', NULL, 0, "The free blocks by mobility, too (root's since Linux 5.7)", 0},
     {0},

@@ -6,9 +6,8 @@
  *     after    [A][B][C][        hole        ][pinned][D][hole]      wanted = 0
  *
  * For a hole of a wanted length only a window is compacted: from one hole to another with nothing
- * pinned between, where the least has to be moved. Two ends go over the pieces
- * once. What a window yields is found out by a trial run of the sliding, since alignments may leave
- * gaps.
+ * pinned between, where the least has to be moved. Two ends go over the pieces once. What a window
+ * yields is found out by a trial run of the sliding, since alignments may leave gaps.
  *
  *     [hole a] B C [hole d] E [hole f]     what has to be moved: B + C + E
  *     ^ from                   ^ to

@@ -3,8 +3,8 @@
  * tree: AVL trees of holes, in one of two orders.
  *
  *     by offset            FIRST and NEXT, one tree; longest[] has the longest hole of each
- * subtree, so that a search skips what can't hold a request by length, offset    BEST and WORST,
- * one tree a size class
+ *                          subtree, so that a search skips what can't hold a request
+ *     by length, offset    BEST and WORST, one tree a size class
  *
  * AVL and not a treap or a red-black tree: the lowest of the balanced binary trees, without parent
  * links or random numbers, so the cost of an operation is bounded and a run can be repeated. The

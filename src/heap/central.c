@@ -27,7 +27,7 @@
  *      under a class's lock. So a fork child, whose parent held all locks, finds each object in
  *      exactly one place.
  *   3. A span's owner changes under the locks of both, and only in a span that has the class all
- * the while. So who holds the lock of the owner that a span names has the span.
+ *      the while. So who holds the lock of the owner that a span names has the span.
  *
  * Double frees that got past the thread cache end here: the object's bit is already clear.
  *

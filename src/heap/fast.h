@@ -4,9 +4,9 @@
  * a pop from and a push to the thread's magazine, of the process's heap.
  *
  * Both fail for whatever is out of the ordinary: a magazine that is empty or full, a large object,
- * a hardened heap, a thread without a cache, a heap that is not
- * set up yet, and any pointer that is none of the heap's, NULL included. So they need no check
- * before them, and all checks stand in the slow path behind.
+ * a hardened heap, a thread without a cache, a heap that is not set up yet, and any pointer that is
+ * none of the heap's, NULL included. So they need no check before them, and all checks stand in the
+ * slow path behind.
  */
 #ifndef QUIRE_HEAP_FAST_H
 #define QUIRE_HEAP_FAST_H

@@ -20,9 +20,10 @@
  *
  * Invariants
  *   H1. A state becomes QUARANTINED by one atomic exchange, so of two frees of one object, one
- * loses and is told. H2. The guard is whole whenever the state is LIVE or QUARANTINED: it is
- * written before, and the poison ends where it begins. H3. n_held_bytes = the sizes of the objects
- * held.
+ *       loses and is told.
+ *   H2. The guard is whole whenever the state is LIVE or QUARANTINED: it is written before, and the
+ *       poison ends where it begins.
+ *   H3. n_held_bytes = the sizes of the objects held.
  *
  * Locks: `lock` around the ring only; the class's inside of direct_free. None while memory is
  * touched. Can fail: as direct_alloc.

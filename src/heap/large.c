@@ -11,8 +11,8 @@
  * small steps does not copy everything each time. No room is held in reserve.
  *
  * Invariants
- *   1. counts = the large objects in the tables of heap->runs.c and their pages, whenever the lock
- * is free.
+ *   1. counts = the large objects in the tables of heap->runs and their pages, whenever the lock is
+ *      free.
  *   2. An object is in the tables before its contents are written or moved to it, so that the
  *      pager never takes its pages for dead.
  *

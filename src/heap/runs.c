@@ -2,8 +2,8 @@
 /*
  * runs: which run of the source each page belongs to.
  *
- *   page     0    1    2    3    4    5    6   ...  511 | 512  513 ...        (a block is 512
- * pages) entries  c:7  c:7  c:7  c:7  -    L:600 -  ...   -  |  -    -
+ *   page     0    1    2    3    4    5    6   ...  511 | 512  513 ...   (a block is 512 pages)
+ *   entries  c:7  c:7  c:7  c:7  -    L:600 -  ...   -  |  -    -
  *            '--- span 7 -----'       '---- a large object of 600 pages ----------'
  *   covers   [0] = none                                 | [1] = page 5
  *   owners   1    1    1    1                             whose lists hold the span, a byte a page

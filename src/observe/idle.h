@@ -8,9 +8,9 @@
  *
  * A count is taken before the figures that go with it, so that what runs in between is seen the
  * next time. A process that was not asleep then, or has several threads (schedstat is that of the
- * first), is never taken for idle; nor is any where the kernel doesn't count. The
- * time alone stands still up to a tick while a process runs; the count alone would miss one that
- * was about to sleep and runs on.
+ * first), is never taken for idle; nor is any where the kernel doesn't count. The time alone stands
+ * still up to a tick while a process runs; the count alone would miss one that was about to sleep
+ * and runs on.
  *
  * Source: Linux's fs/proc/base.c (proc_pid_schedstat), kernel/sched/stats.h (sched_info_arrive).
  */

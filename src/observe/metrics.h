@@ -4,8 +4,9 @@
  *
  *   OpenMetrics 1.0        # TYPE quire_major_faults counter    quire_major_faults_total 5   # EOF
  *   Prometheus text 0.0.4  # TYPE quire_major_faults_total counter   quire_major_faults_total 5
- *   JSON                   {"name": "quire_major_faults", "type": "counter", "unit": "", "help":
- * ..., "samples": [{"name": "quire_major_faults_total", "labels": {}, "value": 5}]}
+ *   JSON                   {"name": "quire_major_faults", "type": "counter", "unit": "",
+ *                           "help": ..., "samples": [
+ *                             {"name": "quire_major_faults_total", "labels": {}, "value": 5}]}
  *
  * A family is begun, then all its samples come. Figures that are not known are left out; a family
  * without a sample does not show. Sources: the OpenMetrics specification 1.0; Prometheus'

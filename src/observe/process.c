@@ -4,9 +4,8 @@
  *
  * stat costs 3 us through a kept descriptor and 8 us through a new one, so each part is read only
  * when it is asked for, and of a process that slept since the last time two small files in place of
- * stat, status and io (idle.h). A
- * descriptor of /proc/PID/stat belongs to the process, not to its number: once the process has
- * ended it reads as ESRCH, also when the number is in use again.
+ * stat, status and io (idle.h). A descriptor of /proc/PID/stat belongs to the process, not to its
+ * number: once the process has ended it reads as ESRCH, also when the number is in use again.
  *
  *   open ENOENT, read ESRCH of stat   the process has ended: the caller leaves it out
  *   EACCES of a part                  its figures are denied

@@ -9,8 +9,8 @@
 
 #define BUDDY_MAGIC 0x79646475u /* "uddy" */
 
-struct quire_buddy { /* all constant after init, but the watcher; the zones have locks of their own
-                      */
+/* All constant after init, but the watcher; the zones have locks of their own. */
+struct quire_buddy {
     uint32_t magic;
     uint32_t n_zones;
     uint32_t max_order;

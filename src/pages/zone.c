@@ -35,8 +35,8 @@
  *      begins in it, and under nothing else; `offer` says the same.
  *   6. n_free and n_set_aside are the pages of such blocks.
  *   7. Each page of the tables of groups, states and types that was written has its bit in
- * `touched`, and metadata_bytes is the sum of those, of the trees up to the frontier and of this
- * struct.
+ *      `touched`, and metadata_bytes is the sum of those, of the trees up to the frontier and of
+ *      this struct.
  *
  * The frontier only grows. A lock a zone; no lock is taken with it. Nothing fails but the search
  * for room. An index that contradicts a group ends the process before the damage spreads.

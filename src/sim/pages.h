@@ -12,7 +12,9 @@
  *
  * Invariants
  *   P1  every key but those of forgotten pages stands in a slot on its hash's way, no free one
- * before P2  n_used slots, forgotten ones included, are not free; they are three quarters at most
+ *       before
+ *   P2  n_used slots, forgotten ones included, are not free; they are three quarters at most
+ *
  * Not thread-safe.
  */
 #ifndef QUIRE_SIM_PAGES_H

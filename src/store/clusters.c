@@ -17,7 +17,8 @@
  * Invariants
  *   F1  a cluster of ours has a live object, a pin, or is the reserve; n_held counts them
  *   F2  n_units = what its live objects take (object_taken_units()); they start in distinct
- * granules F3  a cluster's contents do not change while it is ours, so a reference names one object
+ *       granules
+ *   F3  a cluster's contents do not change while it is ours, so a reference names one object
  *   F4  clusters->n_units = the sum of n_units over the table
  */
 #include "store/clusters.h"

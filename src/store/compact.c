@@ -3,8 +3,8 @@
  * compact: what a change of sizes leaves of the pool's blocks is gathered, block by block.
  *
  *   class 1872  |XXXXXXXX| |X  X    | |XX XXX X|      the emptiest block's objects move into
- * others'
- *                              \________^              free slots, and its memory is any class's
+ *                              \________^              others' free slots, and its memory is any
+ *                                                     class's
  *
  * All of it happens under the owner's lock, and is little: a block's worth of bytes at most. Who
  * reads an object without the lock has marked its page, so its owner says no to the move; and what

@@ -5,8 +5,8 @@
  *
  *   store_ref -> pattern, in itself
  *             -> slot of the pool (pool.c)     -> header, data -> codec.c -> page
- *             -> place in the file (clusters.c, swap.c) -> seal.c -> header, data -> codec.c ->
- * page
+ *             -> place in the file (clusters.c, swap.c) -> seal.c -> header, data -> codec.c
+ *                -> page
  *
  * Bringing a page back trusts nothing that it reads: the reference says how long the object is at
  * most, the header must name the page and a length within, decoding is bounded on both sides, and

@@ -2,8 +2,7 @@
 /*
  * swap: who uses which cluster of the swap file.
  *
- *   space | header, busy[owner], extent[owner] | word[cluster] | bits[owner 0] | bits[owner 1] |
- * ...
+ *   space | header, busy[owner], extent[owner] | word[cluster] | bits[owner 0] | bits[owner 1] ...
  *
  * An owner's bits say which clusters it uses: they are the truth. A cluster's word is one atomic:
  *

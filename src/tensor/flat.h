@@ -2,8 +2,10 @@
 /*
  * flat: reads FlatBuffers from untrusted bytes, in place.
  *
- *     table:  | i32 back to its vtable | fields ...      vtable: | u16 size | u16 table size | u16
- * at ... vector: | u32 n | elements ...                     string: a vector of bytes, terminated
+ *     table:  | i32 back to its vtable | fields ...
+ *     vtable: | u16 size | u16 table size | u16 at ...
+ *     vector: | u32 n | elements ...
+ *     string: a vector of bytes, terminated
  *
  * Every access is checked against the file's length; a reference that leaves the file, or fields
  * outside of their table, set `broken` and read as 0 or nothing from there on. So an importer reads

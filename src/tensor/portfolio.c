@@ -23,7 +23,7 @@
  * Invariants
  *   1. bound <= the least peak <= best.peak, and best.offsets is a placement of that peak.
  *   2. The state after a round depends on instance, request and the number of the round only,
- * unless a limit stopped it.
+ *      unless a limit stopped it.
  *
  * Locks: none. next_lane and final_lane are atomic, relaxed: lanes are handed over by creating and
  * joining threads. Fails with -ENOMEM, before there is a placement; later that ends the search.

@@ -42,8 +42,8 @@ static bool differ(int64_t a, int64_t b)
 static const struct graph_tensor *look_at(struct tflite_call *call, const struct cell *cell,
                                           int *error)
 {
-    const struct graph_tensor *x = tflite_ranked(call, 0), *in = matrix(call, cell->in),
-                              *out = tflite_ranked(call, cell->out);
+    const struct graph_tensor *x = tflite_ranked(call, 0), *in = matrix(call, cell->in);
+    const struct graph_tensor *out = tflite_ranked(call, cell->out);
     *error = 0;
     if (x == NULL || out == NULL)
         return NULL;

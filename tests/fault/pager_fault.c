@@ -4,9 +4,9 @@
  *
  * For each class of calls and each error a child runs the same paging workload over and over, with
  * the failure at a later call each time, until it finishes without having met it, or time is up; a
- * number as argument runs one class for as long as all have. A child either
- * finishes, whatever it was refused, with all of its pages intact and the pager's own figures
- * right; or the pager ends the run by a verdict that says why. Never wrong contents, never a hang.
+ * number as argument runs one class for as long as all have. A child either finishes, whatever it
+ * was refused, with all of its pages intact and the pager's own figures right; or the pager ends
+ * the run by a verdict that says why. Never wrong contents, never a hang.
  */
 #include "base/uffd.h"
 #include "pager_audit.h"

@@ -3,8 +3,9 @@
  * Fuzzes images and page tables. The first byte chooses:
  *
  *   below 0x80   the rest is memory, at an address and under a mode and root that the next bytes
- * give: walks and lists of mappings end, read nothing outside, and agree with each other else the
- * rest is an image file, of whatever format it says
+ *                give: walks and lists of mappings end, read nothing outside, and agree with each
+ *                other
+ *   else         the rest is an image file, of whatever format it says
  */
 #include <quire/mmu.h>
 #include <quire/segment.h>

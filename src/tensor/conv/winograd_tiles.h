@@ -7,8 +7,9 @@
  * Row j of B^T has the coefficients of the product of (x - q) over all points q but the j-th; of
  * all, for infinity. The points come in pairs +-p, so the rows of a pair are
  *
- *     Q(x^2) (x^2 + p x)   and   Q(x^2) (x^2 - p x)       Q: the product of x^2 - q^2 over the
- * other pairs
+ *     Q(x^2) (x^2 + p x)   and   Q(x^2) (x^2 - p x)
+ *
+ *     Q: the product of x^2 - q^2 over the other pairs
  *
  * and share their even and their odd half: E + O, E - O. A^T has the powers of the points, so
  * likewise Y's even rows take sums of a pair, its odd ones differences. One code does all m; what
