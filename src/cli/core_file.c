@@ -3,7 +3,7 @@
  * core_file: see core_file.h.
  *
  *   ELF header | program headers: PT_NOTE, PT_LOAD... | notes | segment | segment ...
- *                                                               ^ each at a multiple of pages
+ *                                                               ^ each begins at a page
  *
  * What is never written to is a hole: pages without contents, and such as hold zeros. Memory is
  * read by process_vm_readv(2), which waits for the pager; where it may not read (a mapping without

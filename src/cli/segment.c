@@ -13,7 +13,7 @@
 
 #include "cli/cli.h"
 #include "cli/command_line.h"
-#include "cli/images.h"
+#include "cli/image_list.h"
 #include "cli/line_input.h"
 #include "cli/number.h"
 
@@ -43,8 +43,7 @@ enum {
 };
 
 struct segment_options {
-    const char *images[IMAGES_MAX];
-    unsigned n_images;
+    struct image_list images;
     bool has_gdt, has_ldt, has_cpl, decodes, is_stack, is_fs, is_call, from_standard_input;
     bool has_register[4];
     uint64_t registers[4]; /* CR0, CR3, CR4, EFER */
@@ -203,7 +202,7 @@ static void check(struct argp_state *state, const struct segment_options *option
         argp_error(state, "which descriptor? give its 8 bytes as one number");
     if (options->n_accesses > 0 && options->from_standard_input)
         argp_error(state, "accesses as arguments and -: leave out one of both");
-    if (!options->decodes && options->n_images == 0)
+    if (!options->decodes && options->images.n == 0)
         argp_error(state, "where are the descriptors? give --image FILE@PHYS and --gdt BASE:LIMIT");
     if (options->is_stack && options->is_fs)
         argp_error(state, "--stack and --fs: leave out one of both");
@@ -243,9 +242,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
     switch (key) {
     case 'i':
-        if (options->n_images == IMAGES_MAX)
-            argp_error(state, "more than %d images", IMAGES_MAX);
-        options->images[options->n_images++] = argument;
+        image_list_add(state, &options->images, argument);
         return 0;
     case KEY_STACK:
         options->is_stack = true;
@@ -400,7 +397,7 @@ static bool set_up(struct segment_options *options)
 {
     struct quire_image **image = &options->translation.image;
 
-    if (!images_open(options->images, options->n_images, QUIRE_IMAGE_AUTO, image))
+    if (!images_open(options->images.names, options->images.n, QUIRE_IMAGE_AUTO, image))
         return false;
     take_noted(options, quire_image_registers(*image));
     options->machine.read = read_linear;

@@ -195,7 +195,7 @@ int cli_translate(int argc, char **argv)
     int status = CLI_EXIT_FAILED;
 
     translate_options_parse(argc, argv, &options);
-    if (images_open(options.images, options.n_images, options.format, &image)) {
+    if (images_open(options.images.names, options.images.n, options.format, &image)) {
         options.translation.image = image;
         if (options.action == ACTION_ROOTS)
             status = translation_roots(&options.translation, options.mode,

@@ -282,7 +282,7 @@ static void check(struct argp_state *state, const struct translate_options *opti
     bool has_addresses = options->n_addresses > 0 || options->from_standard_input;
     bool wants_addresses = options->action == ACTION_TRANSLATE || options->action == ACTION_REVERSE;
 
-    if (options->n_images == 0 && options->mode != QUIRE_MMU_BASE_LIMIT &&
+    if (options->images.n == 0 && options->mode != QUIRE_MMU_BASE_LIMIT &&
         options->mode != QUIRE_MMU_BARE)
         argp_error(state, "which memory? --image FILE[@PHYS] names it");
     if (options->arch != ARCH_NONE && options->mode >= 0)
@@ -324,9 +324,7 @@ static error_t parse_machine(int key, char *argument, struct argp_state *state)
     }
     switch (key) {
     case 'i':
-        if (options->n_images == IMAGES_MAX)
-            argp_error(state, "more than %d images", IMAGES_MAX);
-        options->images[options->n_images++] = argument;
+        image_list_add(state, &options->images, argument);
         return 0;
     case KEY_FORMAT:
         if ((which = choose(argument, formats, 4)) < 0)

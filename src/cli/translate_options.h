@@ -3,7 +3,7 @@
 #ifndef QUIRE_CLI_TRANSLATE_OPTIONS_H
 #define QUIRE_CLI_TRANSLATE_OPTIONS_H
 
-#include "cli/images.h"
+#include "cli/image_list.h"
 #include "cli/translation.h"
 
 /* Registers and other numbers of the command line, each given or not. */
@@ -34,8 +34,7 @@ enum translate_arch { ARCH_NONE, ARCH_X86, ARCH_RISCV, ARCH_ARM64, ARCH_PPC };
 enum translate_action { ACTION_TRANSLATE, ACTION_MAP, ACTION_REVERSE, ACTION_READ, ACTION_ROOTS };
 
 struct translate_options {
-    const char *images[IMAGES_MAX];
-    unsigned n_images;
+    struct image_list images;
     enum quire_image_format format;
     enum translate_arch arch;
     int mode;               /* enum quire_mmu_mode; -1: not given */
