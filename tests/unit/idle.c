@@ -1,56 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Processes that sleep are not read again, and whatever can change about them is seen all the same.
- */
+/* Processes that sleep are not read again; whatever can change about them is seen all the same. */
 #include <quire/observe.h>
 
+#include "root.h"
+
 #include <fcntl.h>
-#include <ftw.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define PARTS (QUIRE_OBSERVE_STATUS | QUIRE_OBSERVE_IO)
 #define N_BYTES ((size_t)4 << 20)
 
 /* ---- a process that is recorded, so that every byte of it can be chosen ---- */
 
-static char root[] = "/tmp/quire-idle-XXXXXX";
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    return remove(path);
-}
-
-static int tear_down(void **state)
-{
-    return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
 static void put(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void put(const char *name, const char *format, ...)
 {
-    char path[128];
+    char path[64], text[256];
     va_list arguments;
 
-    snprintf(path, sizeof path, "%s/proc/7/%s", root, name);
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
+    snprintf(path, sizeof path, "proc/7/%s", name);
     va_start(arguments, format);
-    assert_true(vfprintf(file, format, arguments) > 0);
+    assert_in_range(vsnprintf(text, sizeof text, format, arguments), 1, sizeof text - 1);
     va_end(arguments);
-    assert_int_equal(fclose(file), 0);
+    root_put(path, text);
 }
 
 struct shown { /* by each file, numbers that tell which of its versions was read */
@@ -68,15 +46,8 @@ static void put_figures(struct shown shown)
 
 static int set_up(void **state)
 {
-    char path[64];
-
-    memcpy(root, "/tmp/quire-idle-XXXXXX", sizeof root);
-    if (mkdtemp(root) == NULL)
+    if (root_set_up(state) != 0)
         return -1;
-    snprintf(path, sizeof path, "%s/proc", root);
-    mkdir(path, 0700);
-    snprintf(path, sizeof path, "%s/proc/7", root);
-    mkdir(path, 0700);
     put_figures((struct shown){'S', 1, 100, 4, 1000});
     put("schedstat", "500 600 10\n");
     put("statm", "2 10 3 1 0 1 0\n");
@@ -169,7 +140,6 @@ static void who_may_be_running_is_read(void **state)
 static void kernels_that_do_not_count(void **state)
 {
     static const char *const counts[] = {"0 0 0\n", "x\n", "1 2\n"};
-    char path[64];
 
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         put_figures((struct shown){'S', 1, 100, 4, 1});
@@ -179,8 +149,7 @@ static void kernels_that_do_not_count(void **state)
         quire_observe_close(observe);
     }
     put("schedstat", "500 600 10\n");
-    snprintf(path, sizeof path, "%s/proc/7/statm", root);
-    unlink(path);
+    root_remove("proc/7/statm");
     struct quire_observe *observe = watching(PARTS, next);
     struct quire_observe_process process = sample(observe, QUIRE_OBSERVE_STAT);
     assert_int_equal(process.minor_faults, 200);
@@ -294,10 +263,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_only_it_can_change_is_not_read_again, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(memory_that_others_take_is_seen, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_may_be_running_is_read, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(kernels_that_do_not_count, set_up, tear_down),
+                                        root_tear_down),
+        cmocka_unit_test_setup_teardown(memory_that_others_take_is_seen, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(who_may_be_running_is_read, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(kernels_that_do_not_count, set_up, root_tear_down),
         cmocka_unit_test(a_process_that_sleeps_and_wakes),
     };
 

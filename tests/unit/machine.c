@@ -3,54 +3,12 @@
 #include "observe/machine.h"
 
 #include "observe/procfs.h"
+#include "root.h"
 
 #include <errno.h>
-#include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h> /* wants the headers above */
-
 #define GIB ((uint64_t)1 << 30)
-
-static char root[] = "/tmp/quire-machine-XXXXXX";
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    return remove(path);
-}
-
-static int set_up(void **state)
-{
-    memcpy(root, "/tmp/quire-machine-XXXXXX", sizeof root);
-    return mkdtemp(root) != NULL ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void put(const char *path, const char *text)
-{
-    char whole[PATH_MAX];
-
-    snprintf(whole, sizeof whole, "%s%s", root, path);
-    for (char *slash = whole + strlen(root) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
-        *slash = '\0';
-        mkdir(whole, 0700);
-        *slash = '/';
-    }
-    FILE *file = fopen(whole, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
 
 static struct machine_cgroup cgroup(void)
 {
@@ -72,7 +30,7 @@ static void physical_memory(void **state)
 
     assert_int_equal(machine_memory(root, &memory), -ENOENT);
     assert_int_equal(machine_whole_bytes(root), 0);
-    put("/proc/meminfo", MEMINFO);
+    root_put("proc/meminfo", MEMINFO);
     assert_int_equal(machine_memory(root, &memory), 0);
     assert_int_equal(memory.physical_bytes, 8 * GIB);
     assert_int_equal(memory.available_bytes, 4 * GIB);
@@ -83,32 +41,32 @@ static void physical_memory(void **state)
 
 static void version_2_on_the_way_up(void **state)
 {
-    put("/proc/meminfo", MEMINFO);
-    put("/proc/self/cgroup", "0::/a.slice/job.scope\n");
-    put("/proc/self/mountinfo", "1 1 0:1 / / rw - ext4 /dev/vda rw\n" V2_MOUNT);
-    put("/sys/fs/cgroup/a.slice/job.scope/memory.max", "max\n");
+    root_put("proc/meminfo", MEMINFO);
+    root_put("proc/self/cgroup", "0::/a.slice/job.scope\n");
+    root_put("proc/self/mountinfo", "1 1 0:1 / / rw - ext4 /dev/vda rw\n" V2_MOUNT);
+    root_put("sys/fs/cgroup/a.slice/job.scope/memory.max", "max\n");
     assert_int_equal(cgroup().limit_bytes, MACHINE_UNLIMITED);
     assert_int_equal(cgroup().version, 2);
-    put("/sys/fs/cgroup/a.slice/memory.max", "2147483648\n");
+    root_put("sys/fs/cgroup/a.slice/memory.max", "2147483648\n");
     assert_int_equal(cgroup().limit_bytes, 2 * GIB);
     assert_non_null(strstr(cgroup().path, "/sys/fs/cgroup/a.slice"));
-    put("/sys/fs/cgroup/a.slice/job.scope/memory.high", "1073741824\n");
+    root_put("sys/fs/cgroup/a.slice/job.scope/memory.high", "1073741824\n");
     assert_int_equal(cgroup().limit_bytes, GIB);
     assert_int_equal(machine_whole_bytes(root), GIB);
-    put("/sys/fs/cgroup/memory.max", "4096\n"); /* a container's own root has one */
+    root_put("sys/fs/cgroup/memory.max", "4096\n"); /* a container's own root has one */
     assert_int_equal(cgroup().limit_bytes, 4096);
 }
 
 static void version_1_beside_an_empty_version_2(void **state)
 {
-    put("/proc/self/cgroup", "5:cpu,cpuacct:/\n4:memory:/x/y\n0::/\n");
-    put("/proc/self/mountinfo",
-        "34 25 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n" V1_MOUNT
-        "36 25 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
-    put("/sys/fs/cgroup/memory/x/y/memory.limit_in_bytes", "9223372036854771712\n");
+    root_put("proc/self/cgroup", "5:cpu,cpuacct:/\n4:memory:/x/y\n0::/\n");
+    root_put("proc/self/mountinfo",
+             "34 25 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n" V1_MOUNT
+             "36 25 0:31 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+    root_put("sys/fs/cgroup/memory/x/y/memory.limit_in_bytes", "9223372036854771712\n");
     assert_int_equal(cgroup().limit_bytes, MACHINE_UNLIMITED);
     assert_int_equal(cgroup().version, 1);
-    put("/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "1073741824\n");
+    root_put("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "1073741824\n");
     assert_int_equal(cgroup().limit_bytes, GIB);
     assert_int_equal(cgroup().version, 1);
 }
@@ -116,25 +74,25 @@ static void version_1_beside_an_empty_version_2(void **state)
 static void a_container_sees_its_part_only(void **state)
 {
     /* no cgroup namespace: the path is the host's, the mount shows from /docker/ab on */
-    put("/proc/self/cgroup", "4:memory:/docker/ab/job\n");
-    put("/proc/self/mountinfo",
-        "35 25 0:30 /docker/ab /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
-    put("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "2147483648\n");
+    root_put("proc/self/cgroup", "4:memory:/docker/ab/job\n");
+    root_put("proc/self/mountinfo",
+             "35 25 0:30 /docker/ab /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
+    root_put("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "2147483648\n");
     assert_int_equal(cgroup().limit_bytes, 2 * GIB);
-    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
+    root_put("sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
     assert_int_equal(cgroup().limit_bytes, GIB);
     /* a path outside of what is shown: the mount's own directory counts */
-    put("/proc/self/cgroup", "4:memory:/docker/abc\n");
+    root_put("proc/self/cgroup", "4:memory:/docker/abc\n");
     assert_int_equal(cgroup().limit_bytes, GIB);
-    put("/proc/self/cgroup", "4:memory:/../other\n");
+    root_put("proc/self/cgroup", "4:memory:/../other\n");
     assert_int_equal(cgroup().limit_bytes, GIB);
 }
 
 static void a_mount_with_blanks_in_its_path(void **state)
 {
-    put("/proc/self/cgroup", "0::/\n");
-    put("/proc/self/mountinfo", "30 23 0:26 / /sys/fs/my\\040cgroup rw - cgroup2 none rw\n");
-    put("/sys/fs/my cgroup/memory.max", "1073741824\n");
+    root_put("proc/self/cgroup", "0::/\n");
+    root_put("proc/self/mountinfo", "30 23 0:26 / /sys/fs/my\\040cgroup rw - cgroup2 none rw\n");
+    root_put("sys/fs/my cgroup/memory.max", "1073741824\n");
     assert_int_equal(cgroup().limit_bytes, GIB);
 }
 
@@ -143,10 +101,10 @@ static void machines_without_cgroups(void **state)
     struct machine_cgroup found;
 
     assert_int_equal(machine_cgroup(root, &found), -ENOENT);
-    put("/proc/self/cgroup", "");
+    root_put("proc/self/cgroup", "");
     assert_int_equal(cgroup().version, 0);
-    put("/proc/self/cgroup", "garbage\n:\n::\n0:\n");
-    put("/proc/self/mountinfo", "1 2\n - cgroup2\n1 2 3 4 5 - cgroup2\n-\n");
+    root_put("proc/self/cgroup", "garbage\n:\n::\n0:\n");
+    root_put("proc/self/mountinfo", "1 2\n - cgroup2\n1 2 3 4 5 - cgroup2\n-\n");
     assert_int_equal(cgroup().version, 0);
     assert_int_equal(cgroup().limit_bytes, MACHINE_UNLIMITED);
 }
@@ -161,7 +119,7 @@ static void lines_longer_than_the_buffer(void **state)
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 3] = '\n';
     text[sizeof text - 2] = 'y';
-    put("/long", text);
+    root_put("long", text);
     snprintf(path, sizeof path, "%s/long", root);
     assert_int_equal(procfs_open(&reader, path), 0);
     const char *line, *last = NULL;
@@ -178,14 +136,14 @@ static void numbers_out_of_range(void **state)
     uint64_t value;
 
     snprintf(path, sizeof path, "%s/number", root);
-    put("/number", "18446744073709551615\n");
+    root_put("number", "18446744073709551615\n");
     assert_int_equal(procfs_read_u64(path, &value), 0);
     assert_true(value == UINT64_MAX);
-    put("/number", "18446744073709551616\n");
+    root_put("number", "18446744073709551616\n");
     assert_int_equal(procfs_read_u64(path, &value), -EINVAL);
-    put("/number", "max\n");
+    root_put("number", "max\n");
     assert_int_equal(procfs_read_u64(path, &value), -EINVAL);
-    put("/number", "A: 18446744073709551615 kB\nB: x\n");
+    root_put("number", "A: 18446744073709551615 kB\nB: x\n");
     assert_int_equal(procfs_read_field(path, "A:", &value), -EINVAL);
     assert_int_equal(procfs_read_field(path, "B:", &value), -EINVAL);
     assert_int_equal(procfs_read_field(path, "C:", &value), -ENOENT);
@@ -193,7 +151,7 @@ static void numbers_out_of_range(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, root_set_up, root_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(physical_memory),
         TEST(version_2_on_the_way_up),

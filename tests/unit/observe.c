@@ -5,22 +5,14 @@
  */
 #include <quire/observe.h>
 
+#include "root.h"
+
 #include <errno.h>
-#include <ftw.h>
-#include <limits.h>
 #include <math.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h> /* wants the headers above */
 
 /* The first ones with processes and slab caches; the others were recorded by somebody else. */
 static const char *const machines[] = {"4.15-numa", "6.1-zram-cgroup2", "6.18-cgroup1", "5.10-swap",
@@ -28,45 +20,6 @@ static const char *const machines[] = {"4.15-numa", "6.1-zram-cgroup2", "6.18-cg
 static const unsigned n_cpus[] = {2, 2, 2, 2, 1};
 #define N_MACHINES 5
 #define N_WHOLE 3
-
-static char root[] = "/tmp/quire-observe-XXXXXX";
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    return remove(path);
-}
-
-static int set_up(void **state)
-{
-    memcpy(root, "/tmp/quire-observe-XXXXXX", sizeof root);
-    return mkdtemp(root) != NULL ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void put_bytes(const char *path, const char *text, size_t n)
-{
-    char whole[PATH_MAX];
-
-    snprintf(whole, sizeof whole, "%s/%s", root, path);
-    for (char *slash = whole + strlen(root) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
-        *slash = '\0';
-        mkdir(whole, 0700);
-        *slash = '/';
-    }
-    FILE *file = fopen(whole, "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, n, file), n);
-    fclose(file);
-}
-
-static void put(const char *path, const char *text)
-{
-    put_bytes(path, text, strlen(text));
-}
 
 /* A file of a recorded machine; the caller frees it. */
 static char *load(const char *machine, const char *path, size_t *n)
@@ -88,7 +41,7 @@ static void copy(const char *machine, const char *path)
     size_t n;
     char *text = load(machine, path, &n);
 
-    put_bytes(path, text, n);
+    root_put_bytes(path, text, n);
     free(text);
 }
 
@@ -225,11 +178,11 @@ static void counters_by_zone_are_added_up(void **state)
     struct quire_observe *observe = opened(root);
     struct quire_observe_counters now;
 
-    put("proc/uptime", "100.50 90.00\n");
-    put("proc/stat", "cpu  1 2 3 4\ncpu0 1 2 3 4\nctxt 5\n");
-    put("proc/vmstat", "pgfault 10\npgscan_kswapd_dma 1\npgscan_kswapd_normal 20\n"
-                       "pgscan_direct_normal 300\npgscan_direct_throttle 9\nallocstall 7\n"
-                       "pgsteal_direct_movable 4\npgscan_kswapd_other 1000\n");
+    root_put("proc/uptime", "100.50 90.00\n");
+    root_put("proc/stat", "cpu  1 2 3 4\ncpu0 1 2 3 4\nctxt 5\n");
+    root_put("proc/vmstat", "pgfault 10\npgscan_kswapd_dma 1\npgscan_kswapd_normal 20\n"
+                            "pgscan_direct_normal 300\npgscan_direct_throttle 9\nallocstall 7\n"
+                            "pgsteal_direct_movable 4\npgscan_kswapd_other 1000\n");
     assert_int_equal(quire_observe_counters(observe, &now), 0);
     assert_int_equal(now.scanned_kswapd, 21);
     assert_int_equal(now.scanned_direct, 300);
@@ -284,7 +237,7 @@ static void pressure(void **state)
     assert_int_equal(now.io_full.total_us, QUIRE_OBSERVE_ABSENT);
     quire_observe_close(observe);
     observe = opened(root);
-    put("proc/pressure/cpu", "some avg10=1.5 avg60=0.00 avg300=0.00 total=1\n");
+    root_put("proc/pressure/cpu", "some avg10=1.5 avg60=0.00 avg300=0.00 total=1\n");
     assert_int_equal(quire_observe_pressure(observe, &now), -EBADMSG);
     assert_non_null(strstr(quire_observe_message(observe), "/proc/pressure/cpu: line 1, 'some "));
     quire_observe_close(observe);
@@ -510,7 +463,7 @@ static void put_stat(int pid, const char *name, unsigned minor, unsigned start)
         text, sizeof text,
         "%d (%s) S 1 1 1 0 -1 4194304 %u 0 7 0 1 2 3 4 20 0 1 0 %u 4096 5 18446744073709551615\n",
         pid, name, minor, start);
-    put(path, text);
+    root_put(path, text);
 }
 
 static void put_swap(int pid, unsigned kib)
@@ -519,15 +472,15 @@ static void put_swap(int pid, unsigned kib)
 
     snprintf(path, sizeof path, "proc/%d/status", pid);
     snprintf(text, sizeof text, "Uid:\t0\t0\t0\t0\nVmSwap:\t%8u kB\n", kib);
-    put(path, text);
+    root_put(path, text);
 }
 
 static void remove_process(int pid)
 {
-    char path[PATH_MAX];
+    char path[64];
 
-    snprintf(path, sizeof path, "%s/proc/%d", root, pid);
-    assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    snprintf(path, sizeof path, "proc/%d", pid);
+    root_remove(path);
 }
 
 static void hundreds_of_processes_that_come_and_go(void **state)
@@ -535,11 +488,11 @@ static void hundreds_of_processes_that_come_and_go(void **state)
     struct quire_observe *observe = opened(root);
     struct quire_observe_processes processes;
 
-    put("proc/uptime", "1000.00 1.00\n");
+    root_put("proc/uptime", "1000.00 1.00\n");
     for (int pid = 700; pid > 100; pid--)
         put_stat(pid, "worker", 100, 500);
-    put("proc/99999999999/stat", "no process\n");
-    put("proc/12x/stat", "no process\n");
+    root_put("proc/99999999999/stat", "no process\n");
+    root_put("proc/12x/stat", "no process\n");
     assert_int_equal(quire_observe_processes(observe, QUIRE_OBSERVE_STAT, &processes), 0);
     assert_int_equal(processes.n, 600);
     for (size_t i = 0; i < processes.n; i++)
@@ -572,7 +525,7 @@ static void idle_processes_are_looked_at_more_seldom(void **state)
     const unsigned parts = QUIRE_OBSERVE_STATUS | QUIRE_OBSERVE_LAZY;
     unsigned n_seen = 0;
 
-    put("proc/uptime", "1000.00 1.00\n");
+    root_put("proc/uptime", "1000.00 1.00\n");
     for (int pid = 100; pid < 164; pid++) {
         put_stat(pid, "idle", 100, 500);
         put_swap(pid, 4);
@@ -612,7 +565,7 @@ static void names_that_try_to_confuse(void **state)
     struct quire_observe_process process;
 
     put_stat(7, ") R 9 (x y)\n1 (", 3, 1);
-    put_bytes("proc/7/cmdline", "a\0b\033[2Jc\nd\0\0", 12);
+    root_put_bytes("proc/7/cmdline", "a\0b\033[2Jc\nd\0\0", 12);
     assert_int_equal(quire_observe_process(observe, 7, QUIRE_OBSERVE_COMMAND, &process), 0);
     assert_string_equal(process.name, ") R 9 (x y)?1 (");
     assert_int_equal(process.state, 'S');
@@ -627,10 +580,10 @@ static void kernels_without_a_rollup(void **state)
     struct quire_observe_process process;
 
     put_stat(7, "old", 3, 1);
-    put("proc/7/smaps", "00400000-00401000 r-xp 00000000 08:01 12 /bin/x\nPss: 4 kB\n"
-                        "Private_Clean: 1 kB\nPrivate_Dirty: 2 kB\n"
-                        "00500000-00501000 rw-p 00000000 00:00 0\nPss: 10 kB\n"
-                        "Private_Clean: 10 kB\nPrivate_Dirty: 20 kB\n");
+    root_put("proc/7/smaps", "00400000-00401000 r-xp 00000000 08:01 12 /bin/x\nPss: 4 kB\n"
+                             "Private_Clean: 1 kB\nPrivate_Dirty: 2 kB\n"
+                             "00500000-00501000 rw-p 00000000 00:00 0\nPss: 10 kB\n"
+                             "Private_Clean: 10 kB\nPrivate_Dirty: 20 kB\n");
     assert_int_equal(quire_observe_process(observe, 7, QUIRE_OBSERVE_SHARES, &process), 0);
     assert_int_equal(process.pss, 14 * 1024);
     assert_int_equal(process.uss, 33 * 1024);
@@ -675,17 +628,17 @@ static void address_space_of_a_quire_program(void **state)
     struct quire_observe *observe = opened(root);
     struct quire_observe_mappings mappings;
 
-    put("proc/8/maps",
-        "00400000-00401000 r-xp 00000000 08:01 12 /bin/x\n"
-        "7f0000000000-7f0000100000 rw-p 00000000 00:00 0\n"
-        "7f0000100000-7f8000000000 ---p 00000000 00:00 0 [anon:name]\n"
-        "7f9000000000-7f9000001000 r-xp 00000000 08:01 13 /usr/lib/quire/libquire-preload.so\n"
-        "7f9000001000-7f9000002000 rw-p 00000000 08:01 13 /usr/lib/quire/libquire-preload.so\n"
-        "7f9000002000-7f9000003000 rw-p 00000000 00:00 0\n"
-        "7f9000004000-7f9000005000 rw-p 00000000 00:00 0\n"
-        "7f9000006000-7f9000007000 rw-s 00000000 00:01 9 /memfd:x (deleted)\n"
-        "7f9000008000-7f9000009000 rw-p 00000000 08:01 14 /usr/lib/libz.so.1\n"
-        "7f9000009000-7f9014009000 rw-p 00000000 00:00 0\n");
+    root_put("proc/8/maps",
+             "00400000-00401000 r-xp 00000000 08:01 12 /bin/x\n"
+             "7f0000000000-7f0000100000 rw-p 00000000 00:00 0\n"
+             "7f0000100000-7f8000000000 ---p 00000000 00:00 0 [anon:name]\n"
+             "7f9000000000-7f9000001000 r-xp 00000000 08:01 13 /usr/lib/quire/libquire-preload.so\n"
+             "7f9000001000-7f9000002000 rw-p 00000000 08:01 13 /usr/lib/quire/libquire-preload.so\n"
+             "7f9000002000-7f9000003000 rw-p 00000000 00:00 0\n"
+             "7f9000004000-7f9000005000 rw-p 00000000 00:00 0\n"
+             "7f9000006000-7f9000007000 rw-s 00000000 00:01 9 /memfd:x (deleted)\n"
+             "7f9000008000-7f9000009000 rw-p 00000000 08:01 14 /usr/lib/libz.so.1\n"
+             "7f9000009000-7f9014009000 rw-p 00000000 00:00 0\n");
     assert_int_equal(quire_observe_mappings(observe, 8, &mappings), 0);
     assert_false(mappings.is_detailed);
     assert_int_equal(mappings.list[0].rss, QUIRE_OBSERVE_DENIED);
@@ -763,7 +716,7 @@ static void files_cut_short(void **state)
         size_t n;
         char *text = load(from, files[i], &n);
         for (size_t cut = 0; cut<n; cut += n> 500 ? 97 : 7) {
-            put_bytes(files[i], text, cut);
+            root_put_bytes(files[i], text, cut);
             observe = opened(root);
             int error = read_all(observe, 268);
             bool is_within_line = cut > 0 && text[cut - 1] != '\n';
@@ -776,7 +729,7 @@ static void files_cut_short(void **state)
             }
             quire_observe_close(observe);
         }
-        put_bytes(files[i], text, n);
+        root_put_bytes(files[i], text, n);
         free(text);
     }
 }
@@ -800,13 +753,13 @@ static void lines_that_hold_something_else(void **state)
     struct quire_observe_memory memory;
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        put(cases[i].file, cases[i].text);
+        root_put(cases[i].file, cases[i].text);
         struct quire_observe *observe = opened(root);
         assert_int_equal(quire_observe_memory(observe, &memory), -EBADMSG);
         assert_string_equal(quire_observe_message(observe), cases[i].message);
         quire_observe_close(observe);
     }
-    put_bytes("proc/meminfo", "MemTotal: 1\0 kB\n", 16);
+    root_put_bytes("proc/meminfo", "MemTotal: 1\0 kB\n", 16);
     struct quire_observe *observe = opened(root);
     assert_int_equal(quire_observe_memory(observe, &memory), -EBADMSG);
     assert_string_equal(quire_observe_message(observe),
@@ -878,7 +831,7 @@ static void processes_that_end_while_they_are_read(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, root_set_up, root_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(no_such_root),
         TEST(memory_as_free_prints_it),

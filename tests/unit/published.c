@@ -2,40 +2,20 @@
 /* What a run publishes: written by one, read by another, and what is left of the dead. */
 #include "observe/published.h"
 
+#include "root.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define N_UPDATES 20000
 #define N_LEAVES 500
 
-static char home[] = "/tmp/quire-published-XXXXXX";
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    return remove(path);
-}
-
 static int set_up(void **state)
 {
-    memcpy(home, "/tmp/quire-published-XXXXXX", sizeof home);
-    return mkdtemp(home) != NULL ? setenv("XDG_RUNTIME_DIR", home, 1) : -1;
-}
-
-static int tear_down(void **state)
-{
-    return nftw(home, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return root_set_up(state) == 0 ? setenv("XDG_RUNTIME_DIR", root, 1) : -1;
 }
 
 static void look(struct quire_observe *observe, struct quire_observe_runs *runs)
@@ -246,7 +226,7 @@ static void the_next_run_removes_it_too(void **state)
     assert_int_equal(waitpid(keeper, NULL, 0), keeper);
     assert_int_equal(waitpid(reused, NULL, 0), reused);
     forge(elsewhere.path, offsetof(struct published, header.pid_namespace), 5, 8); /* P3 */
-    snprintf(other, sizeof other, "%s/quire/run-x", home);
+    snprintf(other, sizeof other, "%s/quire/run-x", root);
     close(open(other, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     assert_true(publication_open(&next));
     assert_int_equal(access(dead.path, F_OK), -1);
@@ -273,10 +253,10 @@ static _Noreturn void come_and_go(void)
 
 static void the_directory_comes_and_goes(void **state)
 {
-    char path[sizeof home + sizeof "/quire"];
+    char path[sizeof root + sizeof "/quire"];
     struct publication publication;
 
-    snprintf(path, sizeof path, "%s/quire", home);
+    snprintf(path, sizeof path, "%s/quire", root);
     pid_t other = fork();
     if (other == 0)
         come_and_go();
@@ -358,11 +338,11 @@ static void directories_must_be_ones_own(void **state)
     struct publication publication;
     char path[64], problem[640], directory[512];
 
-    snprintf(path, sizeof path, "%s/quire", home);
+    snprintf(path, sizeof path, "%s/quire", root);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(chmod(path, 0777), 0);
     assert_true(publication_open(&publication)); /* in /dev/shm */
-    assert_null(strstr(publication.path, home));
+    assert_null(strstr(publication.path, root));
     close(publication.fd);
     rmdir(publication.path); /* unless there are others' runs */
     assert_int_equal(chmod(path, 0700), 0);
@@ -416,16 +396,16 @@ static void latencies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(is_read_as_it_was_written, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(is_of_one_moment, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(half_an_update_is_not_seen, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_the_dead_left_is_removed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_next_run_removes_it_too, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_directory_comes_and_goes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(strange_files_are_left_alone, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(files_cut_short, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(directories_must_be_ones_own, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_past_is_a_ring, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(is_read_as_it_was_written, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(is_of_one_moment, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(half_an_update_is_not_seen, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(what_the_dead_left_is_removed, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(the_next_run_removes_it_too, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(the_directory_comes_and_goes, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(strange_files_are_left_alone, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(files_cut_short, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(directories_must_be_ones_own, set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(the_past_is_a_ring, set_up, root_tear_down),
         cmocka_unit_test(latencies),
     };
 

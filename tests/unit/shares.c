@@ -2,75 +2,41 @@
 /* PSS and USS are read again of whom they may have changed, at once or soon (observe/shares.h). */
 #include <quire/observe.h>
 
-#include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-
-#include <cmocka.h>
+#include "root.h"
 
 #define KEPT (QUIRE_OBSERVE_SHARES | QUIRE_OBSERVE_KEEP_SHARES)
 #define EVERY 4 /* a sample of so many reads them in any case */
 #define KIB 1024
-
-static char root[] = "/tmp/quire-shares-XXXXXX";
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    return remove(path);
-}
-
-static int tear_down(void **state)
-{
-    return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static int set_up(void **state)
-{
-    char path[64];
-
-    memcpy(root, "/tmp/quire-shares-XXXXXX", sizeof root);
-    if (mkdtemp(root) == NULL)
-        return -1;
-    snprintf(path, sizeof path, "%s/proc", root);
-    return mkdir(path, 0700);
-}
 
 static void put(int pid, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 static void put(int pid, const char *name, const char *format, ...)
 {
-    char path[128];
+    char path[64], text[256];
     va_list arguments;
 
-    snprintf(path, sizeof path, "%s/proc/%d", root, pid);
-    mkdir(path, 0700);
-    snprintf(path, sizeof path, "%s/proc/%d/%s", root, pid, name);
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
+    snprintf(path, sizeof path, "proc/%d/%s", pid, name);
     va_start(arguments, format);
-    assert_true(vfprintf(file, format, arguments) > 0);
+    assert_in_range(vsnprintf(text, sizeof text, format, arguments), 1, sizeof text - 1);
     va_end(arguments);
-    assert_int_equal(fclose(file), 0);
+    root_put(path, text);
 }
 
 static void remove_file(int pid, const char *name)
 {
-    char path[128];
+    char path[64];
 
-    snprintf(path, sizeof path, "%s/proc/%d/%s", root, pid, name);
-    assert_int_equal(remove(path), 0);
+    snprintf(path, sizeof path, "proc/%d/%s", pid, name);
+    root_remove(path);
 }
 
 static void remove_process(int pid)
 {
-    remove_file(pid, "stat");
-    remove_file(pid, "smaps_rollup");
-    remove_file(pid, "");
+    char path[64];
+
+    snprintf(path, sizeof path, "proc/%d", pid);
+    root_remove(path);
 }
 
 static void put_stat(int pid, const char *name, int parent, unsigned minor)
@@ -204,8 +170,8 @@ static void what_kin_does_is_seen_at_once(void **state)
         const bool is_kin = change != NOTHING && change != STRANGER;
         assert_int_equal(pss_of(observe, KEPT, 8), is_kin ? 50 : 40);
         quire_observe_close(observe);
-        tear_down(state);
-        set_up(state);
+        root_tear_down(state);
+        root_set_up(state);
     }
 }
 
@@ -264,11 +230,13 @@ static void who_ends_in_between_is_left_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_strangers_do_is_seen_soon, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_kin_does_is_seen_at_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(few_of_many_of_a_name, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_parent_of_many, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_ends_in_between_is_left_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_strangers_do_is_seen_soon, root_set_up,
+                                        root_tear_down),
+        cmocka_unit_test_setup_teardown(what_kin_does_is_seen_at_once, root_set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(few_of_many_of_a_name, root_set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(a_parent_of_many, root_set_up, root_tear_down),
+        cmocka_unit_test_setup_teardown(who_ends_in_between_is_left_out, root_set_up,
+                                        root_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,23 +10,13 @@
  */
 #include <quire/tune.h>
 
-#include <errno.h>
-#include <ftw.h>
-#include <limits.h>
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
+#include "root.h"
 
-#include <cmocka.h> /* wants the headers above */
+#include <errno.h>
+#include <math.h>
 
 #define BASE "6.1-zram-cgroup2"
 #define MAX_RULES 64
-
-static char root[32];
 
 enum edit_kind {
     NONE,
@@ -342,25 +332,13 @@ static char *load(const char *directory, const char *path)
 
 static void put(const char *time, const char *path, const char *text)
 {
-    char whole[PATH_MAX];
+    char whole[256];
 
-    snprintf(whole, sizeof whole, "%s/%s/%s", root, time, path);
-    if (text == NULL) {
-        remove(whole);
-        return;
-    }
-    FILE *file = fopen(whole, "w");
-    for (char *slash = whole + strlen(root) + 1; file == NULL;) {
-        if ((slash = strchr(slash, '/')) == NULL)
-            fail_msg("%s: %s", whole, strerror(errno));
-        *slash = '\0';
-        mkdir(whole, 0700);
-        *slash++ = '/';
-        if (strchr(slash, '/') == NULL)
-            file = fopen(whole, "w");
-    }
-    fputs(text, file);
-    fclose(file);
+    snprintf(whole, sizeof whole, "%s/%s", time, path);
+    if (text != NULL)
+        root_put(whole, text);
+    else
+        root_remove(whole);
 }
 
 static void put_both(const char *path, const char *text)
@@ -463,24 +441,13 @@ static void undo(const struct edit *edit)
 
 static int set_up(void **state)
 {
-    snprintf(root, sizeof root, "%s", "/tmp/quire-tune-XXXXXX");
-    if (mkdtemp(root) == NULL)
+    if (root_set_up(state) != 0)
         return -1;
     for (size_t i = 0; i < N_FILES; i++)
         copy_from(BASE, files[i]);
     put("before", "proc/uptime", "1000.00 1000.00\n");
     put("after", "proc/uptime", "1010.00 1010.00\n");
     return 0;
-}
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    return remove(path);
-}
-
-static int tear_down(void **state)
-{
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static struct quire_tune_look *look_at(const char *time)
@@ -665,5 +632,5 @@ int main(void)
         cmocka_unit_test(fewer_findings_than_there_are),
         cmocka_unit_test(a_machine_that_can_not_be_read),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, root_tear_down);
 }
