@@ -28,8 +28,8 @@
 #define DEFAULT_SWAP_MAX_BYTES ((uint64_t)64 << 30)
 #define MIN_SWAP_BYTES ((uint64_t)16 << 20) /* less than this is a full disk, not a swap file */
 
-#define POLICIES "adaptive|fifo|clock|gclock|2q|s3-fifo|sieve|working-set"
-#define PREFETCHES "adaptive|none|cluster|stride"
+#define POLICIES "adaptive, fifo, clock, gclock, 2q, s3-fifo, sieve, working-set"
+#define PREFETCHES "adaptive, none, cluster, stride"
 
 enum {
     KEY_RAM = 256,
@@ -70,13 +70,13 @@ static const struct argp_option option_list[] = {
      "for these pages (default: " DEFAULT_CODEC ")",
      0},
     {"policy", KEY_POLICY, "RULE", 0,
-     "Choose what to evict by this rule: fifo, clock, gclock, 2q, s3-fifo, sieve, working-set, or "
-     "adaptive, which tries two on a part of the pages each and takes the one that misses less "
-     "(default: adaptive)",
+     "What to evict: " POLICIES
+     ". adaptive tries two of the others on a part of the pages each and "
+     "takes the one that misses less (default: adaptive)",
      0},
     {"prefetch", KEY_PREFETCH, "RULE", 0,
-     "What to bring in along with a page that was missed: its neighbours (cluster), the next at "
-     "the same distance (stride), none, or what pays (adaptive) (default: adaptive)",
+     "What to bring in along with a page that was missed: " PREFETCHES ". cluster: its neighbours; "
+     "stride: the next at the same distance; adaptive: what pays (default: adaptive)",
      0},
     {"stats", KEY_STATS, "FILE", 0, "Write the summary's figures to FILE as JSON", 0},
     {"no-publish", KEY_NO_PUBLISH, NULL, 0,
