@@ -14,6 +14,7 @@
 #include "cli/curve_picture.h"
 
 #include "base/size.h"
+#include "cli/svg_text.h"
 
 #include <errno.h>
 #include <math.h>
@@ -59,21 +60,6 @@ static double x_of(const struct view *view, double x)
 static double y_of(const struct view *view, double y)
 {
     return view->top + PANEL * (1 - y / view->y_max);
-}
-
-static void write_escaped(FILE *file, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '&')
-            fputs("&amp;", file);
-        else if (c == '<')
-            fputs("&lt;", file);
-        else if (c == '>')
-            fputs("&gt;", file);
-        else
-            fputc(c < 0x20 || c >= 0x7f ? '?' : c, file);
-    }
 }
 
 #define AMOUNT_BYTES 32
@@ -150,12 +136,12 @@ static void write_axes(const struct view *view)
     write_x_axis(view);
     fprintf(view->file, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"14\" font-weight=\"bold\">", LEFT,
             view->top - 22);
-    write_escaped(view->file, panel->title);
+    svg_text(view->file, panel->title);
     fprintf(view->file, "</text>\n<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", WIDTH - RIGHT,
             view->top + PANEL + 36);
-    write_escaped(view->file, panel->x_title);
+    svg_text(view->file, panel->x_title);
     fprintf(view->file, "</text>\n<text x=\"%.1f\" y=\"%.1f\">", LEFT, view->top - 6);
-    write_escaped(view->file, panel->y_title);
+    svg_text(view->file, panel->y_title);
     fputs("</text>\n", view->file);
 }
 
@@ -163,7 +149,7 @@ static void write_title(const struct view *view, const char *name, const struct 
 {
     char x[AMOUNT_BYTES], y[AMOUNT_BYTES];
     fputs("<title>", view->file);
-    write_escaped(view->file, name);
+    svg_text(view->file, name);
     fprintf(view->file, ": %s at %s</title>", amount(view->panel->y_unit, point->y, y),
             amount(view->panel->x_unit, point->x, x));
 }
@@ -213,9 +199,8 @@ static void write_names(const struct view *view)
                 "stroke-dasharray=\"%s\"/><text x=\"%.1f\" y=\"%.1f\">",
                 WIDTH - RIGHT + 10, y - 4, colours[i % N_COLOURS],
                 dashes[i / N_COLOURS % (sizeof dashes / sizeof dashes[0])], WIDTH - RIGHT + 40, y);
-        write_escaped(view->file, i == MOST_NAMES - 1 && n > MOST_NAMES
-                                      ? "and others"
-                                      : view->panel->series[i].name);
+        svg_text(view->file, i == MOST_NAMES - 1 && n > MOST_NAMES ? "and others"
+                                                                   : view->panel->series[i].name);
         fputs("</text>\n", view->file);
     }
 }
@@ -286,7 +271,7 @@ int curve_picture(const struct curve_panel *panels, size_t n, const char *title,
             "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
             "<text x=\"%.1f\" y=\"28\" font-size=\"17\">",
             WIDTH, TOP + (double)n * (PANEL + GAP) + 20, LEFT);
-    write_escaped(view.file, title);
+    svg_text(view.file, title);
     fputs("</text>\n", view.file);
     for (size_t i = 0; i < n; i++) {
         view.panel = &panels[i];

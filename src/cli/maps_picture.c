@@ -15,7 +15,6 @@
 #include "base/size.h"
 #include "cli/drawing.h"
 
-#include <cairo-svg.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -127,17 +126,7 @@ int maps_picture_write(const char *path, const char *title, const struct maps_ar
         areas += n - MAX_AREAS;
         n = MAX_AREAS;
     }
-    double height = whole_height(areas, n);
-    cairo_surface_t *surface = cairo_svg_surface_create(path, WIDTH, height);
-    cairo_t *picture = cairo_create(surface);
-    cairo_set_source_rgb(picture, 1, 1, 1);
-    cairo_paint(picture);
+    cairo_t *picture = drawing_begin(path, WIDTH, whole_height(areas, n));
     draw(picture, title, areas, n);
-    cairo_destroy(picture);
-    cairo_surface_finish(surface);
-    cairo_status_t status = cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    if (status == CAIRO_STATUS_SUCCESS)
-        return 0;
-    return status == CAIRO_STATUS_NO_MEMORY ? -ENOMEM : -EIO;
+    return drawing_end(picture);
 }

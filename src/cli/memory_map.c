@@ -17,8 +17,6 @@
 #include "base/size.h"
 #include "cli/drawing.h"
 
-#include <cairo-svg.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -149,9 +147,7 @@ int memory_map_write(const char *path, const char *title, const struct replay_po
     uint64_t first = results[0].first_time, last = first + 1;
     for (unsigned i = 0; i < n; i++)
         last = results[i].last_time > last ? results[i].last_time : last;
-    cairo_surface_t *surface = cairo_svg_surface_create(path, WIDTH, TOP + n * (BAND + GAP));
-    cairo_t *picture = cairo_create(surface);
-    box(picture, (struct colour){1, 1, 1}, 0, 0, WIDTH, TOP + n * (BAND + GAP));
+    cairo_t *picture = drawing_begin(path, WIDTH, TOP + n * (BAND + GAP));
     cairo_select_font_face(picture, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
                            CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_line_width(picture, 0.8);
@@ -162,11 +158,5 @@ int memory_map_write(const char *path, const char *title, const struct replay_po
             (double)first, (double)(last - first),      (double)results[i].space};
         draw_band(picture, &scale, &policies[i], &results[i]);
     }
-    cairo_destroy(picture);
-    cairo_surface_finish(surface);
-    cairo_status_t status = cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    if (status == CAIRO_STATUS_SUCCESS)
-        return 0;
-    return status == CAIRO_STATUS_NO_MEMORY ? -ENOMEM : -EIO;
+    return drawing_end(picture);
 }

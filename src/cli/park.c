@@ -346,18 +346,8 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
     case 'j':
         options->as_json = true;
         return 0;
-    case ARGP_KEY_ARG:
-        if (state->arg_num > 0)
-            argp_error(state, "'%s': there is a PID already", argument);
-        options->pid = target_parse_pid(argument);
-        if (options->pid == 0)
-            argp_error(state, "'%s' is no process id", argument);
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "which process? give its PID");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return target_parse_argument(key, argument, state, &options->pid);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "cli/picture.h"
 #include "cli/replay.h"
 #include "cli/trace.h"
+#include "cli/whole_file.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -222,46 +223,18 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
 /* The trace */
 
-static char *read_all(FILE *file, size_t *n_bytes)
-{
-    size_t max = 0;
-    char *text = NULL;
-    *n_bytes = 0;
-    do {
-        if (*n_bytes == max) {
-            max = max == 0 ? 1 << 16 : 2 * max;
-            char *larger = realloc(text, max);
-            if (larger == NULL) {
-                free(text);
-                return NULL;
-            }
-            text = larger;
-        }
-        *n_bytes += fread(text + *n_bytes, 1, max - *n_bytes, file);
-    } while (!feof(file) && !ferror(file));
-    if (ferror(file)) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
 static bool load_trace(const char *path, struct trace *trace)
 {
-    bool is_standard = strcmp(path, "-") == 0;
-    const char *name = is_standard ? "standard input" : path;
+    const char *name = whole_file_name(path);
     char message[TRACE_MESSAGE_BYTES];
     size_t n_bytes;
-    FILE *file = is_standard ? stdin : fopen(path, "re");
-    char *text = file != NULL ? read_all(file, &n_bytes) : NULL;
-    int error = errno;
-    if (file != NULL && !is_standard)
-        fclose(file);
+    char *text = whole_file_read(path, &n_bytes);
+
     if (text == NULL) {
-        cli_error("cannot read the trace %s: %s", name, strerror(error));
+        cli_error("cannot read the trace %s: %s", name, strerror(errno));
         return false;
     }
-    error = trace_parse(text, n_bytes, trace, message);
+    int error = trace_parse(text, n_bytes, trace, message);
     free(text); /* names are not looked at later */
     if (error == -EINVAL)
         cli_error("%s: %s", name, message);

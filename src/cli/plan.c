@@ -12,6 +12,7 @@
 #include "base/size.h"
 #include "cli/cli.h"
 #include "cli/command_line.h"
+#include "cli/json_file.h"
 #include "cli/json_text.h"
 #include "cli/out_file.h"
 #include "cli/plan_input.h"
@@ -342,12 +343,7 @@ static bool print_json(const struct arguments *arguments, const struct plan_inpu
         json_decref(json);
         json = NULL;
     }
-    bool is_good = json != NULL && json_dumpf(json, stdout, JSON_INDENT(1)) == 0;
-    putchar('\n');
-    json_decref(json);
-    if (!is_good)
-        cli_error("cannot build the JSON: out of memory");
-    return is_good;
+    return json_print(json);
 }
 
 /* Files */
@@ -483,12 +479,11 @@ static bool print_check(const struct arguments *arguments, const struct plan_inp
         bad |= json_object_set_new(json, "buffers",
                                    json_pack("[o, o]", json_text(name_of(problem, fault->first)),
                                              json_text(name_of(problem, fault->second))));
-    bad |= bad == 0 && json_dumpf(json, stdout, JSON_INDENT(1)) != 0;
-    putchar('\n');
-    json_decref(json);
-    if (bad)
-        cli_error("cannot build the JSON: out of memory");
-    return bad == 0;
+    if (bad) {
+        json_decref(json);
+        json = NULL;
+    }
+    return json_print(json);
 }
 
 static int verify(const struct arguments *arguments, struct plan_input *input,

@@ -15,6 +15,7 @@
 #include "cli/plan_picture.h"
 
 #include "base/size.h"
+#include "cli/svg_text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -55,22 +56,6 @@ static double y_of(const struct panel *panel, uint64_t offset)
     return panel->top + PANEL - (double)offset / (double)panel->highest * PANEL;
 }
 
-/* XML text; what can't be in it becomes a question mark. */
-static void write_escaped(FILE *file, const char *text, size_t max)
-{
-    for (size_t i = 0; i < max && text[i] != '\0'; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '&')
-            fputs("&amp;", file);
-        else if (c == '<')
-            fputs("&lt;", file);
-        else if (c == '>')
-            fputs("&gt;", file);
-        else
-            fputc(c < 0x20 || c >= 0x7f ? '?' : c, file);
-    }
-}
-
 static const char *name_of(const struct panel *panel, size_t i, char *room, size_t n)
 {
     if (panel->problem->buffers[i].name != NULL)
@@ -92,7 +77,7 @@ static void write_title(const struct panel *panel, size_t i)
     const struct quire_tensor_buffer *buffer = &panel->problem->buffers[i];
     char room[24], size[24];
     fputs("<title>", panel->file);
-    write_escaped(panel->file, name_of(panel, i, room, sizeof room), 200);
+    svg_text_part(panel->file, name_of(panel, i, room, sizeof room), 200);
     fprintf(panel->file,
             ": %s (%" PRIu64 " B) at %" PRIu64 " to %" PRIu64 ", from %" PRId64 " to %" PRId64,
             size_format(buffer->size, size, sizeof size), buffer->size, panel->offsets[i],
@@ -138,7 +123,7 @@ static void write_name(const struct panel *panel, size_t i, double x, double wid
     else
         fprintf(panel->file, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"%.1f\">", x + width / 2,
                 top + height / 2 + letter * 0.35, letter);
-    write_escaped(panel->file, name, n);
+    svg_text_part(panel->file, name, n);
     fprintf(panel->file, "%s</text>", dots);
 }
 
@@ -246,7 +231,7 @@ static int write_panel(struct panel *panel)
         const char *name = problem->spaces[panel->space].name;
         fprintf(panel->file, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"14\">space %u ", LEFT,
                 panel->top - 10, panel->space);
-        write_escaped(panel->file, name != NULL ? name : "", 100);
+        svg_text_part(panel->file, name != NULL ? name : "", 100);
         fputs("</text>\n", panel->file);
         panel->capacity = problem->spaces[panel->space].capacity;
     }
@@ -295,7 +280,7 @@ int plan_picture(const struct quire_tensor_problem *problem, const uint64_t *off
             "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
             "<text x=\"%.1f\" y=\"28\" font-size=\"17\">",
             WIDTH, TOP + n_panels * (PANEL + GAP), LEFT);
-    write_escaped(panel.file, title, 120);
+    svg_text_part(panel.file, title, 120);
     fputs("</text>\n", panel.file);
     for (panel.space = 0; error == 0 && panel.space < n_panels; panel.space++) {
         panel.top = TOP + panel.space * (PANEL + GAP);

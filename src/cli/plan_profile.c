@@ -14,6 +14,7 @@
 #include "cli/plan_profile.h"
 
 #include "base/size.h"
+#include "cli/svg_text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -113,17 +114,6 @@ static int add_lines(struct profile *profile, const struct quire_model *model,
     return error;
 }
 
-static void write_escaped(FILE *file, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '&' || c == '<')
-            fputs(c == '&' ? "&amp;" : "&lt;", file);
-        else
-            fputc(c < 0x20 || c >= 0x7f ? '?' : c, file);
-    }
-}
-
 static void write_axes(const struct profile *profile)
 {
     char size[24];
@@ -199,7 +189,7 @@ int plan_profile(const struct quire_model *model, const struct quire_model_wishe
                 "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n"
                 "<text x=\"%.1f\" y=\"28\" font-size=\"17\">",
                 WIDTH, HEIGHT, LEFT);
-        write_escaped(profile.file, title);
+        svg_text(profile.file, title);
         fputs(": what lives at each moment</text>\n", profile.file);
         write_axes(&profile);
         write_budget(&profile);

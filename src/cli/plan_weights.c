@@ -10,6 +10,7 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/json_file.h"
 #include "cli/json_text.h"
 #include "cli/table.h"
 
@@ -279,12 +280,7 @@ static bool print_json(const struct quire_weights *weights,
                       "total", build_total(&choice->total), "least_noise", choice->least_noise,
                       "least_bytes", (json_int_t)choice->least_bytes, "proved",
                       (int)choice->is_proved));
-    bool is_good = json != NULL && json_dumpf(json, stdout, JSON_INDENT(1)) == 0;
-    putchar('\n');
-    json_decref(json);
-    if (!is_good)
-        cli_error("cannot build the JSON: out of memory");
-    return is_good;
+    return json_print(json);
 }
 
 int plan_weights_tell(const struct plan_weights_options *options, const struct quire_model *model,

@@ -14,6 +14,7 @@
  */
 #include "cli/report_page.h"
 
+#include "cli/report_amounts.h"
 #include "cli/report_chart.h"
 #include "cli/report_words.h"
 
@@ -23,14 +24,6 @@
 
 #define MOST_PROCESSES 40 /* in the table */
 #define PAGE_BYTES 4096.0
-
-struct amount {
-    char text[CHART_TEXT_BYTES];
-};
-#define BYTES(n) chart_amount(CHART_BYTES, (double)(n), (struct amount){""}.text)
-#define SHARE(part) chart_amount(CHART_SHARE, (part), (struct amount){""}.text)
-#define TIME(seconds) chart_duration((seconds), (struct amount){""}.text)
-#define COUNT(n) chart_count((double)(n), (struct amount){""}.text)
 
 static void put_command(struct html *html, const struct report *report)
 {

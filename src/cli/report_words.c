@@ -10,6 +10,7 @@
  */
 #include "cli/report_words.h"
 
+#include "cli/report_amounts.h"
 #include "cli/report_chart.h"
 
 #include <math.h>
@@ -24,14 +25,6 @@
 #define FILE_SHARE 0.05 /* of the faults, for the swap file to be worth a word */
 
 enum tone { GOOD, PLAIN, POOR, BAD };
-
-struct amount {
-    char text[CHART_TEXT_BYTES];
-};
-#define BYTES(n) chart_amount(CHART_BYTES, (double)(n), (struct amount){""}.text)
-#define SHARE(part) chart_amount(CHART_SHARE, (part), (struct amount){""}.text)
-#define TIME(seconds) chart_duration((seconds), (struct amount){""}.text)
-#define COUNT(n) chart_count((double)(n), (struct amount){""}.text)
 
 static void begin(struct html *html, enum tone tone)
 {

@@ -27,6 +27,20 @@ int target_parse_pid(const char *text)
     return errno == 0 && *end == '\0' && pid > 0 && pid <= PID_MOST ? (int)pid : 0;
 }
 
+error_t target_parse_argument(int key, const char *text, struct argp_state *state, int *pid)
+{
+    if (key == ARGP_KEY_NO_ARGS)
+        argp_error(state, "which process? give its PID");
+    if (key != ARGP_KEY_ARG)
+        return ARGP_ERR_UNKNOWN;
+    if (state->arg_num > 0)
+        argp_error(state, "'%s': there is a PID already", text);
+    *pid = target_parse_pid(text);
+    if (*pid == 0)
+        argp_error(state, "'%s' is no process id", text);
+    return 0;
+}
+
 static int tell(int pid, int error)
 {
     switch (error) {

@@ -5,6 +5,7 @@
 
 #include "base/control.h"
 
+#include <argp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,6 +17,10 @@ struct target {
 
 /* A process id, or 0: the text is none. */
 int target_parse_pid(const char *text);
+
+/* The one argument of a command, PID, which argp comes upon or misses. ARGP_ERR_UNKNOWN: it is
+ * else. */
+error_t target_parse_argument(int key, const char *text, struct argp_state *state, int *pid);
 
 /* Finds the run of process `pid`. EXIT_SUCCESS, or EXIT_FAILURE after a message that says why not.
  */

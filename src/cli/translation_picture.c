@@ -19,7 +19,6 @@
 
 #include <quire/mmu.h>
 
-#include <cairo-svg.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -206,19 +205,10 @@ static int write_surface(const char *path, const char *title, const struct trans
                          struct place *left, size_t n, struct place *right, size_t n_right)
 {
     double height = fmax(fmax(lay_out(left, n), lay_out(right, n_right)) + 20, 90);
-    cairo_surface_t *surface = cairo_svg_surface_create(path, WIDTH, height);
-    cairo_t *picture = cairo_create(surface);
+    cairo_t *picture = drawing_begin(path, WIDTH, height);
 
-    cairo_set_source_rgb(picture, 1, 1, 1);
-    cairo_paint(picture);
     draw(picture, title, bands, left, n, right, n_right);
-    cairo_destroy(picture);
-    cairo_surface_finish(surface);
-    cairo_status_t status = cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    if (status == CAIRO_STATUS_SUCCESS)
-        return 0;
-    return status == CAIRO_STATUS_NO_MEMORY ? -ENOMEM : -EIO;
+    return drawing_end(picture);
 }
 
 int translation_picture_write(const char *path, const char *title, struct translation_band *bands,
