@@ -18,13 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
+#include "leaks.h"
 
 /* The nth call from now on fails; 0: none. */
 static unsigned countdown;
@@ -98,31 +92,6 @@ void *__wrap_mmap64(void *at, size_t n_bytes, int prot, int flags, int fd, off_t
 
 /* Images */
 
-static unsigned count_fds(void)
-{
-    DIR *directory = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    REQUIRE(directory != NULL);
-    while (readdir(directory) != NULL)
-        n++;
-    closedir(directory);
-    return n;
-}
-
-static unsigned count_mappings(void)
-{
-    char line[512];
-    unsigned n = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
-
-    REQUIRE(maps != NULL);
-    while (fgets(line, sizeof line, maps) != NULL)
-        n += strstr(line, "quire-image") != NULL;
-    fclose(maps);
-    return n;
-}
-
 /* A LiME file of 20 ranges, so that the list of them has to grow twice. */
 static void make_file(char *path)
 {
@@ -174,10 +143,10 @@ static unsigned fail_each_of_an_image(const char *path)
         bool fired = has_fired;
         fail_in(0);
         REQUIRE(fired == (error != 0));
-        REQUIRE(count_mappings() == (error == 0));
+        REQUIRE(count_mappings("quire-image") == (error == 0));
         if (is_made)
             quire_image_free(image);
-        REQUIRE(count_fds() == n_fds && count_mappings() == 0 && n_live == 0);
+        REQUIRE(count_fds() == n_fds && count_mappings("quire-image") == 0 && n_live == 0);
         if (!fired)
             return nth - 1;
     }

@@ -1,47 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Each mapping that a shared heap makes fails in turn: it is told, and nothing is left behind. */
 #include "base/sys.h"
+#include "leaks.h"
 
 #include <quire/shared_heap.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
-
 static const struct quire_shared_heap_config config = {(uint64_t)1 << 20, 0, 64, false};
-
-static unsigned count_entries(const char *path)
-{
-    DIR *directory = opendir(path);
-    unsigned n = 0;
-    REQUIRE(directory != NULL);
-    while (readdir(directory) != NULL)
-        n++;
-    closedir(directory);
-    return n;
-}
-
-static unsigned count_mappings(void)
-{
-    FILE *maps = fopen("/proc/self/maps", "r");
-    char line[512];
-    unsigned n = 0;
-    REQUIRE(maps != NULL);
-    while (fgets(line, sizeof line, maps) != NULL)
-        n += strstr(line, "quire-heap") != NULL;
-    fclose(maps);
-    return n;
-}
 
 static int join(struct quire_shared_heap *owner, struct quire_shared_heap **heap)
 {
@@ -53,7 +22,7 @@ static int join(struct quire_shared_heap *owner, struct quire_shared_heap **heap
 /* Makes a heap (owner NULL) or joins one, with each mapping failing in turn. How many there are. */
 static unsigned fail_each(struct quire_shared_heap *owner)
 {
-    const unsigned n_fds = count_entries("/proc/self/fd"), n_mappings = count_mappings();
+    const unsigned n_fds = count_fds(), n_mappings = count_mappings("quire-heap");
     struct quire_shared_heap *heap = NULL;
     for (unsigned nth = 1;; nth++) {
         sys_inject(SYS_CLASS_MAP, nth, ENOMEM);
@@ -63,7 +32,7 @@ static unsigned fail_each(struct quire_shared_heap *owner)
         REQUIRE(error == (fired ? -ENOMEM : 0));
         if (!fired)
             quire_shared_heap_leave(heap);
-        REQUIRE(count_entries("/proc/self/fd") == n_fds && count_mappings() == n_mappings);
+        REQUIRE(count_fds() == n_fds && count_mappings("quire-heap") == n_mappings);
         if (!fired)
             return nth - 1;
     }

@@ -4,7 +4,7 @@
  * and count. Invariant R1, the number of locked regions, and that neighbours of like kind are
  * merged, are checked after each step. QUIRE_TEST_SEED replays a run.
  */
-#include "store_pages.h"
+#include "page_random.h"
 
 #include "pager/regions.h"
 
@@ -16,23 +16,8 @@
 #define CAPACITY (N_PAGES + 8)
 #define UNMAPPED UINT32_MAX
 
-static uint64_t seed, random_state;
 static struct regions regions;
 static uint32_t oracle[N_PAGES]; /* flags, or UNMAPPED */
-
-#define REQUIRE(condition)                                                                   \
-    do {                                                                                     \
-        if (!(condition)) {                                                                  \
-            fprintf(stderr, "%s:%d: %s: not so; QUIRE_TEST_SEED=%llu\n", __FILE__, __LINE__, \
-                    #condition, (unsigned long long)seed);                                   \
-            abort();                                                                         \
-        }                                                                                    \
-    } while (0)
-
-static uint32_t draw(uint32_t below)
-{
-    return (uint32_t)(next_random(&random_state) >> 32) % below;
-}
 
 static uint32_t draw_flags(void)
 {
@@ -133,9 +118,7 @@ static void check_full(void)
 
 int main(void)
 {
-    seed = test_seed();
-    printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)seed);
-    random_state = seed * 2 + 1;
+    begin_random();
     REQUIRE(regions_init(&regions, CAPACITY) == 0);
     memset(oracle, 0xff, sizeof oracle);
     for (unsigned i = 0; i < N_STEPS; i++) {

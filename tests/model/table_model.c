@@ -5,7 +5,7 @@
  * invariants on the way, and is itself tried on damage. Marks stay as long as an entry is not 0.
  * QUIRE_TEST_SEED replays a run.
  */
-#include "store_pages.h"
+#include "page_random.h"
 
 #include "base/checked.h"
 #include "base/meta.h"
@@ -17,26 +17,11 @@
 #define N_PAGES (67u * TABLE_CHUNK_PAGES + 77) /* three pages of index; the last chunk is cut */
 #define N_STEPS 200000u
 
-static uint64_t seed, random_state;
 static struct table table;
 static page_entry oracle[N_PAGES];
 static policy_mark marks[N_PAGES];
 static uint8_t in_group[N_PAGES / TABLE_GROUP_PAGES + 1]; /* entries that are not 0 */
 static uint32_t n_groups, most_groups;                    /* that exist, that did at a time */
-
-#define REQUIRE(condition)                                                                   \
-    do {                                                                                     \
-        if (!(condition)) {                                                                  \
-            fprintf(stderr, "%s:%d: %s: not so; QUIRE_TEST_SEED=%llu\n", __FILE__, __LINE__, \
-                    #condition, (unsigned long long)seed);                                   \
-            abort();                                                                         \
-        }                                                                                    \
-    } while (0)
-
-static uint32_t draw(uint32_t below)
-{
-    return (uint32_t)(next_random(&random_state) >> 32) % below;
-}
 
 static void set(uint32_t page, page_entry entry)
 {
@@ -221,9 +206,7 @@ static void step(void)
 
 int main(void)
 {
-    seed = test_seed();
-    printf("QUIRE_TEST_SEED=%llu\n", (unsigned long long)seed);
-    random_state = seed * 2 + 1;
+    begin_random();
     size_t before = meta_bytes();
     REQUIRE(table_init(&table, N_PAGES) == 0);
     REQUIRE(table_next(&table, 0, N_PAGES) == N_PAGES && table_validate(&table) == 0);

@@ -8,6 +8,8 @@
  * pages must be unclaimed while it holds them) and goes through the fork functions. In the end all
  * is free again.
  */
+#include "require.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <quire/buddy.h>
@@ -31,14 +33,6 @@ static struct quire_buddy *buddy;
 static atomic_uint owners[N_PAGES]; /* relaxed: the buddy system's locks order what matters */
 static atomic_uint n_running;
 static struct quire_buddy_cache *caches[N_THREADS + 1]; /* by thread */
-
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 static uint32_t draw(uint64_t *state, uint32_t below)
 {

@@ -7,6 +7,8 @@
  */
 #include <quire/conv.h>
 
+#include "require.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,14 +16,6 @@
 
 #define N_THREADS 4
 #define N_RUNS 10
-
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 struct layer {
     int64_t images, in, size, out, kernel, stride, groups;

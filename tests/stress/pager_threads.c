@@ -10,6 +10,7 @@
  */
 #include "pager_run.h"
 #include "pager_stand_in.h"
+#include "require.h"
 
 #include "pager/reclaim.h"
 
@@ -26,14 +27,6 @@
 #define PAGE_WORDS (SYS_PAGE_SIZE / sizeof(uint64_t))
 #define OWN 8u /* one page in so many is its thread's alone, which drops it now and then */
 #define SECONDS 200
-
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 static _Atomic uint64_t *words; /* of all pages */
 static atomic_bool is_over;

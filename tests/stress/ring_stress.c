@@ -4,13 +4,15 @@
  *
  * Each frame says which producer made it and as its how-manieth, and the rest of it follows from
  * that. Consumers check each frame, and that each producer's frames come in order. With threads all
- * must arrive, once each. With processes, kill -9 hits producers and consumers at random
- * and others take their places: one-to-one nothing may be lost and nothing may come twice but what
- * the dead had not released; many-to-many what is lost is counted.
+ * must arrive, once each. With processes, kill -9 hits producers and consumers at random and others
+ * take their places: one-to-one nothing may be lost and nothing may come twice but what the dead
+ * had not released; many-to-many what is lost is counted.
  *
  *   ring_stress [KILLS]                  of each kind of ring
  */
 #include <quire/ring.h>
+
+#include "require.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -31,14 +33,6 @@
 #define N_KILLS 150u  /* if not given */
 #define LIFE_US 1500u /* at most, before a process is killed */
 #define PAYLOAD_WORDS 5u
-
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 struct frame {
     uint32_t producer, checksum;

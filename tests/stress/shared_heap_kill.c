@@ -7,6 +7,8 @@
  */
 #include <quire/shared_heap.h>
 
+#include "require.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -26,14 +28,6 @@
 #define MAX_BLOCKS 64u
 #define N_KEPT 12u   /* blocks that a member holds */
 #define N_OFFERED 8u /* names that members tell each other */
-
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 static struct shared {
     struct {

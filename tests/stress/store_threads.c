@@ -5,6 +5,7 @@
  * checked. It goes on until something has been loaded from the file and something was relocated.
  * Best run under ThreadSanitizer as well.
  */
+#include "require.h"
 #include "store_pages.h"
 
 #include <errno.h>
@@ -28,14 +29,6 @@ static struct {
 } pages[N_PAGES];
 static struct store *store;
 static atomic_uint n_changing = N_CHANGERS, n_loaded_file, n_relocated;
-
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 static enum page_kind kind_of(uint64_t seed)
 {

@@ -6,6 +6,7 @@
  * and must find it unmarked. Whoever is killed is reaped and replaced. In the end, with all reaped,
  * nothing may be in use and every count must be right: neither freed too early nor lost.
  */
+#include "require.h"
 #include "sanitizers.h"
 #include "store_pages.h"
 
@@ -26,14 +27,6 @@ static struct swap_space *space;
 static _Atomic uint32_t *marks; /* by cluster: worker + 1 */
 static uint32_t n_clusters;
 static int fd;
-
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 static void claim(unsigned worker, uint64_t *random)
 {
