@@ -7,13 +7,11 @@
  *
  * Groups come and go while the tree is walked: what is gone is left out.
  */
-#include "base/sys.h"
 #include "observe/cgroup.h"
 #include "observe/machine.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,13 +59,9 @@ static int walk_directory(struct walk *walk, char *path, unsigned depth)
 
     if (error < 0 || depth == MAX_DEPTH)
         return error;
-    int fd = sys_openat(walk->observe->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
-    if (directory == NULL) {
-        if (fd >= 0)
-            sys_close(fd);
+    DIR *directory;
+    if (source_open_directory(walk->observe->root_fd, path, &directory) < 0)
         return 0;
-    }
     for (const struct dirent *entry; error == 0 && (entry = readdir(directory)) != NULL;) {
         if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
             n + strlen(entry->d_name) + 2 > PATH_MAX - 64)

@@ -119,15 +119,12 @@ static int compare_pids(const void *a, const void *b)
 
 static int list_pids(struct quire_observe *observe, struct process_table *table)
 {
-    int fd = sys_openat(observe->root_fd, "proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *directory;
+    int error = source_open_directory(observe->root_fd, "proc", &directory);
     bool is_sorted = true;
 
-    if (directory == NULL) {
-        if (fd >= 0)
-            sys_close(fd);
-        return source_failed(observe, "proc", fd >= 0 ? -ENOMEM : fd);
-    }
+    if (error < 0)
+        return source_failed(observe, "proc", error);
     table->n_pids = 0;
     for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         int pid = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? parse_pid(entry->d_name) : 0;

@@ -272,15 +272,10 @@ static int look_at_all(struct quire_observe *observe, const struct user_director
                        struct quire_observe_runs *runs)
 {
     int error = 0;
-    int fd = sys_openat(observe->root_fd, below_root(place->parent),
-                        O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *directory;
 
-    if (directory == NULL) {
-        if (fd >= 0)
-            sys_close(fd);
+    if (source_open_directory(observe->root_fd, below_root(place->parent), &directory) < 0)
         return 0;
-    }
     for (const struct dirent *entry; error == 0 && (entry = readdir(directory)) != NULL;) {
         char path[USER_DIRECTORY_BYTES];
         int64_t user = user_directory_owner(place, entry->d_name);

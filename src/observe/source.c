@@ -215,3 +215,16 @@ bool source_word(struct quire_observe *observe, const char *path, char *word, si
     snprintf(word, n_bytes, "%.*s", (int)strcspn(from, "] \n"), from);
     return word[0] != '\0';
 }
+
+int source_open_directory(int at, const char *path, DIR **directory)
+{
+    int fd = sys_openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return fd;
+    *directory = fdopendir(fd);
+    if (*directory != NULL)
+        return 0;
+    sys_close(fd);
+    return -ENOMEM;
+}

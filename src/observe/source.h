@@ -8,6 +8,7 @@
 
 #include <quire/observe.h>
 
+#include <dirent.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -88,5 +89,8 @@ uint64_t source_reason(int error);
 
 /* Grows *array of elements to hold n of them. False: no memory. */
 bool source_grow(void *array, size_t *room, size_t n, size_t element_bytes);
+
+/* To be read by readdir(3), and closed by closedir(3). 0 or a negative errno. */
+int source_open_directory(int at, const char *path, DIR **directory);
 
 #endif

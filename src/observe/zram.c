@@ -6,13 +6,11 @@
  * for SAME, COMPACTED and HUGE, which are pages. A device whose disksize is 0 is not set up.
  * Source: Linux's Documentation/admin-guide/blockdev/zram.rst.
  */
-#include "base/sys.h"
 #include "observe/procfs.h"
 #include "observe/source.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,16 +57,12 @@ static int read_device(struct quire_observe *observe, const char *name,
 
 int quire_observe_zram(struct quire_observe *observe, struct quire_observe_zram *zram)
 {
-    int error = 0;
+    DIR *directory;
+    int error = source_open_directory(observe->root_fd, "sys/block", &directory);
 
     *zram = (struct quire_observe_zram){0};
-    int fd = sys_openat(observe->root_fd, "sys/block", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
-    if (directory == NULL) {
-        if (fd >= 0)
-            sys_close(fd);
-        return fd == -ENOENT ? 0 : source_failed(observe, "sys/block", fd >= 0 ? -errno : fd);
-    }
+    if (error < 0)
+        return error == -ENOENT ? 0 : source_failed(observe, "sys/block", error);
     for (const struct dirent *entry; error == 0 && (entry = readdir(directory)) != NULL;)
         if (strncmp(entry->d_name, "zram", 4) == 0)
             error = read_device(observe, entry->d_name, zram);
