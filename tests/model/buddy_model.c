@@ -74,7 +74,7 @@ static void mark_as(uint32_t from, uint32_t to, enum quire_buddy_state state, bo
 {
     while (from < to) {
         unsigned order = config.max_order;
-        while (from % (1u << order) != 0 || from + (1u << order) > to)
+        while (from % (1u << order) != 0 || 1u << order > to - from) /* no sum: it may be 2^32 */
             order--;
         for (uint32_t page = from; page < from + (1u << order); page++) {
             pages[page - offset].head = from;
