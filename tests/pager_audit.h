@@ -54,6 +54,8 @@ static inline const char *audit_entry(uint32_t page, page_entry entry, struct au
         counts->n_resident++;
         if (!policy_has(&pager.policy, page, payload))
             return "P3: a resident page is not at its place in the policy's queues";
+        if (policy_is_freed(payload) && !(entry & PAGE_DEAD))
+            return "P3: a page in use is among the freed ones";
         return NULL;
     case PAGE_STAGED:
         counts->n_staged++;
@@ -191,7 +193,8 @@ static inline const char *audit_all(void)
     wrong = audit_table(&counts);
     if (!wrong && counts.n_resident != pager.n_resident)
         wrong = "P2: n_resident is not the number of resident entries";
-    if (!wrong && (int64_t)pager.policy.n_held != pager.n_resident)
+    const uint64_t n_queued = pager.policy.n_held + policy_n_freed(&pager.policy);
+    if (!wrong && (int64_t)n_queued != pager.n_resident)
         wrong = "P3: other pages are in the policy's queues";
     if (!wrong && (counts.n_dead != pager.n_dead || counts.n_busy != pager.n_busy))
         wrong = "n_dead or n_busy (P5) is not what the table says";

@@ -206,6 +206,8 @@ static void take_over(uint32_t page, page_entry flags, uint64_t map)
     if (pager.sees_writes && !(map & PAGEMAP_EXCLUSIVE))
         flags |= PAGE_SHARED;
     table_set(&pager.table, page, table_get(&pager.table, page) | flags);
+    if (flags & PAGE_DEAD)
+        freed_note(page, 1);
     pager.n_resident++;
     watch_touch(page, TOUCHES_WRITE);
 }

@@ -36,7 +36,12 @@ struct leftovers {          /* of an eviction: what could not be moved */
 
 void evict_requeue(uint32_t page)
 {
-    page_entry kind = table_get(&pager.table, page) & (KINDS | PAGE_RAW | PAGE_KEPT);
+    page_entry entry = table_get(&pager.table, page);
+    page_entry kind = entry & (KINDS | PAGE_RAW | PAGE_KEPT);
+    if (kind & PAGE_DEAD) {
+        policy_free(&pager.policy, page, page_payload(entry));
+        return;
+    }
     pager_make_resident(page, POLICY_AGAIN);
     if (kind)
         table_set(&pager.table, page, table_get(&pager.table, page) | kind);
@@ -70,6 +75,8 @@ static bool pass_over_raw(void)
 
 static bool pass_over(uint32_t page, page_entry entry)
 {
+    if (entry & PAGE_DEAD)
+        return false;
     bool passed = entry & PAGE_SHARED ? pass_over_shared() : entry & PAGE_RAW && pass_over_raw();
     if (passed)
         evict_requeue(page);
@@ -116,6 +123,7 @@ static bool choose(struct victims *victims, uint32_t most_pages, uint32_t most_r
     uint32_t page, last = UINT32_MAX - 1, n_looked = 0, n_runs = 0;
     uint64_t position;
     victims->n = 0;
+    freed_settle();
     while (victims->n < most_pages && n_runs < most_runs && n_looked < MOST_LOOKED &&
            next_victim(&page, &position, spares_none)) {
         page_entry entry = table_get(&pager.table, page);

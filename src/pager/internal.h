@@ -40,7 +40,7 @@ enum pager_state {
  *   P1  unarmed: charged == pages handed out + dead pages (entries are 0 or DEAD)
  *   P2  armed: charged == n_resident - self->shared, n_resident == RESIDENT entries
  *   P3  a RESIDENT entry's payload is its place in the policy's queues, where no other pages are
- *       but victims on their way out
+ *       but victims on their way out; what is among the freed ones there is DEAD
  *   P4  a STAGED entry's payload is a slot whose page is this one
  *   P5  n_busy == entries with PAGE_BUSY
  *   P6  see copies.h
@@ -259,6 +259,10 @@ void sharing_unprotect(uint32_t page, uint32_t n_pages);
 bool sharing_would_copy(const void *address);
 void sharing_charge_copy(void);
 void sharing_make_own(uint32_t page); /* it may be written to; charged if it was shared */
+
+/* freed.c; L */
+void freed_note(uint32_t page, uint32_t n_pages); /* they are DEAD now */
+void freed_settle(void); /* those that are DEAD yet are the first to go from now on */
 
 /* frames.c; pager threads */
 uint64_t frames_look_up(const void *address); /* /proc/PID/pagemap's word on a page; 0 in doubt */

@@ -7,7 +7,7 @@
  *
  * Pages that the heap frees keep their memory and are marked DEAD: they are handed out again first,
  * since the buddy system prefers what was freed last, and when memory is wanted the dead pages are
- * the first to go, unread. Very large runs are dropped at once.
+ * the first to go, unread (freed.c). Very large runs are dropped at once.
  *
  * While the pager is unarmed, what is handed out is charged to the budget as if it were resident
  * (invariant P1). A request that does not fit purges the dead pages and then arms the pager; from
@@ -120,6 +120,8 @@ static uint32_t revive(uint32_t page, uint32_t end, bool *zeroed)
         n_revived++;
         watch_range(page, page + 1, TOUCHES_REVIVED);
         table_set(&pager.table, page, entry & ~PAGE_DEAD);
+        if (is_armed())
+            policy_reuse(&pager.policy, page, page_payload(entry));
     }
     pager.n_dead -= n_revived;
     return n_revived;
@@ -148,6 +150,8 @@ static void give_back(uint32_t page, uint32_t n_pages)
         pager_forget_locks(page, n_pages);
     watch_range(page, page + n_pages, n_pages > DEAD_MOST_PAGES ? TOUCHES_DROPPED : TOUCHES_FREED);
     kill_pages(page, page + n_pages);
+    if (is_armed())
+        freed_note(page, n_pages);
     if (n_pages > DEAD_MOST_PAGES) {
         if (!is_armed())
             drop_dead(page, page + n_pages);

@@ -111,6 +111,15 @@ static uint32_t pop_slot(struct fifo *fifo)
     return page;
 }
 
+bool fifo_oldest(struct fifo *fifo, uint32_t *page)
+{
+    while (fifo->head != fifo->tail && *fifo_slot(fifo, fifo->tail) == FIFO_HOLE)
+        pop_slot(fifo);
+    if (fifo->head != fifo->tail)
+        *page = *fifo_slot(fifo, fifo->tail);
+    return fifo->head != fifo->tail;
+}
+
 bool fifo_pop(struct fifo *fifo, uint32_t *page, uint64_t *position)
 {
     do {

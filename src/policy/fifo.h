@@ -64,6 +64,9 @@ static inline bool fifo_has(const struct fifo *fifo, uint32_t page, uint64_t pos
 /* Appends a page, not FIFO_HOLE, and returns its position. The queue must not be full. */
 uint64_t fifo_push(struct fifo *fifo, uint32_t page);
 
+/* Which the oldest page is; false when there is none. */
+bool fifo_oldest(struct fifo *fifo, uint32_t *page);
+
 /* Takes the oldest page; false when there is none. */
 bool fifo_pop(struct fifo *fifo, uint32_t *page, uint64_t *position);
 

@@ -10,7 +10,10 @@
 #include <errno.h>
 #include <string.h>
 
-static_assert(POLICY_QUEUES <= 1u << (POLICY_PLACE_BITS - PLACE_POSITION_BITS), "a queue's number");
+#define DEAD POLICY_QUEUES /* the queue of what was freed */
+#define DEAD_STEPS 32u     /* two rounds */
+
+static_assert(DEAD < 1u << (POLICY_PLACE_BITS - PLACE_POSITION_BITS), "a queue's number");
 static_assert(GHOST_STEPS < 1u << POLICY_MARK_BITS, "a ghost's mark");
 
 static const struct policy_rules *const rules[POLICY_N_KINDS] = {
@@ -24,6 +27,11 @@ static const struct policy_rules *const rules[POLICY_N_KINDS] = {
     [POLICY_WORKING_SET] = &policy_working_set,
 };
 
+static bool has_queue(const struct policy *policy, unsigned queue)
+{
+    return queue < policy->rules->n_queues || queue == DEAD;
+}
+
 int policy_open(struct policy *policy, enum policy_kind kind, uint64_t most_pages,
                 const struct policy_owner *owner)
 {
@@ -34,8 +42,8 @@ int policy_open(struct policy *policy, enum policy_kind kind, uint64_t most_page
     *policy = (struct policy){.rules = rules[kind],
                               .owner = *owner,
                               .duel = {.least = POLICY_DUEL_LEAST, .pairs = POLICY_DUEL_PAIRS}};
-    for (unsigned i = 0; i < policy->rules->n_queues; i++) {
-        int error = fifo_open(&policy->queue[i], capacity);
+    for (unsigned i = 0; i <= DEAD; i++) {
+        int error = has_queue(policy, i) ? fifo_open(&policy->queue[i], capacity) : 0;
         if (error) {
             policy_close(policy);
             return error;
@@ -46,8 +54,9 @@ int policy_open(struct policy *policy, enum policy_kind kind, uint64_t most_page
 
 void policy_close(struct policy *policy)
 {
-    for (unsigned i = 0; policy->rules && i < policy->rules->n_queues; i++)
-        fifo_close(&policy->queue[i]);
+    for (unsigned i = 0; policy->rules && i <= DEAD; i++)
+        if (has_queue(policy, i))
+            fifo_close(&policy->queue[i]);
     *policy = (struct policy){0};
 }
 
@@ -81,7 +90,7 @@ void policy_push(struct policy *policy, unsigned queue, uint32_t page, policy_ma
         policy_tidy(policy, queue);
     give_place(policy, queue, page, fifo_push(fifo, page));
     set_mark(policy, page, mark);
-    policy->n_held++;
+    policy->n_held += queue != DEAD;
 }
 
 bool policy_pop(struct policy *policy, unsigned queue, uint32_t *page, policy_place *place)
@@ -90,7 +99,7 @@ bool policy_pop(struct policy *policy, unsigned queue, uint32_t *page, policy_pl
     if (!fifo_pop(&policy->queue[queue], page, &position))
         return false;
     *place = (policy_place)queue << PLACE_POSITION_BITS | position;
-    policy->n_held--;
+    policy->n_held -= queue != DEAD;
     return true;
 }
 
@@ -109,26 +118,66 @@ void policy_insert(struct policy *policy, uint32_t page, enum policy_arrival arr
     policy->rules->insert(policy, page, arrival);
 }
 
+static uint64_t n_since(const struct policy *policy, policy_place place)
+{
+    return policy->queue[place_queue(place)].head - place_position(place);
+}
+
 void policy_touch(struct policy *policy, uint32_t page, policy_place place)
 {
     if (!policy->rules->touch || !policy_has(policy, page, place))
         return;
-    uint64_t n_since = policy->queue[place_queue(place)].head - place_position(place);
-    if (n_since > policy->n_held / POLICY_SAME_USE)
+    if (n_since(policy, place) > policy->n_held / POLICY_SAME_USE)
         policy->rules->touch(policy, page);
+}
+
+static bool are_dead_due(struct policy *policy)
+{
+    uint32_t oldest;
+    clock_tick(&policy->deaths, policy->n_held / POLICY_DEAD_PARTS, DEAD_STEPS);
+    if (!fifo_oldest(&policy->queue[DEAD], &oldest))
+        return false;
+    return policy->queue[DEAD].n_live > policy->n_held / POLICY_SPARED ||
+           clock_age(&policy->deaths, get_mark(policy, oldest), DEAD_STEPS) > 1;
 }
 
 bool policy_next(struct policy *policy, uint32_t *page, policy_place *place)
 {
-    return policy->rules->next(policy, page, place);
+    if (!are_dead_due(policy) && policy->rules->next(policy, page, place))
+        return true;
+    return policy_pop(policy, DEAD, page, place) || policy->rules->next(policy, page, place);
 }
 
 void policy_remove(struct policy *policy, uint32_t page, policy_place place)
 {
     unsigned queue = place_queue(place);
-    if (queue < policy->rules->n_queues &&
-        fifo_remove(&policy->queue[queue], page, place_position(place)))
-        policy->n_held--;
+    if (has_queue(policy, queue) && fifo_remove(&policy->queue[queue], page, place_position(place)))
+        policy->n_held -= queue != DEAD;
+}
+
+void policy_free(struct policy *policy, uint32_t page, policy_place place)
+{
+    policy_remove(policy, page, place);
+    policy_push(policy, DEAD, page, (policy_mark)policy->deaths.now);
+}
+
+void policy_reuse(struct policy *policy, uint32_t page, policy_place place)
+{
+    if (policy_has(policy, page, place) && !policy_is_freed(place) &&
+        n_since(policy, place) <= policy->n_held / POLICY_SAME_USE)
+        return;
+    policy_remove(policy, page, place);
+    policy_insert(policy, page, POLICY_FIRST);
+}
+
+uint64_t policy_n_freed(const struct policy *policy)
+{
+    return policy->queue[DEAD].n_live;
+}
+
+bool policy_is_freed(policy_place place)
+{
+    return place_queue(place) == DEAD;
 }
 
 void policy_evicted(struct policy *policy, uint32_t page, policy_place place)
@@ -140,8 +189,7 @@ void policy_evicted(struct policy *policy, uint32_t page, policy_place place)
 bool policy_has(const struct policy *policy, uint32_t page, policy_place place)
 {
     unsigned queue = place_queue(place);
-    return queue < policy->rules->n_queues &&
-           fifo_has(&policy->queue[queue], page, place_position(place));
+    return has_queue(policy, queue) && fifo_has(&policy->queue[queue], page, place_position(place));
 }
 
 int policy_validate(const struct policy *policy)
@@ -152,6 +200,8 @@ int policy_validate(const struct policy *policy)
         error = fifo_validate(&policy->queue[i]);
         n_live += policy->queue[i].n_live;
     }
+    if (!error)
+        error = fifo_validate(&policy->queue[DEAD]);
     if (!error && n_live != policy->n_held) {
         log_error("policy: n_held is not the number of pages in the queues (invariant Y1)");
         error = -EUCLEAN;

@@ -7,7 +7,13 @@
  *   ----------------------->  queues of pages  ------------------------> victim
  *    why: first touch,             |     ^                                |   |
  *    taken back, fetched,          '-----' policy_touch()   policy_evicted()  policy_insert(AGAIN)
- *    ahead, again             policy_remove(): freed                      '-> absent, with a mark
+ *    ahead, again             policy_remove(): unmapped                   '-> absent, with a mark
+ *
+ * A page that is freed stays in memory, since its heap may hand it out again; but it is the first
+ * to go, and goes for nothing: policy_free() puts it into a queue of the dead, by when they died,
+ * and policy_reuse() takes it back. A heap hands out again what it was given last, so those that
+ * died just now are likely to be used in a moment: policy_next() names the oldest where they are
+ * more than a share of those in use, or where it has been dead for some victims (docs/adr/0059).
  *
  * What is known of a page's use is little. User space sees no accessed bits, so a page that is used
  * all the time looks like one that is not, until it has been taken away: then it comes back at
@@ -25,6 +31,7 @@
  * Invariants; policy_validate() checks them by number
  *   Y1  each queue is valid (fifo.h), and n_held == the sum of their n_live
  *   Y2  a page stands in one queue at most, at the place that its owner keeps for it
+ *   Y3  policy_free()d pages stand in the last queue, which no rules know, and no others do
  * Metadata: 4 bytes a slot, of which at most half are holes when they are many: 4 to 8 bytes a
  * page. All of it from base/meta; nothing but policy_open() can fail. Every call is O(1) amortised;
  * one call passes over POLICY_MOST_PASSED pages at most. A fork's child has a copy that works on.
@@ -38,8 +45,10 @@
 #define POLICY_PLACE_BITS 48
 #define POLICY_MARK_BITS 6
 #define POLICY_MOST_PASSED 16u
-#define POLICY_SAME_USE 16u /* a part of a round in so many */
-#define POLICY_YOUNGEST 32u /* pages that came in last: not taken while there are others */
+#define POLICY_SAME_USE 16u   /* a part of a round in so many */
+#define POLICY_YOUNGEST 32u   /* pages that came in last: not taken while there are others */
+#define POLICY_SPARED 2u      /* dead pages: a part of the living in so many is spared, */
+#define POLICY_DEAD_PARTS 16u /* for a part of a round in so many, or two */
 
 enum policy_kind {
     POLICY_ADAPTIVE, /* 0: the default */
@@ -83,8 +92,9 @@ struct policy_clock { /* of what a mark can hold: n_steps, then it starts again 
 struct policy {
     const struct policy_rules *rules; /* NULL: not open */
     struct policy_owner owner;
-    struct fifo queue[POLICY_QUEUES];
-    uint64_t n_held; /* pages in queues */
+    struct fifo queue[POLICY_QUEUES + 1];
+    uint64_t n_held; /* pages in queues, but for the dead */
+    struct policy_clock deaths;
     struct policy_clock clock;
     uint64_t hand;      /* SIEVE: a position */
     uint64_t n_again;   /* 2Q, S3-FIFO: see policy_all_came_again() */
@@ -118,7 +128,8 @@ void policy_touch(struct policy *policy, uint32_t page, policy_place place);
 
 /*
  * Takes the next victim out of its queue; its owner still has the place it had. False: there is
- * none. Afterwards it is either policy_evicted(), or policy_insert()ed AGAIN, or it is forgotten.
+ * none. Afterwards it is either policy_evicted(), or policy_insert()ed AGAIN, or it is forgotten,
+ * as a dead one is.
  */
 bool policy_next(struct policy *policy, uint32_t *page, policy_place *place);
 
@@ -127,6 +138,15 @@ void policy_evicted(struct policy *policy, uint32_t page, policy_place place);
 
 /* The page, which had this place, is nobody's any more. Nothing, if it is in no queue. */
 void policy_remove(struct policy *policy, uint32_t page, policy_place place);
+
+/* The page, which had this place if in any queue, was freed: its contents are nothing to anybody.
+ */
+void policy_free(struct policy *policy, uint32_t page, policy_place place);
+
+/* It is in use again, and new. */
+void policy_reuse(struct policy *policy, uint32_t page, policy_place place);
+bool policy_is_freed(policy_place place);
+uint64_t policy_n_freed(const struct policy *policy); /* pages that were, and are there */
 
 /* Whether the page stands there. */
 bool policy_has(const struct policy *policy, uint32_t page, policy_place place);

@@ -7,10 +7,11 @@
  *              ^          ^                         |  '--touched: soft fault--> resident
  *              '----------'-------------------------'---> absent, if it is clean
  *
- * What the heap frees is dead: where it is resident it stays in the policy's queue, and is dropped
- * unread when its turn comes; what is handed out again before is no fault. Until more is in use
- * than there is RAM the pager is not armed: it drops all that is dead first (src/pager/runs.c), and
- * the whole budget is the pages'.
+ * What the heap frees is dead: where it is resident it is dropped unread before what is in use, as
+ * the policy says (policy_free()); what is handed out again before is no fault. It changes queues
+ * only where room is made, as in src/pager/freed.c. Until more is in use than there is RAM the
+ * pager is not armed: it drops all that is dead first (src/pager/runs.c), and the whole budget is
+ * the pages'.
  *
  * Clean is what came in to be read and is protected (src/policy/protection.h), until it is written
  * to. What is read ahead of a stream leaves before all others (drop_behind.h); such a page is still
@@ -68,6 +69,7 @@ struct state {
     uint64_t end; /* of numbers that are given out one by one */
     bool is_armed;
     uint64_t n_frames, n_staged, most_staged, n_stored;
+    uint64_t n_noted;     /* the last so many of the dead are among the living yet */
     double worth_staging; /* of the last most_staged evictions, those of dirty pages: an average */
 };
 
@@ -197,6 +199,28 @@ static bool is_kept(const struct quire_sim_memory *memory, uint32_t page)
     return (memory->flags[page] & both) == both;
 }
 
+/* Those that were freed, and not handed out again since, are the first to go from now on. */
+static void settle(struct quire_sim_memory *memory)
+{
+    struct state *state = memory->state;
+    const struct link *links = memory->pages;
+    uint32_t node = DEAD;
+    for (; state->n_noted > 0; state->n_noted--)
+        node = links[node].older;
+    for (; node != DEAD; node = links[node].newer) {
+        const uint32_t number = *number_of(memory, node / 2);
+        policy_free(&state->policy, number, entry_of(memory, number)->place);
+    }
+}
+
+/* A dead page is dead no more: in use again, or gone. */
+static void revive(struct quire_sim_memory *memory, uint32_t page)
+{
+    struct state *state = memory->state;
+    state->n_noted -= !policy_is_freed(entry_of(memory, *number_of(memory, page))->place);
+    list_remove(memory->pages, 2 * page);
+}
+
 /*
  * Who goes next: what a stream left behind, else whom the policy names. False: there is none. The
  * policy remembers nothing of what is dead.
@@ -205,16 +229,19 @@ static bool next_victim(struct quire_sim_memory *memory, uint32_t *number)
 {
     struct state *state = memory->state;
     policy_place place;
+    settle(memory);
     while (drop_behind_pop(&state->behind, memory->n_resident - state->n_staged, number)) {
         if (!is_kept(memory, entry_of(memory, *number)->page))
             continue; /* it has changed, or gone */
-        policy_remove(&state->policy, *number, entry_of(memory, *number)->place);
-        policy_evicted(&state->policy, *number, entry_of(memory, *number)->place);
+        place = entry_of(memory, *number)->place;
+        policy_remove(&state->policy, *number, place);
+        if (!policy_is_freed(place))
+            policy_evicted(&state->policy, *number, place);
         return true;
     }
     if (!policy_next(&state->policy, number, &place))
         return false;
-    if (!is_dead(memory, entry_of(memory, *number)->page))
+    if (!policy_is_freed(place))
         policy_evicted(&state->policy, *number, place);
     return true;
 }
@@ -265,7 +292,7 @@ static void lose(struct quire_sim_memory *memory, uint32_t page)
 /* A dead page, out of the policy's queue, is dropped. */
 static void bury(struct quire_sim_memory *memory, uint32_t page)
 {
-    list_remove(memory->pages, 2 * page);
+    revive(memory, page);
     lose(memory, page);
 }
 
@@ -295,6 +322,7 @@ static uint32_t evict_one(struct quire_sim_memory *memory)
     const uint32_t page = entry_of(memory, number)->page;
     if (is_dead(memory, page)) {
         bury(memory, page);
+        note_eviction(state, false);
         return page;
     }
     const bool is_staged = !(memory->flags[page] & PROTECTED) && state->most_staged > 0;
@@ -385,7 +413,9 @@ static void hit(struct quire_sim_memory *memory, uint32_t page)
 {
     struct state *state = memory->state;
     if (is_dead(memory, page)) { /* handed out again */
-        list_remove(memory->pages, 2 * page);
+        const uint32_t number = *number_of(memory, page);
+        revive(memory, page);
+        policy_reuse(&state->policy, number, entry_of(memory, number)->place);
         memory->flags[page] |= SEEN;
     }
     if (memory->flags[page] & STAGED) {
@@ -418,7 +448,7 @@ static void forget(struct quire_sim_memory *memory, uint32_t page)
     struct state *state = memory->state;
     const uint32_t number = *number_of(memory, page);
     if (is_dead(memory, page))
-        list_remove(memory->pages, 2 * page);
+        revive(memory, page);
     if (memory->flags[page] & STAGED)
         leave_staging(memory, page);
     else
@@ -444,6 +474,7 @@ static void freed(struct quire_sim_memory *memory, uint32_t page)
     } else if (memory->flags[page] & QUIRE_SIM_RESIDENT) {
         memory->flags[page] &= (uint8_t) ~(SEEN | QUIRE_SIM_DIRTY);
         list_push(memory->pages, DEAD, 2 * page);
+        ((struct state *)memory->state)->n_noted++;
     } else {
         lose(memory, page);
     }

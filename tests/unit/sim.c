@@ -320,14 +320,29 @@ static void what_is_freed_is_dropped_unread(void **state)
         assert_int_equal(counts.faults, 64); /* as long as it is not armed, that is the kernel's */
         assert_int_equal(counts.cold_faults, 64);
         assert_int_equal(counts.writebacks + counts.soft_faults, 0);
-        /* who is armed drops it when its turn comes: what is in use may go before it, but nothing
-         * that is free is ever written, or comes back as if it had contents */
+        /* who is armed drops it when room is wanted: nothing that is free is ever written, or comes
+         * back as if it had contents */
         counts = replay(policies[i], 32, 0, "W0+64 F0+64 W100+8 F100+8 W0+64 F0+64 W0+64");
         assert_int_equal(counts.faults, counts.cold_faults);
         assert_true(counts.writebacks <= 4 * 32);
         /* freed where it is evicted or staged; not touched at all; twice */
         counts = replay(policies[i], 32, 0, "W0+100 F0+200 F0+200 W200+40 D0+300 W0+40");
         assert_int_equal(counts.faults, 180);
+    }
+}
+
+/* Much was freed, so that nothing in use has to go for what is new: it is there when it is used. */
+static void what_is_freed_goes_before_what_is_in_use(void **state)
+{
+    (void)state;
+    static const char *const policies[] = {"pager:fifo",    "pager:clock",   "pager:gclock",
+                                           "pager:2q",      "pager:sieve",   "pager:working-set",
+                                           "pager:s3-fifo", "pager:adaptive"};
+    for (size_t i = 0; i < 8; i++) {
+        const uint64_t before = replay(policies[i], 500, 0, "W0+600 F400+200 W1000+150").faults;
+        assert_int_equal(before, 750);
+        assert_int_equal(replay(policies[i], 500, 0, "W0+600 F400+200 W1000+150 W150+150").faults,
+                         before);
     }
 }
 
@@ -622,6 +637,7 @@ int main(void)
         cmocka_unit_test(what_is_unmapped_is_forgotten),
         cmocka_unit_test(what_is_dropped_is_new),
         cmocka_unit_test(what_is_freed_is_dropped_unread),
+        cmocka_unit_test(what_is_freed_goes_before_what_is_in_use),
         cmocka_unit_test(who_is_not_armed_has_the_whole_budget),
         cmocka_unit_test(what_is_new_again_comes_along),
         cmocka_unit_test(a_policy_from_outside),
