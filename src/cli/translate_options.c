@@ -33,7 +33,7 @@ static const struct argp_option option_list[] = {
     {NULL, 0, NULL, 0, "The memory:", 1},
     {"image", 'i', "FILE[@PHYS]", 0,
      "A memory image; a raw one begins at PHYS (default: 0). May be given up to 64 times", 1},
-    {"format", KEY_FORMAT, "raw|elf|lime|auto", 0, "Of the images (default: auto)", 1},
+    {"format", KEY_FORMAT, "raw|elf|lime|kdump|auto", 0, "Of the images (default: auto)", 1},
     {NULL, 0, NULL, 0, "The machine, by its registers:", 2},
     {"arch", KEY_ARCH, "x86|riscv|arm64|ppc", 0,
      "Which registers there are (default: x86 with those of an ELF image that QEMU wrote, or of a "
@@ -312,7 +312,7 @@ static void check(struct argp_state *state, const struct translate_options *opti
 /* What the memory and the machine are. */
 static error_t parse_machine(int key, char *argument, struct argp_state *state)
 {
-    static const char *const formats[] = {"auto", "raw", "elf", "lime"};
+    static const char *const formats[] = {"auto", "raw", "elf", "lime", "kdump"};
     static const char *const archs[] = {"", "x86", "riscv", "arm64", "ppc"};
     struct translate_options *options = state->input;
     int which;
@@ -327,8 +327,8 @@ static error_t parse_machine(int key, char *argument, struct argp_state *state)
         image_list_add(state, &options->images, argument);
         return 0;
     case KEY_FORMAT:
-        if ((which = choose(argument, formats, 4)) < 0)
-            argp_error(state, "--format %s: it is raw, elf, lime or auto", argument);
+        if ((which = choose(argument, formats, 5)) < 0)
+            argp_error(state, "--format %s: it is raw, elf, lime, kdump or auto", argument);
         options->format = (enum quire_image_format)which;
         return 0;
     case KEY_ARCH:

@@ -117,6 +117,7 @@ static bool is_like_pdpt(const unsigned char *bytes, uint64_t reserved)
 struct search {
     struct quire_mmu *mmu; /* its root is each page in turn */
     uint64_t step;
+    const struct quire_image_range *hint;
     struct quire_mmu_root *roots;
     size_t n, max;
 };
@@ -124,17 +125,20 @@ struct search {
 static void search_range(struct search *search, const struct quire_image_range *range)
 {
     struct quire_mmu *mmu = search->mmu;
-    const uint64_t step = search->step;
+    const uint64_t step = search->step, extent = image_extent(range);
+    unsigned char room[4096];
     uint64_t at = -range->start & (step - 1), end = at; /* from the range's start on */
 
-    for (; at <= range->n_present && range->n_present - at >= step; at += step) {
+    for (; at <= extent && extent - at >= step; at += step) {
         if (at >= end) {
             at += (image_next_data(mmu->image, range, at, &end) - at) & ~(step - 1);
-            if (range->n_present - at < step)
+            if (extent - at < step)
                 break;
         }
-        const unsigned char *bytes = range->bytes + at;
-        if (is_blank(bytes, step) || (step == 32 && !is_like_pdpt(bytes, mmu->reserved)))
+        const unsigned char *bytes = image_get(mmu->image, range->start + at, step, &search->hint,
+                                               room);
+        if (bytes == NULL || is_blank(bytes, step) ||
+            (step == 32 && !is_like_pdpt(bytes, mmu->reserved)))
             continue;
         struct quire_mmu_root root = {.root = range->start + at};
         mmu->root = mmu->halves[0].root = mmu->halves[1].root = root.root;
