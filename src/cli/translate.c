@@ -59,6 +59,25 @@ static int init_x86(struct translate_options *options, struct quire_image *image
     return quire_mmu_init_x86(mmu, image, &registers, phys_bits);
 }
 
+/* What the command line leaves open an image may say of these. */
+static void take_noted(struct translate_options *options, const struct quire_image *image)
+{
+    const struct quire_image_registers *noted = quire_image_registers(image);
+    uint64_t *numbers = options->numbers;
+    bool *given = options->given;
+
+    if (options->arch == ARCH_RISCV && noted->has_riscv && !given[NUMBER_SATP]) {
+        numbers[NUMBER_SATP] = noted->satp;
+        given[NUMBER_SATP] = true;
+    }
+    if (options->arch == ARCH_ARM64 && noted->has_arm64 && !given[NUMBER_TCR] &&
+        !given[NUMBER_TTBR0] && !given[NUMBER_TTBR1]) {
+        numbers[NUMBER_TCR] = noted->tcr; /* which switches TTBR0's half off */
+        numbers[NUMBER_TTBR1] = noted->ttbr1;
+        given[NUMBER_TCR] = given[NUMBER_TTBR0] = given[NUMBER_TTBR1] = true;
+    }
+}
+
 static int init_arch(struct translate_options *options, struct quire_image *image,
                      struct quire_mmu *mmu, unsigned phys_bits)
 {
@@ -68,6 +87,7 @@ static int init_arch(struct translate_options *options, struct quire_image *imag
                              *const arm_names[] = {"--tcr", "--ttbr0"};
     const uint64_t *numbers = options->numbers;
 
+    take_noted(options, image);
     switch (options->arch) {
     case ARCH_X86:
         return init_x86(options, image, mmu, phys_bits);
@@ -148,8 +168,12 @@ static bool init(struct translate_options *options, struct quire_image *image)
     unsigned phys_bits = (unsigned)options->numbers[NUMBER_PHYS_BITS];
     int error;
 
-    if (options->arch == ARCH_NONE && options->mode < 0 && quire_image_registers(image)->has_x86)
-        options->arch = ARCH_X86;
+    const struct quire_image_registers *noted = quire_image_registers(image);
+    if (options->arch == ARCH_NONE && options->mode < 0)
+        options->arch = noted->has_x86     ? ARCH_X86
+                        : noted->has_arm64 ? ARCH_ARM64
+                        : noted->has_riscv ? ARCH_RISCV
+                                           : ARCH_NONE;
     if (options->arch != ARCH_NONE) {
         error = init_arch(options, image, mmu, phys_bits);
     } else if (options->mode >= 0) {
