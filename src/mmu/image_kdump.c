@@ -245,10 +245,10 @@ static int read_bitmaps(struct quire_image *image, const struct image_file *file
     const uint64_t block = header->block_bytes, at = block * (1 + (uint64_t)header->sub_blocks);
     const uint64_t n_bytes = block * header->bitmap_blocks;
     const uint64_t n_needed = header->n_pages / 8 + (header->n_pages % 8 != 0);
-    const bool has_two = n_bytes / 2 >= n_needed;
-    const uint64_t second = has_two ? at + n_bytes / 2 : at;
+    const bool has_two = header->bitmap_blocks / 2 >= (n_needed + block - 1) / block;
+    const uint64_t second = has_two ? at + header->bitmap_blocks / 2 * block : at;
 
-    if (header->n_pages == 0 || n_needed > n_bytes || n_needed > file->n_bytes ||
+    if (n_needed == 0 || n_needed > n_bytes || n_needed > file->n_bytes ||
         at + n_bytes > kdump->flat.n_bytes)
         return image_refuse(-EINVAL, message,
                             "the bitmaps of %llu pages, %llu bytes from byte %llu on, are cut off, "
