@@ -174,7 +174,7 @@ complete -c quire -n $slabs -l root -x -a '(__fish_complete_directories)' -d 'Re
 
 set -l translate '__fish_seen_subcommand_from translate'
 complete -c quire -n $translate -s i -l image -r -F -d 'A memory image, FILE[@PHYS]'
-complete -c quire -n $translate -l format -x -a 'auto raw elf lime' -d 'Of the images'
+complete -c quire -n $translate -l format -x -a 'auto raw elf lime kdump' -d 'Of the images'
 complete -c quire -n $translate -l arch -x -a 'x86 riscv arm64 ppc' -d 'Which registers there are'
 complete -c quire -n $translate -l cr0 -x -d 'Register of the machine'
 complete -c quire -n $translate -l cr3 -x -d 'Register of the machine'

@@ -36,8 +36,8 @@ static const struct argp_option option_list[] = {
     {"format", KEY_FORMAT, "raw|elf|lime|kdump|auto", 0, "Of the images (default: auto)", 1},
     {NULL, 0, NULL, 0, "The machine, by its registers:", 2},
     {"arch", KEY_ARCH, "x86|riscv|arm64|ppc", 0,
-     "Which registers there are (default: x86 with those of an ELF image that QEMU wrote, or of a "
-     "Linux core file's VMCOREINFO)",
+     "Which registers there are (default: what the dump says: x86's, if QEMU wrote it, or by "
+     "VMCOREINFO those that lead to Linux's own tables)",
      2},
     {"cr0", KEY_NUMBER + NUMBER_CR0, "X", 0, "x86: control registers", 2},
     {"cr3", KEY_NUMBER + NUMBER_CR3, "X", 0, NULL, 2},
