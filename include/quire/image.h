@@ -111,7 +111,8 @@ const struct quire_image_registers *quire_image_registers(const struct quire_ima
 /*
  * Copies bytes, across ranges. Returns 0; -EFAULT: not all of it is in the image; -ENODATA: a file
  * is too short; -ENOENT: the dump has left that page out; -EIO: a compressed page is damaged;
- * -ENOTSUP: the library that unpacks it lacks; -ENOMEM. `*n_done` (may be NULL): how many bytes were copied before that one.
+ * -ENOTSUP: the library that unpacks it lacks; -ENOMEM. `*n_done` (may be NULL): how many bytes
+ * were copied before that one.
  */
 int quire_image_read(const struct quire_image *image, uint64_t address, void *buffer,
                      size_t n_bytes, size_t *n_done) __attribute__((warn_unused_result));

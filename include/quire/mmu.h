@@ -381,6 +381,14 @@ struct quire_mmu_root {
 size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode mode,
                             unsigned phys_bits, struct quire_mmu_root *roots, size_t max);
 
+/*
+ * The same for AArch64 with the granule and the address bits that TCR has for TTBR0; the rest of
+ * the registers is not looked at. Roots are looked for at multiples of the granule, as Linux has
+ * the kernel's. 0 also if TCR selects nothing.
+ */
+size_t quire_mmu_find_roots_arm64(const struct quire_image *image, uint64_t tcr, unsigned phys_bits,
+                                  struct quire_mmu_root *roots, size_t max);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

@@ -107,8 +107,8 @@ static inline const unsigned char *image_get(const struct quire_image *image, ui
 
 /*
  * Why the byte at `address` can't be had: -EFAULT, -ENODATA, -ENOENT, -EIO as quire_image_read()
- * has them; 0: it can. *n_bytes: of how many bytes from there on that is so at least, at most to the
- * end of the range or of the page; UINT64_MAX: of more than anybody wants to hear.
+ * has them; 0: it can. *n_bytes: of how many bytes from there on that is so at least, at most to
+ * the end of the range or of the page; UINT64_MAX: of more than anybody wants to hear.
  */
 int image_lacks(const struct quire_image *image, uint64_t address, uint64_t *n_bytes);
 

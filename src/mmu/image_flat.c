@@ -6,8 +6,8 @@
  *     file: [ "makedumpfile", type 1, version 1 ... 4096 ] [ offset | size | bytes ] [ offset ...
  *     dump:      [ bytes ]   [ bytes ][ bytes ]                    the end: offset -1, size -1
  *
- * All numbers have 64 bits and are big endian (makedumpfile, IMPLEMENTATION, "The flattened format").
- * A dump that is not flattened is one piece.
+ * All numbers have 64 bits and are big endian (makedumpfile, IMPLEMENTATION, "The flattened
+ * format"). A dump that is not flattened is one piece.
  *
  * Invariant:
  *   F1  pieces rise by offset and do not overlap; each lies in the file

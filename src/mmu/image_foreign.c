@@ -40,8 +40,7 @@ static bool knows(const struct image_file *file)
     return find(file) != NULL;
 }
 
-static int refuse(struct quire_image *image, struct image_file *file, uint64_t start,
-                  char *message)
+static int refuse(struct quire_image *image, struct image_file *file, uint64_t start, char *message)
 {
     const struct foreign *its = find(file);
 

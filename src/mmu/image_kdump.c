@@ -9,8 +9,8 @@
  *                pages, compressed or not; several descriptors may share one
  *
  * A page's descriptor is found by its rank: how many pages below it are in the dump. The header is
- * a struct of the dumped kernel's C, in its byte order, with 32 or 64 bits for a long (makedumpfile,
- * IMPLEMENTATION, "The kdump-compressed format"; diskdump_mod.h).
+ * a struct of the dumped kernel's C, in its byte order, with 32 or 64 bits for a long
+ * (makedumpfile, IMPLEMENTATION, "The kdump-compressed format"; diskdump_mod.h).
  *
  * Invariants:
  *   K1  there[] has bits below n_pages only; ranks[i] counts those below page i * RANK_PAGES
@@ -81,8 +81,9 @@ static bool is_block(uint64_t n)
 
 static void read_sub_header(struct header *header, const unsigned char *at)
 {
-    /* of phys_base, dump_level, split, start_pfn, end_pfn; then three pairs of an offset, of 64 bits,
-     * and a size, a long; then start_pfn_64, end_pfn_64, max_mapnr_64. i386 aligns 64 bits to 4. */
+    /* of phys_base, dump_level, split, start_pfn, end_pfn; then three pairs of an offset, of 64
+     * bits, and a size, a long; then start_pfn_64, end_pfn_64, max_mapnr_64. i386 aligns 64 bits
+     * to 4. */
     const bool is_aligned = header->is_64 || strncmp(header->machine, "arm", 3) == 0 ||
                             strncmp(header->machine, "ppc", 3) == 0 ||
                             strncmp(header->machine, "mips", 4) == 0;
@@ -228,7 +229,8 @@ static int add_ranges(struct quire_image *image, const struct image_file *file,
         end = find_bit(is_memory, first, kdump->n_pages, false);
         if (n++ == MAX_RANGES)
             return image_refuse(-EINVAL, message,
-                                "it is damaged: its memory lies in more than %u pieces", MAX_RANGES);
+                                "it is damaged: its memory lies in more than %u pieces",
+                                MAX_RANGES);
         int error = image_add_pages(image, file, first << shift, (end - first) << shift, message);
         if (error != 0)
             return error;
@@ -279,7 +281,8 @@ static bool is_there(const struct image_pages *pages, uint64_t number)
     return number < kdump->n_pages && (kdump->there[number / 64] >> number % 64 & 1) != 0;
 }
 
-static uint64_t next(const struct image_pages *pages, uint64_t number, uint64_t limit, uint64_t *end)
+static uint64_t next(const struct image_pages *pages, uint64_t number, uint64_t limit,
+                     uint64_t *end)
 {
     const struct kdump *kdump = of(pages);
     const uint64_t n = limit < kdump->n_pages ? limit : kdump->n_pages;
@@ -323,8 +326,8 @@ static uint64_t rank_of(const struct kdump *kdump, uint64_t number)
 
     for (uint64_t i = number / RANK_PAGES * (RANK_PAGES / 64); i < word; i++)
         count += (uint64_t)__builtin_popcountll(kdump->there[i]);
-    return count + (uint64_t)__builtin_popcountll(kdump->there[word] &
-                                                  (((uint64_t)1 << number % 64) - 1));
+    return count +
+           (uint64_t)__builtin_popcountll(kdump->there[word] & (((uint64_t)1 << number % 64) - 1));
 }
 
 static int unpack(const struct descriptor *descriptor, const unsigned char *packed,
@@ -382,8 +385,8 @@ static unsigned machine_of(const struct header *header)
     return EM_NONE;
 }
 
-/* Registers, of QEMU's note or by VMCOREINFO, which makedumpfile leaves in either place. What can't be
- * read is left out: the memory can be. */
+/* Registers, of QEMU's note or by VMCOREINFO, which makedumpfile leaves in either place. What can't
+ * be read is left out: the memory can be. */
 static int read_notes(struct quire_image *image, const struct kdump *kdump,
                       const struct header *header, char *message)
 {
@@ -398,8 +401,7 @@ static int read_notes(struct quire_image *image, const struct kdump *kdump,
         return image_refuse(-ENOMEM, message, "out of memory");
     if (image_flat_copy(&kdump->flat, header->notes, n_notes, bytes))
         image_notes_read(&notes, bytes, n_notes, &image->registers);
-    if (n_info > 0 &&
-        image_flat_copy(&kdump->flat, header->vmcoreinfo, n_info, bytes + n_notes)) {
+    if (n_info > 0 && image_flat_copy(&kdump->flat, header->vmcoreinfo, n_info, bytes + n_notes)) {
         notes.vmcoreinfo = bytes + n_notes;
         notes.n_vmcoreinfo = n_info;
     }

@@ -4,9 +4,9 @@
  *
  * A note named QEMU has those of an x86 processor (QEMU, target/i386/arch_dump.c: version, size, 18
  * registers, 10 segments of 24 bytes, then cr[0..4]). Where there is none, a note named VMCOREINFO
- * tells where Linux has its own page tables (Linux, Documentation/admin-guide/kdump/vmcoreinfo.rst):
- * lines NAME(SYMBOL)=VALUE. The tables' address is swapper_pg_dir less the kernel's distance from
- * its physical place:
+ * tells where Linux has its own page tables (Linux,
+ * Documentation/admin-guide/kdump/vmcoreinfo.rst): lines NAME(SYMBOL)=VALUE. The tables' address is
+ * swapper_pg_dir less the kernel's distance from its physical place:
  *
  *     x86-64    __START_KERNEL_map - phys_base
  *     AArch64   kimage_voffset
@@ -142,7 +142,8 @@ static void find_arm64(const struct image_notes *notes, uint64_t tables,
     const bool is_64k = page_bytes == 65536, is_16k = page_bytes == 16384;
     const bool is_wide = t1sz < 16 && !is_64k; /* LPA2 */
     registers->has_arm64 = true;
-    registers->tcr = (t1sz & 63) << 16 | 1u << 7 | 16 | (uint64_t)(is_64k || is_wide ? 6 : 5) << 32 |
+    registers->tcr = (t1sz & 63) << 16 | 1u << 7 | 16 |
+                     (uint64_t)(is_64k || is_wide ? 6 : 5) << 32 |
                      (is_wide ? (uint64_t)1 << 59 : 0) |
                      (is_64k   ? (uint64_t)3 << 30 | 1u << 14
                       : is_16k ? (uint64_t)1 << 30 | 2u << 14

@@ -283,7 +283,8 @@ int main(void)
     REQUIRE(fail_each_of_an_image(path) == 8);
     unlink(path);
     make_kdump(kdump);
-    /* and: the reader, its list of pieces, the cache's tables and pages, both bitmaps, ranks, notes */
+    /* and: the reader, its list of pieces, the cache's tables and pages, both bitmaps, ranks, notes
+     */
     REQUIRE(fail_each_of_an_image(kdump) == 16);
     unlink(kdump);
     while (!run_with(n_frames))

@@ -127,7 +127,8 @@ static void fuzz_memory(const uint8_t *data, size_t n_bytes)
     free(memory);
 }
 
-/* Pages that come one by one: each is whole, or refused for a reason; and walks through them end. */
+/* Pages that come one by one: each is whole, or refused for a reason; and walks through them end.
+ */
 static void read_pages(struct quire_image *image, const struct quire_image_range *range)
 {
     static unsigned char page[65536];

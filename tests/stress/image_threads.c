@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads that read and walk one compressed image, of more pages than its cache keeps: each gets the
- * bytes of the page that it asked for, whoever is about to replace it. */
+/* Threads that read and walk one compressed image, of more pages than its cache keeps: each gets
+ * the bytes of the page that it asked for, whoever is about to replace it. */
 #include "kdump_file.h"
 
 #include <pthread.h>
