@@ -291,6 +291,13 @@ class Made(Dumps):
         dump[at + 4:at + 12] = b"\xff" * 8
         result = call("-i", self.write("bad", dump), *MODE, "0x400123")
         self.assertEqual((result.returncode, result.stdout), (1, "0x400123 - damaged-page\n"))
+        for codec in (ZLIB, ZSTD):  # fewer bytes than a page has
+            if codec == ZSTD and shutil.which("zstd") is None:
+                continue
+            short = self.write("short", kdump({**every, 0x1003: b"x" * 64}, codec))
+            result = call("-i", short, *MODE, "--read", "0xffffffff81003000:1")
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertIn("whose page in the dump can't be unpacked", " ".join(result.stderr.split()))
         result = call("-i", os.path.join(self.directory.name, "bad"), *MODE, "--explain", "0x400123")
         self.assertIn("damaged-page: the dump's page that the entry lies in can't be unpacked (PML4E at "
                       "0x100000)", result.stdout)

@@ -437,7 +437,8 @@ class Roots(Scratch):
                 result = call(*arguments, "--find-roots", "--json")
                 best = json.loads(result.stdout)["roots"][0]
                 root = start + 3 * granule
-                self.assertEqual((best["root"], best["mode"], best["maps_itself"]), (f"{root:#x}", kind, True))
+                self.assertEqual((best["root"], best["mode"], best["maps_itself"]),
+                                 (f"{root:#x}", kind, True))
                 self.assertEqual(best["bad_entries"], 0)
                 va = (1 << bits - 1) + 4 * granule + 5
                 result = call(*arguments, "--root", best["root"], f"{va:#x}")
