@@ -391,19 +391,11 @@ static int copy_piece(const struct quire_image *image, uint64_t address, char *t
     return 0;
 }
 
-const unsigned char *image_fetch(const struct quire_image *image, uint64_t address, uint64_t n,
-                                 const struct quire_image_range **hint, void *room)
+const unsigned char *image_fetch(const struct quire_image_range *range, uint64_t address,
+                                 uint64_t n, void *room)
 {
-    const struct quire_image_range *range = *hint;
-
-    if (range == NULL || address - range->start >= range->n_bytes)
-        range = image_range_at(image, address);
-    if (range == NULL)
-        return NULL;
-    *hint = range;
     uint64_t at = address - range->start;
-    if (range->pages == NULL)
-        return at < range->n_present && range->n_present - at >= n ? range->bytes + at : NULL;
+
     if (range->n_bytes - at < n)
         return NULL;
     for (uint64_t done = 0; done < n;) {

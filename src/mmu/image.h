@@ -85,9 +85,10 @@ static inline const unsigned char *image_at(const struct quire_image *image, uin
     return range->bytes + at;
 }
 
-/* What image_get() does where image_at() is NULL. */
-const unsigned char *image_fetch(const struct quire_image *image, uint64_t address, uint64_t n,
-                                 const struct quire_image_range **hint, void *room);
+/* n bytes of a range with pages, into `room`, which it returns; NULL: not all of them can be had.
+ */
+const unsigned char *image_fetch(const struct quire_image_range *range, uint64_t address,
+                                 uint64_t n, void *room);
 
 /*
  * As image_at(), of any range: bytes that have no address of their own are copied into `room`, the
@@ -98,11 +99,19 @@ static inline const unsigned char *image_get(const struct quire_image *image, ui
                                              void *room)
 {
     const struct quire_image_range *range = *hint;
-    if (__builtin_expect(range != NULL && address - range->start < range->n_present, 1)) {
-        uint64_t at = address - range->start;
-        return __builtin_expect(range->n_present - at >= n, 1) ? range->bytes + at : NULL;
+    if (__builtin_expect(range == NULL || address - range->start >= range->n_present, 0)) {
+        if (range == NULL || address - range->start >= range->n_bytes)
+            range = image_range_at(image, address);
+        if (range == NULL)
+            return NULL;
+        *hint = range;
+        if (__builtin_expect(range->pages != NULL, 0))
+            return image_fetch(range, address, n, room);
     }
-    return image_fetch(image, address, n, hint, room);
+    uint64_t at = address - range->start;
+    if (__builtin_expect(at >= range->n_present || range->n_present - at < n, 0))
+        return NULL;
+    return range->bytes + at;
 }
 
 /*
