@@ -151,10 +151,10 @@ _quire_translate()
 {
     case $prev in
     --image | --svg | --output | -i | -o) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
-    --format) mapfile -t COMPREPLY < <(compgen -W "auto raw elf lime" -- "$cur") ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W "auto raw elf lime kdump" -- "$cur") ;;
     --arch) mapfile -t COMPREPLY < <(compgen -W "x86 riscv arm64 ppc" -- "$cur") ;;
     --mode) mapfile -t COMPREPLY < <(compgen -W "x86-32 x86-pae x86-48 x86-57 sv32 sv39 sv48 sv57
-        arm64 arm64-16k arm64-64k inverted base-limit bare" -- "$cur") ;;
+        arm64 arm64-39 arm64-16k arm64-16k-47 arm64-64k arm64-64k-42 inverted base-limit bare" -- "$cur") ;;
     --access) mapfile -t COMPREPLY < <(compgen -W "r w x" -- "$cur") ;;
     --extensions) mapfile -t COMPREPLY < <(compgen -W "svnapot svpbmt svadu none" -- "$cur") ;;
     --tlb) mapfile -t COMPREPLY < <(compgen -W typical -- "$cur") ;;

@@ -29,6 +29,7 @@ test_packages=(
     e2fsprogs man-db mount procps tmux util-linux
     chromium libonnx-testdata python3-onnx
     sox espeak-ng
+    makedumpfile liblzo2-2 libsnappy1v5 zlib1g
 )
 
 bench_packages=(

@@ -8,14 +8,19 @@
  *
  * Files are mapped, not read: an image may be sparse and larger than RAM. Formats: raw (the bytes
  * from an address on), ELF core files as QEMU's dump-guest-memory and the kernel write them (32 and
- * 64 bit, either byte order), and LiME. A range that its file is too short for is kept; reading
- * what lacks fails at the byte where the file ends.
+ * 64 bit, either byte order), LiME, and kdump-compressed files as makedumpfile and QEMU write them,
+ * flattened ones, too. A range that its file is too short for is kept; reading what lacks fails at
+ * the byte where the file ends.
+ *
+ * Of a kdump-compressed file pages are unpacked when they are read (zlib, LZO, Snappy, zstd), and
+ * up to 64 MiB of them are kept. Pages that it has left out are in its ranges; to read them fails.
  *
  * A file must not be cut while it is mapped: that ends the reader by SIGBUS, as with any mapping.
  *
  * Thread safety: an image may be read by any number of threads while nobody adds to it or writes.
  *
- * Sources: System V ABI, chapter 5 (program headers, PN_XNUM); LiME's documentation, "LiME format".
+ * Sources: System V ABI, chapter 5 (program headers, PN_XNUM); LiME's documentation, "LiME format";
+ * makedumpfile's IMPLEMENTATION, "The kdump-compressed format" and "The flattened format".
  */
 #ifndef QUIRE_IMAGE_H
 #define QUIRE_IMAGE_H
@@ -35,11 +40,14 @@ extern "C" {
 struct quire_image;
 
 enum quire_image_format {
-    QUIRE_IMAGE_AUTO, /* by the file's first bytes; what is neither ELF nor LiME is raw */
+    QUIRE_IMAGE_AUTO, /* by the file's first bytes; what is none of the others is raw */
     QUIRE_IMAGE_RAW,
     QUIRE_IMAGE_ELF,
     QUIRE_IMAGE_LIME,
+    QUIRE_IMAGE_KDUMP,
 };
+
+struct image_pages; /* the library's */
 
 struct quire_image_range {
     uint64_t start;       /* physical address */
@@ -48,12 +56,14 @@ struct quire_image_range {
     uint64_t offset;      /* of the first byte in its file; 0 for memory */
     unsigned char *bytes; /* of the first byte; only n_present of them may be read */
     bool is_writable;     /* by quire_image_write() */
+    /* Not NULL: the file has them compressed, quire_image_read() gets at them, n_present is 0. */
+    struct image_pages *pages;
 };
 
 /*
- * Registers of the first processor that an ELF core of QEMU has a note of. Of a core of x86-64's
- * Linux without that note, as kdump's, those that lead to the kernel's own tables, by its
- * VMCOREINFO: no GDT.
+ * Registers of the first processor that a dump of QEMU's has a note of. Of one of Linux without
+ * that note, as kdump's, those that lead to the kernel's own tables, by its VMCOREINFO: on x86-64
+ * no GDT, on AArch64 and RISC-V what is below.
  */
 struct quire_image_registers {
     bool has_x86;
@@ -63,6 +73,10 @@ struct quire_image_registers {
     uint32_t gdt_limit, ldt_limit; /* the last byte's offset; gdt_limit 0: not known */
     uint16_t cs, ldt;              /* selectors; ldt 0: there is none */
     bool is_64_bit;                /* CS.L */
+    bool has_arm64;
+    uint64_t tcr, ttbr1; /* TTBR0's half is switched off: EPD0 */
+    bool has_riscv;
+    uint64_t satp;
 };
 
 /* Returns 0; -ENOMEM. */
@@ -72,10 +86,11 @@ int quire_image_new(struct quire_image **image) __attribute__((warn_unused_resul
 void quire_image_free(struct quire_image *image);
 
 /*
- * Adds a file. `start` is where a raw file begins; ELF and LiME files say that themselves, `start`
- * has to be 0. `message` (QUIRE_IMAGE_MESSAGE_BYTES) says what is wrong, with the byte, when
+ * Adds a file. `start` is where a raw file begins; all others say that themselves, `start` has to
+ * be 0. `message` (QUIRE_IMAGE_MESSAGE_BYTES) says what is wrong, with the byte, when
  * something is; of a file that is used but is cut off it says where; else it is empty. Returns 0;
- * -EINVAL: the file is not of that format or damaged; -EEXIST: it overlaps what is there with other
+ * -EINVAL: the file is not of that format or damaged; -ENOTSUP: a library that unpacks its pages
+ * lacks; -EEXIST: it overlaps what is there with other
  * bytes; -ENOMEM; what open(2), fstat(2) and mmap(2) fail with. On failure nothing was added.
  */
 int quire_image_add_file(struct quire_image *image, const char *path, uint64_t start,
@@ -95,7 +110,9 @@ const struct quire_image_registers *quire_image_registers(const struct quire_ima
 
 /*
  * Copies bytes, across ranges. Returns 0; -EFAULT: not all of it is in the image; -ENODATA: a file
- * is too short. `*n_done` (may be NULL): how many bytes were copied before that one.
+ * is too short; -ENOENT: the dump has left that page out; -EIO: a compressed page is damaged;
+ * -ENOTSUP: the library that unpacks it lacks; -ENOMEM. `*n_done` (may be NULL): how many bytes
+ * were copied before that one.
  */
 int quire_image_read(const struct quire_image *image, uint64_t address, void *buffer,
                      size_t n_bytes, size_t *n_done) __attribute__((warn_unused_result));

@@ -103,6 +103,8 @@ enum quire_mmu_reason {
     QUIRE_MMU_ADDRESS_SIZE,  /* the entry's address is larger than the machine allows */
     QUIRE_MMU_ROOT,          /* the root register has reserved bits set */
     QUIRE_MMU_OUTSIDE,       /* the entry lies outside the image */
+    QUIRE_MMU_NOT_IN_DUMP,   /* the entry's page was left out when the dump was written */
+    QUIRE_MMU_DAMAGED_PAGE,  /* the entry's page is compressed, and can't be unpacked */
     QUIRE_MMU_BOUNDS,        /* at or above the limit */
     QUIRE_MMU_NO_MATCH,      /* hashed, inverted: no entry for this page */
     QUIRE_MMU_CHAIN,         /* inverted: the chain leaves the table or does not end */
@@ -120,7 +122,7 @@ const char *quire_mmu_reason_text(enum quire_mmu_reason reason); /* a sentence's
 struct quire_mmu_answer {
     uint64_t address; /* physical; if reason is not OK: 0, or (from NO_READ on) as if it were */
     uint64_t entry;   /* the last entry that was read */
-    uint64_t entry_address; /* where it lies, or would lie (OUTSIDE) */
+    uint64_t entry_address; /* where it lies, or would lie (OUTSIDE and the next two) */
     uint32_t rights;        /* enum quire_mmu_rights */
     uint8_t reason;         /* enum quire_mmu_reason */
     uint8_t level;          /* of that entry: 0 is the one nearest to the page */
@@ -378,6 +380,14 @@ struct quire_mmu_root {
  */
 size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode mode,
                             unsigned phys_bits, struct quire_mmu_root *roots, size_t max);
+
+/*
+ * The same for AArch64 with the granule and the address bits that TCR has for TTBR0; the rest of
+ * the registers is not looked at. Roots are looked for at multiples of the granule, as Linux has
+ * the kernel's. 0 also if TCR selects nothing.
+ */
+size_t quire_mmu_find_roots_arm64(const struct quire_image *image, uint64_t tcr, unsigned phys_bits,
+                                  struct quire_mmu_root *roots, size_t max);
 
 #pragma GCC visibility pop
 

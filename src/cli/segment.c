@@ -3,7 +3,7 @@
  * segment: `quire segment`. What x86 segmentation makes of SELECTOR:OFFSET, by the tables in a
  * memory image; or what a descriptor says, without one.
  *
- *     registers: the command line's, else those of an ELF image that QEMU wrote
+ *     registers: the command line's, else those of a dump that QEMU wrote
  *     tables, at linear addresses --paging, if CR0.PG--> the image's physical ones
  *     SELECTOR:OFFSET --> linear address or exception --paging--> physical address or #PF
  *
@@ -59,7 +59,7 @@ struct segment_options {
 static const struct argp_option option_list[] = {
     {"image", 'i', "FILE[@PHYS]", 0,
      "The memory that the tables are in; may be given several times", 0},
-    {"gdt", KEY_GDT, "BASE:LIMIT", 0, "GDTR (default: that of an ELF image that QEMU wrote)", 0},
+    {"gdt", KEY_GDT, "BASE:LIMIT", 0, "GDTR (default: that of a dump that QEMU wrote)", 0},
     {"ldt", KEY_LDT, "SELECTOR", 0, "LDTR: the LDT's descriptor in the GDT", 0},
     {"cpl", KEY_CPL, "N", 0, "Current privilege level (default: the selector's RPL)", 0},
     {"stack", KEY_STACK, NULL, 0, "By SS, in place of DS", 0},
@@ -329,7 +329,7 @@ static int read_linear(void *context, uint64_t linear, void *bytes, size_t n)
     return 0;
 }
 
-/* What the command line leaves open an ELF image of QEMU's may say. */
+/* What the command line leaves open a dump of QEMU's may say. */
 static void take_noted(struct segment_options *options, const struct quire_image_registers *noted)
 {
     const uint64_t values[4] = {noted->cr0, noted->cr3, noted->cr4, noted->efer};

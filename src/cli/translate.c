@@ -59,6 +59,25 @@ static int init_x86(struct translate_options *options, struct quire_image *image
     return quire_mmu_init_x86(mmu, image, &registers, phys_bits);
 }
 
+/* What the command line leaves open an image may say of these. */
+static void take_noted(struct translate_options *options, const struct quire_image *image)
+{
+    const struct quire_image_registers *noted = quire_image_registers(image);
+    uint64_t *numbers = options->numbers;
+    bool *given = options->given;
+
+    if (options->arch == ARCH_RISCV && noted->has_riscv && !given[NUMBER_SATP]) {
+        numbers[NUMBER_SATP] = noted->satp;
+        given[NUMBER_SATP] = true;
+    }
+    if (options->arch == ARCH_ARM64 && noted->has_arm64 && !given[NUMBER_TCR] &&
+        !given[NUMBER_TTBR0] && !given[NUMBER_TTBR1]) {
+        numbers[NUMBER_TCR] = noted->tcr; /* which switches TTBR0's half off */
+        numbers[NUMBER_TTBR1] = noted->ttbr1;
+        given[NUMBER_TCR] = given[NUMBER_TTBR0] = given[NUMBER_TTBR1] = true;
+    }
+}
+
 static int init_arch(struct translate_options *options, struct quire_image *image,
                      struct quire_mmu *mmu, unsigned phys_bits)
 {
@@ -68,6 +87,7 @@ static int init_arch(struct translate_options *options, struct quire_image *imag
                              *const arm_names[] = {"--tcr", "--ttbr0"};
     const uint64_t *numbers = options->numbers;
 
+    take_noted(options, image);
     switch (options->arch) {
     case ARCH_X86:
         return init_x86(options, image, mmu, phys_bits);
@@ -102,19 +122,6 @@ static int init_arch(struct translate_options *options, struct quire_image *imag
     }
 }
 
-/* AArch64 with 48 bits and one table for both halves, as quire_mmu_init_mode() has it for 4 KiB.
- * TCR_EL1: T0SZ and T1SZ 16, TG0 and TG1 by the granule, IPS 48 bits. */
-static int init_granule(struct quire_mmu *mmu, struct quire_image *image, uint64_t root,
-                        unsigned granule_shift, unsigned phys_bits)
-{
-    const uint64_t granules = granule_shift == 14 ? 2 << 14 | (uint64_t)1 << 30
-                                                  : 1 << 14 | (uint64_t)3 << 30;
-    const struct quire_mmu_arm64 registers = {
-        .tcr = (uint64_t)5 << 32 | 16 << 16 | 16 | granules, .ttbr0 = root, .ttbr1 = root};
-
-    return quire_mmu_init_arm64(mmu, image, &registers, phys_bits);
-}
-
 static int init_mode(const struct translate_options *options, struct quire_image *image,
                      struct quire_mmu *mmu, unsigned phys_bits)
 {
@@ -136,8 +143,13 @@ static int init_mode(const struct translate_options *options, struct quire_image
     if (options->mode == QUIRE_MMU_INVERTED)
         return quire_mmu_init_inverted(mmu, image, numbers[NUMBER_ROOT],
                                        (uint32_t)numbers[NUMBER_PROCESS]);
-    if (options->granule_shift > 12)
-        return init_granule(mmu, image, numbers[NUMBER_ROOT], options->granule_shift, phys_bits);
+    if (options->arm64 != NULL)
+        return quire_mmu_init_arm64(
+            mmu, image,
+            &(struct quire_mmu_arm64){.tcr = translate_arm64_tcr(options->arm64),
+                                      .ttbr0 = numbers[NUMBER_ROOT],
+                                      .ttbr1 = numbers[NUMBER_ROOT]},
+            phys_bits);
     return quire_mmu_init_mode(mmu, image, (enum quire_mmu_mode)options->mode, numbers[NUMBER_ROOT],
                                phys_bits);
 }
@@ -148,8 +160,12 @@ static bool init(struct translate_options *options, struct quire_image *image)
     unsigned phys_bits = (unsigned)options->numbers[NUMBER_PHYS_BITS];
     int error;
 
-    if (options->arch == ARCH_NONE && options->mode < 0 && quire_image_registers(image)->has_x86)
-        options->arch = ARCH_X86;
+    const struct quire_image_registers *noted = quire_image_registers(image);
+    if (options->arch == ARCH_NONE && options->mode < 0)
+        options->arch = noted->has_x86     ? ARCH_X86
+                        : noted->has_arm64 ? ARCH_ARM64
+                        : noted->has_riscv ? ARCH_RISCV
+                                           : ARCH_NONE;
     if (options->arch != ARCH_NONE) {
         error = init_arch(options, image, mmu, phys_bits);
     } else if (options->mode >= 0) {
@@ -198,7 +214,7 @@ int cli_translate(int argc, char **argv)
     if (images_open(options.images.names, options.images.n, options.format, &image)) {
         options.translation.image = image;
         if (options.action == ACTION_ROOTS)
-            status = translation_roots(&options.translation, options.mode,
+            status = translation_roots(&options.translation, options.mode, options.arm64,
                                        (unsigned)options.numbers[NUMBER_PHYS_BITS]);
         else if (init(&options, image))
             status = act(&options);

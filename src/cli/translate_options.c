@@ -33,11 +33,11 @@ static const struct argp_option option_list[] = {
     {NULL, 0, NULL, 0, "The memory:", 1},
     {"image", 'i', "FILE[@PHYS]", 0,
      "A memory image; a raw one begins at PHYS (default: 0). May be given up to 64 times", 1},
-    {"format", KEY_FORMAT, "raw|elf|lime|auto", 0, "Of the images (default: auto)", 1},
+    {"format", KEY_FORMAT, "raw|elf|lime|kdump|auto", 0, "Of the images (default: auto)", 1},
     {NULL, 0, NULL, 0, "The machine, by its registers:", 2},
     {"arch", KEY_ARCH, "x86|riscv|arm64|ppc", 0,
-     "Which registers there are (default: x86 with those of an ELF image that QEMU wrote, or of a "
-     "Linux core file's VMCOREINFO)",
+     "Which registers there are (default: what the dump says: x86's, if QEMU wrote it, or by "
+     "VMCOREINFO those that lead to Linux's own tables)",
      2},
     {"cr0", KEY_NUMBER + NUMBER_CR0, "X", 0, "x86: control registers", 2},
     {"cr3", KEY_NUMBER + NUMBER_CR3, "X", 0, NULL, 2},
@@ -58,8 +58,8 @@ static const struct argp_option option_list[] = {
     {"segments", KEY_SEGMENTS, "X,X,...", 0, "ppc: the 16 segment registers", 2},
     {NULL, 0, NULL, 0, "Or by the format's name:", 3},
     {"mode", KEY_MODE, "NAME", 0,
-     "x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, sv57, arm64 (48 bits, 4K), arm64-16k, "
-     "arm64-64k, inverted, base-limit or bare",
+     "x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, sv57, arm64 (48 bits, 4K), arm64-39, "
+     "arm64-16k, arm64-16k-47, arm64-64k, arm64-64k-42, inverted, base-limit or bare",
      3},
     {"root", KEY_NUMBER + NUMBER_ROOT, "PHYS", 0, "Where its first table is", 3},
     {"base", KEY_NUMBER + NUMBER_BASE, "X", 0, "base-limit: the base register", 3},
@@ -184,17 +184,32 @@ static void parse_extensions(struct argp_state *state, struct translate_options 
     }
 }
 
+/* TCR_EL1 (DDI 0487, D19.2.139): T0SZ and T1SZ by the bits, TG0 and TG1 by the granule, IPS 48
+ * bits. */
+uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64)
+{
+    const uint64_t granules = arm64->granule_shift == 12   ? (uint64_t)2 << 30
+                              : arm64->granule_shift == 14 ? 2 << 14 | (uint64_t)1 << 30
+                                                           : 1 << 14 | (uint64_t)3 << 30;
+    const uint64_t size = 64 - arm64->va_bits;
+
+    return (uint64_t)5 << 32 | size << 16 | size | granules;
+}
+
 static void parse_mode(struct argp_state *state, struct translate_options *options,
                        const char *name)
 {
-    static const char *const granules[] = {"arm64-4k", "arm64-16k", "arm64-64k"};
+    /* as Linux can be built, without 52 bits */
+    static const struct translate_arm64 kinds[] = {{"arm64-4k", 12, 48},  {"arm64-39", 12, 39},
+                                                   {"arm64-16k", 14, 48}, {"arm64-16k-47", 14, 47},
+                                                   {"arm64-64k", 16, 48}, {"arm64-64k-42", 16, 42}};
 
     options->mode = -1; /* whatever one before has said */
-    options->granule_shift = 12;
-    for (unsigned i = 0; i < 3; i++)
-        if (strcasecmp(name, granules[i]) == 0) {
+    options->arm64 = NULL;
+    for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (strcasecmp(name, kinds[i].name) == 0) {
             options->mode = QUIRE_MMU_ARM64;
-            options->granule_shift = 12 + 2 * i;
+            options->arm64 = &kinds[i];
         }
     for (int mode = 0; mode < QUIRE_MMU_N_MODES; mode++)
         if (mode != QUIRE_MMU_PPC32 &&
@@ -203,7 +218,8 @@ static void parse_mode(struct argp_state *state, struct translate_options *optio
     if (options->mode < 0)
         argp_error(state,
                    "--mode %s: it is one of x86-32, x86-pae, x86-48, x86-57, sv32, sv39, sv48, "
-                   "sv57, arm64, arm64-16k, arm64-64k, inverted, base-limit and bare",
+                   "sv57, arm64, arm64-39, arm64-16k, arm64-16k-47, arm64-64k, arm64-64k-42, "
+                   "inverted, base-limit and bare",
                    name);
 }
 
@@ -303,8 +319,6 @@ static void check(struct argp_state *state, const struct translate_options *opti
         argp_error(state, "--output is for what --read reads: give that, too");
     if (translation->is_user && !translation->has_access)
         argp_error(state, "--user: which access? add --access r, w or x");
-    if (options->action == ACTION_ROOTS && options->granule_shift > 12)
-        argp_error(state, "--find-roots knows arm64 with its granule of 4K alone");
     if (translation->tlb_text != NULL && options->action != ACTION_TRANSLATE)
         argp_error(state, "--tlb has no meaning with --map, --reverse, --read and --find-roots");
 }
@@ -312,7 +326,7 @@ static void check(struct argp_state *state, const struct translate_options *opti
 /* What the memory and the machine are. */
 static error_t parse_machine(int key, char *argument, struct argp_state *state)
 {
-    static const char *const formats[] = {"auto", "raw", "elf", "lime"};
+    static const char *const formats[] = {"auto", "raw", "elf", "lime", "kdump"};
     static const char *const archs[] = {"", "x86", "riscv", "arm64", "ppc"};
     struct translate_options *options = state->input;
     int which;
@@ -327,8 +341,8 @@ static error_t parse_machine(int key, char *argument, struct argp_state *state)
         image_list_add(state, &options->images, argument);
         return 0;
     case KEY_FORMAT:
-        if ((which = choose(argument, formats, 4)) < 0)
-            argp_error(state, "--format %s: it is raw, elf, lime or auto", argument);
+        if ((which = choose(argument, formats, 5)) < 0)
+            argp_error(state, "--format %s: it is raw, elf, lime, kdump or auto", argument);
         options->format = (enum quire_image_format)which;
         return 0;
     case KEY_ARCH:

@@ -33,12 +33,20 @@ enum translate_arch { ARCH_NONE, ARCH_X86, ARCH_RISCV, ARCH_ARM64, ARCH_PPC };
 
 enum translate_action { ACTION_TRANSLATE, ACTION_MAP, ACTION_REVERSE, ACTION_READ, ACTION_ROOTS };
 
+struct translate_arm64 {
+    const char *name;
+    unsigned granule_shift, va_bits;
+};
+uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64);
+
 struct translate_options {
     struct image_list images;
     enum quire_image_format format;
     enum translate_arch arch;
-    int mode;               /* enum quire_mmu_mode; -1: not given */
-    unsigned granule_shift; /* of arm64 by its name: 12, 14, 16 */
+    int mode; /* enum quire_mmu_mode; -1: not given */
+    /* Of arm64 by its name: its TCR_EL1, with which both halves have one table. NULL: 48 bits, 4K.
+     */
+    const struct translate_arm64 *arm64;
     uint64_t numbers[N_NUMBERS];
     bool given[N_NUMBERS];
     uint32_t segments[16];

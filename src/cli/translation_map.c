@@ -237,6 +237,21 @@ int translation_reverse(const struct translation *translation, const uint64_t *a
 
 /* --read */
 
+static const char *why(int error)
+{
+    switch (error) {
+    case -ENODATA:
+        return "where the image's file is cut off";
+    case -ENOENT:
+        return "whose page the dump has left out";
+    case -EIO:
+    case -ENOTSUP:
+        return "whose page in the dump can't be unpacked";
+    default:
+        return "which is not in the image";
+    }
+}
+
 static int read_piece(const struct translation *translation, uint64_t va, unsigned char *bytes,
                       size_t n_bytes)
 {
@@ -261,9 +276,8 @@ static int read_piece(const struct translation *translation, uint64_t va, unsign
         n_bytes = left;
     int error = quire_image_read(translation->image, answer.address, bytes, n_bytes, &n_done);
     if (error != 0 && n_done == 0) {
-        cli_error(
-            "--read: 0x%" PRIx64 " is at physical address 0x%" PRIx64 ", %s", va, answer.address,
-            error == -ENODATA ? "where the image's file is cut off" : "which is not in the image");
+        cli_error("--read: 0x%" PRIx64 " is at physical address 0x%" PRIx64 ", %s", va,
+                  answer.address, why(error));
         return EXIT_FAILURE;
     }
     return -(int)n_done;

@@ -133,7 +133,7 @@ static void print_reason(const struct translation *translation,
     const struct quire_mmu *mmu = &translation->mmu;
 
     printf("  = %s: %s", quire_mmu_reason_name(reason), quire_mmu_reason_text(reason));
-    if (reason == QUIRE_MMU_OUTSIDE)
+    if (reason >= QUIRE_MMU_OUTSIDE && reason <= QUIRE_MMU_DAMAGED_PAGE)
         printf(" (%s at 0x%" PRIx64 ")", quire_mmu_level_name(mmu, answer->level),
                answer->entry_address);
     else if (reason > QUIRE_MMU_DISABLED && reason < QUIRE_MMU_NO_READ &&

@@ -46,6 +46,9 @@ static inline uint64_t mmu_mask(unsigned low, unsigned n)
     return (((uint64_t)1 << n) - 1) << low;
 }
 
+/* Why the entry at `address` can't be had, which image_get() did not get. */
+enum quire_mmu_reason mmu_lack(const struct quire_image *image, uint64_t address);
+
 /* As snprintf behind what `buffer` holds already; returns the length of all of it. */
 size_t mmu_append(char *buffer, size_t n_bytes, size_t length, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

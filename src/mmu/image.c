@@ -3,17 +3,20 @@
  * image: ranges of physical memory, sorted by address; see quire/image.h.
  *
  *     file --mmap--> bytes --a reader: image_elf.c, image_lime.c, image_raw.c--> image_add()
+ *                          --image_kdump.c, page by page-----------------------> image_add_pages()
  *
  * Invariants:
  *   I1  ranges rise by start and do not overlap
  *   I2  n_present <= n_bytes, and bytes[0 .. n_present) may be read as long as the image lives
  *   I3  `bytes` of a file's range points into the file's mapping, even if nothing of it is present
+ *   I4  a range with `pages` has n_present 0: image_at() knows it not, image_get() does
  *
  * What fails leaves the image as it was: ranges and files are taken back to their numbers before.
  */
 #include "mmu/image.h"
 
 #include "base/checked.h"
+#include "mmu/image_pages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +29,8 @@
 #include <unistd.h>
 
 /* In the order in which AUTO asks them; raw knows all. */
-static const struct image_reader *const readers[] = {&image_elf, &image_lime, &image_foreign,
-                                                     &image_raw};
+static const struct image_reader *const readers[] = {&image_elf, &image_lime, &image_kdump,
+                                                     &image_foreign, &image_raw};
 
 int image_refuse(int error, char *message, const char *format, ...)
 {
@@ -47,6 +50,7 @@ int quire_image_new(struct quire_image **image)
 
 static void unmap_file(const struct image_file *file)
 {
+    image_pages_free(file->pages);
     munmap(file->bytes, file->n_bytes);
     close(file->fd);
 }
@@ -169,6 +173,22 @@ int image_add(struct quire_image *image, const struct image_file *file, uint64_t
     return merge(image, file, range, message);
 }
 
+int image_add_pages(struct quire_image *image, const struct image_file *file, uint64_t start,
+                    uint64_t n_bytes, char *message)
+{
+    uint64_t end;
+
+    if (n_bytes == 0 || !checked_add(start, n_bytes - 1, &end))
+        return image_refuse(-EINVAL, message, "memory at 0x%llx goes beyond 64 bits",
+                            (unsigned long long)start);
+    struct quire_image_range range = {.start = start,
+                                      .n_bytes = n_bytes,
+                                      .offset = start,
+                                      .bytes = file->bytes,
+                                      .pages = file->pages};
+    return merge(image, file, range, message);
+}
+
 static int map_file(const char *path, struct image_file *file, char *message)
 {
     struct stat info;
@@ -216,7 +236,7 @@ static void tell_cut(const struct quire_image *image, const struct image_file *f
 
     for (size_t i = 0; i < image->n_ranges; i++) {
         const struct quire_image_range *range = &image->ranges[i];
-        if (range->n_present == range->n_bytes || !is_of(file, range))
+        if (range->n_present == range->n_bytes || range->pages != NULL || !is_of(file, range))
             continue;
         first = first == NULL ? range : first;
         n_lacking += range->n_bytes - range->n_present;
@@ -239,6 +259,8 @@ static const struct image_reader *choose(const struct image_file *file,
         return &image_elf;
     case QUIRE_IMAGE_LIME:
         return &image_lime;
+    case QUIRE_IMAGE_KDUMP:
+        return &image_kdump;
     default:
         for (size_t i = 0;; i++)
             if (readers[i]->knows(file))
@@ -261,7 +283,7 @@ static void drop_ranges(struct quire_image *image, const struct image_file *file
 int quire_image_add_file(struct quire_image *image, const char *path, uint64_t start,
                          enum quire_image_format format, char *message)
 {
-    struct image_file file;
+    struct image_file file = {.fd = -1};
 
     message[0] = '\0';
     int error = map_file(path, &file, message);
@@ -293,6 +315,8 @@ uint64_t image_next_data(const struct quire_image *image, const struct quire_ima
 {
     const struct image_file *file = NULL;
 
+    if (range->pages != NULL)
+        return image_pages_next(range->pages, range, at, end);
     *end = range->n_present;
     for (size_t i = 0; i < image->n_files && file == NULL; i++)
         if (is_of(&image->files[i], range))
@@ -341,6 +365,66 @@ const struct quire_image_registers *quire_image_registers(const struct quire_ima
     return &image->registers;
 }
 
+/* Copies what lies together, of a range or a page of one; *n: how much. */
+static int copy_piece(const struct quire_image *image, uint64_t address, char *to, size_t n_bytes,
+                      size_t *n)
+{
+    const struct quire_image_range *range = image_range_at(image, address);
+
+    if (range == NULL)
+        return -EFAULT;
+    uint64_t at = address - range->start;
+    uint64_t piece = range->pages != NULL ? image_pages_left(range->pages, address)
+                                          : range->n_present - at;
+    if (range->pages == NULL && at >= range->n_present)
+        return -ENODATA;
+    if (piece > n_bytes)
+        piece = n_bytes;
+    if (range->pages != NULL) {
+        int error = image_pages_copy(range->pages, address, to, piece);
+        if (error != 0)
+            return error;
+    } else {
+        memcpy(to, range->bytes + at, piece);
+    }
+    *n = piece;
+    return 0;
+}
+
+const unsigned char *image_fetch(const struct quire_image_range *range, uint64_t address,
+                                 uint64_t n, void *room)
+{
+    uint64_t at = address - range->start;
+
+    if (range->n_bytes - at < n)
+        return NULL;
+    for (uint64_t done = 0; done < n;) {
+        uint64_t piece = image_pages_left(range->pages, address + done);
+        piece = piece < n - done ? piece : n - done;
+        if (image_pages_copy(range->pages, address + done, (char *)room + done, piece) != 0)
+            return NULL;
+        done += piece;
+    }
+    return room;
+}
+
+int image_lacks(const struct quire_image *image, uint64_t address, uint64_t *n_bytes)
+{
+    const struct quire_image_range *range = image_range_at(image, address);
+    char byte;
+
+    *n_bytes = UINT64_MAX;
+    if (range == NULL)
+        return -EFAULT;
+    uint64_t at = address - range->start;
+    if (range->pages == NULL) {
+        *n_bytes = at < range->n_present ? range->n_present - at : UINT64_MAX;
+        return at < range->n_present ? 0 : -ENODATA;
+    }
+    *n_bytes = image_pages_left(range->pages, address);
+    return image_pages_copy(range->pages, address, &byte, 1);
+}
+
 int quire_image_read(const struct quire_image *image, uint64_t address, void *buffer,
                      size_t n_bytes, size_t *n_done)
 {
@@ -348,21 +432,11 @@ int quire_image_read(const struct quire_image *image, uint64_t address, void *bu
     int error = 0;
 
     while (n < n_bytes && error == 0) {
-        const struct quire_image_range *range = image_range_at(image, address + n);
-        uint64_t at = range != NULL ? address + n - range->start : 0;
-        if (range == NULL) {
-            error = -EFAULT;
-        } else if (at >= range->n_present) {
-            error = -ENODATA;
-        } else {
-            uint64_t piece = range->n_present - at;
-            if (piece > n_bytes - n)
-                piece = n_bytes - n;
-            memcpy((char *)buffer + n, range->bytes + at, piece);
-            n += piece;
-            if (address + n == 0) /* the end of all addresses */
-                error = n < n_bytes ? -EFAULT : 0;
-        }
+        size_t piece = 0;
+        error = copy_piece(image, address + n, (char *)buffer + n, n_bytes - n, &piece);
+        n += piece;
+        if (error == 0 && address + n == 0) /* the end of all addresses */
+            error = n < n_bytes ? -EFAULT : 0;
     }
     if (n_done != NULL)
         *n_done = n;

@@ -9,18 +9,12 @@
 #include <errno.h>
 #include <string.h>
 
-#define PLAIN_DUMP                                                                       \
-    "dump without compression: dump-guest-memory without -z, virsh dump --memory-only, " \
-    "makedumpfile -E"
-
 static const struct foreign {
     const char *magic;
     size_t n;
     const char *name, *remedy;
 } known[] = {
-    {"KDUMP   ", 8, "a kdump-compressed dump", PLAIN_DUMP},
-    {"DISKDUMP", 8, "a diskdump", PLAIN_DUMP},
-    {"makedumpfile\0", 13, "a flattened kdump-compressed dump", PLAIN_DUMP},
+    {"DISKDUMP", 8, "a diskdump of Linux 2.6", "crash reads it"},
     {"AVML", 4, "a compressed LiME file", "avml-convert unpacks it"},
     {"PAGEDU64", 8, "a Windows crash dump", "its raw memory is needed"},
     {"PAGEDUMP", 8, "a Windows crash dump", "its raw memory is needed"},
@@ -46,8 +40,7 @@ static bool knows(const struct image_file *file)
     return find(file) != NULL;
 }
 
-static int refuse(struct quire_image *image, const struct image_file *file, uint64_t start,
-                  char *message)
+static int refuse(struct quire_image *image, struct image_file *file, uint64_t start, char *message)
 {
     const struct foreign *its = find(file);
 

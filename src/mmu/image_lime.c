@@ -49,7 +49,7 @@ static int read_header(const struct image_file *file, uint64_t at, struct header
     return 0;
 }
 
-static int read_lime(struct quire_image *image, const struct image_file *file, uint64_t start,
+static int read_lime(struct quire_image *image, struct image_file *file, uint64_t start,
                      char *message)
 {
     uint64_t at = 0;

@@ -7,7 +7,7 @@ static bool knows(const struct image_file *file)
     return true;
 }
 
-static int read_raw(struct quire_image *image, const struct image_file *file, uint64_t start,
+static int read_raw(struct quire_image *image, struct image_file *file, uint64_t start,
                     char *message)
 {
     return image_add(image, file, start, file->n_bytes, 0, message);

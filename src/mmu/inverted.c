@@ -48,10 +48,11 @@ static uint64_t entries_at(uint64_t root, uint32_t log2_buckets)
     return (end + 15) & ~(uint64_t)15;
 }
 
-static const unsigned char *words_at(const struct quire_mmu *mmu, uint64_t address, uint64_t n)
+static const unsigned char *words_at(const struct quire_mmu *mmu, uint64_t address, uint64_t n,
+                                     void *room)
 {
     const struct quire_image_range *hint = NULL;
-    return image_at(mmu->image, address, n, &hint);
+    return image_get(mmu->image, address, n, &hint, room);
 }
 
 static uint32_t word(const unsigned char *at, unsigned i)
@@ -64,10 +65,11 @@ static uint32_t word(const unsigned char *at, unsigned i)
 /* 0, or the reason why there is no table. */
 static enum quire_mmu_reason load_table(const struct quire_mmu *mmu, struct table *table)
 {
-    const unsigned char *at = words_at(mmu, mmu->root, HEADER_BYTES);
+    unsigned char room[HEADER_BYTES];
+    const unsigned char *at = words_at(mmu, mmu->root, HEADER_BYTES, room);
 
     if (at == NULL)
-        return QUIRE_MMU_OUTSIDE;
+        return mmu_lack(mmu->image, mmu->root);
     *table = (struct table){.magic = word(at, 0),
                             .n_frames = word(at, 1),
                             .log2_buckets = word(at, 2),
@@ -80,8 +82,10 @@ static enum quire_mmu_reason load_table(const struct quire_mmu *mmu, struct tabl
 static bool load_entry(const struct quire_mmu *mmu, const struct table *table, uint32_t index,
                        struct entry *entry, uint64_t *address)
 {
+    unsigned char room[ENTRY_BYTES];
+
     *address = entries_at(mmu->root, table->log2_buckets) + (uint64_t)index * ENTRY_BYTES;
-    const unsigned char *at = words_at(mmu, *address, ENTRY_BYTES);
+    const unsigned char *at = words_at(mmu, *address, ENTRY_BYTES, room);
     if (at == NULL)
         return false;
     *entry = (struct entry){word(at, 0), word(at, 1), word(at, 2), word(at, 3)};
@@ -131,7 +135,7 @@ static void follow(const struct quire_mmu *mmu, const struct table *table, uint3
                                       .index = index,
                                       .kind = QUIRE_MMU_STEP_OTHER};
         if (!is_there) {
-            answer->reason = QUIRE_MMU_OUTSIDE;
+            answer->reason = (uint8_t)mmu_lack(mmu->image, answer->entry_address);
             step.kind = QUIRE_MMU_STEP_FAULT;
         } else if (entry.page == (uint32_t)(va >> 12) && entry.process == mmu->process &&
                    (entry.flags & VALID) != 0) {
@@ -164,7 +168,8 @@ static void explain(const struct quire_mmu *mmu, uint64_t va, struct quire_mmu_a
         return;
     uint32_t bucket = bucket_of((uint32_t)(va >> 12), mmu->process, table.log2_buckets);
     answer->entry_address = mmu->root + HEADER_BYTES + (uint64_t)4 * bucket;
-    const unsigned char *head = words_at(mmu, answer->entry_address, 4);
+    unsigned char room[4];
+    const unsigned char *head = words_at(mmu, answer->entry_address, 4, room);
     struct quire_mmu_step step = {.entry_address = answer->entry_address,
                                   .entry = head != NULL ? word(head, 0) : 0,
                                   .index = bucket,
@@ -176,7 +181,7 @@ static void explain(const struct quire_mmu *mmu, uint64_t va, struct quire_mmu_a
         step.next = entries_at(mmu->root, table.log2_buckets) + word(head, 0) * 16ull;
     keep(trace, &step);
     if (head == NULL)
-        answer->reason = QUIRE_MMU_OUTSIDE;
+        answer->reason = (uint8_t)mmu_lack(mmu->image, answer->entry_address);
     else
         follow(mmu, &table, word(head, 0), va, answer, trace);
 }
@@ -306,7 +311,8 @@ static int map(const struct quire_mmu *mmu, struct quire_image *image,
     uint32_t index = (uint32_t)(frame - table.first_frame);
     uint32_t bucket = bucket_of((uint32_t)(va >> 12), mmu->process, table.log2_buckets);
     uint64_t head_at = mmu->root + HEADER_BYTES + (uint64_t)4 * bucket;
-    const unsigned char *head = words_at(mmu, head_at, 4);
+    unsigned char room[4];
+    const unsigned char *head = words_at(mmu, head_at, 4, room);
     if (head == NULL || !load_entry(mmu, &table, index, &entry, &at))
         return -EFAULT;
     if ((entry.flags & VALID) != 0)
@@ -326,7 +332,8 @@ static int find_link(const struct quire_mmu *mmu, const struct table *table, uin
     for (uint32_t n = 0; n <= table->n_frames; n++) {
         struct entry entry;
         uint64_t at;
-        const unsigned char *index = words_at(mmu, *link, 4);
+        unsigned char room[4];
+        const unsigned char *index = words_at(mmu, *link, 4, room);
         if (index == NULL || word(index, 0) >= table->n_frames ||
             !load_entry(mmu, table, word(index, 0), &entry, &at))
             return -EFAULT;
@@ -352,7 +359,11 @@ static int unmap(const struct quire_mmu *mmu, struct quire_image *image,
     if (error != 0)
         return error;
     uint32_t next;
-    memcpy(&next, words_at(mmu, answer.entry_address, ENTRY_BYTES) + 8, sizeof next);
+    unsigned char room[sizeof next];
+    const unsigned char *next_at = words_at(mmu, answer.entry_address + 8, sizeof next, room);
+    if (next_at == NULL)
+        return -EFAULT;
+    memcpy(&next, next_at, sizeof next);
     error = quire_image_write(image, link, &next, sizeof next);
     return error != 0 ? error : store(image, answer.entry_address, &nothing);
 }

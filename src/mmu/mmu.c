@@ -28,6 +28,8 @@ static const struct {
     {"address-size", "the entry's address is larger than the machine allows"},
     {"bad-root", "the root's address is larger than the machine allows"},
     {"outside-image", "the entry lies outside of the image"},
+    {"not-in-dump", "the dump has left out the page that the entry lies in"},
+    {"damaged-page", "the dump's page that the entry lies in can't be unpacked"},
     {"out-of-bounds", "the address is at or above the limit"},
     {"no-match", "no entry is for this page"},
     {"broken-chain", "the chain of entries leaves the table, or has no end"},
@@ -57,6 +59,21 @@ const char *quire_mmu_reason_name(enum quire_mmu_reason reason)
 const char *quire_mmu_reason_text(enum quire_mmu_reason reason)
 {
     return (unsigned)reason < QUIRE_MMU_N_REASONS ? reasons[reason].text : NULL;
+}
+
+enum quire_mmu_reason mmu_lack(const struct quire_image *image, uint64_t address)
+{
+    uint64_t n_bytes;
+
+    switch (image_lacks(image, address, &n_bytes)) {
+    case -ENOENT:
+        return QUIRE_MMU_NOT_IN_DUMP;
+    case -EIO:
+    case -ENOTSUP:
+        return QUIRE_MMU_DAMAGED_PAGE;
+    default:
+        return QUIRE_MMU_OUTSIDE;
+    }
 }
 
 size_t mmu_append(char *buffer, size_t n_bytes, size_t length, const char *format, ...)

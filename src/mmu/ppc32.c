@@ -54,7 +54,8 @@ static uint32_t tag_of(uint32_t segment, uint32_t page_index, bool is_second)
 static bool load(const struct quire_mmu *mmu, uint64_t address, uint32_t words[2])
 {
     const struct quire_image_range *hint = NULL;
-    const unsigned char *at = image_at(mmu->image, address, ENTRY_BYTES, &hint);
+    uint64_t room;
+    const unsigned char *at = image_get(mmu->image, address, ENTRY_BYTES, &hint, &room);
 
     if (at == NULL)
         return false;
@@ -112,7 +113,7 @@ static void explain(const struct quire_mmu *mmu, uint64_t va, struct quire_mmu_a
         unsigned kind = QUIRE_MMU_STEP_OTHER;
         answer->entry_address = at;
         if (!load(mmu, at, words)) {
-            answer->reason = QUIRE_MMU_OUTSIDE;
+            answer->reason = (uint8_t)mmu_lack(mmu->image, at);
             kind = QUIRE_MMU_STEP_FAULT;
         } else if (words[0] == tag_of(segment, page, is_second)) {
             answer->reason = QUIRE_MMU_OK;

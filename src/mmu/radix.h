@@ -14,7 +14,7 @@
  *
  * Invariants:
  *   R1  a step lowers the level by one, and level 0 has no tables: walks end
- *   R2  an entry is read through image_at() only
+ *   R2  an entry is read through image_get() only
  *   R3  an entry of zero is not present, in every format
  */
 #ifndef QUIRE_MMU_RADIX_H
@@ -105,11 +105,12 @@ RADIX_INLINE uint64_t radix_load(struct radix_shape shape, const unsigned char *
 }
 
 RADIX_INLINE void radix_aim(const struct quire_mmu *mmu, struct radix_shape shape,
-                            struct radix_lane *lane, const struct quire_image_range **hint)
+                            struct radix_lane *lane, const struct quire_image_range **hint,
+                            uint64_t *room)
 {
     lane->entry_address = lane->path.next +
                           radix_index(shape, lane->level, lane->va) * shape.entry_bytes;
-    lane->at = image_at(mmu->image, lane->entry_address, shape.entry_bytes, hint);
+    lane->at = image_get(mmu->image, lane->entry_address, shape.entry_bytes, hint, room);
 }
 
 RADIX_INLINE void radix_finish(const struct radix_lane *lane, struct radix_shape shape,
@@ -130,7 +131,7 @@ RADIX_INLINE void radix_finish(const struct radix_lane *lane, struct radix_shape
 /* False, and the answer: there is nothing to walk. */
 RADIX_INLINE bool radix_begin(const struct quire_mmu *mmu, struct radix_format format, uint64_t va,
                               struct radix_lane *lane, struct quire_mmu_answer *answer,
-                              const struct quire_image_range **hint)
+                              const struct quire_image_range **hint, uint64_t *room)
 {
     struct radix_start start = format.begin(mmu, va);
     struct radix_shape shape = format.shape(mmu, start.half);
@@ -143,26 +144,26 @@ RADIX_INLINE bool radix_begin(const struct quire_mmu *mmu, struct radix_format f
         *answer = (struct quire_mmu_answer){.reason = start.reason, .level = (uint8_t)lane->level};
         return false;
     }
-    radix_aim(mmu, shape, lane, hint);
+    radix_aim(mmu, shape, lane, hint, room);
     return true;
 }
 
 /* One entry. True: there is a next; false: the answer is complete. */
 RADIX_INLINE bool radix_step(const struct quire_mmu *mmu, struct radix_format format,
                              struct radix_lane *lane, struct quire_mmu_answer *answer,
-                             const struct quire_image_range **hint)
+                             const struct quire_image_range **hint, uint64_t *room)
 {
     struct radix_shape shape = format.shape(mmu, lane->path.half);
     uint64_t entry = 0;
 
     lane->path.page_shift = (uint8_t)radix_shift(shape, lane->level);
     if (__builtin_expect(lane->at == NULL, 0)) {
-        lane->path.reason = QUIRE_MMU_OUTSIDE;
+        lane->path.reason = (uint8_t)mmu_lack(mmu->image, lane->entry_address);
     } else {
         entry = radix_load(shape, lane->at);
         if (format.decode(mmu, (unsigned)lane->level, entry, &lane->path) == RADIX_TABLE) {
             lane->level--; /* R1: decode() knows no tables at level 0 */
-            radix_aim(mmu, shape, lane, hint);
+            radix_aim(mmu, shape, lane, hint, room);
             return true;
         }
     }
@@ -175,10 +176,11 @@ RADIX_INLINE void radix_walk(const struct quire_mmu *mmu, struct radix_format fo
 {
     const struct quire_image_range *hint = NULL;
     struct radix_lane lane;
+    uint64_t room;
 
-    if (!radix_begin(mmu, format, va, &lane, answer, &hint))
+    if (!radix_begin(mmu, format, va, &lane, answer, &hint, &room))
         return;
-    while (radix_step(mmu, format, &lane, answer, &hint))
+    while (radix_step(mmu, format, &lane, answer, &hint, &room))
         continue;
 }
 
@@ -188,12 +190,13 @@ RADIX_INLINE void radix_explain(const struct quire_mmu *mmu, struct radix_format
 {
     const struct quire_image_range *hint = NULL;
     struct radix_lane lane;
+    uint64_t room;
     bool goes_on;
 
     /* taken for the argument of another call: */
     /* cppcheck-suppress ctunullpointer */
     trace->n_steps = 0;
-    if (!radix_begin(mmu, format, va, &lane, answer, &hint))
+    if (!radix_begin(mmu, format, va, &lane, answer, &hint, &room))
         return;
     do {
         struct radix_shape shape = format.shape(mmu, lane.path.half);
@@ -203,7 +206,7 @@ RADIX_INLINE void radix_explain(const struct quire_mmu *mmu, struct radix_format
                                         .index = (uint32_t)radix_index(shape, lane.level, lane.va),
                                         .level = (uint8_t)lane.level,
                                         .kind = QUIRE_MMU_STEP_TABLE};
-        goes_on = radix_step(mmu, format, &lane, answer, &hint);
+        goes_on = radix_step(mmu, format, &lane, answer, &hint, &room);
         step->next = lane.path.next;
         if (!goes_on && answer->reason == QUIRE_MMU_OK)
             step->kind = QUIRE_MMU_STEP_PAGE;
@@ -218,6 +221,7 @@ RADIX_INLINE void radix_walk_many(const struct quire_mmu *mmu, struct radix_form
 {
     const struct quire_image_range *hint = NULL;
     struct radix_lane lanes[RADIX_LANES];
+    uint64_t rooms[RADIX_LANES]; /* by place: lanes move */
     uint8_t places[RADIX_LANES];
 
     for (size_t first = 0; first < n; first += RADIX_LANES) {
@@ -225,7 +229,7 @@ RADIX_INLINE void radix_walk_many(const struct quire_mmu *mmu, struct radix_form
         size_t n_open = 0;
         for (size_t i = 0; i < n_here; i++) {
             if (!radix_begin(mmu, format, vas[first + i], &lanes[n_open], &answers[first + i],
-                             &hint))
+                             &hint, &rooms[i]))
                 continue;
             __builtin_prefetch(lanes[n_open].at);
             places[n_open++] = (uint8_t)i;
@@ -234,7 +238,8 @@ RADIX_INLINE void radix_walk_many(const struct quire_mmu *mmu, struct radix_form
             size_t n_left = 0;
             for (size_t i = 0; i < n_open; i++) {
                 struct radix_lane *lane = &lanes[i];
-                if (!radix_step(mmu, format, lane, &answers[first + places[i]], &hint))
+                if (!radix_step(mmu, format, lane, &answers[first + places[i]], &hint,
+                                &rooms[places[i]]))
                     continue;
                 __builtin_prefetch(lane->at);
                 if (n_left != i) {
@@ -308,13 +313,13 @@ RADIX_INLINE int radix_tour_entries(struct radix_tour *tour, struct radix_format
     if (to > n - 1)
         to = n - 1;
     for (uint64_t i = from; i <= to && error == 0; i++) {
-        uint64_t address = above->next + i * shape.entry_bytes, entry = 0;
-        const unsigned char *at = image_at(tour->mmu->image, address, shape.entry_bytes,
-                                           &tour->hint);
+        uint64_t address = above->next + i * shape.entry_bytes, entry = 0, room;
+        const unsigned char *at = image_get(tour->mmu->image, address, shape.entry_bytes,
+                                            &tour->hint, &room);
         struct radix_path path = *above;
         path.page_shift = (uint8_t)shift;
         if (at == NULL) {
-            path.reason = QUIRE_MMU_OUTSIDE;
+            path.reason = (uint8_t)mmu_lack(tour->mmu->image, address);
         } else {
             entry = radix_load(shape, at);
             if (entry == 0) /* R3 */
@@ -329,9 +334,11 @@ RADIX_INLINE int radix_tour_entries(struct radix_tour *tour, struct radix_format
         }
         error = radix_tell(tour, va + (i << shift), shift, &path, level, entry, address);
         if (at == NULL) { /* one word for all of the table that lacks */
-            const struct quire_image_range *range = image_range_at(tour->mmu->image, address);
-            if (range == NULL || address - range->start >= range->n_present)
+            uint64_t n_bytes;
+            (void)image_lacks(tour->mmu->image, address, &n_bytes);
+            if (n_bytes / shape.entry_bytes > to - i)
                 break;
+            i += n_bytes / shape.entry_bytes - (n_bytes >= shape.entry_bytes);
         }
     }
     return error;

@@ -19,12 +19,15 @@
 
 #define UPPER_TABLES 128 /* looked into at most, of each half */
 #define LOWER_TABLES 64
+#define LEAST_BITS 33
+#define LEAST_BITS_ARM64 40
+#define MAX_ROOT_BYTES 65536
 #define PATIENCE 4 /* bad entries before a page is given up that has no good ones */
 
 struct look {
     const struct quire_image *image;
     struct quire_mmu_root *root;
-    uint64_t n_outside;
+    uint64_t n_outside, outside_end; /* runs of addresses; where the last one ends */
 };
 
 static bool visit(void *context, const struct quire_mmu_mapping *mapping)
@@ -38,10 +41,12 @@ static bool visit(void *context, const struct quire_mmu_mapping *mapping)
     }
     if (root->root - mapping->address < mapping->n_bytes)
         root->maps_itself = true;
-    if (image_range_at(look->image, mapping->address) != NULL)
+    if (image_range_at(look->image, mapping->address) != NULL) {
         root->n_pages++;
-    else
-        look->n_outside++; /* a device, or nothing */
+    } else { /* a device, which may have many pages, or nothing */
+        look->n_outside += mapping->address != look->outside_end;
+        look->outside_end = mapping->address + mapping->n_bytes;
+    }
     return look->n_outside < 4 * PATIENCE + root->n_pages;
 }
 
@@ -87,13 +92,14 @@ static size_t keep(struct quire_mmu_root *roots, size_t n, size_t max,
     return n + 1;
 }
 
-/* Entries beyond what the image holds are bad; a machine has devices up to twice as far. */
-static unsigned bits_of(const struct quire_image *image)
+/* Entries beyond what the image holds are bad; a machine has devices up to twice as far. On AArch64
+ * they lie where they like: 40 bits are what its smaller machines have. */
+static unsigned bits_of(const struct quire_image *image, unsigned least)
 {
     const struct quire_image_range *last = &image->ranges[image->n_ranges - 1];
     uint64_t highest = last->start + last->n_bytes - 1; /* 0: the image is one byte */
     unsigned bits = 64 - (unsigned)__builtin_clzll(highest | 1) + 1;
-    return bits < 33 ? 33 : bits > 52 ? 52 : bits;
+    return bits < least ? least : bits > 52 ? 52 : bits;
 }
 
 static bool is_blank(const unsigned char *bytes, uint64_t n)
@@ -117,24 +123,39 @@ static bool is_like_pdpt(const unsigned char *bytes, uint64_t reserved)
 struct search {
     struct quire_mmu *mmu; /* its root is each page in turn */
     uint64_t step;
+    const struct quire_image_range *hint;
     struct quire_mmu_root *roots;
     size_t n, max;
 };
 
+/* The entries of the first level, which on AArch64 may be few: all that a root has to have. */
+static uint64_t root_bytes(const struct quire_mmu *mmu, uint64_t step)
+{
+    const struct quire_mmu_half *half = &mmu->halves[0];
+
+    if (mmu->format != &mmu_arm64)
+        return step;
+    return (uint64_t)8 << (half->va_bits - half->page_shift - (half->n_levels - 1) * half->bits);
+}
+
 static void search_range(struct search *search, const struct quire_image_range *range)
 {
     struct quire_mmu *mmu = search->mmu;
-    const uint64_t step = search->step;
+    const uint64_t step = search->step, extent = image_extent(range);
+    const uint64_t n_root = root_bytes(mmu, step);
+    unsigned char room[MAX_ROOT_BYTES];
     uint64_t at = -range->start & (step - 1), end = at; /* from the range's start on */
 
-    for (; at <= range->n_present && range->n_present - at >= step; at += step) {
+    for (; at <= extent && extent - at >= step; at += step) {
         if (at >= end) {
             at += (image_next_data(mmu->image, range, at, &end) - at) & ~(step - 1);
-            if (range->n_present - at < step)
+            if (extent - at < step)
                 break;
         }
-        const unsigned char *bytes = range->bytes + at;
-        if (is_blank(bytes, step) || (step == 32 && !is_like_pdpt(bytes, mmu->reserved)))
+        const unsigned char *bytes = image_get(mmu->image, range->start + at, n_root, &search->hint,
+                                               room);
+        if (bytes == NULL || is_blank(bytes, n_root) ||
+            (step == 32 && !is_like_pdpt(bytes, mmu->reserved)))
             continue;
         struct quire_mmu_root root = {.root = range->start + at};
         mmu->root = mmu->halves[0].root = mmu->halves[1].root = root.root;
@@ -144,21 +165,40 @@ static void search_range(struct search *search, const struct quire_image_range *
     }
 }
 
+static size_t search_image(struct quire_mmu *mmu, uint64_t step, struct quire_mmu_root *roots,
+                           size_t max)
+{
+    struct search search = {.mmu = mmu, .step = step, .roots = roots, .max = max};
+
+    for (size_t i = 0; i < mmu->image->n_ranges; i++)
+        search_range(&search, &mmu->image->ranges[i]);
+    return search.n;
+}
+
 size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode mode,
                             unsigned phys_bits, struct quire_mmu_root *roots, size_t max)
 {
     struct quire_mmu mmu;
-    /* the four entries of PAE may begin at any 32 bytes, but a page of them says nothing */
-    struct search search = {
-        .mmu = &mmu, .step = mode == QUIRE_MMU_X86_PAE ? 32 : 4096, .roots = roots, .max = max};
 
     if (image->n_ranges == 0 || max == 0 || mode < QUIRE_MMU_X86_32 || mode > QUIRE_MMU_ARM64)
         return 0;
     if (phys_bits == 0 && mode != QUIRE_MMU_X86_32 && mode != QUIRE_MMU_SV32)
-        phys_bits = bits_of(image);
+        phys_bits = bits_of(image, mode == QUIRE_MMU_ARM64 ? LEAST_BITS_ARM64 : LEAST_BITS);
     if (quire_mmu_init_mode(&mmu, image, mode, 0, phys_bits) != 0)
         return 0;
-    for (size_t i = 0; i < image->n_ranges; i++)
-        search_range(&search, &image->ranges[i]);
-    return search.n;
+    /* the four entries of PAE may begin at any 32 bytes, but a page of them says nothing */
+    return search_image(&mmu, mode == QUIRE_MMU_X86_PAE ? 32 : 4096, roots, max);
+}
+
+size_t quire_mmu_find_roots_arm64(const struct quire_image *image, uint64_t tcr, unsigned phys_bits,
+                                  struct quire_mmu_root *roots, size_t max)
+{
+    const struct quire_mmu_arm64 registers = {.tcr = tcr & ~(uint64_t)(1u << 7)}; /* not EPD0 */
+    struct quire_mmu mmu;
+
+    if (image->n_ranges == 0 || max == 0 ||
+        quire_mmu_init_arm64(&mmu, image, &registers,
+                             phys_bits != 0 ? phys_bits : bits_of(image, LEAST_BITS_ARM64)) != 0)
+        return 0;
+    return search_image(&mmu, quire_mmu_root_bytes(&mmu), roots, max);
 }

@@ -410,6 +410,40 @@ class Roots(Scratch):
         result = call("-i", image, "--find-roots")
         self.assertEqual(result.stdout.splitlines()[1].split()[:2], [f"{root:#x}", "x86-48"])
 
+    def test_arm64_of_each_kind(self):
+        """Linux's granules and address bits: a table that maps all memory, and devices far away."""
+        source = random.Random(2)
+        for kind, shift, bits in (("arm64", 12, 48), ("arm64-39", 12, 39), ("arm64-16k", 14, 48),
+                                  ("arm64-16k-47", 14, 47), ("arm64-64k", 16, 48), ("arm64-64k-42", 16, 42)):
+            granule, start = 1 << shift, 0x40000000
+            levels = -(-(bits - shift) // (shift - 3))
+            # tables at granules 3, 4 ... of 8, all memory mapped from its index 1 of the last table on
+            memory = bytearray(source.randbytes(8 * granule))
+            for level in range(levels):
+                memory[(3 + level) * granule:(4 + level) * granule] = bytes(granule)
+            for level in range(levels - 1):
+                index = (1 << bits - 1 >> shift + (levels - 1 - level) * (shift - 3)
+                         if level == 0 else 0)
+                struct.pack_into("<Q", memory, (3 + level) * granule + 8 * index,
+                                 start + (4 + level) * granule | 3)
+            for i in range(8):
+                struct.pack_into("<Q", memory, (2 + levels) * granule + 8 * (1 + i),
+                                 start + i * granule | 0x703)
+            for i in range(200):  # a window of PCIe
+                struct.pack_into("<Q", memory, (2 + levels) * granule + 8 * (20 + i),
+                                 0x4000000000 + i * granule | 0x703)
+            arguments = ["-i", self.write("memory", memory) + f"@{start:#x}", "--mode", kind]
+            with self.subTest(kind=kind):
+                result = call(*arguments, "--find-roots", "--json")
+                best = json.loads(result.stdout)["roots"][0]
+                root = start + 3 * granule
+                self.assertEqual((best["root"], best["mode"], best["maps_itself"]),
+                                 (f"{root:#x}", kind, True))
+                self.assertEqual(best["bad_entries"], 0)
+                va = (1 << bits - 1) + 4 * granule + 5
+                result = call(*arguments, "--root", best["root"], f"{va:#x}")
+                self.assertEqual(result.stdout.split()[1], f"{root + 5:#x}")
+
     def test_none(self):
         image = self.write("memory", bytes(65536))
         result = call("-i", image, "--find-roots")
@@ -609,9 +643,8 @@ class Images(Scratch):
 
     def test_foreign_files(self):
         """Dumps that can't be mapped are not taken for raw memory; but who insists gets that."""
-        for head, name in ((b"KDUMP   ", "a kdump-compressed dump"),
-                           (b"makedumpfile\0\0\0\0", "a flattened kdump-compressed dump"),
-                           (b"PAGEDU64", "a Windows crash dump"), (b"AVML", "a compressed LiME file"),
+        for head, name in ((b"DISKDUMP", "a diskdump of Linux 2.6"), (b"PAGEDU64", "a Windows crash dump"),
+                           (b"AVML", "a compressed LiME file"),
                            (gzip.compress(b"x"), "compressed by gzip"),
                            (lzma.compress(b"x"), "compressed by xz"),
                            (b"\x28\xb5\x2f\xfd", "compressed by zstd")):

@@ -6,6 +6,8 @@
  *
  * The linker puts the functions below in the place of libc's (-Wl,--wrap).
  */
+#include "kdump_file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -39,18 +41,27 @@ static void fail_in(unsigned nth)
     has_fired = false;
 }
 
+void *__real_malloc(size_t n_bytes);
 void *__real_calloc(size_t n, size_t n_bytes);
 void *__real_realloc(void *old, size_t n_bytes);
 void __real_free(void *memory);
 int __real_open64(const char *path, int flags, ...);
 int __real_fstat64(int fd, struct stat *info);
 void *__real_mmap64(void *at, size_t n_bytes, int prot, int flags, int fd, off_t offset);
+void *__wrap_malloc(size_t n_bytes);
 void *__wrap_calloc(size_t n, size_t n_bytes);
 void *__wrap_realloc(void *old, size_t n_bytes);
 void __wrap_free(void *memory);
 int __wrap_open64(const char *path, int flags, ...);
 int __wrap_fstat64(int fd, struct stat *info);
 void *__wrap_mmap64(void *at, size_t n_bytes, int prot, int flags, int fd, off_t offset);
+
+void *__wrap_malloc(size_t n_bytes) /* which realloc(NULL, n) may become */
+{
+    void *memory = fails() ? NULL : __real_malloc(n_bytes);
+    n_live += memory != NULL;
+    return memory;
+}
 
 void *__wrap_calloc(size_t n, size_t n_bytes)
 {
@@ -108,6 +119,15 @@ static void make_file(char *path)
     close(fd);
 }
 
+/* The same as a kdump-compressed file. */
+static void make_kdump(char *path)
+{
+    int fd = mkstemp(path);
+
+    REQUIRE(fd >= 0 && kdump_write(fd, 20, 16));
+    close(fd);
+}
+
 /* Adds the file to an image that has a range already. 0 or the error. */
 static int add(struct quire_image *image, const char *path, char *message)
 {
@@ -119,7 +139,7 @@ static int add(struct quire_image *image, const char *path, char *message)
     REQUIRE(quire_image_ranges(image, &ranges) == n_before + (error == 0 ? 20 : 0));
     REQUIRE(quire_image_read(image, 1 << 24, &byte, 1, NULL) == 0 && byte == 'x');
     REQUIRE(quire_image_read(image, 7 << 16, &byte, 1, NULL) == (error == 0 ? 0 : -EFAULT));
-    REQUIRE(error != 0 || byte == 7);
+    REQUIRE(error != 0 || byte == 7 || byte == kdump_byte(7 * 16));
     return error;
 }
 
@@ -255,13 +275,18 @@ static bool run_with(uint32_t n_frames)
 
 int main(void)
 {
-    char path[] = "/tmp/quire-image-XXXXXX";
+    char path[] = "/tmp/quire-image-XXXXXX", kdump[] = "/tmp/quire-image-XXXXXX";
     uint32_t n_frames = 1;
 
     make_file(path);
     /* the image, its first range, open, fstat, mmap, two more lists of ranges, the list of files */
     REQUIRE(fail_each_of_an_image(path) == 8);
     unlink(path);
+    make_kdump(kdump);
+    /* and: the reader, its list of pieces, the cache's tables and pages, both bitmaps, ranks, notes
+     */
+    REQUIRE(fail_each_of_an_image(kdump) == 16);
+    unlink(kdump);
     while (!run_with(n_frames))
         REQUIRE(++n_frames <= MAX_FRAMES);
     /* 3 roots; 3 tables below each; 4 pages, the copy that the child writes to, and the one that is
