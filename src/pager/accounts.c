@@ -120,10 +120,11 @@ static void apply(unsigned i, bool may_lower, bool none_forked)
     uint32_t expected = CONTROL_SHARES;
     if (slot->shares != CONTROL_SHARES || slot->pid != look.pid[i])
         return; /* it has ended meanwhile */
-    if (none_forked && look.n_shared[i] < NOTHING_SHARED &&
+    may_lower &= none_forked;
+    if (none_forked && look.n_shared[i] < NOTHING_SHARED && (may_lower || slot->shared >= 0) &&
         atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_WAS_LEFT))
         change = slot->shared;
-    else if (change < 0 && (!may_lower || !none_forked))
+    else if (change < 0 && !may_lower)
         return;
     else if (change < 0)
         look.lowered[i] = -change;
