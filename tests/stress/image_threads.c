@@ -2,6 +2,7 @@
 /* Threads that read and walk one compressed image, of more pages than its cache keeps: each gets
  * the bytes of the page that it asked for, whoever is about to replace it. */
 #include "kdump_file.h"
+#include "require.h"
 
 #include <pthread.h>
 #include <quire/mmu.h>
@@ -10,14 +11,6 @@
 #define N_THREADS 4u
 #define N_PAGES 40000u /* 156 MiB; 64 MiB are kept */
 #define N_READS 60000u
-
-#define REQUIRE(condition)                                                          \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: %s: not so\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                \
-        }                                                                           \
-    } while (0)
 
 static struct quire_image *image;
 
