@@ -22,9 +22,10 @@
 #include <sys/stat.h>
 
 #define MAGIC 0x6c6f7274432e6571ull
-#define VERSION 4
+#define VERSION 5
 #define REAPING UINT32_MAX        /* in a slot's pid: somebody takes its holdings back */
 #define RESERVED (UINT32_MAX - 1) /* taken for a child that is not there yet */
+#define COMING_NS 10000000000ull  /* then it is not expected any more */
 
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "shared between processes: atomics must be lock-free");
 
@@ -207,10 +208,23 @@ static void forget_left_behind(struct control *control)
     atomic_store(&control->left_behind, 0);
 }
 
-/* The slot holds nothing afterwards; its process is gone, has a new image, or `leaves`. */
-static void clear_holdings(struct control *control, struct control_slot *slot, bool leaves)
+/* Nobody asks its process for anything any more, or looks into it. */
+static void withdraw(struct control_slot *slot)
 {
-    const bool leaves_others = leaves && atomic_load(&slot->shares) == CONTROL_SHARES;
+    atomic_store(&slot->request, 0);
+    atomic_store(&slot->serves, 0);
+    atomic_store(&slot->armed, 0);
+    atomic_store(&slot->unmanaged_pages, 0);
+    atomic_store(&slot->stored_pages, 0);
+    for (int zone = 0; zone < CONTROL_N_ZONES; zone++) { /* after exec there are new ones */
+        atomic_store(&slot->zone_base[zone], 0);
+        atomic_store(&slot->zone_end[zone], 0);
+    }
+}
+
+/* The slot holds nothing afterwards; its process is gone, or has a new image. */
+static void clear_holdings(struct control *control, struct control_slot *slot)
+{
     int64_t left = shared_with_others(control, slot);
     if (left > 0) {
         atomic_store(&control->left_ns, sys_now_ns());
@@ -221,26 +235,28 @@ static void clear_holdings(struct control *control, struct control_slot *slot, b
         atomic_fetch_sub(&control->held[kind], held);
     }
     atomic_fetch_add(&control->n_left, 1);
-    atomic_store(&slot->request, 0);
-    atomic_store(&slot->serves, 0);
-    atomic_store(&slot->armed, 0);
-    atomic_store(&slot->shares, leaves_others ? CONTROL_LEAVES : CONTROL_ALONE);
+    withdraw(slot);
+    atomic_store(&slot->leaves, 0);
+    atomic_store(&slot->shares, CONTROL_ALONE);
     atomic_store(&slot->shared, 0);
-    atomic_store(&slot->unmanaged_pages, 0);
-    atomic_store(&slot->stored_pages, 0);
-    for (int zone = 0; zone < CONTROL_N_ZONES; zone++) { /* after exec there are new ones */
-        atomic_store(&slot->zone_base[zone], 0);
-        atomic_store(&slot->zone_end[zone], 0);
-    }
     forget_left_behind(control);
 }
 
 void control_leave(struct control *control, unsigned slot)
 {
-    if (atomic_load(&control->slot[slot].pid) !=
-        process_own_pid()) /* a vfork child, in another's memory */
+    struct control_slot *own = &control->slot[slot];
+    if (atomic_load(&own->pid) != process_own_pid()) /* a vfork child, in another's memory */
         return;
-    clear_holdings(control, &control->slot[slot], true);
+    atomic_store(&own->leaves, 1);
+    withdraw(own);
+}
+
+bool control_somebody_leaves(const struct control *control)
+{
+    bool leaves = false;
+    for (unsigned i = 0; i < control->slots_end; i++)
+        leaves |= atomic_load(&control->slot[i].leaves) != 0;
+    return leaves;
 }
 
 void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pages)
@@ -297,18 +313,19 @@ static bool reap_slot(struct control *control, struct control_slot *slot)
     if (pid == 0 || pid >= RESERVED || is_alive(slot, pid) ||
         !atomic_compare_exchange_strong(&slot->pid, &pid, REAPING))
         return false;
-    clear_holdings(control, slot, false);
+    clear_holdings(control, slot);
     add_stats(&control->ended, &slot->stats);
     memset(&slot->stats, 0, sizeof slot->stats);
     return true;
 }
 
-unsigned control_reap(struct control *control, void (*gone)(void *context, unsigned slot),
-                      void *context)
+static unsigned reap(struct control *control, bool leavers_alone,
+                     void (*gone)(void *context, unsigned slot), void *context)
 {
     unsigned n_freed = 0;
     for (unsigned i = 0; i < control->slots_end; i++) {
-        if (!reap_slot(control, &control->slot[i]))
+        struct control_slot *slot = &control->slot[i];
+        if ((leavers_alone && atomic_load(&slot->leaves) == 0) || !reap_slot(control, slot))
             continue;
         if (gone)
             gone(context, i);
@@ -316,6 +333,18 @@ unsigned control_reap(struct control *control, void (*gone)(void *context, unsig
         n_freed++;
     }
     return n_freed;
+}
+
+unsigned control_reap(struct control *control, void (*gone)(void *context, unsigned slot),
+                      void *context)
+{
+    return reap(control, false, gone, context);
+}
+
+unsigned control_reap_leavers(struct control *control, void (*gone)(void *context, unsigned slot),
+                              void *context)
+{
+    return reap(control, true, gone, context);
 }
 
 static int take_slot(struct control *control, uint32_t pid)
@@ -335,7 +364,18 @@ static int take_slot(struct control *control, uint32_t pid)
 
 int control_reserve(struct control *control)
 {
-    return take_slot(control, RESERVED);
+    const int slot = take_slot(control, RESERVED);
+    if (slot >= 0) {
+        atomic_store(&control->slot[slot].reserved_ns, sys_now_ns());
+        atomic_store(&control->slot[slot].shares, CONTROL_SHARES);
+    }
+    return slot;
+}
+
+bool control_is_coming(const struct control *control, unsigned slot)
+{
+    return atomic_load(&control->slot[slot].pid) == RESERVED &&
+           sys_now_ns() - atomic_load(&control->slot[slot].reserved_ns) < COMING_NS;
 }
 
 /* A process that begins now has nothing to bring back or to evict; but it is to stop, too. */
@@ -356,6 +396,7 @@ void control_adopt(struct control *control, unsigned slot)
 
 void control_unreserve(struct control *control, unsigned slot)
 {
+    atomic_store(&control->slot[slot].shares, CONTROL_ALONE);
     atomic_store(&control->slot[slot].pid, 0);
 }
 
@@ -369,7 +410,8 @@ void control_enroll(struct control *control, uint32_t pid)
         if (atomic_load(&control->slot[i].pid) == pid && is_alive(&control->slot[i], pid))
             return;
     uint64_t start_time = process_start_time(pid);
-    int slot = start_time > 0 && start_time != PROCESS_IS_ZOMBIE ? control_reserve(control) : -1;
+    int slot = start_time > 0 && start_time != PROCESS_IS_ZOMBIE ? take_slot(control, RESERVED)
+                                                                 : -1;
     if (slot < 0)
         return; /* it has ended, or will be refused when it joins */
     atomic_store(&control->slot[slot].start_time, start_time);
@@ -383,14 +425,14 @@ int control_join(struct control *control)
     for (unsigned i = 0; i < control->slots_end; i++) {
         struct control_slot *slot = &control->slot[i];
         if (atomic_load(&slot->pid) == pid && is_alive(slot, pid)) {
-            clear_holdings(control, slot, false);
+            clear_holdings(control, slot);
             begin_orders(control, slot);
             return (int)i;
         }
     }
-    int slot = control_reserve(control);
+    int slot = take_slot(control, RESERVED);
     if (slot < 0 && control_reap(control, NULL, NULL) > 0)
-        slot = control_reserve(control);
+        slot = take_slot(control, RESERVED);
     if (slot >= 0)
         control_adopt(control, (unsigned)slot);
     return slot;

@@ -18,7 +18,8 @@
  * give or take the updates under way; left_behind is nobody's. Who is killed between the two halves
  * of an update leaves a difference, until the keeper mends it (control_mend). A slot whose process
  * is gone keeps its figures until somebody reaps it (control_reap), which takes its holdings back
- * and adds up its statistics.
+ * and adds up its statistics. That holds for one that ends by itself as well: the kernel takes its
+ * memory apart when it gets to it, on a busy machine a second later.
  */
 #ifndef QUIRE_BASE_CONTROL_H
 #define QUIRE_BASE_CONTROL_H
@@ -57,7 +58,6 @@ enum control_sharing {
     CONTROL_ALONE,
     CONTROL_SHARES,
     CONTROL_WAS_LEFT, /* nobody has anything in common with it any more; it has not noticed yet */
-    CONTROL_LEAVES,   /* it did, and holds nothing any more, but its process may have yet to end */
 };
 
 #define CONTROL_N_LATENCY_BUCKETS 160 /* of 4 a power of two: see control_latency_bucket */
@@ -94,14 +94,16 @@ enum control_zone { CONTROL_ZONE_HEAP, CONTROL_ZONE_MAPPINGS, CONTROL_N_ZONES };
 #define CONTROL_HEAT_COUNTERS (1u << 21) /* a zone; 512 GiB. What lies beyond goes to the last */
 
 struct control_slot {
-    _Atomic uint32_t pid;        /* 0: free */
-    _Atomic uint32_t wake;       /* futex (shared): bumped to wake the service thread */
-    _Atomic uint32_t request;    /* pages that others ask this process to give back */
-    _Atomic uint32_t n_answered; /* such requests: it has done what it could */
-    _Atomic uint32_t serves;     /* it has a service thread that answers requests */
-    _Atomic uint32_t armed;      /* its pager runs */
-    _Atomic uint32_t shares;     /* enum control_sharing: frames, with another since a fork */
-    _Atomic uint64_t start_time; /* of the process, clock ticks since boot: tells a reused pid */
+    _Atomic uint32_t pid;         /* 0: free */
+    _Atomic uint32_t wake;        /* futex (shared): bumped to wake the service thread */
+    _Atomic uint32_t request;     /* pages that others ask this process to give back */
+    _Atomic uint32_t n_answered;  /* such requests: it has done what it could */
+    _Atomic uint32_t serves;      /* it has a service thread that answers requests */
+    _Atomic uint32_t armed;       /* its pager runs */
+    _Atomic uint32_t leaves;      /* it is about to end */
+    _Atomic uint32_t shares;      /* enum control_sharing: frames, with another since a fork */
+    _Atomic uint64_t start_time;  /* of the process, clock ticks since boot: tells a reused pid */
+    _Atomic uint64_t reserved_ns; /* when the slot was last taken for a child, CLOCK_MONOTONIC */
     _Atomic int64_t held[CONTROL_N_KINDS];
     /*
      * Pages of what it holds that are charged to others, less those that it is charged for and does
@@ -245,9 +247,12 @@ int control_join(struct control *control);
 
 /*
  * fork: the parent takes a slot for the child, which then adopts it; when the fork fails, the
- * parent frees it again. control_reserve returns the index or -EAGAIN.
+ * parent frees it again. control_reserve returns the index or -EAGAIN; from then on the slot is one
+ * that shares.
  */
 int control_reserve(struct control *control);
+/* A child has yet to adopt the slot, and is to be expected: it may have been killed before. */
+bool control_is_coming(const struct control *control, unsigned slot);
 void control_adopt(struct control *control, unsigned slot);
 void control_unreserve(struct control *control, unsigned slot);
 
@@ -262,10 +267,12 @@ void control_enroll(struct control *control, uint32_t pid);
 void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages);
 
 /*
- * The process of the slot is about to end: it holds nothing any more. Its statistics stay. Does
- * nothing in a vfork child of it.
+ * The process of the slot is about to end, and serves nobody any more. What it holds stays charged
+ * until it has been reaped. Does nothing in a vfork child of it.
  */
 void control_leave(struct control *control, unsigned slot);
+/* Some process has said so, and has yet to be reaped. */
+bool control_somebody_leaves(const struct control *control);
 
 /* RSS that Quire does not manage, in pages, as `slot` sees it now; keeps the sum's peak. */
 void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pages);
@@ -304,6 +311,9 @@ uint32_t control_living_pid(const struct control *control, unsigned slot);
  */
 unsigned control_reap(struct control *control, void (*gone)(void *context, unsigned slot),
                       void *context);
+/* Likewise, but of those that said that they are about to end, alone: it costs next to nothing. */
+unsigned control_reap_leavers(struct control *control, void (*gone)(void *context, unsigned slot),
+                              void *context);
 
 /*
  * Puts the sums right (C1) where what the slots say has differed from them by the same, not

@@ -14,7 +14,8 @@
  * where one of those who share
  *   - can't be read (another user's), or was killed;
  *   - is leaving, or has left meanwhile: a part of what others have is its own until the kernel has
- *     taken its memory apart, and nobody is charged for that;
+ *     taken its memory apart;
+ *   - is a fork's child that is not there yet: a part of what others have is its own already;
  *   - is not armed, and has not told that it shares nothing: it may write at any time and nobody
  *     sees it;
  * or has forked meanwhile.
@@ -111,8 +112,13 @@ static void change_charge(unsigned i, int64_t change)
     control_charge(pager.control, i, CONTROL_RESIDENT, change);
 }
 
+static bool none_forked(void)
+{
+    return atomic_load(&pager.control->n_processes) == look.n_processes;
+}
+
 /* Puts right what is charged to one process. */
-static void apply(unsigned i, bool may_lower, bool none_forked)
+static void apply(unsigned i, bool may_lower, bool all_are_there)
 {
     struct control_slot *slot = &pager.control->slot[i];
     int64_t change = look.change[i];
@@ -120,9 +126,8 @@ static void apply(unsigned i, bool may_lower, bool none_forked)
     uint32_t expected = CONTROL_SHARES;
     if (slot->shares != CONTROL_SHARES || slot->pid != look.pid[i])
         return; /* it has ended meanwhile */
-    may_lower &= none_forked;
-    if (none_forked && look.n_shared[i] < NOTHING_SHARED && (may_lower || slot->shared >= 0) &&
-        atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_WAS_LEFT))
+    if (all_are_there && look.n_shared[i] < NOTHING_SHARED && (may_lower || slot->shared >= 0) &&
+        none_forked() && atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_WAS_LEFT))
         change = slot->shared;
     else if (change < 0 && !may_lower)
         return;
@@ -140,12 +145,15 @@ static void take_back(unsigned i)
 }
 
 /* Not armed; what is copied for it nobody sees. False when its children have left it alone. */
-static bool shares_unseen(struct control_slot *slot)
+static bool shares_unseen(uint32_t i)
 {
+    struct control_slot *slot = &pager.control->slot[i];
     int64_t anonymous, share;
     uint32_t expected = CONTROL_SHARES;
-    if (slot == pager.self || slot->shares != CONTROL_SHARES || slot->armed)
+    if (slot == pager.self || slot->shares != CONTROL_SHARES || slot->armed || slot->leaves)
         return false;
+    if (control_living_pid(pager.control, i) == 0)
+        return control_is_coming(pager.control, i);
     if (!read_rollup(slot->pid, &anonymous, &share) || anonymous - share >= NOTHING_SHARED)
         return true;
     atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_ALONE);
@@ -157,44 +165,38 @@ bool accounts_see_all(void)
     bool all = true;
     uint32_t end = pager.control->slots_end;
     for (uint32_t i = 0; i < end; i++)
-        all &= !shares_unseen(&pager.control->slot[i]);
+        all &= !shares_unseen(i);
     return all;
 }
 
-/* Its process is there yet. */
-static bool leaves(uint32_t i)
+/* Reads all who share, if they can be read. */
+static void read_all(uint32_t end)
 {
-    struct control_slot *slot = &pager.control->slot[i];
-    uint32_t expected = CONTROL_LEAVES;
-    if (slot->shares != CONTROL_LEAVES)
-        return false;
-    if (control_living_pid(pager.control, i) != 0)
-        return true;
-    atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_ALONE);
-    return false;
-}
-
-static bool all_are_gone_that_left(void)
-{
-    bool all = true;
-    for (uint32_t i = 0; i < pager.control->slots_end; i++)
-        all &= !leaves(i);
-    return all;
-}
-
-/* Reads all who share. False: some could not be. */
-static bool read_all(uint32_t end)
-{
-    bool all = true;
     for (uint32_t i = 0; i < end; i++)
         look.shared[i] = pager.control->slot[i].shared;
     for (uint32_t i = 0; i < end; i++) {
         const struct control_slot *slot = &pager.control->slot[i];
         const bool shares = slot->shares == CONTROL_SHARES;
         look.pid[i] = shares && slot->armed && read_change(i) ? slot->pid : 0;
-        all &= !shares || look.pid[i] != 0;
     }
-    return all;
+}
+
+static bool is_taken(uint32_t i)
+{
+    return control_living_pid(pager.control, i) != 0 || control_is_coming(pager.control, i);
+}
+
+/* None of those who share is missing, who is to come or about to leave neither. */
+static bool all_were_read(uint32_t n_read)
+{
+    const uint32_t end = pager.control->slots_end;
+    for (uint32_t i = 0; i < end; i++) {
+        const struct control_slot *slot = &pager.control->slot[i];
+        const bool was_read = i < n_read && look.pid[i] != 0 && look.pid[i] == slot->pid;
+        if (slot->shares == CONTROL_SHARES && (slot->leaves || (!was_read && is_taken(i))))
+            return false;
+    }
+    return true;
 }
 
 static bool none_left(void)
@@ -204,22 +206,21 @@ static bool none_left(void)
 
 static void look_at_all(void)
 {
+    budget_reap_leavers();
     uint32_t end = pager.control->slots_end;
     int64_t left_behind = pager.control->left_behind;
     look.n_processes = pager.control->n_processes;
     look.n_left = pager.control->n_left;
-    const bool are_gone = all_are_gone_that_left();
-    bool may_lower = accounts_see_all() && are_gone;
-    may_lower &= read_all(end);
+    const bool see_all = accounts_see_all();
+    read_all(end);
     if (is_overtaken())
         return;
-    may_lower &= none_left();
-    bool none_forked = atomic_load(&pager.control->n_processes) == look.n_processes;
+    const bool all_are_there = all_were_read(end) && none_left() && none_forked();
     for (uint32_t i = 0; i < end; i++)
         if (look.pid[i] != 0)
-            apply(i, may_lower, none_forked);
-    if (are_gone) /* those who have it are charged for it now */
-        atomic_compare_exchange_strong(&pager.control->left_behind, &left_behind, 0);
+            apply(i, all_are_there && see_all, all_are_there);
+    /* Those who have it are charged for it now. */
+    atomic_compare_exchange_strong(&pager.control->left_behind, &left_behind, 0);
     for (uint32_t i = 0; i < end && !none_left(); i++)
         if (look.pid[i] != 0)
             take_back(i);

@@ -239,13 +239,14 @@ bool budget_has_room_for(uint32_t page)
 
 /*
  * Where several processes page, room depends on the others: who is asked must get the processor to
- * answer, a child must have been armed, and what a fork shares is charged twice until somebody has
- * looked (accounts.c). On a busy machine all of that takes seconds.
+ * answer, a child must have been armed, what a fork shares is charged twice until somebody has
+ * looked (accounts.c), and who ends has its memory until the kernel has taken it apart. On a busy
+ * machine all of that takes seconds.
  */
 static uint64_t patience_ns(void)
 {
     bool alone = atomic_load_explicit(&n_pagers, memory_order_relaxed) <= 1 &&
-                 pager.self->shares != CONTROL_SHARES;
+                 pager.self->shares != CONTROL_SHARES && !control_somebody_leaves(pager.control);
     return alone ? PATIENCE_NS : PATIENCE_OF_MANY_NS;
 }
 
@@ -330,6 +331,11 @@ bool budget_reap(void)
         return false;
     void_left_behind();
     return control_reap(pager.control, release_swap_of, NULL) > 0;
+}
+
+void budget_reap_leavers(void)
+{
+    control_reap_leavers(pager.control, release_swap_of, NULL);
 }
 
 /*

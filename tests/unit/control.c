@@ -213,6 +213,8 @@ static void charges_add_up_and_peaks_stay(void **state)
     control_leave(run.control, one); /* not this process's: a vfork child would do that */
     assert_int_equal(control_held(run.control), 60);
     control_leave(run.control, other);
+    assert_int_equal(control_held(run.control), 60); /* its memory is there as yet */
+    assert_int_equal(control_join(run.control), other);
     assert_int_equal(control_held(run.control), 3);
     assert_int_equal(run.control->held[CONTROL_FILE], 0);
     assert_int_equal(run.control->peak_held, 157);
@@ -343,27 +345,77 @@ static void what_others_share_is_held_until_somebody_looks(void **state)
     destroy(&run);
 }
 
+static void note_gone(void *context, unsigned slot)
+{
+    *(int *)context = (int)slot;
+}
+
 /* What it shared is another's when it has ended, and its memory is there until then. */
 static void who_shares_leaves_before_it_ends(void **state)
+{
+    struct run run;
+    int gone = -1;
+    create(&run, 0);
+    const int self = control_join(run.control);
+    const pid_t child = start_member(run.control, 50), other = start_member(run.control, 7);
+    struct control_slot *own = &run.control->slot[self], *leaver = &run.control->slot[self + 1];
+    own->shares = leaver->shares = CONTROL_SHARES;
+    own->shared = 20;
+    assert_false(control_somebody_leaves(run.control));
+    leaver->leaves = 1; /* as control_leave() there */
+    assert_true(control_somebody_leaves(run.control));
+    assert_int_equal(control_reap_leavers(run.control, note_gone, &gone), 0);
+    assert_int_equal(control_held(run.control), 57);
+    end_member(child);
+    end_member(other);
+    assert_int_equal(control_reap_leavers(run.control, note_gone, &gone), 1);
+    assert_int_equal(gone, self + 1);
+    assert_int_equal(run.control->left_behind, 20);
+    assert_int_equal(control_held(run.control), 27); /* of who was killed, too */
+    assert_int_equal(run.control->n_left, 1);
+    assert_int_equal(leaver->leaves | leaver->shares, 0);
+    assert_false(control_somebody_leaves(run.control));
+    assert_int_equal(control_reap(run.control, note_gone, &gone), 1);
+    assert_int_equal(gone, self + 2);
+    destroy(&run);
+}
+
+static void who_leaves_is_asked_for_nothing(void **state)
 {
     struct run run;
     create(&run, 0);
     const int slot = control_join(run.control);
     struct control_slot *own = &run.control->slot[slot];
-    control_leave(run.control, (unsigned)slot);
-    assert_int_equal(own->shares, CONTROL_ALONE);
+    own->serves = own->armed = own->request = 1;
     own->shares = CONTROL_SHARES;
+    own->zone_base[1] = 4096;
     control_leave(run.control, (unsigned)slot);
-    assert_int_equal(own->shares, CONTROL_LEAVES);
-    assert_int_equal(run.control->n_left, 2);
+    assert_int_equal(own->serves | own->armed | own->request, 0);
+    assert_int_equal(own->zone_base[1], 0);
+    assert_int_equal(own->shares, CONTROL_SHARES);
     assert_int_equal(control_join(run.control), slot); /* with a new image */
-    assert_int_equal(own->shares, CONTROL_ALONE);
+    assert_int_equal(own->shares | own->leaves, 0);
     destroy(&run);
 }
 
-static void note_gone(void *context, unsigned slot)
+/* Its parent's memory may be shared with it before it has run at all. */
+static void a_child_shares_from_the_fork_on(void **state)
 {
-    *(int *)context = (int)slot;
+    struct run run;
+    create(&run, 0);
+    const unsigned slot = (unsigned)control_reserve(run.control);
+    assert_int_equal(run.control->slot[slot].shares, CONTROL_SHARES);
+    assert_true(control_is_coming(run.control, slot));
+    run.control->slot[slot].reserved_ns -= 60000000000ull; /* it was killed before it came */
+    assert_false(control_is_coming(run.control, slot));
+    control_unreserve(run.control, slot);
+    assert_int_equal(run.control->slot[slot].shares, CONTROL_ALONE);
+    assert_int_equal(control_reserve(run.control), slot);
+    assert_true(control_is_coming(run.control, slot));
+    control_adopt(run.control, slot);
+    assert_false(control_is_coming(run.control, slot));
+    assert_int_equal(run.control->slot[slot].shares, CONTROL_SHARES);
+    destroy(&run);
 }
 
 static void what_a_killed_process_held_is_taken_back(void **state)
@@ -627,6 +679,8 @@ int main(void)
         cmocka_unit_test(what_a_killed_process_held_is_taken_back),
         cmocka_unit_test(what_others_share_is_held_until_somebody_looks),
         cmocka_unit_test(who_shares_leaves_before_it_ends),
+        cmocka_unit_test(who_leaves_is_asked_for_nothing),
+        cmocka_unit_test(a_child_shares_from_the_fork_on),
         cmocka_unit_test(a_process_that_nobody_waited_for_is_gone),
         cmocka_unit_test(a_process_whose_first_thread_ended_is_alive),
         cmocka_unit_test(a_full_block_reaps_before_it_refuses),
