@@ -347,6 +347,7 @@ unsigned control_reap_leavers(struct control *control, void (*gone)(void *contex
     return reap(control, true, gone, context);
 }
 
+/* Who compares n_processes sees by it, or by control_is_coming(), that it is about to be taken. */
 static int take_slot(struct control *control, uint32_t pid)
 {
     unsigned i = 0;
@@ -355,6 +356,7 @@ static int take_slot(struct control *control, uint32_t pid)
             break;
     if (i == CONTROL_SLOTS)
         return -EAGAIN;
+    atomic_store(&control->slot[i].reserved_ns, sys_now_ns());
     uint32_t end = atomic_load(&control->slots_end);
     while (end <= i && !atomic_compare_exchange_weak(&control->slots_end, &end, i + 1))
         continue;
@@ -365,10 +367,8 @@ static int take_slot(struct control *control, uint32_t pid)
 int control_reserve(struct control *control)
 {
     const int slot = take_slot(control, RESERVED);
-    if (slot >= 0) {
-        atomic_store(&control->slot[slot].reserved_ns, sys_now_ns());
+    if (slot >= 0)
         atomic_store(&control->slot[slot].shares, CONTROL_SHARES);
-    }
     return slot;
 }
 

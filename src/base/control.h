@@ -103,7 +103,7 @@ struct control_slot {
     _Atomic uint32_t leaves;      /* it is about to end */
     _Atomic uint32_t shares;      /* enum control_sharing: frames, with another since a fork */
     _Atomic uint64_t start_time;  /* of the process, clock ticks since boot: tells a reused pid */
-    _Atomic uint64_t reserved_ns; /* when the slot was last taken for a child, CLOCK_MONOTONIC */
+    _Atomic uint64_t reserved_ns; /* when the slot was last taken, CLOCK_MONOTONIC */
     _Atomic int64_t held[CONTROL_N_KINDS];
     /*
      * Pages of what it holds that are charged to others, less those that it is charged for and does

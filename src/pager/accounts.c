@@ -37,6 +37,7 @@ static uint32_t n_left_seen;
 static struct {
     uint64_t ends_ns;              /* then another process may look instead */
     uint64_t n_processes;          /* ever started, when it began */
+    bool one_was_coming;           /* then: a fork was under way */
     uint32_t n_left;               /* and ended */
     int64_t shared[CONTROL_SLOTS]; /* of each slot, likewise */
     uint32_t pid[CONTROL_SLOTS];   /* of each slot that was read; 0: none */
@@ -112,13 +113,21 @@ static void change_charge(unsigned i, int64_t change)
     control_charge(pager.control, i, CONTROL_RESIDENT, change);
 }
 
+static bool is_one_coming(void)
+{
+    bool is = false;
+    for (uint32_t i = 0; i < pager.control->slots_end; i++)
+        is |= control_is_coming(pager.control, i);
+    return is;
+}
+
 static bool none_forked(void)
 {
-    return atomic_load(&pager.control->n_processes) == look.n_processes;
+    return !look.one_was_coming && atomic_load(&pager.control->n_processes) == look.n_processes;
 }
 
 /* Puts right what is charged to one process. */
-static void apply(unsigned i, bool may_lower, bool all_are_there)
+static void apply(unsigned i, bool may_lower)
 {
     struct control_slot *slot = &pager.control->slot[i];
     int64_t change = look.change[i];
@@ -126,8 +135,8 @@ static void apply(unsigned i, bool may_lower, bool all_are_there)
     uint32_t expected = CONTROL_SHARES;
     if (slot->shares != CONTROL_SHARES || slot->pid != look.pid[i])
         return; /* it has ended meanwhile */
-    if (all_are_there && look.n_shared[i] < NOTHING_SHARED && (may_lower || slot->shared >= 0) &&
-        none_forked() && atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_WAS_LEFT))
+    if (look.n_shared[i] < NOTHING_SHARED && (may_lower || slot->shared >= 0) && none_forked() &&
+        atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_WAS_LEFT))
         change = slot->shared;
     else if (change < 0 && !may_lower)
         return;
@@ -181,19 +190,15 @@ static void read_all(uint32_t end)
     }
 }
 
-static bool is_taken(uint32_t i)
-{
-    return control_living_pid(pager.control, i) != 0 || control_is_coming(pager.control, i);
-}
-
-/* None of those who share is missing, who is to come or about to leave neither. */
+/* None of those who share is missing, and none is about to leave. */
 static bool all_were_read(uint32_t n_read)
 {
     const uint32_t end = pager.control->slots_end;
     for (uint32_t i = 0; i < end; i++) {
         const struct control_slot *slot = &pager.control->slot[i];
         const bool was_read = i < n_read && look.pid[i] != 0 && look.pid[i] == slot->pid;
-        if (slot->shares == CONTROL_SHARES && (slot->leaves || (!was_read && is_taken(i))))
+        if (slot->shares == CONTROL_SHARES &&
+            (slot->leaves || (!was_read && control_living_pid(pager.control, i) != 0)))
             return false;
     }
     return true;
@@ -210,15 +215,16 @@ static void look_at_all(void)
     uint32_t end = pager.control->slots_end;
     int64_t left_behind = pager.control->left_behind;
     look.n_processes = pager.control->n_processes;
+    look.one_was_coming = is_one_coming();
     look.n_left = pager.control->n_left;
     const bool see_all = accounts_see_all();
     read_all(end);
     if (is_overtaken())
         return;
-    const bool all_are_there = all_were_read(end) && none_left() && none_forked();
+    const bool may_lower = see_all && all_were_read(end) && none_left() && none_forked();
     for (uint32_t i = 0; i < end; i++)
         if (look.pid[i] != 0)
-            apply(i, all_are_there && see_all, all_are_there);
+            apply(i, may_lower);
     /* Those who have it are charged for it now. */
     atomic_compare_exchange_strong(&pager.control->left_behind, &left_behind, 0);
     for (uint32_t i = 0; i < end && !none_left(); i++)
