@@ -307,11 +307,26 @@ unsigned control_n_alive(const struct control *control, unsigned *n_coming)
     return n;
 }
 
+static bool holds_something(const struct control_slot *slot)
+{
+    bool holds = false;
+    for (int kind = 0; kind < CONTROL_N_KINDS; kind++)
+        holds |= atomic_load(&slot->held[kind]) != 0;
+    return holds;
+}
+
+/* Nobody's holdings: others put right what it is charged for, and may be late for its end. */
+static bool is_ended(const struct control_slot *slot, uint32_t pid)
+{
+    if (pid == 0)
+        return holds_something(slot);
+    return pid < RESERVED && !is_alive(slot, pid);
+}
+
 static bool reap_slot(struct control *control, struct control_slot *slot)
 {
     uint32_t pid = atomic_load(&slot->pid);
-    if (pid == 0 || pid >= RESERVED || is_alive(slot, pid) ||
-        !atomic_compare_exchange_strong(&slot->pid, &pid, REAPING))
+    if (!is_ended(slot, pid) || !atomic_compare_exchange_strong(&slot->pid, &pid, REAPING))
         return false;
     clear_holdings(control, slot);
     add_stats(&control->ended, &slot->stats);

@@ -442,6 +442,21 @@ static void what_a_killed_process_held_is_taken_back(void **state)
     destroy(&run);
 }
 
+static void what_is_charged_to_nobody_is_taken_back(void **state)
+{
+    struct run run;
+    create(&run, 0);
+    const unsigned slot = (unsigned)control_reserve(run.control);
+    control_unreserve(run.control, slot);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 0);
+    control_charge(run.control, slot, CONTROL_RESIDENT, -40); /* who looked was late for its end */
+    assert_int_equal(control_held(run.control), -40);
+    assert_int_equal(control_reap(run.control, NULL, NULL), 1);
+    assert_int_equal(control_held(run.control), 0);
+    assert_int_equal(run.control->slot[slot].pid, 0);
+    destroy(&run);
+}
+
 /* Its memory is gone, though its parent may never ask how it ended. */
 static void a_process_that_nobody_waited_for_is_gone(void **state)
 {
@@ -681,6 +696,7 @@ int main(void)
         cmocka_unit_test(who_shares_leaves_before_it_ends),
         cmocka_unit_test(who_leaves_is_asked_for_nothing),
         cmocka_unit_test(a_child_shares_from_the_fork_on),
+        cmocka_unit_test(what_is_charged_to_nobody_is_taken_back),
         cmocka_unit_test(a_process_that_nobody_waited_for_is_gone),
         cmocka_unit_test(a_process_whose_first_thread_ended_is_alive),
         cmocka_unit_test(a_full_block_reaps_before_it_refuses),
