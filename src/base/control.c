@@ -168,6 +168,31 @@ int64_t control_held(const struct control *control)
     return sum;
 }
 
+void control_kinds(const _Atomic int64_t held[CONTROL_N_KINDS], int64_t pages[CONTROL_N_KINDS])
+{
+    static const enum control_kind shared[] = {CONTROL_RESIDENT, CONTROL_POOL, CONTROL_STAGED,
+                                               CONTROL_METADATA};
+    int64_t missing = 0;
+    for (int kind = 0; kind < CONTROL_N_KINDS; kind++)
+        pages[kind] = atomic_load_explicit(&held[kind], memory_order_relaxed);
+    for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
+        int64_t *left = &pages[shared[i]];
+        *left += missing;
+        missing = *left < 0 ? *left : 0;
+        *left -= missing;
+    }
+}
+
+/* Of what is held of the kind, `now`; on the fault path it is RESIDENT. */
+static int64_t told(const struct control *control, enum control_kind kind, int64_t now)
+{
+    int64_t pages[CONTROL_N_KINDS];
+    if (kind == CONTROL_RESIDENT || kind == CONTROL_FILE)
+        return now;
+    control_kinds(control->held, pages);
+    return pages[kind];
+}
+
 void control_charge(struct control *control, unsigned slot, enum control_kind kind, int64_t pages)
 {
     atomic_fetch_add_explicit(&control->slot[slot].held[kind], pages, memory_order_relaxed);
@@ -175,7 +200,7 @@ void control_charge(struct control *control, unsigned slot, enum control_kind ki
                   pages;
     if (pages <= 0)
         return;
-    raise_peak(&control->peak[kind], now);
+    raise_peak(&control->peak[kind], told(control, kind, now));
     if (kind != CONTROL_FILE)
         raise_peak(&control->peak_held, control_held(control));
 }

@@ -274,6 +274,12 @@ void control_leave(struct control *control, unsigned slot);
 /* Some process has said so, and has yet to be reaped. */
 bool control_somebody_leaves(const struct control *control);
 
+/*
+ * What is held, of a run or a slot, as it is to be told, in pages: what others are charged for is
+ * taken off in RESIDENT, and where that is less than nothing, off the other kinds.
+ */
+void control_kinds(const _Atomic int64_t held[CONTROL_N_KINDS], int64_t pages[CONTROL_N_KINDS]);
+
 /* RSS that Quire does not manage, in pages, as `slot` sees it now; keeps the sum's peak. */
 void control_set_unmanaged(struct control *control, unsigned slot, uint64_t n_pages);
 

@@ -34,11 +34,6 @@ static uint64_t load(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-static uint64_t held(const _Atomic int64_t *kinds, enum control_kind kind)
-{
-    return bytes(atomic_load_explicit(&kinds[kind], memory_order_relaxed));
-}
-
 static void take_counters(const struct control *control, struct quire_observe_run *run)
 {
     struct control_stats totals;
@@ -85,14 +80,16 @@ static void take_processes(const struct control *control, struct quire_observe_r
         run->unmanaged += bytes((int64_t)load(&slot->unmanaged_pages));
         if (pid == 0 || pid > INT32_MAX)
             continue;
+        int64_t held[CONTROL_N_KINDS];
+        control_kinds(slot->held, held);
         processes[run->n_alive++] = (struct quire_observe_run_process){
             .pid = pid,
             .start_ticks = load(&slot->start_time),
-            .resident = held(slot->held, CONTROL_RESIDENT),
-            .staged = held(slot->held, CONTROL_STAGED),
-            .compressed = held(slot->held, CONTROL_POOL),
-            .metadata = held(slot->held, CONTROL_METADATA),
-            .file = held(slot->held, CONTROL_FILE),
+            .resident = bytes(held[CONTROL_RESIDENT]),
+            .staged = bytes(held[CONTROL_STAGED]),
+            .compressed = bytes(held[CONTROL_POOL]),
+            .metadata = bytes(held[CONTROL_METADATA]),
+            .file = bytes(held[CONTROL_FILE]),
             .stored = bytes((int64_t)load(&slot->stored_pages)),
             .unmanaged = bytes((int64_t)load(&slot->unmanaged_pages)),
             .armed = atomic_load(&slot->armed),
@@ -138,7 +135,9 @@ static void take(const struct publisher *publisher, struct quire_observe_run *ru
                  struct quire_observe_run_process *processes)
 {
     const struct control *control = publisher->control;
+    int64_t held[CONTROL_N_KINDS];
 
+    control_kinds(control->held, held);
     *run = (struct quire_observe_run){.at_ns = sys_now_ns()};
     take_settings(publisher, run);
     run->keeper = (uint64_t)control->options.keeper_pid;
@@ -147,11 +146,11 @@ static void take(const struct publisher *publisher, struct quire_observe_run *ru
     run->budget = bytes(control_budget(control));
     run->budget_most = load(&control->budget_most_bytes);
     run->held = bytes(control_held(control));
-    run->resident = held(control->held, CONTROL_RESIDENT);
-    run->staged = held(control->held, CONTROL_STAGED);
-    run->compressed = held(control->held, CONTROL_POOL);
-    run->metadata = held(control->held, CONTROL_METADATA);
-    run->file = held(control->held, CONTROL_FILE);
+    run->resident = bytes(held[CONTROL_RESIDENT]);
+    run->staged = bytes(held[CONTROL_STAGED]);
+    run->compressed = bytes(held[CONTROL_POOL]);
+    run->metadata = bytes(held[CONTROL_METADATA]);
+    run->file = bytes(held[CONTROL_FILE]);
     run->peak_held = bytes(atomic_load(&control->peak_held));
     run->n_processes = load(&control->n_processes);
     take_counters(control, run);

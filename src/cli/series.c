@@ -50,11 +50,6 @@ static const char *const counter_names[SERIES_N_COUNTERS] = {
     [SERIES_FAULT_NS] = "fault_wait_ns",
 };
 
-static uint64_t not_negative(int64_t value)
-{
-    return value > 0 ? (uint64_t)value : 0;
-}
-
 static uint64_t load(const _Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
@@ -68,8 +63,11 @@ static void take_gauges(const struct control *control, uint64_t *gauge)
         [CONTROL_FILE] = SERIES_FILE,
     };
 
+    int64_t pages[CONTROL_N_KINDS];
+
+    control_kinds(control->held, pages);
     for (int kind = 0; kind < CONTROL_N_KINDS; kind++)
-        gauge[of_kind[kind]] = not_negative(atomic_load(&control->held[kind]));
+        gauge[of_kind[kind]] = (uint64_t)pages[kind];
     for (unsigned i = 0; i < control->slots_end; i++) {
         const struct control_slot *slot = &control->slot[i];
         gauge[SERIES_STORED] += load(&slot->stored_pages);

@@ -81,21 +81,22 @@ int target_find(int pid, struct target *target)
     return error < 0 ? tell(pid, error) : EXIT_SUCCESS;
 }
 
-static uint64_t held_bytes(const struct target *target, enum control_kind kind)
+static uint64_t bytes(int64_t pages)
 {
-    int64_t pages = atomic_load(&target->control->held[kind]);
-    return pages > 0 ? (uint64_t)pages << SYS_PAGE_SHIFT : 0;
+    return (uint64_t)pages << SYS_PAGE_SHIFT;
 }
 
 void target_measure(const struct target *target, struct target_memory *memory)
 {
     const struct control *control = target->control;
+    int64_t held[CONTROL_N_KINDS];
 
-    *memory = (struct target_memory){.resident = held_bytes(target, CONTROL_RESIDENT),
-                                     .staged = held_bytes(target, CONTROL_STAGED),
-                                     .pool = held_bytes(target, CONTROL_POOL),
-                                     .tables = held_bytes(target, CONTROL_METADATA),
-                                     .file = held_bytes(target, CONTROL_FILE)};
+    control_kinds(control->held, held);
+    *memory = (struct target_memory){.resident = bytes(held[CONTROL_RESIDENT]),
+                                     .staged = bytes(held[CONTROL_STAGED]),
+                                     .pool = bytes(held[CONTROL_POOL]),
+                                     .tables = bytes(held[CONTROL_METADATA]),
+                                     .file = bytes(held[CONTROL_FILE])};
     for (unsigned i = 0; i < control->slots_end; i++) {
         uint32_t pid = control_living_pid(control, i);
         uint64_t resident, share;

@@ -38,6 +38,8 @@ static struct {
     uint64_t ends_ns;              /* then another process may look instead */
     uint64_t n_processes;          /* ever started, when it began */
     bool one_was_coming;           /* then: a fork was under way */
+    int64_t left_behind;           /* then, less what was found with others */
+    int64_t covered;               /* charged to who leaves, and not found with others yet */
     uint32_t n_left;               /* and ended */
     int64_t shared[CONTROL_SLOTS]; /* of each slot, likewise */
     uint32_t pid[CONTROL_SLOTS];   /* of each slot that was read; 0: none */
@@ -126,6 +128,40 @@ static bool none_forked(void)
     return !look.one_was_coming && atomic_load(&pager.control->n_processes) == look.n_processes;
 }
 
+/* What those hold, or left behind since the look began, who share and leave: it is theirs as yet,
+ * or others' by now. */
+static int64_t charged_to_leavers(void)
+{
+    int64_t sum = pager.control->left_behind - look.left_behind;
+    if (sum < 0)
+        sum = 0;
+    for (uint32_t i = 0; i < pager.control->slots_end; i++) {
+        const struct control_slot *slot = &pager.control->slot[i];
+        if (slot->leaves && slot->shares == CONTROL_SHARES && charged_to(slot) > 0)
+            sum += charged_to(slot);
+    }
+    return sum;
+}
+
+/* So much of what somebody is to be charged more, a leaver is charged for as yet. */
+static int64_t cover(int64_t change)
+{
+    const int64_t covered = lesser(change, look.covered);
+    look.covered -= covered;
+    return covered;
+}
+
+/* Of what was left behind when the look began; others may have given it up meanwhile. */
+static void take_left_behind(int64_t n_pages)
+{
+    const int64_t n_taken = lesser(n_pages, look.left_behind);
+    int64_t now = pager.control->left_behind;
+    look.left_behind -= n_taken;
+    while (!atomic_compare_exchange_weak(&pager.control->left_behind, &now,
+                                         now > n_taken ? now - n_taken : 0))
+        continue;
+}
+
 /* Puts right what is charged to one process. */
 static void apply(unsigned i, bool may_lower)
 {
@@ -135,13 +171,18 @@ static void apply(unsigned i, bool may_lower)
     uint32_t expected = CONTROL_SHARES;
     if (slot->shares != CONTROL_SHARES || slot->pid != look.pid[i])
         return; /* it has ended meanwhile */
-    if (look.n_shared[i] < NOTHING_SHARED && (may_lower || slot->shared >= 0) && none_forked() &&
+    const bool is_left = may_lower || (slot->shared >= 0 && look.covered == 0);
+    if (look.n_shared[i] < NOTHING_SHARED && is_left && none_forked() &&
         atomic_compare_exchange_strong(&slot->shares, &expected, CONTROL_WAS_LEFT))
         change = slot->shared;
     else if (change < 0 && !may_lower)
         return;
     else if (change < 0)
         look.lowered[i] = -change;
+    else if (!may_lower)
+        change -= cover(change);
+    if (change > 0)
+        take_left_behind(change);
     change_charge(i, change);
 }
 
@@ -213,7 +254,7 @@ static void look_at_all(void)
 {
     budget_reap_leavers();
     uint32_t end = pager.control->slots_end;
-    int64_t left_behind = pager.control->left_behind;
+    look.left_behind = pager.control->left_behind;
     look.n_processes = pager.control->n_processes;
     look.one_was_coming = is_one_coming();
     look.n_left = pager.control->n_left;
@@ -222,11 +263,11 @@ static void look_at_all(void)
     if (is_overtaken())
         return;
     const bool may_lower = see_all && all_were_read(end) && none_left() && none_forked();
+    look.covered = charged_to_leavers();
     for (uint32_t i = 0; i < end; i++)
         if (look.pid[i] != 0)
             apply(i, may_lower);
-    /* Those who have it are charged for it now. */
-    atomic_compare_exchange_strong(&pager.control->left_behind, &left_behind, 0);
+    take_left_behind(look.left_behind); /* those who have it are charged for it now */
     for (uint32_t i = 0; i < end && !none_left(); i++)
         if (look.pid[i] != 0)
             take_back(i);

@@ -200,12 +200,6 @@ bool budget_retreat(int64_t n_pages)
     return budget_room() >= n_pages;
 }
 
-static long held_mib(enum control_kind kind)
-{
-    int64_t held = atomic_load(&pager.control->held[kind]); /* less what is shared: maybe below 0 */
-    return held > 0 ? (long)(held >> 8) : 0;
-}
-
 /* What stands in the way, and what to do. */
 static const char *why_out_of_room(void)
 {
@@ -218,11 +212,14 @@ static const char *why_out_of_room(void)
 
 static void out_of_room(void)
 {
+    int64_t pages[CONTROL_N_KINDS];
+    control_kinds(pager.control->held, pages);
     pager_end_run(CONTROL_OUT_OF_ROOM,
                   "out of room: the budget of %lu MiB is full (%ld MiB resident, %ld staged, %ld "
                   "compressed, %ld tables) and %s",
-                  (unsigned long)(control_budget(pager.control) >> 8), held_mib(CONTROL_RESIDENT),
-                  held_mib(CONTROL_STAGED), held_mib(CONTROL_POOL), held_mib(CONTROL_METADATA),
+                  (unsigned long)(control_budget(pager.control) >> 8),
+                  (long)(pages[CONTROL_RESIDENT] >> 8), (long)(pages[CONTROL_STAGED] >> 8),
+                  (long)(pages[CONTROL_POOL] >> 8), (long)(pages[CONTROL_METADATA] >> 8),
                   why_out_of_room());
 }
 
