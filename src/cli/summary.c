@@ -17,6 +17,7 @@
 #include "observe/machine.h"
 #include "policy/policy.h"
 #include "policy/prefetch.h"
+#include "store/swap.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -40,6 +41,16 @@ static uint64_t load(const _Atomic uint64_t *counter)
 static uint64_t peak_bytes(const struct summary *summary, enum control_kind kind)
 {
     return bytes_of(atomic_load_explicit(&summary->control->peak[kind], memory_order_relaxed));
+}
+
+/* A cluster that a fork left to several processes is charged to each, and there once. */
+static uint64_t peak_file_bytes(const struct summary *summary)
+{
+    const struct swap_space *space = control_swap_space(summary->control);
+    const uint64_t charged = peak_bytes(summary, CONTROL_FILE);
+    const uint64_t claimed = space != NULL ? (uint64_t)swap_top(space) * SWAP_CLUSTER_BYTES : 0;
+
+    return charged < claimed ? charged : claimed;
 }
 
 static uint64_t peak_held_bytes(const struct summary *summary)
@@ -176,7 +187,7 @@ static void print_store(const struct summary *summary, FILE *to)
     fprintf(to, "  compressed  %s at most", SIZE_TEXT(peak_bytes(summary, CONTROL_POOL)));
     if (ratio > 0)
         fprintf(to, ", %.1f : 1", ratio);
-    fprintf(to, "; swap file %s at most", SIZE_TEXT(peak_bytes(summary, CONTROL_FILE)));
+    fprintf(to, "; swap file %s at most", SIZE_TEXT(peak_file_bytes(summary)));
     if (summary->swap_directory != NULL)
         fprintf(to, " in %s\n", summary->swap_directory);
     else
@@ -329,7 +340,7 @@ static int set_memory(const struct summary *summary, json_t *json)
     SET("peak_staged_bytes", json_of(peak_bytes(summary, CONTROL_STAGED)));
     SET("peak_compressed_bytes", json_of(peak_bytes(summary, CONTROL_POOL)));
     SET("peak_metadata_bytes", json_of(peak_bytes(summary, CONTROL_METADATA)));
-    SET("peak_file_bytes", json_of(peak_bytes(summary, CONTROL_FILE)));
+    SET("peak_file_bytes", json_of(peak_file_bytes(summary)));
     SET("compression_ratio", ratio > 0 ? json_real(ratio) : json_null());
     SET("unmanaged_rss_bytes", json_of(unmanaged_bytes(summary)));
     return bad;
