@@ -221,6 +221,34 @@ static void charges_add_up_and_peaks_stay(void **state)
     destroy(&run);
 }
 
+/* A fork's child has its parent's compressed store, and is charged for none of it. */
+static void what_others_are_charged_for_is_not_told_twice(void **state)
+{
+    struct run run;
+    int64_t pages[CONTROL_N_KINDS];
+    create(&run, 0);
+    const unsigned parent = (unsigned)control_join(run.control);
+    const unsigned child = (unsigned)control_reserve(run.control);
+    control_charge(run.control, parent, CONTROL_RESIDENT, 20);
+    control_charge(run.control, parent, CONTROL_POOL, 70);
+    control_charge(run.control, parent, CONTROL_METADATA, 5);
+    control_charge(run.control, child, CONTROL_RESIDENT, -80);
+    control_charge(run.control, child, CONTROL_POOL, 70);
+    control_charge(run.control, child, CONTROL_STAGED, 2);
+    control_charge(run.control, child, CONTROL_FILE, 33);
+    control_kinds(run.control->held, pages);
+    assert_int_equal(pages[CONTROL_RESIDENT], 0);
+    assert_int_equal(pages[CONTROL_POOL], 80);
+    assert_int_equal(pages[CONTROL_STAGED], 2);
+    assert_int_equal(pages[CONTROL_METADATA], 5);
+    assert_int_equal(pages[CONTROL_FILE], 33);
+    assert_int_equal(run.control->peak[CONTROL_POOL], 80);
+    assert_int_equal(run.control->peak[CONTROL_RESIDENT], 20);
+    control_kinds(run.control->slot[child].held, pages);
+    assert_int_equal(pages[CONTROL_RESIDENT] + pages[CONTROL_POOL] + pages[CONTROL_STAGED], 0);
+    destroy(&run);
+}
+
 static void what_is_not_managed_has_a_peak_of_the_sum(void **state)
 {
     struct run run;
@@ -688,6 +716,7 @@ int main(void)
         cmocka_unit_test(what_is_no_block_is_refused),
         cmocka_unit_test(joining_again_finds_the_same_slot_emptied),
         cmocka_unit_test(charges_add_up_and_peaks_stay),
+        cmocka_unit_test(what_others_are_charged_for_is_not_told_twice),
         cmocka_unit_test(what_is_not_managed_has_a_peak_of_the_sum),
         cmocka_unit_test(who_is_enrolled_is_alive_and_joins_once),
         cmocka_unit_test(slots_run_out_and_come_back),
