@@ -348,43 +348,49 @@ static bool is_ended(const struct control_slot *slot, uint32_t pid)
     return pid < RESERVED && !is_alive(slot, pid);
 }
 
-static bool reap_slot(struct control *control, struct control_slot *slot)
+/* One alone gets it; *pid: whose slot it was. */
+static bool seize(struct control_slot *slot, uint32_t *pid)
 {
-    uint32_t pid = atomic_load(&slot->pid);
-    if (!is_ended(slot, pid) || !atomic_compare_exchange_strong(&slot->pid, &pid, REAPING))
-        return false;
-    clear_holdings(control, slot);
-    add_stats(&control->ended, &slot->stats);
-    memset(&slot->stats, 0, sizeof slot->stats);
-    return true;
+    *pid = atomic_load(&slot->pid);
+    return is_ended(slot, *pid) && atomic_compare_exchange_strong(&slot->pid, pid, REAPING);
 }
 
-static unsigned reap(struct control *control, bool leavers_alone,
-                     void (*gone)(void *context, unsigned slot), void *context)
+unsigned control_collect(struct control *control, void (*gone)(void *context, unsigned slot),
+                         void *context)
 {
-    unsigned n_freed = 0;
+    unsigned n_collected = 0;
+    uint32_t pid;
     for (unsigned i = 0; i < control->slots_end; i++) {
         struct control_slot *slot = &control->slot[i];
-        if ((leavers_alone && atomic_load(&slot->leaves) == 0) || !reap_slot(control, slot))
+        if (atomic_load(&slot->leaves) == 0 || !seize(slot, &pid))
             continue;
+        clear_holdings(control, slot);
         if (gone)
             gone(context, i);
-        atomic_store(&control->slot[i].pid, 0);
-        n_freed++;
+        atomic_store(&slot->pid, pid);
+        n_collected++;
     }
-    return n_freed;
+    return n_collected;
 }
 
 unsigned control_reap(struct control *control, void (*gone)(void *context, unsigned slot),
                       void *context)
 {
-    return reap(control, false, gone, context);
-}
-
-unsigned control_reap_leavers(struct control *control, void (*gone)(void *context, unsigned slot),
-                              void *context)
-{
-    return reap(control, true, gone, context);
+    unsigned n_freed = 0;
+    uint32_t pid;
+    for (unsigned i = 0; i < control->slots_end; i++) {
+        struct control_slot *slot = &control->slot[i];
+        if (!seize(slot, &pid))
+            continue;
+        clear_holdings(control, slot);
+        add_stats(&control->ended, &slot->stats);
+        memset(&slot->stats, 0, sizeof slot->stats);
+        if (gone)
+            gone(context, i);
+        atomic_store(&slot->pid, 0);
+        n_freed++;
+    }
+    return n_freed;
 }
 
 /* Who compares n_processes sees by it, or by control_is_coming(), that it is about to be taken. */

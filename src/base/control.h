@@ -268,10 +268,10 @@ void control_charge(struct control *control, unsigned slot, enum control_kind ki
 
 /*
  * The process of the slot is about to end, and serves nobody any more. What it holds stays charged
- * until it has been reaped. Does nothing in a vfork child of it.
+ * until it is gone, and that was collected. Does nothing in a vfork child of it.
  */
 void control_leave(struct control *control, unsigned slot);
-/* Some process has said so, and has yet to be reaped. */
+/* Some process has said so, and has yet to be collected. */
 bool control_somebody_leaves(const struct control *control);
 
 /*
@@ -317,9 +317,12 @@ uint32_t control_living_pid(const struct control *control, unsigned slot);
  */
 unsigned control_reap(struct control *control, void (*gone)(void *context, unsigned slot),
                       void *context);
-/* Likewise, but of those that said that they are about to end, alone: it costs next to nothing. */
-unsigned control_reap_leavers(struct control *control, void (*gone)(void *context, unsigned slot),
-                              void *context);
+/*
+ * Takes back what those hold that said that they end, and have. Their slots, with their statistics,
+ * stay for control_reap(). Costs next to nothing while there are none. Returns how many there were.
+ */
+unsigned control_collect(struct control *control, void (*gone)(void *context, unsigned slot),
+                         void *context);
 
 /*
  * Puts the sums right (C1) where what the slots say has differed from them by the same, not

@@ -4,7 +4,6 @@
 #include "base/sys.h"
 #include "cli/autosize.h"
 #include "cli/detached.h"
-#include "store/swap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,20 +19,12 @@
 #define EARLY_MS 100         /* so that it falls together with what else is due once a second */
 #define LOOKS_WITHOUT_PID 10 /* a forked child takes its slot at once, or never will */
 
-static void release_swap_of(void *context, unsigned slot)
-{
-    struct swap_space *space = control_swap_space(context);
-
-    if (space != NULL)
-        swap_release_owner(space, slot);
-}
-
 static void mend_if_due(struct control *control)
 {
     static struct control_mending mending;
     static uint64_t next_ns;
 
-    control_reap_leavers(control, release_swap_of, control);
+    control_collect(control, NULL, NULL);
     if (sys_now_ns() < next_ns)
         return;
     control_mend(control, &mending);

@@ -178,11 +178,25 @@ static int execute(const struct run_options *options, const char *path, const ch
     return tell_exec_failed(path, -error);
 }
 
-/* The program, from its start to its end. 0 or a negative errno. */
-static int run_watched(const struct run_options *options, const char *path, struct sampler *sampler,
-                       struct launch_result *result)
+struct watched {
+    struct control *control;
+    struct sampler *sampler;
+};
+
+static uint64_t look_at(void *context)
 {
-    const struct launch_ticker ticker = {sampler_tick, sampler};
+    const struct watched *watched = context;
+
+    control_collect(watched->control, NULL, NULL); /* who has ended holds nothing any more */
+    return sampler_tick(watched->sampler);
+}
+
+/* The program, from its start to its end. 0 or a negative errno. */
+static int run_watched(const struct run_options *options, const char *path, struct control *control,
+                       struct sampler *sampler, struct launch_result *result)
+{
+    struct watched watched = {control, sampler};
+    const struct launch_ticker ticker = {look_at, &watched};
 
     return launch_program(path, options->command, sampler != NULL ? &ticker : NULL, result);
 }
@@ -215,7 +229,7 @@ static int launch(const struct run_options *options, const char *path, const cha
     snprintf(control_path, sizeof control_path, "/proc/%d/fd/%d", (int)keeper.pid, fd);
     error = preload_set_environment(library, control_path, options->harden);
     if (error == 0)
-        error = run_watched(options, path, sampler, &result);
+        error = run_watched(options, path, control, sampler, &result);
     keeper_release(&keeper, control, publisher);
     if (error < 0) {
         cli_error("cannot start %s: %s", path, strerror(-error));

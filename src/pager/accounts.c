@@ -252,7 +252,7 @@ static bool none_left(void)
 
 static void look_at_all(void)
 {
-    budget_reap_leavers();
+    budget_collect();
     uint32_t end = pager.control->slots_end;
     look.left_behind = pager.control->left_behind;
     look.n_processes = pager.control->n_processes;

@@ -330,9 +330,9 @@ bool budget_reap(void)
     return control_reap(pager.control, release_swap_of, NULL) > 0;
 }
 
-void budget_reap_leavers(void)
+void budget_collect(void)
 {
-    control_reap_leavers(pager.control, release_swap_of, NULL);
+    control_collect(pager.control, release_swap_of, NULL);
 }
 
 /*

@@ -55,7 +55,7 @@ static void set_inheritance(int advice)
 static void arm_if_short(void)
 {
     if (pager.control)
-        budget_reap_leavers();
+        budget_collect();
     if (pager.control && !is_armed() && !budget_has_room_to_copy())
         (void)service_call(SERVICE_ARM, 0, 0, 0); /* else both try again after the fork */
 }

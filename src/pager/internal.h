@@ -205,7 +205,7 @@ bool budget_is_poor(void);
 bool budget_ask_for_share(int64_t wanted);
 /* Takes back what processes that are gone still hold; true if there was any. */
 bool budget_reap(void);
-void budget_reap_leavers(void); /* those that said that they end, alone: it costs next to nothing */
+void budget_collect(void); /* likewise, of those that said that they end: costs next to nothing */
 void budget_sample_unmanaged(void);       /* how much RSS is not the pager's */
 extern _Atomic uint32_t budget_fruitless; /* passes without progress since one had some */
 

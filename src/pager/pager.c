@@ -96,7 +96,7 @@ int pager_init(struct control *control, pager_scrub scrub)
     pager.slot = (unsigned)slot;
     pager.self = &control->slot[slot];
     pager_tell_arena();
-    budget_reap_leavers();
+    budget_collect();
     return 0;
 }
 

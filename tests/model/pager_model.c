@@ -707,7 +707,6 @@ static void check_end(struct worker *worker)
              (long long)held[CONTROL_POOL], (long long)held[CONTROL_FILE]);
     REQUIRE(worker, is_given_back());
     pager_exit();
-    REQUIRE(worker, control_held(run_control) == 0);
 }
 
 static void body(void *unused)
@@ -765,8 +764,12 @@ static bool run_variant(void)
         printf("%s: %s, while doing \"%s\" \"%s\" \"%s\"; QUIRE_TEST_SEED=%llu\n", variant->name,
                explain(end, status), seen->doing[0], seen->doing[1], seen->doing[2],
                (unsigned long long)seed);
+    control_reap(run_control, NULL, NULL);
+    const long long held = control_held(run_control);
+    if (held != 0)
+        printf("%s: %lld pages are charged to nobody\n", variant->name, held);
     run_destroy();
-    return end == RUN_DONE;
+    return end == RUN_DONE && held == 0;
 }
 
 int main(int argc, char **argv)

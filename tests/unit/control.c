@@ -392,19 +392,20 @@ static void who_shares_leaves_before_it_ends(void **state)
     assert_false(control_somebody_leaves(run.control));
     leaver->leaves = 1; /* as control_leave() there */
     assert_true(control_somebody_leaves(run.control));
-    assert_int_equal(control_reap_leavers(run.control, note_gone, &gone), 0);
+    assert_int_equal(control_collect(run.control, note_gone, &gone), 0);
     assert_int_equal(control_held(run.control), 57);
     end_member(child);
     end_member(other);
-    assert_int_equal(control_reap_leavers(run.control, note_gone, &gone), 1);
+    assert_int_equal(control_collect(run.control, note_gone, &gone), 1);
     assert_int_equal(gone, self + 1);
     assert_int_equal(run.control->left_behind, 20);
     assert_int_equal(control_held(run.control), 27); /* of who was killed, too */
     assert_int_equal(run.control->n_left, 1);
     assert_int_equal(leaver->leaves | leaver->shares, 0);
+    assert_int_equal(leaver->pid, child);
+    assert_int_equal(leaver->stats.evictions, 11); /* as before */
     assert_false(control_somebody_leaves(run.control));
-    assert_int_equal(control_reap(run.control, note_gone, &gone), 1);
-    assert_int_equal(gone, self + 2);
+    assert_int_equal(control_reap(run.control, note_gone, &gone), 2);
     destroy(&run);
 }
 
