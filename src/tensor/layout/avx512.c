@@ -68,7 +68,8 @@ IN void load_lines(V v[4][4], struct layout_rows rows, struct layout_form form, 
     const char *first = rows.first + (int64_t)row * rows.step + at;
 
     for (unsigned i = 0; i < 16; i++) {
-        v[i / 4][i % 4] = load_whole(form.row_table ? rows.table[row + i] + at : first);
+        v[i / 4][i % 4] = load_whole(form.row_table ? layout_listed_row(&rows, row + i) + at
+                                                    : first);
         STEP(first, rows.step, v[i / 4][i % 4]);
     }
     for (unsigned i = 0; i < 4; i++)
@@ -86,7 +87,8 @@ IN void store_lines(V v[4][4], struct layout_columns columns, struct layout_form
         transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
         char *next = to;
         for (unsigned i = 0; i < 4; i++) {
-            char *here = form.column_table ? columns.table[column + 4 * i + j] + at : next;
+            char *here = form.column_table ? columns.first + columns.table[column + 4 * i + j] + at
+                                           : next;
             if (form.streams)
                 store_past(here, results[i]);
             else

@@ -19,19 +19,21 @@
 
 struct layout_rows {
     const char *first;
-    int64_t step;             /* bytes */
-    const char *const *table; /* where each begins; the two above don't count then */
+    int64_t step;         /* bytes */
+    const int64_t *table; /* how far behind `first` each begins; the step doesn't count then */
 };
 
 struct layout_columns {
     char *first;
     int64_t step;
-    char *const *table;
+    const int64_t *table;
 };
 
 struct layout_matrix {
     struct layout_rows rows;
     struct layout_columns columns;
+    size_t n_others; /* matrices behind this one that differ in where they begin, so far apart: */
+    int64_t rows_apart, columns_apart;
     bool has_row_table, has_column_table; /* the latter only along with the former */
     bool streams; /* stores past the caches: what is written begins and ends at lines */
 };
@@ -41,9 +43,10 @@ struct layout_part {
     size_t first_row, n_rows, first_column, n_columns;
 };
 
+/* Of it and of the others behind it. */
 typedef void layout_transpose(const struct layout_matrix *matrix, const struct layout_part *part);
 
-/* All of it; the units are copied as they are. */
+/* All of it, not of the others; the units are copied as they are. */
 typedef void layout_mover(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
 
 /* What a matrix has, as constants that the compiler knows: kernels have code for each. */
@@ -53,17 +56,23 @@ struct layout_form {
 
 #define LAYOUT_INLINE static inline __attribute__((always_inline))
 
+/* Rows of zeros are listed, too, and lie in an object of their own. */
+LAYOUT_INLINE const char *layout_listed_row(const struct layout_rows *rows, size_t number)
+{
+    return (const char *)((uintptr_t)rows->first + (uintptr_t)rows->table[number]);
+}
+
 LAYOUT_INLINE const char *layout_row(const struct layout_matrix *matrix, bool has_table,
                                      size_t number)
 {
-    return has_table ? matrix->rows.table[number]
+    return has_table ? layout_listed_row(&matrix->rows, number)
                      : matrix->rows.first + (int64_t)number * matrix->rows.step;
 }
 
 LAYOUT_INLINE char *layout_column(const struct layout_matrix *matrix, bool has_table, size_t number)
 {
-    return has_table ? matrix->columns.table[number]
-                     : matrix->columns.first + (int64_t)number * matrix->columns.step;
+    return matrix->columns.first +
+           (has_table ? matrix->columns.table[number] : (int64_t)number * matrix->columns.step);
 }
 
 enum layout_kernel_kind {

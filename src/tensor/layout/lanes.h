@@ -78,18 +78,28 @@ IN void transpose_8(V v[16])
 
 /* What a matrix has is found out once. */
 #define ALL_FORMS(name)                                                                         \
+    IN void name##_each(const struct layout_matrix *matrix, const struct layout_part *part,     \
+                        struct layout_form form)                                                \
+    {                                                                                           \
+        struct layout_matrix its = *matrix;                                                     \
+        for (size_t left = its.n_others + 1; left > 0; left--) {                                \
+            name##_any(&its, part, form);                                                       \
+            its.rows.first += its.rows_apart;                                                   \
+            its.columns.first += its.columns_apart;                                             \
+        }                                                                                       \
+    }                                                                                           \
     TARGET static void name(const struct layout_matrix *matrix, const struct layout_part *part) \
     {                                                                                           \
         if (matrix->has_column_table)                                                           \
-            name##_any(matrix, part, (struct layout_form){true, true, false});                  \
+            name##_each(matrix, part, (struct layout_form){true, true, false});                 \
         else if (matrix->has_row_table && matrix->streams)                                      \
-            name##_any(matrix, part, (struct layout_form){true, false, true});                  \
+            name##_each(matrix, part, (struct layout_form){true, false, true});                 \
         else if (matrix->has_row_table)                                                         \
-            name##_any(matrix, part, (struct layout_form){true, false, false});                 \
+            name##_each(matrix, part, (struct layout_form){true, false, false});                \
         else if (matrix->streams)                                                               \
-            name##_any(matrix, part, (struct layout_form){false, false, true});                 \
+            name##_each(matrix, part, (struct layout_form){false, false, true});                \
         else                                                                                    \
-            name##_any(matrix, part, (struct layout_form){false, false, false});                \
+            name##_each(matrix, part, (struct layout_form){false, false, false});               \
     }
 
 /* Of `at` on, of n rows a lane: lane l of v[i] is from row `row` + i + l * n. */
@@ -101,7 +111,7 @@ IN void load_rows(V *v, unsigned n, struct layout_rows rows, struct layout_form 
     for (unsigned i = 0; i < n; i++) {
         const char *lanes[LANES];
         for (unsigned l = 0; l < LANES; l++)
-            lanes[l] = form.row_table ? rows.table[row + i + l * n] + at
+            lanes[l] = form.row_table ? layout_listed_row(&rows, row + i + l * n) + at
                                       : first + (int64_t)(l * n) * rows.step;
         v[i] = load(lanes);
         if (!form.row_table)
@@ -121,7 +131,7 @@ IN void store_columns(V *v, unsigned n, struct layout_columns columns, struct la
         if (form.streams)
             store_past(to, v[i]);
         else
-            store(form.column_table ? columns.table[column + i] + at : to, v[i]);
+            store(form.column_table ? columns.first + columns.table[column + i] + at : to, v[i]);
         if (!form.column_table)
             STEP(to, columns.step, v[i]);
     }
@@ -167,8 +177,9 @@ IN void store_columns(V *v, unsigned n, struct layout_columns columns, struct la
                     v[i] = zero();                                                                 \
                 transpose_##bits(v);                                                               \
                 for (unsigned i = 0; i < J && c + i < end_column; i++, to += columns.step)         \
-                    store_first(form.column_table ? columns.table[c + i] + r *SIZE : to, v[i],     \
-                                (N_ROWS)*SIZE);                                                    \
+                    store_first(form.column_table ? columns.first + columns.table[c + i] + r *SIZE \
+                                                  : to,                                            \
+                                v[i], (N_ROWS)*SIZE);                                              \
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
@@ -179,13 +190,12 @@ IN void move_units(const struct layout_matrix *matrix, struct layout_form form, 
                    size_t n_columns, size_t unit)
 {
     const struct layout_rows rows = matrix->rows;
-    const struct layout_columns columns = matrix->columns;
 
     for (size_t c = 0; c < n_columns; c++) {
-        char *to = form.column_table ? columns.table[c] : columns.first + (int64_t)c * columns.step;
+        char *to = layout_column(matrix, form.column_table, c);
         const char *first = rows.first + c * unit;
         for (size_t r = 0; r < n_rows; r++, to += unit, first += rows.step) {
-            const char *from = form.row_table ? rows.table[r] + c * unit : first;
+            const char *from = form.row_table ? layout_listed_row(&rows, r) + c * unit : first;
             for (size_t i = 0; i < unit; i += sizeof(V)) {
                 if (form.streams)
                     store_past(to + i, load_whole(from + i));

@@ -83,7 +83,9 @@ void layout_stream_tile(const struct layout_kernels *kernels, struct layout_cuts
         for (size_t c = 0; c < n_columns; c++)
             flush(kernels, matrix->columns.first + (int64_t)c * step + row * n_bytes,
                   first + (int64_t)c * stage_step, n * n_bytes, row == 0, row + n == n_rows);
-        part.rows.first += (int64_t)n * part.rows.step;
-        part.rows.table += part.has_row_table ? n : 0;
+        if (part.has_row_table)
+            part.rows.table += n;
+        else
+            part.rows.first += (int64_t)n * part.rows.step;
     }
 }

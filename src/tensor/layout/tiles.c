@@ -29,17 +29,18 @@ static_assert(NEST_MAX_ROW_BYTES >= 4 * QUIRE_LAYOUT_MAX_BLOCK, "the longest tai
 
 /* Where the loop stands, and what of it this tile is. */
 struct tile {
-    int64_t row, column;             /* counted in tiles */
-    int64_t digits[LAYOUT_MAX_AXES]; /* of the outer axes */
-    int64_t from, to;                /* bytes, of the loops outside alone */
-    size_t n_rows, n_columns;        /* without rows of zeros */
-    int64_t first_row;               /* in the source */
-    int64_t first_column;            /* in the target */
-    int64_t row_base, column_base;   /* with tables: what the places below begin at */
-    int64_t row_at[NEST_MAX_LINES];
+    int64_t row, column;                /* counted in tiles */
+    int64_t digits[LAYOUT_MAX_AXES];    /* of the outer axes */
+    int64_t from, to;                   /* bytes, of the loops outside alone */
+    size_t n_rows, n_columns;           /* without rows of zeros */
+    int64_t first_row;                  /* in the source */
+    int64_t first_column;               /* in the target */
+    int64_t row_base, column_base;      /* with tables: what the places below begin at */
+    int64_t row_at[2 * NEST_MAX_LINES]; /* rows of zeros, too */
     int64_t column_at[NEST_MAX_LINES];
     int64_t last_row; /* the largest of row_at */
     bool is_listed;   /* places stay from tile to tile where a tile has all rows (columns) */
+    size_t n_others;  /* tiles behind it that are done along with it */
     struct layout_cuts cuts;
 };
 
@@ -107,6 +108,7 @@ static void start_at(const struct nest *nest, const struct layout_box *box, int6
     }
 }
 
+/* Behind the tile and the others that were done along with it. */
 static void go_on(const struct nest *nest, struct tile *tile)
 {
     int64_t *inner = nest->has_rows_outside ? &tile->column : &tile->row;
@@ -114,6 +116,12 @@ static void go_on(const struct nest *nest, struct tile *tile)
     int64_t n_inner = nest->has_rows_outside ? nest->columns.n_tiles : nest->rows.n_tiles;
     int64_t n_outer = nest->has_rows_outside ? nest->rows.n_tiles : nest->columns.n_tiles;
 
+    if (tile->n_others > 0) { /* they are of the innermost loop */
+        const struct layout_axis *axis = &nest->outer[nest->n_outer - 1];
+        tile->digits[nest->n_outer - 1] += (int64_t)tile->n_others;
+        tile->from += (int64_t)tile->n_others * axis->from;
+        tile->to += (int64_t)tile->n_others * axis->to;
+    }
     if (++*inner < n_inner)
         return;
     *inner = 0;
@@ -268,7 +276,7 @@ static bool is_padded(const struct layout_job *job, const struct nest *nest,
 
 /* Whether so many bytes from the start of each row on may be read, and a few behind them. */
 static bool reads_on(const struct layout_job *job, const struct nest *nest, const struct tile *tile,
-                     size_t n_bytes)
+                     int64_t rows_apart, size_t n_bytes)
 {
     int64_t last = tile->row_base + tile->last_row;
 
@@ -277,6 +285,8 @@ static bool reads_on(const struct layout_job *job, const struct nest *nest, cons
         last = row_at(nest, tile, tile->n_rows - 1);
         last = last > first ? last : first;
     }
+    if (rows_apart > 0)
+        last += (int64_t)tile->n_others * rows_apart;
     return (size_t)last + n_bytes + LAYOUT_READ_ON_BYTES <= job->source_bytes;
 }
 
@@ -284,20 +294,16 @@ static bool reads_on(const struct layout_job *job, const struct nest *nest, cons
 static void move_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile,
                       struct layout_matrix *matrix)
 {
-    const char *table[2 * NEST_MAX_LINES];
     size_t n_rows = tile->n_rows + (size_t)nest->pad_rows, unit = (size_t)nest->unit;
+    int64_t first = nest->has_row_table ? tile->row_base : tile->first_row;
 
-    matrix->rows = (struct layout_rows){job->source + tile->first_row,
-                                        first_step(&nest->rows, false), table};
+    matrix->rows = (struct layout_rows){job->source + first, first_step(&nest->rows, false),
+                                        tile->row_at};
     matrix->has_row_table = nest->has_row_table;
     matrix->has_column_table = nest->has_column_table;
-    if (nest->has_row_table) {
-        for (size_t i = 0; i < tile->n_rows; i++)
-            table[i] = job->source + tile->row_base + tile->row_at[i];
-        for (size_t i = tile->n_rows; i < n_rows; i++)
-            table[i] = zeros;
-    }
-    bool on = reads_on(job, nest, tile, tile->n_columns * unit);
+    for (size_t i = tile->n_rows; i < n_rows; i++)
+        tile->row_at[i] = (int64_t)((uintptr_t)zeros - (uintptr_t)matrix->rows.first);
+    bool on = reads_on(job, nest, tile, matrix->rows_apart, tile->n_columns * unit);
     if (!nest->is_linear && is_padded(job, nest, tile))
         pad_units(job, nest, matrix, tile->n_columns);
     else if (!nest->is_linear)
@@ -310,13 +316,13 @@ static void move_tile(const struct layout_job *job, const struct nest *nest, str
 
 static void store_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile)
 {
-    char *table[NEST_MAX_LINES];
+    int64_t first = nest->has_column_table ? tile->column_base : tile->first_column;
     struct layout_matrix matrix = {
-        .columns = {job->target + tile->first_column, first_step(&nest->columns, true), table},
-        .streams = nest->stores == NEST_STREAMED};
-
-    for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
-        table[i] = job->target + tile->column_base + tile->column_at[i];
+        .columns = {job->target + first, first_step(&nest->columns, true), tile->column_at},
+        .streams = nest->stores == NEST_STREAMED,
+        .n_others = tile->n_others,
+        .rows_apart = nest->n_outer == 0 ? 0 : nest->outer[nest->n_outer - 1].from,
+        .columns_apart = nest->n_outer == 0 ? 0 : nest->outer[nest->n_outer - 1].to};
     move_tile(job, nest, tile, &matrix);
 }
 
@@ -418,6 +424,25 @@ static void touch_tile(const struct layout_job *job, const struct nest *nest,
                            column_at(nest, tile, c) + (int64_t)r * nest->row_step, unit);
 }
 
+/* How many of the tiles that are left behind this one can be done along with it: they are the next
+ * of the innermost loop, cut into kernels as it is, and fit the cache together. */
+static size_t count_others(const struct layout_job *job, const struct nest *nest,
+                           const struct tile *tile, int64_t left)
+{
+    if (!tile->cuts.is_known || job->touch != NULL || nest->n_outer == 0 || nest->pad_rows > 0 ||
+        nest->rows.n_tiles > 1 || nest->columns.n_tiles > 1)
+        return 0;
+    const struct layout_axis *axis = &nest->outer[nest->n_outer - 1];
+    bool keeps_place = axis->to % LAYOUT_LINE_BYTES == 0;
+    if (nest->stores != NEST_CACHED && !(nest->stores == NEST_STREAMED && keeps_place))
+        return 0;
+    int64_t n = NEST_TILE_BYTES / (nest->rows.n * nest->columns.n * nest->unit);
+    n = n < left ? n : left;
+    n = n < axis->n - tile->digits[nest->n_outer - 1] ? n
+                                                      : axis->n - tile->digits[nest->n_outer - 1];
+    return n > 1 ? (size_t)(n - 1) : 0;
+}
+
 static void run_nest(const struct layout_job *job, const struct layout_box *box)
 {
     struct nest nest;
@@ -432,6 +457,8 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
     start_at(&nest, box, first, &tile);
     for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
         find_lines(&nest, &tile);
+        tile.n_others = count_others(job, &nest, &tile, left);
+        left -= (int64_t)tile.n_others;
         if (job->touch != NULL)
             touch_tile(job, &nest, &tile);
         else if (nest.stores == NEST_STAGED)
