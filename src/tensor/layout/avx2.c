@@ -16,6 +16,9 @@
 #define load_whole(from) _mm256_loadu_si256((const __m256i *)(from))
 #define store(to, v) _mm256_storeu_si256((V *)(to), v)
 #define store_past(to, v) _mm256_stream_si256((V *)(void *)(to), v)
+#define zero() _mm256_setzero_si256()
+#define lane_of(v, l) _mm256_zextsi128_si256(_mm256_extracti128_si256(v, l))
+#define alone(v, l) ((l) == 0 ? lane_of(v, 0) : lane_of(v, 1))
 #define low8 _mm256_unpacklo_epi8
 #define high8 _mm256_unpackhi_epi8
 #define low16 _mm256_unpacklo_epi16
@@ -42,6 +45,8 @@ LANES_KERNEL(8)
 LANES_KERNEL(16)
 LANES_KERNEL(32)
 LANES_KERNEL(64)
+FILL_KERNEL(16)
+FILL_KERNEL(32)
 
 /* 16 rows, so that a column of theirs is a line; 8 columns, so that half a line of each row is used
  * up at once. The halves of a line are written one soon after the other. */
@@ -88,6 +93,7 @@ static const struct layout_kernel of_8[] = {{4, 2, lanes_64, LAYOUT_READS_ON}, {
 
 const struct layout_kernels layout_kernels_avx2 = {
     .transpose = {of_1, of_2, of_4, of_8},
+    .fill = FILLERS,
     .move = {NULL, NULL, NULL, NULL, NULL, move_32, move_64},
     .weave = weave,
     .fence = fence,

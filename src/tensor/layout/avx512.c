@@ -21,6 +21,10 @@
 #define load_whole(from) _mm512_loadu_si512(from)
 #define store(to, v) _mm512_storeu_si512(to, v)
 #define store_past(to, v) _mm512_stream_si512((V *)(void *)(to), v)
+#define zero() _mm512_setzero_si512()
+#define lane_of(v, l) _mm512_maskz_shuffle_i32x4(0xf, v, v, l)
+#define alone(v, l) \
+    ((l) == 0 ? lane_of(v, 0) : (l) == 1 ? lane_of(v, 1) : (l) == 2 ? lane_of(v, 2) : lane_of(v, 3))
 #define low8 _mm512_unpacklo_epi8
 #define high8 _mm512_unpackhi_epi8
 #define low16 _mm512_unpacklo_epi16
@@ -48,6 +52,8 @@ IN V load(const char *const rows[4])
 LANES_KERNEL(16)
 LANES_KERNEL(32)
 LANES_KERNEL(64)
+FILL_KERNEL(16)
+FILL_KERNEL(32)
 
 /* Lane i of result j is lane j of v[i]. */
 IN void transpose_lanes(const V v[4], V result[4])
@@ -294,6 +300,7 @@ static const struct layout_kernel of_8[] = {{8, 2, lanes_64, LAYOUT_READS_ON}, {
 
 const struct layout_kernels layout_kernels_avx512 = {
     .transpose = {of_1, of_2, of_4, of_8},
+    .fill = FILLERS,
     .move = {NULL, NULL, NULL, NULL, NULL, NULL, move_64},
     .pad_lines = pad_lines,
     .fence = fence,

@@ -104,13 +104,23 @@ struct layout_weave {
     uint8_t masks[LAYOUT_MAX_WOVEN][LAYOUT_MAX_WOVEN][16];
 };
 
+/* Few rows, and columns that have zeros behind what is of them (three channels in blocks of 16). */
+struct layout_filler {
+    uint32_t n_rows, n_columns; /* at most so many rows; multiples of so many columns */
+    size_t n_bytes;             /* columns, with their zeros, are of multiples of so many bytes */
+    /* The first rows of the table. Columns begin at equal distances; fill_bytes: of a column */
+    void (*run)(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns,
+                size_t fill_bytes);
+};
+
 #define LAYOUT_N_UNITS 7 /* of 1, 2, 4, ... 64 bytes */
 #define LAYOUT_N_TRANSPOSED 4
 
 struct layout_kernels {
     /* For units of 1, 2, 4 and 8 bytes, by falling rows, then columns; n_rows 0 ends it */
     const struct layout_kernel *transpose[LAYOUT_N_TRANSPOSED];
-    layout_mover *move[LAYOUT_N_UNITS]; /* of any shape; NULL: as in `smaller` */
+    struct layout_filler fill[LAYOUT_N_TRANSPOSED]; /* the same; n_rows 0: as in `smaller` */
+    layout_mover *move[LAYOUT_N_UNITS];             /* of any shape; NULL: as in `smaller` */
     void (*weave)(const struct layout_weave *weave, size_t n_groups); /* NULL: as in `smaller` */
     /* Columns of one unit of n_bytes each, so many bytes apart in the row, and zeros behind it up
      * to a line. NULL: it has nothing better than plain C */

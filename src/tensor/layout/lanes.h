@@ -8,6 +8,8 @@
  *     void store(char *, V)         all of it
  *     void store_past(char *, V)    the same past the caches, aligned
  *     void store_first(char *, V, n_bytes)   the first 8, 4 or 2 bytes
+ *     V zero()
+ *     V alone(v, l)                 lane l of v, and zeros behind it
  *     low8 high8 ... low64 high64   what interleaves the lower or upper halves of two, lane by lane
  *     IN                            the attributes of its functions
  *     ANY                           the constraint of a register that has a V, for the compiler
@@ -184,6 +186,53 @@ IN void store_columns(V *v, unsigned n, struct layout_columns columns, struct la
         }                                                                                          \
     }                                                                                              \
     ALL_FORMS(first_##bits##_##N_ROWS)
+
+/* So few rows that a column of theirs is in a lane, and zeros behind it. */
+#define FILL_KERNEL(bits)                                                                          \
+    IN void fill_##bits##_any(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns, \
+                              size_t fill_bytes, bool streams)                                     \
+    {                                                                                              \
+        enum { SIZE = (bits) / 8, J = 16 / SIZE };                                                 \
+        const struct layout_columns columns = matrix->columns;                                     \
+        char *to = columns.first;                                                                  \
+        for (size_t c = 0; c < n_columns; c += sizeof(V) / SIZE) {                                 \
+            V v[J];                                                                                \
+            for (unsigned i = 0; i < J; i++)                                                       \
+                v[i] = i < n_rows ? load_whole(layout_listed_row(&matrix->rows, i) + c * SIZE)     \
+                                  : zero();                                                        \
+            transpose_##bits(v); /* lane l of v[j] is column l * J + j */                          \
+            for (unsigned l = 0; l < LANES; l++)                                                   \
+                for (unsigned j = 0; j < J; j++, to += columns.step) {                             \
+                    for (size_t at = 0; at < fill_bytes; at += sizeof(V)) {                        \
+                        V its = at == 0 ? alone(v[j], l) : zero();                                 \
+                        if (streams)                                                               \
+                            store_past(to + at, its);                                              \
+                        else                                                                       \
+                            store(to + at, its);                                                   \
+                    }                                                                              \
+                }                                                                                  \
+        }                                                                                          \
+    }                                                                                              \
+    TARGET static void fill_##bits(const struct layout_matrix *matrix, size_t n_rows,              \
+                                   size_t n_columns, size_t fill_bytes)                            \
+    {                                                                                              \
+        if (matrix->streams)                                                                       \
+            fill_##bits##_any(matrix, n_rows, n_columns, fill_bytes, true);                        \
+        else                                                                                       \
+            fill_##bits##_any(matrix, n_rows, n_columns, fill_bytes, false);                       \
+    }
+
+#define FILLER(bits)                                                 \
+    {                                                                \
+        128 / (bits), 8 * sizeof(V) / (bits), sizeof(V), fill_##bits \
+    }
+#define FILLERS                      \
+    {                                \
+        {0}, FILLER(16), FILLER(32), \
+        {                            \
+            0                        \
+        }                            \
+    }
 
 /* Units of whole vectors; the compiler knows how many. */
 IN void move_units(const struct layout_matrix *matrix, struct layout_form form, size_t n_rows,

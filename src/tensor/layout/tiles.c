@@ -290,6 +290,43 @@ static bool reads_on(const struct layout_job *job, const struct nest *nest, cons
     return (size_t)last + n_bytes + LAYOUT_READ_ON_BYTES <= job->source_bytes;
 }
 
+/* Whether a column is so few rows, and zeros behind them, that there is a kernel for it. */
+static const struct layout_filler *find_filler(const struct layout_job *job,
+                                               const struct nest *nest, const struct tile *tile)
+{
+    size_t unit = (size_t)nest->unit, n_bytes = (tile->n_rows + (size_t)nest->pad_rows) * unit;
+
+    if (!nest->is_linear || nest->pad_rows == 0 || nest->has_column_table ||
+        nest->stores == NEST_GATHERED || unit > 8)
+        return NULL;
+    for (const struct layout_kernels *its = job->kernels; its != NULL; its = its->smaller) {
+        const struct layout_filler *filler = &its->fill[log2_floor(unit)];
+        if (tile->n_rows <= filler->n_rows && n_bytes > 16 && n_bytes % filler->n_bytes == 0 &&
+            tile->n_columns >= filler->n_columns)
+            return filler;
+    }
+    return NULL;
+}
+
+/* Writes as many columns as a filler takes, and makes the matrix that of the others. Returns how
+ * many these were. */
+static size_t fill_columns(const struct layout_job *job, const struct nest *nest,
+                           const struct tile *tile, struct layout_matrix *matrix)
+{
+    const struct layout_filler *filler = find_filler(job, nest, tile);
+    size_t unit = (size_t)nest->unit;
+
+    if (filler == NULL)
+        return 0;
+    size_t n = tile->n_columns - tile->n_columns % filler->n_columns;
+    struct layout_matrix its = *matrix;
+    its.streams &= (uintptr_t)its.columns.first % LAYOUT_LINE_BYTES == 0;
+    filler->run(&its, tile->n_rows, n, (tile->n_rows + (size_t)nest->pad_rows) * unit);
+    matrix->rows.first += n * unit;
+    matrix->columns.first += (int64_t)n * matrix->columns.step;
+    return n;
+}
+
 /* The target's side of the matrix is set already. */
 static void move_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile,
                       struct layout_matrix *matrix)
@@ -301,17 +338,20 @@ static void move_tile(const struct layout_job *job, const struct nest *nest, str
                                         tile->row_at};
     matrix->has_row_table = nest->has_row_table;
     matrix->has_column_table = nest->has_column_table;
+    size_t n_columns = tile->n_columns - fill_columns(job, nest, tile, matrix);
+    if (n_columns == 0)
+        return;
     for (size_t i = tile->n_rows; i < n_rows; i++)
         tile->row_at[i] = (int64_t)((uintptr_t)zeros - (uintptr_t)matrix->rows.first);
     bool on = reads_on(job, nest, tile, matrix->rows_apart, tile->n_columns * unit);
     if (!nest->is_linear && is_padded(job, nest, tile))
-        pad_units(job, nest, matrix, tile->n_columns);
+        pad_units(job, nest, matrix, n_columns);
     else if (!nest->is_linear)
-        move_strided(nest, matrix, n_rows, tile->n_columns);
+        move_strided(nest, matrix, n_rows, n_columns);
     else if (nest->stores == NEST_GATHERED)
-        layout_stream_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, tile->n_columns, on);
+        layout_stream_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, n_columns, on);
     else
-        layout_transpose_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, tile->n_columns, on);
+        layout_transpose_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, n_columns, on);
 }
 
 static void store_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile)
