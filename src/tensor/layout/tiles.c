@@ -290,6 +290,40 @@ static bool reads_on(const struct layout_job *job, const struct nest *nest, cons
     return (size_t)last + n_bytes + LAYOUT_READ_ON_BYTES <= job->source_bytes;
 }
 
+#define END_BYTES 1024 /* of a row */
+
+struct end {
+    char bytes[END_BYTES + 2 * LAYOUT_READ_ON_BYTES]; /* the last rows, and room behind them */
+};
+
+/* Makes of a tile at the end of the source one whose rows can all be read on: those that can't
+ * stand in a copy. False: they are too long. */
+static bool copy_end(const struct layout_job *job, const struct nest *nest, struct tile *tile,
+                     struct layout_matrix *matrix, struct end *end)
+{
+    const size_t n_bytes = tile->n_columns * (size_t)nest->unit;
+    const char *source_end = job->source + job->source_bytes;
+    const char *first_copied = source_end;
+
+    if (tile->n_rows > NEST_MAX_LINES || n_bytes > END_BYTES)
+        return false;
+    for (size_t i = 0; i < tile->n_rows; i++) {
+        const char *row = layout_row(matrix, matrix->has_row_table, i);
+        if (!matrix->has_row_table)
+            tile->row_at[i] = row - matrix->rows.first;
+        if ((size_t)(source_end - row) < n_bytes + LAYOUT_READ_ON_BYTES && row < first_copied)
+            first_copied = row;
+    }
+    size_t n_copied = (size_t)(source_end - first_copied);
+    memcpy(end->bytes, first_copied, n_copied);
+    for (size_t i = 0; i < tile->n_rows; i++)
+        if (layout_listed_row(&matrix->rows, i) >= first_copied)
+            tile->row_at[i] += (int64_t)((uintptr_t)end->bytes - (uintptr_t)first_copied);
+    matrix->has_row_table = true;
+    tile->is_listed = false;
+    return true;
+}
+
 /* Whether a column is so few rows, and zeros behind them, that there is a kernel for it. */
 static const struct layout_filler *find_filler(const struct layout_job *job,
                                                const struct nest *nest, const struct tile *tile)
@@ -344,6 +378,9 @@ static void move_tile(const struct layout_job *job, const struct nest *nest, str
     for (size_t i = tile->n_rows; i < n_rows; i++)
         tile->row_at[i] = (int64_t)((uintptr_t)zeros - (uintptr_t)matrix->rows.first);
     bool on = reads_on(job, nest, tile, matrix->rows_apart, tile->n_columns * unit);
+    struct end end;
+    if (!on && nest->is_linear && tile->n_columns * unit % LAYOUT_READ_ON_BYTES != 0)
+        on = copy_end(job, nest, tile, matrix, &end);
     if (!nest->is_linear && is_padded(job, nest, tile))
         pad_units(job, nest, matrix, n_columns);
     else if (!nest->is_linear)
@@ -483,6 +520,16 @@ static size_t count_others(const struct layout_job *job, const struct nest *nest
     return n > 1 ? (size_t)(n - 1) : 0;
 }
 
+/* With those, unless the last of them can't be read on beyond where the cuts are. */
+static void take_others(const struct layout_job *job, const struct nest *nest, struct tile *tile,
+                        int64_t left)
+{
+    tile->n_others = count_others(job, nest, tile, left);
+    if (tile->n_others > 0 && !reads_on(job, nest, tile, nest->outer[nest->n_outer - 1].from,
+                                        tile->n_columns * (size_t)nest->unit))
+        tile->n_others = 0;
+}
+
 static void run_nest(const struct layout_job *job, const struct layout_box *box)
 {
     struct nest nest;
@@ -497,7 +544,7 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
     start_at(&nest, box, first, &tile);
     for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
         find_lines(&nest, &tile);
-        tile.n_others = count_others(job, &nest, &tile, left);
+        take_others(job, &nest, &tile, left);
         left -= (int64_t)tile.n_others;
         if (job->touch != NULL)
             touch_tile(job, &nest, &tile);
