@@ -67,13 +67,17 @@ IN void transpose_lanes(const V v[4], V result[4])
     result[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
 }
 
-/* A line of each of 16 rows; then lane i of v[k][j] has element 4 * i + j of rows 4 * k on. */
+/* A line of each of 16 rows; then lane i of v[k][j] has element 4 * i + j of rows 4 * k on. Where
+ * there are others behind the matrix, rows are short: too short for the processor to see where they
+ * go on. So the next one's, `ahead` bytes further, are fetched here. */
 IN void load_lines(V v[4][4], struct layout_rows rows, struct layout_form form, size_t row,
-                   size_t at)
+                   size_t at, int64_t ahead)
 {
     const char *first = rows.first + (int64_t)row * rows.step + at;
 
     for (unsigned i = 0; i < 16; i++) {
+        if (form.has_others)
+            _mm_prefetch(first + ahead, _MM_HINT_T0);
         v[i / 4][i % 4] = load_whole(form.row_table ? layout_listed_row(&rows, row + i) + at
                                                     : first);
         STEP(first, rows.step, v[i / 4][i % 4]);
@@ -115,7 +119,7 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
     for (size_t r = part->first_row; r < end_row; r += 16) {
         for (size_t c = part->first_column; c < end_column; c += 16) {
             V v[4][4];
-            load_lines(v, matrix->rows, form, r, c * 4);
+            load_lines(v, matrix->rows, form, r, c * 4, matrix->rows_apart);
             store_lines(v, columns, form, c, r * 4);
         }
     }
@@ -231,7 +235,7 @@ IN void lines_8_any(const struct layout_matrix *matrix, const struct layout_part
 
     for (size_t c = part->first_column; c < end_column; c += 64) {
         V v[4][4];
-        load_lines(v, matrix->rows, form, part->first_row, c);
+        load_lines(v, matrix->rows, form, part->first_row, c, matrix->rows_apart);
         char *to = matrix->columns.first + c * 16;
         for (unsigned j = 0; j < 4; j++) {
             V results[4];

@@ -52,6 +52,7 @@ typedef void layout_mover(const struct layout_matrix *matrix, size_t n_rows, siz
 /* What a matrix has, as constants that the compiler knows: kernels have code for each. */
 struct layout_form {
     bool row_table, column_table, streams;
+    bool has_others; /* told where the next one's rows may be fetched while this one's are read */
 };
 
 #define LAYOUT_INLINE static inline __attribute__((always_inline))

@@ -79,29 +79,32 @@ IN void transpose_8(V v[16])
     } while (0)
 
 /* What a matrix has is found out once. */
-#define ALL_FORMS(name)                                                                         \
-    IN void name##_each(const struct layout_matrix *matrix, const struct layout_part *part,     \
-                        struct layout_form form)                                                \
-    {                                                                                           \
-        struct layout_matrix its = *matrix;                                                     \
-        for (size_t left = its.n_others + 1; left > 0; left--) {                                \
-            name##_any(&its, part, form);                                                       \
-            its.rows.first += its.rows_apart;                                                   \
-            its.columns.first += its.columns_apart;                                             \
-        }                                                                                       \
-    }                                                                                           \
-    TARGET static void name(const struct layout_matrix *matrix, const struct layout_part *part) \
-    {                                                                                           \
-        if (matrix->has_column_table)                                                           \
-            name##_each(matrix, part, (struct layout_form){true, true, false});                 \
-        else if (matrix->has_row_table && matrix->streams)                                      \
-            name##_each(matrix, part, (struct layout_form){true, false, true});                 \
-        else if (matrix->has_row_table)                                                         \
-            name##_each(matrix, part, (struct layout_form){true, false, false});                \
-        else if (matrix->streams)                                                               \
-            name##_each(matrix, part, (struct layout_form){false, false, true});                \
-        else                                                                                    \
-            name##_each(matrix, part, (struct layout_form){false, false, false});               \
+#define ALL_FORMS(name)                                                                          \
+    IN void name##_each(const struct layout_matrix *matrix, const struct layout_part *part,      \
+                        struct layout_form form)                                                 \
+    {                                                                                            \
+        struct layout_matrix its = *matrix;                                                      \
+        for (size_t left = its.n_others + 1; left > 0; left--) {                                 \
+            name##_any(&its, part, form);                                                        \
+            its.rows.first += its.rows_apart;                                                    \
+            its.columns.first += its.columns_apart;                                              \
+        }                                                                                        \
+    }                                                                                            \
+    TARGET static void name(const struct layout_matrix *matrix, const struct layout_part *part)  \
+    {                                                                                            \
+        if (matrix->has_column_table)                                                            \
+            name##_each(matrix, part,                                                            \
+                        (struct layout_form){.row_table = true, .column_table = true});          \
+        else if (matrix->has_row_table && matrix->streams)                                       \
+            name##_each(matrix, part, (struct layout_form){.row_table = true, .streams = true}); \
+        else if (matrix->has_row_table)                                                          \
+            name##_each(matrix, part, (struct layout_form){.row_table = true});                  \
+        else if (matrix->streams)                                                                \
+            name##_each(matrix, part, (struct layout_form){.streams = true});                    \
+        else if (matrix->n_others > 0)                                                           \
+            name##_each(matrix, part, (struct layout_form){.has_others = true});                 \
+        else                                                                                     \
+            name##_each(matrix, part, (struct layout_form){0});                                  \
     }
 
 /* Of `at` on, of n rows a lane: lane l of v[i] is from row `row` + i + l * n. */
@@ -255,18 +258,19 @@ IN void move_units(const struct layout_matrix *matrix, struct layout_form form, 
     }
 }
 
-#define MOVE_KERNEL(unit)                                                                          \
-    TARGET static void move_##unit(const struct layout_matrix *matrix, size_t n_rows,              \
-                                   size_t n_columns)                                               \
-    {                                                                                              \
-        if (matrix->has_column_table)                                                              \
-            move_units(matrix, (struct layout_form){true, true, false}, n_rows, n_columns, unit);  \
-        else if (matrix->streams)                                                                  \
-            move_units(matrix, (struct layout_form){matrix->has_row_table, false, true}, n_rows,   \
-                       n_columns, unit);                                                           \
-        else if (matrix->has_row_table)                                                            \
-            move_units(matrix, (struct layout_form){true, false, false}, n_rows, n_columns, unit); \
-        else                                                                                       \
-            move_units(matrix, (struct layout_form){false, false, false}, n_rows, n_columns,       \
-                       unit);                                                                      \
+#define MOVE_KERNEL(unit)                                                                         \
+    TARGET static void move_##unit(const struct layout_matrix *matrix, size_t n_rows,             \
+                                   size_t n_columns)                                              \
+    {                                                                                             \
+        if (matrix->has_column_table)                                                             \
+            move_units(matrix, (struct layout_form){.row_table = true, .column_table = true},     \
+                       n_rows, n_columns, unit);                                                  \
+        else if (matrix->streams)                                                                 \
+            move_units(matrix,                                                                    \
+                       (struct layout_form){.row_table = matrix->has_row_table, .streams = true}, \
+                       n_rows, n_columns, unit);                                                  \
+        else if (matrix->has_row_table)                                                           \
+            move_units(matrix, (struct layout_form){.row_table = true}, n_rows, n_columns, unit); \
+        else                                                                                      \
+            move_units(matrix, (struct layout_form){0}, n_rows, n_columns, unit);                 \
     }
