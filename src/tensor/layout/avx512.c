@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * avx512: the kernels with vectors of 64 bytes, four lanes; with fewer rows, those of AVX2.
+ * avx512: the kernels with vectors of 64 bytes, four lanes; with fewer rows, those of
+ * avx512_half.c and of AVX2.
  *
  * 16 x 16 elements of 4 bytes are what nchw16c is made of. They are loaded a line of each row at a
  * time, not a lane: rows whose distance is a power of two share a set of the first-level cache,
@@ -309,7 +310,7 @@ const struct layout_kernels layout_kernels_avx512 = {
     .pad_lines = pad_lines,
     .fence = fence,
     .most_streams = 48,
-    .smaller = &layout_kernels_avx2,
+    .smaller = &layout_kernels_avx512_half,
 };
 
 #endif

@@ -138,7 +138,8 @@ struct layout_kernels {
 const struct layout_kernels *layout_kernels_of(enum quire_layout_isa isa);
 
 extern const struct layout_kernels layout_kernels_portable;
-extern const struct layout_kernels layout_kernels_sse2, layout_kernels_avx2, layout_kernels_avx512;
+extern const struct layout_kernels layout_kernels_sse2, layout_kernels_avx2;
+extern const struct layout_kernels layout_kernels_avx512_half, layout_kernels_avx512;
 extern const struct layout_kernels layout_kernels_neon;
 
 #endif
