@@ -127,6 +127,85 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
 }
 ALL_FORMS(lines_32)
 
+/* 16 columns that begin anywhere in a line, for stores past the caches, which want whole ones. Of
+ * each column the 16 elements before are kept: a line is the last of them and the first of the
+ * next.
+ *
+ *     blocks of 16 rows    |aaaaaaaaaaaaaaaa|bbbbbbbbbbbbbbbb|...
+ *     lines              ...|aaaaaaaaaaaabbbb|bbbbbbbbbbbb...
+ */
+struct shifted {
+    V kept[16];
+    V places[16];    /* of the elements of a line, in what is kept (0 to 15) and in what is next */
+    char *lines[16]; /* where the line lies that a column begins in */
+    unsigned before[16]; /* elements of that line that lie before the column */
+};
+
+IN void begin_shifted(struct shifted *its, const struct layout_matrix *matrix, size_t column)
+{
+    const V all = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+
+    for (unsigned c = 0; c < 16; c++) {
+        char *to = layout_column(matrix, false, column + c);
+        its->before[c] = (unsigned)((uintptr_t)to % sizeof(V) / 4);
+        its->lines[c] = to - 4 * its->before[c];
+        its->places[c] = _mm512_add_epi32(all, _mm512_set1_epi32(16 - (int)its->before[c]));
+    }
+}
+
+IN V shift_line(const struct shifted *its, unsigned c, V next)
+{
+    return _mm512_permutex2var_epi32(its->kept[c], its->places[c], next);
+}
+
+/* The rows from `row` on of 16 columns. */
+IN void shift_block(struct shifted *its, const struct layout_matrix *matrix, bool has_table,
+                    size_t row, size_t column)
+{
+    V v[4][4], results[4];
+
+    load_lines(v, matrix->rows, (struct layout_form){.row_table = has_table}, row, column * 4, 0);
+    for (unsigned j = 0; j < 4; j++) {
+        transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned c = 4 * i + j;
+            if (row == 0)
+                _mm512_mask_storeu_epi32(its->lines[c] + 4 * its->before[c],
+                                         (__mmask16)(0xffff >> its->before[c]), results[i]);
+            else
+                store_past(its->lines[c] + row * 4, shift_line(its, c, results[i]));
+            its->kept[c] = results[i];
+        }
+    }
+}
+
+IN void shift_lines_any(const struct layout_matrix *matrix, bool has_table, size_t n_rows,
+                        size_t n_columns)
+{
+    struct shifted its[4];
+
+    for (size_t k = 0; k < n_columns / 16; k++)
+        begin_shifted(&its[k], matrix, 16 * k);
+    for (size_t k = 0; k < n_columns / 16; k++)
+        shift_block(&its[k], matrix, has_table, 0, 16 * k);
+    for (size_t r = 16; r < n_rows; r += 16)
+        for (size_t k = 0; k < n_columns / 16; k++)
+            shift_block(&its[k], matrix, has_table, r, 16 * k);
+    for (size_t k = 0; k < n_columns / 16; k++)
+        for (unsigned c = 0; c < 16; c++)
+            _mm512_mask_storeu_epi32(its[k].lines[c] + n_rows * 4,
+                                     (__mmask16)((1U << its[k].before[c]) - 1),
+                                     shift_line(&its[k], c, zero()));
+}
+
+TARGET static void shift_lines(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
+{
+    if (matrix->has_row_table)
+        shift_lines_any(matrix, true, n_rows, n_columns);
+    else
+        shift_lines_any(matrix, false, n_rows, n_columns);
+}
+
 /* Blocks of 4 rows whose columns lie one behind the other: four columns are a vector. */
 IN void store_tight(char *to, const V v[4], int64_t step, struct layout_form form)
 {
@@ -308,6 +387,7 @@ const struct layout_kernels layout_kernels_avx512 = {
     .fill = FILLERS,
     .move = {NULL, NULL, NULL, NULL, NULL, NULL, move_64},
     .pad_lines = pad_lines,
+    .shift_lines = shift_lines,
     .fence = fence,
     .most_streams = 48,
     .smaller = &layout_kernels_avx512_half,

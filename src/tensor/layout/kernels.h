@@ -127,6 +127,10 @@ struct layout_kernels {
      * to a line. NULL: it has nothing better than plain C */
     void (*pad_lines)(const struct layout_matrix *matrix, size_t n_bytes, int64_t apart,
                       size_t n_columns);
+    /* All columns of elements of 4 bytes, a multiple of 16 of them and 64 at most, at equal
+     * distances and beginning anywhere, of the first rows, a multiple of 16. Past the caches. NULL:
+     * none */
+    void (*shift_lines)(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns);
     /* To be called after stores past the caches. NULL: the instruction set has none */
     void (*fence)(void);
     size_t most_streams; /* pages that stores past the caches go to by turns; those of `smaller` are
