@@ -168,9 +168,11 @@ static bool print_text(const struct network *network)
     char before[24], after[24], types[32];
 
     list_types(network, types, sizeof types);
-    printf("model      %s, %u operators: %u convolutions and %u others have a choice of layouts\n",
-           graph->format, graph->n_operators, count_kind(graph, LAYOUT_CONV),
-           count_kind(graph, LAYOUT_ANY));
+    uint32_t n_convolutions = count_kind(graph, LAYOUT_CONV);
+    printf(
+        "model      %s, %u operator%s: %u convolution%s and %u others have a choice of layouts\n",
+        graph->format, graph->n_operators, graph->n_operators == 1 ? "" : "s", n_convolutions,
+        n_convolutions == 1 ? "" : "s", count_kind(graph, LAYOUT_ANY));
     printf("measured   %u kernels of f32 and %u conversions%s on one core here\n",
            network->n_kernels, network->n_conversions, types);
     printf("plain      %.3g ms, all in %s\n", seconds_of(plain) * 1e3, graph->names[LAYOUT_PLAIN]);

@@ -285,7 +285,7 @@ class Network(unittest.TestCase):
         found = answer("--network", self.path)
         steps = {step["name"]: step for step in found["steps"]}
         text = call("--network", self.path).stdout
-        return steps, int(re.search(r"1 convolutions and (\d+) others", text)[1])
+        return steps, int(re.search(r"1 convolution and (\d+) others", text)[1])
 
     def test_padding_goes_along(self):
         """Rows and columns are padded in any layout; where channels are, it is the model's."""

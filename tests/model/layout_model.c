@@ -17,11 +17,13 @@
 
 #include <quire/layout.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define SIDE 40
 #define LONGEST 3000
 #define MAX_BYTES ((size_t)24 << 20)
 #define GUARD 64
+#define CLOSED_BYTES ((size_t)64 << 10)
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
 static const char *const data_names[] = {"nchw",    "nhwc", "nchw4c", "nchw8c",
@@ -29,7 +31,7 @@ static const char *const data_names[] = {"nchw",    "nhwc", "nchw4c", "nchw8c",
 static const char *const weight_names[] = {"oihw",     "ohwi",       "hwio",        "oihw4i4o",
                                            "oihw8i8o", "oihw16i16o", "oihw4i16o4i", "oihw16o"};
 
-static unsigned char *source, *target, *expected, *room;
+static unsigned char *source_room, *source, *target, *expected, *room;
 static uint32_t *places[8]; /* of each element in each layout of a list */
 static enum quire_layout_isa isas[QUIRE_LAYOUT_N_ISAS];
 static unsigned n_isas;
@@ -163,10 +165,20 @@ static void check(const struct quire_layout *from, const struct quire_layout *to
         REQUIRE(target[most + i] == 0xa5 && room[wanted + i] == 0x5a);
 }
 
+/* It ends where memory that can't be read begins: nothing is read behind it. */
 static void fill_source(size_t n_bytes)
 {
-    for (size_t i = 0; i < n_bytes; i += 8)
-        memcpy(source + i, &(uint64_t){draw((uint64_t)1 << 47) * 0x10001}, 8);
+    source = source_room + MAX_BYTES - n_bytes;
+    for (size_t end = MAX_BYTES; end > MAX_BYTES - n_bytes; end -= 8)
+        memcpy(source_room + end - 8, &(uint64_t){draw((uint64_t)1 << 47) * 0x10001}, 8);
+}
+
+static void take_source(void)
+{
+    source_room = mmap(NULL, MAX_BYTES + CLOSED_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(source_room != MAP_FAILED);
+    REQUIRE(mprotect(source_room + MAX_BYTES, CLOSED_BYTES, PROT_NONE) == 0);
 }
 
 /* One in so many pairs of a list of names. */
@@ -326,11 +338,11 @@ static void check_random(int64_t longest)
 int main(void)
 {
     unsigned n_rounds = draw_from_seed(300);
-    source = aligned_alloc(64, MAX_BYTES);
+    take_source();
     target = aligned_alloc(64, MAX_BYTES);
     expected = aligned_alloc(64, MAX_BYTES);
     room = aligned_alloc(64, MAX_BYTES);
-    REQUIRE(source != NULL && target != NULL && expected != NULL && room != NULL);
+    REQUIRE(target != NULL && expected != NULL && room != NULL);
     for (unsigned i = 0; i < COUNT(places); i++)
         REQUIRE((places[i] = malloc(((size_t)1 << 20) * sizeof *places[i])) != NULL);
     for (int isa = QUIRE_LAYOUT_PORTABLE; isa < QUIRE_LAYOUT_N_ISAS; isa++)
@@ -346,7 +358,7 @@ int main(void)
     }
     check_data(n_rounds >= SIDE * SIDE * SIDE);
     check_weights(n_rounds >= SIDE * SIDE * SIDE);
-    free(source);
+    munmap(source_room, MAX_BYTES + CLOSED_BYTES);
     free(target);
     free(expected);
     free(room);

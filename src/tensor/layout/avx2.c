@@ -6,42 +6,16 @@
 
 #if defined(__x86_64__)
 
-#include <immintrin.h>
-
-#define V __m256i
-#define LANES 2
+#define FEATURES "avx2"
 #define ANY "x"
-#define TARGET __attribute__((target("avx2")))
-#define IN static inline __attribute__((always_inline, target("avx2")))
-#define load_whole(from) _mm256_loadu_si256((const __m256i *)(from))
-#define store(to, v) _mm256_storeu_si256((V *)(to), v)
-#define store_past(to, v) _mm256_stream_si256((V *)(void *)(to), v)
-#define low8 _mm256_unpacklo_epi8
-#define high8 _mm256_unpackhi_epi8
-#define low16 _mm256_unpacklo_epi16
-#define high16 _mm256_unpackhi_epi16
-#define low32 _mm256_unpacklo_epi32
-#define high32 _mm256_unpackhi_epi32
-#define low64 _mm256_unpacklo_epi64
-#define high64 _mm256_unpackhi_epi64
-
-IN __m128i load_lane(const char *from)
-{
-    return _mm_loadu_si128((const __m128i *)from);
-}
-
-IN V load(const char *const rows[2])
-{
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load_lane(rows[0])), load_lane(rows[1]),
-                                   1);
-}
-
-#include "tensor/layout/lanes.h"
+#include "tensor/layout/two_lanes.h"
 
 LANES_KERNEL(8)
 LANES_KERNEL(16)
 LANES_KERNEL(32)
 LANES_KERNEL(64)
+FILL_KERNEL(16)
+FILL_KERNEL(32)
 
 /* 16 rows, so that a column of theirs is a line; 8 columns, so that half a line of each row is used
  * up at once. The halves of a line are written one soon after the other. */
@@ -88,6 +62,7 @@ static const struct layout_kernel of_8[] = {{4, 2, lanes_64, LAYOUT_READS_ON}, {
 
 const struct layout_kernels layout_kernels_avx2 = {
     .transpose = {of_1, of_2, of_4, of_8},
+    .fill = FILLERS,
     .move = {NULL, NULL, NULL, NULL, NULL, move_32, move_64},
     .weave = weave,
     .fence = fence,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * avx512: the kernels with vectors of 64 bytes, four lanes; with fewer rows, those of AVX2.
+ * avx512: the kernels with vectors of 64 bytes, four lanes; with fewer rows, those of
+ * avx512_half.c and of AVX2.
  *
  * 16 x 16 elements of 4 bytes are what nchw16c is made of. They are loaded a line of each row at a
  * time, not a lane: rows whose distance is a power of two share a set of the first-level cache,
@@ -21,6 +22,10 @@
 #define load_whole(from) _mm512_loadu_si512(from)
 #define store(to, v) _mm512_storeu_si512(to, v)
 #define store_past(to, v) _mm512_stream_si512((V *)(void *)(to), v)
+#define zero() _mm512_setzero_si512()
+#define lane_of(v, l) _mm512_maskz_shuffle_i32x4(0xf, v, v, l)
+#define alone(v, l) \
+    ((l) == 0 ? lane_of(v, 0) : (l) == 1 ? lane_of(v, 1) : (l) == 2 ? lane_of(v, 2) : lane_of(v, 3))
 #define low8 _mm512_unpacklo_epi8
 #define high8 _mm512_unpackhi_epi8
 #define low16 _mm512_unpacklo_epi16
@@ -48,6 +53,8 @@ IN V load(const char *const rows[4])
 LANES_KERNEL(16)
 LANES_KERNEL(32)
 LANES_KERNEL(64)
+FILL_KERNEL(16)
+FILL_KERNEL(32)
 
 /* Lane i of result j is lane j of v[i]. */
 IN void transpose_lanes(const V v[4], V result[4])
@@ -61,14 +68,19 @@ IN void transpose_lanes(const V v[4], V result[4])
     result[3] = _mm512_shuffle_i32x4(b, d, 0xdd);
 }
 
-/* A line of each of 16 rows; then lane i of v[k][j] has element 4 * i + j of rows 4 * k on. */
+/* A line of each of 16 rows; then lane i of v[k][j] has element 4 * i + j of rows 4 * k on. Where
+ * there are others behind the matrix, rows are short: too short for the processor to see where they
+ * go on. So the next one's, `ahead` bytes further, are fetched here. */
 IN void load_lines(V v[4][4], struct layout_rows rows, struct layout_form form, size_t row,
-                   size_t at)
+                   size_t at, int64_t ahead)
 {
     const char *first = rows.first + (int64_t)row * rows.step + at;
 
     for (unsigned i = 0; i < 16; i++) {
-        v[i / 4][i % 4] = load_whole(form.row_table ? rows.table[row + i] + at : first);
+        if (form.has_others)
+            _mm_prefetch(first + ahead, _MM_HINT_T0);
+        v[i / 4][i % 4] = load_whole(form.row_table ? layout_listed_row(&rows, row + i) + at
+                                                    : first);
         STEP(first, rows.step, v[i / 4][i % 4]);
     }
     for (unsigned i = 0; i < 4; i++)
@@ -86,7 +98,8 @@ IN void store_lines(V v[4][4], struct layout_columns columns, struct layout_form
         transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
         char *next = to;
         for (unsigned i = 0; i < 4; i++) {
-            char *here = form.column_table ? columns.table[column + 4 * i + j] + at : next;
+            char *here = form.column_table ? columns.first + columns.table[column + 4 * i + j] + at
+                                           : next;
             if (form.streams)
                 store_past(here, results[i]);
             else
@@ -107,12 +120,91 @@ IN void lines_32_any(const struct layout_matrix *matrix, const struct layout_par
     for (size_t r = part->first_row; r < end_row; r += 16) {
         for (size_t c = part->first_column; c < end_column; c += 16) {
             V v[4][4];
-            load_lines(v, matrix->rows, form, r, c * 4);
+            load_lines(v, matrix->rows, form, r, c * 4, matrix->rows_apart);
             store_lines(v, columns, form, c, r * 4);
         }
     }
 }
 ALL_FORMS(lines_32)
+
+/* 16 columns that begin anywhere in a line, for stores past the caches, which want whole ones. Of
+ * each column the 16 elements before are kept: a line is the last of them and the first of the
+ * next.
+ *
+ *     blocks of 16 rows    |aaaaaaaaaaaaaaaa|bbbbbbbbbbbbbbbb|...
+ *     lines              ...|aaaaaaaaaaaabbbb|bbbbbbbbbbbb...
+ */
+struct shifted {
+    V kept[16];
+    V places[16];    /* of the elements of a line, in what is kept (0 to 15) and in what is next */
+    char *lines[16]; /* where the line lies that a column begins in */
+    unsigned before[16]; /* elements of that line that lie before the column */
+};
+
+IN void begin_shifted(struct shifted *its, const struct layout_matrix *matrix, size_t column)
+{
+    const V all = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+
+    for (unsigned c = 0; c < 16; c++) {
+        char *to = layout_column(matrix, false, column + c);
+        its->before[c] = (unsigned)((uintptr_t)to % sizeof(V) / 4);
+        its->lines[c] = to - 4 * its->before[c];
+        its->places[c] = _mm512_add_epi32(all, _mm512_set1_epi32(16 - (int)its->before[c]));
+    }
+}
+
+IN V shift_line(const struct shifted *its, unsigned c, V next)
+{
+    return _mm512_permutex2var_epi32(its->kept[c], its->places[c], next);
+}
+
+/* The rows from `row` on of 16 columns. */
+IN void shift_block(struct shifted *its, const struct layout_matrix *matrix, bool has_table,
+                    size_t row, size_t column)
+{
+    V v[4][4], results[4];
+
+    load_lines(v, matrix->rows, (struct layout_form){.row_table = has_table}, row, column * 4, 0);
+    for (unsigned j = 0; j < 4; j++) {
+        transpose_lanes((const V[]){v[0][j], v[1][j], v[2][j], v[3][j]}, results);
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned c = 4 * i + j;
+            if (row == 0)
+                _mm512_mask_storeu_epi32(its->lines[c] + 4 * its->before[c],
+                                         (__mmask16)(0xffff >> its->before[c]), results[i]);
+            else
+                store_past(its->lines[c] + row * 4, shift_line(its, c, results[i]));
+            its->kept[c] = results[i];
+        }
+    }
+}
+
+IN void shift_lines_any(const struct layout_matrix *matrix, bool has_table, size_t n_rows,
+                        size_t n_columns)
+{
+    struct shifted its[4];
+
+    for (size_t k = 0; k < n_columns / 16; k++)
+        begin_shifted(&its[k], matrix, 16 * k);
+    for (size_t k = 0; k < n_columns / 16; k++)
+        shift_block(&its[k], matrix, has_table, 0, 16 * k);
+    for (size_t r = 16; r < n_rows; r += 16)
+        for (size_t k = 0; k < n_columns / 16; k++)
+            shift_block(&its[k], matrix, has_table, r, 16 * k);
+    for (size_t k = 0; k < n_columns / 16; k++)
+        for (unsigned c = 0; c < 16; c++)
+            _mm512_mask_storeu_epi32(its[k].lines[c] + n_rows * 4,
+                                     (__mmask16)((1U << its[k].before[c]) - 1),
+                                     shift_line(&its[k], c, zero()));
+}
+
+TARGET static void shift_lines(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns)
+{
+    if (matrix->has_row_table)
+        shift_lines_any(matrix, true, n_rows, n_columns);
+    else
+        shift_lines_any(matrix, false, n_rows, n_columns);
+}
 
 /* Blocks of 4 rows whose columns lie one behind the other: four columns are a vector. */
 IN void store_tight(char *to, const V v[4], int64_t step, struct layout_form form)
@@ -223,7 +315,7 @@ IN void lines_8_any(const struct layout_matrix *matrix, const struct layout_part
 
     for (size_t c = part->first_column; c < end_column; c += 64) {
         V v[4][4];
-        load_lines(v, matrix->rows, form, part->first_row, c);
+        load_lines(v, matrix->rows, form, part->first_row, c, matrix->rows_apart);
         char *to = matrix->columns.first + c * 16;
         for (unsigned j = 0; j < 4; j++) {
             V results[4];
@@ -292,11 +384,13 @@ static const struct layout_kernel of_8[] = {{8, 2, lanes_64, LAYOUT_READS_ON}, {
 
 const struct layout_kernels layout_kernels_avx512 = {
     .transpose = {of_1, of_2, of_4, of_8},
+    .fill = FILLERS,
     .move = {NULL, NULL, NULL, NULL, NULL, NULL, move_64},
     .pad_lines = pad_lines,
+    .shift_lines = shift_lines,
     .fence = fence,
     .most_streams = 48,
-    .smaller = &layout_kernels_avx2,
+    .smaller = &layout_kernels_avx512_half,
 };
 
 #endif

@@ -8,6 +8,8 @@
  *     void store(char *, V)         all of it
  *     void store_past(char *, V)    the same past the caches, aligned
  *     void store_first(char *, V, n_bytes)   the first 8, 4 or 2 bytes
+ *     V zero()
+ *     V alone(v, l)                 lane l of v, and zeros behind it
  *     low8 high8 ... low64 high64   what interleaves the lower or upper halves of two, lane by lane
  *     IN                            the attributes of its functions
  *     ANY                           the constraint of a register that has a V, for the compiler
@@ -77,19 +79,32 @@ IN void transpose_8(V v[16])
     } while (0)
 
 /* What a matrix has is found out once. */
-#define ALL_FORMS(name)                                                                         \
-    TARGET static void name(const struct layout_matrix *matrix, const struct layout_part *part) \
-    {                                                                                           \
-        if (matrix->has_column_table)                                                           \
-            name##_any(matrix, part, (struct layout_form){true, true, false});                  \
-        else if (matrix->has_row_table && matrix->streams)                                      \
-            name##_any(matrix, part, (struct layout_form){true, false, true});                  \
-        else if (matrix->has_row_table)                                                         \
-            name##_any(matrix, part, (struct layout_form){true, false, false});                 \
-        else if (matrix->streams)                                                               \
-            name##_any(matrix, part, (struct layout_form){false, false, true});                 \
-        else                                                                                    \
-            name##_any(matrix, part, (struct layout_form){false, false, false});                \
+#define ALL_FORMS(name)                                                                          \
+    IN void name##_each(const struct layout_matrix *matrix, const struct layout_part *part,      \
+                        struct layout_form form)                                                 \
+    {                                                                                            \
+        struct layout_matrix its = *matrix;                                                      \
+        for (size_t left = its.n_others + 1; left > 0; left--) {                                 \
+            name##_any(&its, part, form);                                                        \
+            its.rows.first += its.rows_apart;                                                    \
+            its.columns.first += its.columns_apart;                                              \
+        }                                                                                        \
+    }                                                                                            \
+    TARGET static void name(const struct layout_matrix *matrix, const struct layout_part *part)  \
+    {                                                                                            \
+        if (matrix->has_column_table)                                                            \
+            name##_each(matrix, part,                                                            \
+                        (struct layout_form){.row_table = true, .column_table = true});          \
+        else if (matrix->has_row_table && matrix->streams)                                       \
+            name##_each(matrix, part, (struct layout_form){.row_table = true, .streams = true}); \
+        else if (matrix->has_row_table)                                                          \
+            name##_each(matrix, part, (struct layout_form){.row_table = true});                  \
+        else if (matrix->streams)                                                                \
+            name##_each(matrix, part, (struct layout_form){.streams = true});                    \
+        else if (matrix->n_others > 0)                                                           \
+            name##_each(matrix, part, (struct layout_form){.has_others = true});                 \
+        else                                                                                     \
+            name##_each(matrix, part, (struct layout_form){0});                                  \
     }
 
 /* Of `at` on, of n rows a lane: lane l of v[i] is from row `row` + i + l * n. */
@@ -101,7 +116,7 @@ IN void load_rows(V *v, unsigned n, struct layout_rows rows, struct layout_form 
     for (unsigned i = 0; i < n; i++) {
         const char *lanes[LANES];
         for (unsigned l = 0; l < LANES; l++)
-            lanes[l] = form.row_table ? rows.table[row + i + l * n] + at
+            lanes[l] = form.row_table ? layout_listed_row(&rows, row + i + l * n) + at
                                       : first + (int64_t)(l * n) * rows.step;
         v[i] = load(lanes);
         if (!form.row_table)
@@ -121,7 +136,7 @@ IN void store_columns(V *v, unsigned n, struct layout_columns columns, struct la
         if (form.streams)
             store_past(to, v[i]);
         else
-            store(form.column_table ? columns.table[column + i] + at : to, v[i]);
+            store(form.column_table ? columns.first + columns.table[column + i] + at : to, v[i]);
         if (!form.column_table)
             STEP(to, columns.step, v[i]);
     }
@@ -167,25 +182,72 @@ IN void store_columns(V *v, unsigned n, struct layout_columns columns, struct la
                     v[i] = zero();                                                                 \
                 transpose_##bits(v);                                                               \
                 for (unsigned i = 0; i < J && c + i < end_column; i++, to += columns.step)         \
-                    store_first(form.column_table ? columns.table[c + i] + r *SIZE : to, v[i],     \
-                                (N_ROWS)*SIZE);                                                    \
+                    store_first(form.column_table ? columns.first + columns.table[c + i] + r *SIZE \
+                                                  : to,                                            \
+                                v[i], (N_ROWS)*SIZE);                                              \
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
     ALL_FORMS(first_##bits##_##N_ROWS)
+
+/* So few rows that a column of theirs is in a lane, and zeros behind it. */
+#define FILL_KERNEL(bits)                                                                          \
+    IN void fill_##bits##_any(const struct layout_matrix *matrix, size_t n_rows, size_t n_columns, \
+                              size_t fill_bytes, bool streams)                                     \
+    {                                                                                              \
+        enum { SIZE = (bits) / 8, J = 16 / SIZE };                                                 \
+        const struct layout_columns columns = matrix->columns;                                     \
+        char *to = columns.first;                                                                  \
+        for (size_t c = 0; c < n_columns; c += sizeof(V) / SIZE) {                                 \
+            V v[J];                                                                                \
+            for (unsigned i = 0; i < J; i++)                                                       \
+                v[i] = i < n_rows ? load_whole(layout_listed_row(&matrix->rows, i) + c * SIZE)     \
+                                  : zero();                                                        \
+            transpose_##bits(v); /* lane l of v[j] is column l * J + j */                          \
+            for (unsigned l = 0; l < LANES; l++)                                                   \
+                for (unsigned j = 0; j < J; j++, to += columns.step) {                             \
+                    for (size_t at = 0; at < fill_bytes; at += sizeof(V)) {                        \
+                        V its = at == 0 ? alone(v[j], l) : zero();                                 \
+                        if (streams)                                                               \
+                            store_past(to + at, its);                                              \
+                        else                                                                       \
+                            store(to + at, its);                                                   \
+                    }                                                                              \
+                }                                                                                  \
+        }                                                                                          \
+    }                                                                                              \
+    TARGET static void fill_##bits(const struct layout_matrix *matrix, size_t n_rows,              \
+                                   size_t n_columns, size_t fill_bytes)                            \
+    {                                                                                              \
+        if (matrix->streams)                                                                       \
+            fill_##bits##_any(matrix, n_rows, n_columns, fill_bytes, true);                        \
+        else                                                                                       \
+            fill_##bits##_any(matrix, n_rows, n_columns, fill_bytes, false);                       \
+    }
+
+#define FILLER(bits)                                                 \
+    {                                                                \
+        128 / (bits), 8 * sizeof(V) / (bits), sizeof(V), fill_##bits \
+    }
+#define FILLERS                      \
+    {                                \
+        {0}, FILLER(16), FILLER(32), \
+        {                            \
+            0                        \
+        }                            \
+    }
 
 /* Units of whole vectors; the compiler knows how many. */
 IN void move_units(const struct layout_matrix *matrix, struct layout_form form, size_t n_rows,
                    size_t n_columns, size_t unit)
 {
     const struct layout_rows rows = matrix->rows;
-    const struct layout_columns columns = matrix->columns;
 
     for (size_t c = 0; c < n_columns; c++) {
-        char *to = form.column_table ? columns.table[c] : columns.first + (int64_t)c * columns.step;
+        char *to = layout_column(matrix, form.column_table, c);
         const char *first = rows.first + c * unit;
         for (size_t r = 0; r < n_rows; r++, to += unit, first += rows.step) {
-            const char *from = form.row_table ? rows.table[r] + c * unit : first;
+            const char *from = form.row_table ? layout_listed_row(&rows, r) + c * unit : first;
             for (size_t i = 0; i < unit; i += sizeof(V)) {
                 if (form.streams)
                     store_past(to + i, load_whole(from + i));
@@ -196,18 +258,19 @@ IN void move_units(const struct layout_matrix *matrix, struct layout_form form, 
     }
 }
 
-#define MOVE_KERNEL(unit)                                                                          \
-    TARGET static void move_##unit(const struct layout_matrix *matrix, size_t n_rows,              \
-                                   size_t n_columns)                                               \
-    {                                                                                              \
-        if (matrix->has_column_table)                                                              \
-            move_units(matrix, (struct layout_form){true, true, false}, n_rows, n_columns, unit);  \
-        else if (matrix->streams)                                                                  \
-            move_units(matrix, (struct layout_form){matrix->has_row_table, false, true}, n_rows,   \
-                       n_columns, unit);                                                           \
-        else if (matrix->has_row_table)                                                            \
-            move_units(matrix, (struct layout_form){true, false, false}, n_rows, n_columns, unit); \
-        else                                                                                       \
-            move_units(matrix, (struct layout_form){false, false, false}, n_rows, n_columns,       \
-                       unit);                                                                      \
+#define MOVE_KERNEL(unit)                                                                         \
+    TARGET static void move_##unit(const struct layout_matrix *matrix, size_t n_rows,             \
+                                   size_t n_columns)                                              \
+    {                                                                                             \
+        if (matrix->has_column_table)                                                             \
+            move_units(matrix, (struct layout_form){.row_table = true, .column_table = true},     \
+                       n_rows, n_columns, unit);                                                  \
+        else if (matrix->streams)                                                                 \
+            move_units(matrix,                                                                    \
+                       (struct layout_form){.row_table = matrix->has_row_table, .streams = true}, \
+                       n_rows, n_columns, unit);                                                  \
+        else if (matrix->has_row_table)                                                           \
+            move_units(matrix, (struct layout_form){.row_table = true}, n_rows, n_columns, unit); \
+        else                                                                                      \
+            move_units(matrix, (struct layout_form){0}, n_rows, n_columns, unit);                 \
     }

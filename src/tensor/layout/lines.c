@@ -11,6 +11,9 @@
  *     stage, column c         |....xxxx|xxxxxxxx|xxxxx...     whole lines are stored; what begins a
  *                                                             line is moved to the front, and goes
  *                                                             on there
+ *
+ * Elements of 4 bytes go without a stage where there are kernels that keep of each column what
+ * begins a line (shift_lines).
  */
 #include "tensor/layout/lines.h"
 
@@ -65,7 +68,26 @@ static void flush(const struct layout_kernels *kernels, char *to, char *from, si
         memcpy(line + n_lines * LINE, rest, (off + n_bytes) % LINE);
 }
 
-void layout_stream_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
+/* As many rows as there is a kernel for, and makes the matrix that of the others. Returns how many
+ * these were. */
+static size_t shift_rows(const struct layout_kernels *kernels, struct layout_matrix *matrix,
+                         size_t n_bytes, size_t n_rows, size_t n_columns)
+{
+    const size_t n = n_rows - n_rows % 16;
+
+    if (kernels->shift_lines == NULL || n_bytes != 4 || n_columns % 16 != 0 || n == 0 ||
+        (uintptr_t)matrix->columns.first % n_bytes != 0 || matrix->columns.step % 4 != 0)
+        return 0;
+    kernels->shift_lines(matrix, n, n_columns);
+    if (matrix->has_row_table)
+        matrix->rows.table += n;
+    else
+        matrix->rows.first += (int64_t)n * matrix->rows.step;
+    matrix->columns.first += n * n_bytes;
+    return n;
+}
+
+static void gather_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
                         const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
                         size_t n_columns, bool reads_on)
 {
@@ -75,7 +97,6 @@ void layout_stream_tile(const struct layout_kernels *kernels, struct layout_cuts
     struct layout_matrix part = *matrix;
     char *first = stage + (uintptr_t)matrix->columns.first % LINE;
 
-    part.streams = false;
     part.columns = (struct layout_columns){.first = first, .step = stage_step};
     for (size_t row = 0, n; row < n_rows; row += n) {
         n = n_rows - row < (size_t)at_once ? n_rows - row : (size_t)at_once;
@@ -83,7 +104,24 @@ void layout_stream_tile(const struct layout_kernels *kernels, struct layout_cuts
         for (size_t c = 0; c < n_columns; c++)
             flush(kernels, matrix->columns.first + (int64_t)c * step + row * n_bytes,
                   first + (int64_t)c * stage_step, n * n_bytes, row == 0, row + n == n_rows);
-        part.rows.first += (int64_t)n * part.rows.step;
-        part.rows.table += part.has_row_table ? n : 0;
+        if (part.has_row_table)
+            part.rows.table += n;
+        else
+            part.rows.first += (int64_t)n * part.rows.step;
     }
+}
+
+void layout_stream_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
+                        const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
+                        size_t n_columns, bool reads_on)
+{
+    struct layout_matrix rest = *matrix;
+
+    rest.streams = false;
+    size_t n_shifted = shift_rows(kernels, &rest, n_bytes, n_rows, n_columns);
+    if (n_shifted == 0)
+        gather_tile(kernels, cuts, &rest, n_bytes, n_rows, n_columns, reads_on);
+    else if (n_shifted < n_rows)
+        layout_transpose_tile(kernels, cuts, &rest, n_bytes, n_rows - n_shifted, n_columns,
+                              reads_on);
 }

@@ -23,6 +23,7 @@
 #define ZIP(a, b, bits, half) \
     vreinterpretq_u8_u##bits( \
         vzip##half##q_u##bits(vreinterpretq_u##bits##_u8(a), vreinterpretq_u##bits##_u8(b)))
+#define alone(v, l) (v)
 #define low8(a, b) vzip1q_u8(a, b)
 #define high8(a, b) vzip2q_u8(a, b)
 #define low16(a, b) ZIP(a, b, 16, 1)
@@ -49,6 +50,7 @@ IN void store_first(char *to, V v, size_t n_bytes)
 
 const struct layout_kernels layout_kernels_neon = {
     .transpose = {of_1, of_2, of_4, of_8},
+    .fill = FILLERS,
     .move = {NULL, NULL, NULL, NULL, move_16, move_32, move_64},
     .weave = weave,
     .smaller = &layout_kernels_portable,

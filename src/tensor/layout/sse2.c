@@ -19,6 +19,7 @@
 #define store(to, v) _mm_storeu_si128((__m128i *)(to), v)
 #define store_past(to, v) _mm_stream_si128((__m128i *)(void *)(to), v)
 #define zero() _mm_setzero_si128()
+#define alone(v, l) (v)
 #define low8 _mm_unpacklo_epi8
 #define high8 _mm_unpackhi_epi8
 #define low16 _mm_unpacklo_epi16
@@ -43,6 +44,7 @@ static void fence(void)
 
 const struct layout_kernels layout_kernels_sse2 = {
     .transpose = {of_1, of_2, of_4, of_8},
+    .fill = FILLERS,
     .move = {NULL, NULL, NULL, NULL, move_16, move_32, move_64},
     .fence = fence,
     .smaller = &layout_kernels_portable,

@@ -29,17 +29,18 @@ static_assert(NEST_MAX_ROW_BYTES >= 4 * QUIRE_LAYOUT_MAX_BLOCK, "the longest tai
 
 /* Where the loop stands, and what of it this tile is. */
 struct tile {
-    int64_t row, column;             /* counted in tiles */
-    int64_t digits[LAYOUT_MAX_AXES]; /* of the outer axes */
-    int64_t from, to;                /* bytes, of the loops outside alone */
-    size_t n_rows, n_columns;        /* without rows of zeros */
-    int64_t first_row;               /* in the source */
-    int64_t first_column;            /* in the target */
-    int64_t row_base, column_base;   /* with tables: what the places below begin at */
-    int64_t row_at[NEST_MAX_LINES];
+    int64_t row, column;                /* counted in tiles */
+    int64_t digits[LAYOUT_MAX_AXES];    /* of the outer axes */
+    int64_t from, to;                   /* bytes, of the loops outside alone */
+    size_t n_rows, n_columns;           /* without rows of zeros */
+    int64_t first_row;                  /* in the source */
+    int64_t first_column;               /* in the target */
+    int64_t row_base, column_base;      /* with tables: what the places below begin at */
+    int64_t row_at[2 * NEST_MAX_LINES]; /* rows of zeros, too */
     int64_t column_at[NEST_MAX_LINES];
     int64_t last_row; /* the largest of row_at */
     bool is_listed;   /* places stay from tile to tile where a tile has all rows (columns) */
+    size_t n_others;  /* tiles behind it that are done along with it */
     struct layout_cuts cuts;
 };
 
@@ -107,6 +108,7 @@ static void start_at(const struct nest *nest, const struct layout_box *box, int6
     }
 }
 
+/* Behind the tile and the others that were done along with it. */
 static void go_on(const struct nest *nest, struct tile *tile)
 {
     int64_t *inner = nest->has_rows_outside ? &tile->column : &tile->row;
@@ -114,6 +116,12 @@ static void go_on(const struct nest *nest, struct tile *tile)
     int64_t n_inner = nest->has_rows_outside ? nest->columns.n_tiles : nest->rows.n_tiles;
     int64_t n_outer = nest->has_rows_outside ? nest->rows.n_tiles : nest->columns.n_tiles;
 
+    if (tile->n_others > 0) { /* they are of the innermost loop */
+        const struct layout_axis *axis = &nest->outer[nest->n_outer - 1];
+        tile->digits[nest->n_outer - 1] += (int64_t)tile->n_others;
+        tile->from += (int64_t)tile->n_others * axis->from;
+        tile->to += (int64_t)tile->n_others * axis->to;
+    }
     if (++*inner < n_inner)
         return;
     *inner = 0;
@@ -268,7 +276,7 @@ static bool is_padded(const struct layout_job *job, const struct nest *nest,
 
 /* Whether so many bytes from the start of each row on may be read, and a few behind them. */
 static bool reads_on(const struct layout_job *job, const struct nest *nest, const struct tile *tile,
-                     size_t n_bytes)
+                     int64_t rows_apart, size_t n_bytes)
 {
     int64_t last = tile->row_base + tile->last_row;
 
@@ -277,46 +285,121 @@ static bool reads_on(const struct layout_job *job, const struct nest *nest, cons
         last = row_at(nest, tile, tile->n_rows - 1);
         last = last > first ? last : first;
     }
+    if (rows_apart > 0)
+        last += (int64_t)tile->n_others * rows_apart;
     return (size_t)last + n_bytes + LAYOUT_READ_ON_BYTES <= job->source_bytes;
+}
+
+#define END_BYTES 1024 /* of a row */
+
+struct end {
+    char bytes[END_BYTES + 2 * LAYOUT_READ_ON_BYTES]; /* the last rows, and room behind them */
+};
+
+/* Makes of a tile at the end of the source one whose rows can all be read on: those that can't
+ * stand in a copy. False: they are too long. */
+static bool copy_end(const struct layout_job *job, const struct nest *nest, struct tile *tile,
+                     struct layout_matrix *matrix, struct end *end)
+{
+    const size_t n_bytes = tile->n_columns * (size_t)nest->unit;
+    const char *source_end = job->source + job->source_bytes;
+    const char *first_copied = source_end;
+
+    if (tile->n_rows > NEST_MAX_LINES || n_bytes > END_BYTES)
+        return false;
+    for (size_t i = 0; i < tile->n_rows; i++) {
+        const char *row = layout_row(matrix, matrix->has_row_table, i);
+        if (!matrix->has_row_table)
+            tile->row_at[i] = row - matrix->rows.first;
+        if ((size_t)(source_end - row) < n_bytes + LAYOUT_READ_ON_BYTES && row < first_copied)
+            first_copied = row;
+    }
+    size_t n_copied = (size_t)(source_end - first_copied);
+    memcpy(end->bytes, first_copied, n_copied);
+    for (size_t i = 0; i < tile->n_rows; i++)
+        if (layout_listed_row(&matrix->rows, i) >= first_copied)
+            tile->row_at[i] += (int64_t)((uintptr_t)end->bytes - (uintptr_t)first_copied);
+    matrix->has_row_table = true;
+    tile->is_listed = false;
+    return true;
+}
+
+/* Whether a column is so few rows, and zeros behind them, that there is a kernel for it. */
+static const struct layout_filler *find_filler(const struct layout_job *job,
+                                               const struct nest *nest, const struct tile *tile)
+{
+    size_t unit = (size_t)nest->unit, n_bytes = (tile->n_rows + (size_t)nest->pad_rows) * unit;
+
+    if (!nest->is_linear || nest->pad_rows == 0 || nest->has_column_table ||
+        nest->stores == NEST_GATHERED || unit > 8)
+        return NULL;
+    for (const struct layout_kernels *its = job->kernels; its != NULL; its = its->smaller) {
+        const struct layout_filler *filler = &its->fill[log2_floor(unit)];
+        if (tile->n_rows <= filler->n_rows && n_bytes > 16 && n_bytes % filler->n_bytes == 0 &&
+            tile->n_columns >= filler->n_columns)
+            return filler;
+    }
+    return NULL;
+}
+
+/* Writes as many columns as a filler takes, and makes the matrix that of the others. Returns how
+ * many these were. */
+static size_t fill_columns(const struct layout_job *job, const struct nest *nest,
+                           const struct tile *tile, struct layout_matrix *matrix)
+{
+    const struct layout_filler *filler = find_filler(job, nest, tile);
+    size_t unit = (size_t)nest->unit;
+
+    if (filler == NULL)
+        return 0;
+    size_t n = tile->n_columns - tile->n_columns % filler->n_columns;
+    struct layout_matrix its = *matrix;
+    its.streams &= (uintptr_t)its.columns.first % LAYOUT_LINE_BYTES == 0;
+    filler->run(&its, tile->n_rows, n, (tile->n_rows + (size_t)nest->pad_rows) * unit);
+    matrix->rows.first += n * unit;
+    matrix->columns.first += (int64_t)n * matrix->columns.step;
+    return n;
 }
 
 /* The target's side of the matrix is set already. */
 static void move_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile,
                       struct layout_matrix *matrix)
 {
-    const char *table[2 * NEST_MAX_LINES];
     size_t n_rows = tile->n_rows + (size_t)nest->pad_rows, unit = (size_t)nest->unit;
+    int64_t first = nest->has_row_table ? tile->row_base : tile->first_row;
 
-    matrix->rows = (struct layout_rows){job->source + tile->first_row,
-                                        first_step(&nest->rows, false), table};
+    matrix->rows = (struct layout_rows){job->source + first, first_step(&nest->rows, false),
+                                        tile->row_at};
     matrix->has_row_table = nest->has_row_table;
     matrix->has_column_table = nest->has_column_table;
-    if (nest->has_row_table) {
-        for (size_t i = 0; i < tile->n_rows; i++)
-            table[i] = job->source + tile->row_base + tile->row_at[i];
-        for (size_t i = tile->n_rows; i < n_rows; i++)
-            table[i] = zeros;
-    }
-    bool on = reads_on(job, nest, tile, tile->n_columns * unit);
+    size_t n_columns = tile->n_columns - fill_columns(job, nest, tile, matrix);
+    if (n_columns == 0)
+        return;
+    for (size_t i = tile->n_rows; i < n_rows; i++)
+        tile->row_at[i] = (int64_t)((uintptr_t)zeros - (uintptr_t)matrix->rows.first);
+    bool on = reads_on(job, nest, tile, matrix->rows_apart, tile->n_columns * unit);
+    struct end end;
+    if (!on && nest->is_linear && tile->n_columns * unit % LAYOUT_READ_ON_BYTES != 0)
+        on = copy_end(job, nest, tile, matrix, &end);
     if (!nest->is_linear && is_padded(job, nest, tile))
-        pad_units(job, nest, matrix, tile->n_columns);
+        pad_units(job, nest, matrix, n_columns);
     else if (!nest->is_linear)
-        move_strided(nest, matrix, n_rows, tile->n_columns);
+        move_strided(nest, matrix, n_rows, n_columns);
     else if (nest->stores == NEST_GATHERED)
-        layout_stream_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, tile->n_columns, on);
+        layout_stream_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, n_columns, on);
     else
-        layout_transpose_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, tile->n_columns, on);
+        layout_transpose_tile(job->kernels, &tile->cuts, matrix, unit, n_rows, n_columns, on);
 }
 
 static void store_tile(const struct layout_job *job, const struct nest *nest, struct tile *tile)
 {
-    char *table[NEST_MAX_LINES];
+    int64_t first = nest->has_column_table ? tile->column_base : tile->first_column;
     struct layout_matrix matrix = {
-        .columns = {job->target + tile->first_column, first_step(&nest->columns, true), table},
-        .streams = nest->stores == NEST_STREAMED};
-
-    for (size_t i = 0; nest->has_column_table && i < tile->n_columns; i++)
-        table[i] = job->target + tile->column_base + tile->column_at[i];
+        .columns = {job->target + first, first_step(&nest->columns, true), tile->column_at},
+        .streams = nest->stores == NEST_STREAMED,
+        .n_others = tile->n_others,
+        .rows_apart = nest->n_outer == 0 ? 0 : nest->outer[nest->n_outer - 1].from,
+        .columns_apart = nest->n_outer == 0 ? 0 : nest->outer[nest->n_outer - 1].to};
     move_tile(job, nest, tile, &matrix);
 }
 
@@ -418,6 +501,35 @@ static void touch_tile(const struct layout_job *job, const struct nest *nest,
                            column_at(nest, tile, c) + (int64_t)r * nest->row_step, unit);
 }
 
+/* How many of the tiles that are left behind this one can be done along with it: they are the next
+ * of the innermost loop, cut into kernels as it is, and fit the cache together. */
+static size_t count_others(const struct layout_job *job, const struct nest *nest,
+                           const struct tile *tile, int64_t left)
+{
+    if (!tile->cuts.is_known || job->touch != NULL || nest->n_outer == 0 || nest->pad_rows > 0 ||
+        nest->rows.n_tiles > 1 || nest->columns.n_tiles > 1)
+        return 0;
+    const struct layout_axis *axis = &nest->outer[nest->n_outer - 1];
+    bool keeps_place = axis->to % LAYOUT_LINE_BYTES == 0;
+    if (nest->stores != NEST_CACHED && !(nest->stores == NEST_STREAMED && keeps_place))
+        return 0;
+    int64_t n = NEST_TILE_BYTES / (nest->rows.n * nest->columns.n * nest->unit);
+    n = n < left ? n : left;
+    n = n < axis->n - tile->digits[nest->n_outer - 1] ? n
+                                                      : axis->n - tile->digits[nest->n_outer - 1];
+    return n > 1 ? (size_t)(n - 1) : 0;
+}
+
+/* With those, unless the last of them can't be read on beyond where the cuts are. */
+static void take_others(const struct layout_job *job, const struct nest *nest, struct tile *tile,
+                        int64_t left)
+{
+    tile->n_others = count_others(job, nest, tile, left);
+    if (tile->n_others > 0 && !reads_on(job, nest, tile, nest->outer[nest->n_outer - 1].from,
+                                        tile->n_columns * (size_t)nest->unit))
+        tile->n_others = 0;
+}
+
 static void run_nest(const struct layout_job *job, const struct layout_box *box)
 {
     struct nest nest;
@@ -432,6 +544,8 @@ static void run_nest(const struct layout_job *job, const struct layout_box *box)
     start_at(&nest, box, first, &tile);
     for (int64_t left = end - first; left > 0; left--, go_on(&nest, &tile)) {
         find_lines(&nest, &tile);
+        take_others(job, &nest, &tile, left);
+        left -= (int64_t)tile.n_others;
         if (job->touch != NULL)
             touch_tile(job, &nest, &tile);
         else if (nest.stores == NEST_STAGED)

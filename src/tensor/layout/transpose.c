@@ -208,9 +208,10 @@ static void do_rows(struct work *work, size_t first, size_t end, bool streams)
         return;
     }
     struct layout_matrix its = work->matrix;
-    its.rows.first += (int64_t)first * its.rows.step;
     if (its.has_row_table)
         its.rows.table += first;
+    else
+        its.rows.first += (int64_t)first * its.rows.step;
     its.columns.first += first << work->unit;
     its.streams = streams;
     layout_move(work->kernels, work->unit, &its, end - first, work->n_columns);
@@ -342,17 +343,13 @@ static void repeat(const struct layout_cuts *cuts, const struct layout_matrix *m
     }
 }
 
-void layout_transpose_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
-                           const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
-                           size_t n_columns, bool reads_on)
+/* One matrix, of whose tile nothing is known. */
+static void cut_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
+                     const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
+                     size_t n_columns, bool reads_on)
 {
     size_t off = matrix->streams ? (uintptr_t)matrix->columns.first % LINE : 0;
 
-    if (cuts->is_known && cuts->n_rows == n_rows && cuts->n_columns == n_columns &&
-        cuts->off == off && cuts->reads_on == reads_on) {
-        repeat(cuts, matrix);
-        return;
-    }
     if (matrix->streams && are_many(kernels, matrix, n_columns))
         kernels = kernels->smaller;
     struct work work = {.kernels = kernels,
@@ -374,4 +371,28 @@ void layout_transpose_tile(const struct layout_kernels *kernels, struct layout_c
         do_lines(&work, n_rows, n_bytes, off);
     else
         do_rows(&work, 0, n_rows, false);
+}
+
+void layout_transpose_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
+                           const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
+                           size_t n_columns, bool reads_on)
+{
+    size_t off = matrix->streams ? (uintptr_t)matrix->columns.first % LINE : 0;
+    struct layout_matrix its = *matrix;
+
+    for (;;) {
+        if (cuts->is_known && cuts->n_rows == n_rows && cuts->n_columns == n_columns &&
+            cuts->off == off && cuts->reads_on == reads_on) {
+            repeat(cuts, &its);
+            return;
+        }
+        size_t n_others = its.n_others;
+        its.n_others = 0;
+        cut_tile(kernels, cuts, &its, n_bytes, n_rows, n_columns, reads_on);
+        if (n_others == 0)
+            return;
+        its.n_others = n_others - 1;
+        its.rows.first += its.rows_apart;
+        its.columns.first += its.columns_apart;
+    }
 }

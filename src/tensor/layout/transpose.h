@@ -22,10 +22,10 @@ struct layout_cuts {
     } list[LAYOUT_MAX_CUTS];
 };
 
-/* The matrix is of units of n_bytes (1, 2, 4, ... 64). reads_on: there are LAYOUT_READ_ON_BYTES
- * behind each row that may be read. `streams` of the matrix: stores past the caches where they fill
- * whole lines. `cuts`: not known at first; then of a tile with the same kernels, units, tables and
- * distances of rows and columns. */
+/* The matrix, and the others behind it, are of units of n_bytes (1, 2, 4, ... 64). reads_on: there
+ * are LAYOUT_READ_ON_BYTES behind each row that may be read. `streams` of the matrix: stores past
+ * the caches where they fill whole lines. `cuts`: not known at first; then of a tile with the same
+ * kernels, units, tables and distances of rows and columns. */
 void layout_transpose_tile(const struct layout_kernels *kernels, struct layout_cuts *cuts,
                            const struct layout_matrix *matrix, size_t n_bytes, size_t n_rows,
                            size_t n_columns, bool reads_on);
