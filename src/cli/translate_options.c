@@ -338,7 +338,7 @@ static error_t parse_machine(int key, char *argument, struct argp_state *state)
     }
     switch (key) {
     case 'i':
-        image_list_add(state, &options->images, argument);
+        images_name(state, &options->images, argument);
         return 0;
     case KEY_FORMAT:
         if ((which = choose(argument, formats, 5)) < 0)

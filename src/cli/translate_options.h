@@ -3,7 +3,7 @@
 #ifndef QUIRE_CLI_TRANSLATE_OPTIONS_H
 #define QUIRE_CLI_TRANSLATE_OPTIONS_H
 
-#include "cli/image_list.h"
+#include "cli/images.h"
 #include "cli/translation.h"
 
 /* Registers and other numbers of the command line, each given or not. */
@@ -40,7 +40,7 @@ struct translate_arm64 {
 uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64);
 
 struct translate_options {
-    struct image_list images;
+    struct images images;
     enum quire_image_format format;
     enum translate_arch arch;
     int mode; /* enum quire_mmu_mode; -1: not given */
