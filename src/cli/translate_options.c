@@ -32,7 +32,9 @@ enum {
 static const struct argp_option option_list[] = {
     {NULL, 0, NULL, 0, "The memory:", 1},
     {"image", 'i', "FILE[@PHYS]", 0,
-     "A memory image; a raw one begins at PHYS (default: 0). May be given up to 64 times", 1},
+     "A memory image; a raw one begins at PHYS (default: 0). May be given up to 64 times: also the "
+     "files of a split dump",
+     1},
     {"format", KEY_FORMAT, "raw|elf|lime|kdump|auto", 0, "Of the images (default: auto)", 1},
     {NULL, 0, NULL, 0, "The machine, by its registers:", 2},
     {"arch", KEY_ARCH, "x86|riscv|arm64|ppc", 0,
@@ -184,6 +186,10 @@ static void parse_extensions(struct argp_state *state, struct translate_options 
     }
 }
 
+const struct translate_arm64 translate_arm64_kinds[TRANSLATE_N_ARM64] = {
+    {"arm64-4k", 12, 48, true},      {"arm64-39", 12, 39, false},  {"arm64-16k", 14, 48, false},
+    {"arm64-16k-47", 14, 47, false}, {"arm64-64k", 16, 48, false}, {"arm64-64k-42", 16, 42, false}};
+
 /* TCR_EL1 (DDI 0487, D19.2.139): T0SZ and T1SZ by the bits, TG0 and TG1 by the granule, IPS 48
  * bits. */
 uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64)
@@ -199,17 +205,12 @@ uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64)
 static void parse_mode(struct argp_state *state, struct translate_options *options,
                        const char *name)
 {
-    /* as Linux can be built, without 52 bits */
-    static const struct translate_arm64 kinds[] = {{"arm64-4k", 12, 48},  {"arm64-39", 12, 39},
-                                                   {"arm64-16k", 14, 48}, {"arm64-16k-47", 14, 47},
-                                                   {"arm64-64k", 16, 48}, {"arm64-64k-42", 16, 42}};
-
     options->mode = -1; /* whatever one before has said */
     options->arm64 = NULL;
-    for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (strcasecmp(name, kinds[i].name) == 0) {
+    for (unsigned i = 0; i < TRANSLATE_N_ARM64; i++)
+        if (strcasecmp(name, translate_arm64_kinds[i].name) == 0) {
             options->mode = QUIRE_MMU_ARM64;
-            options->arm64 = &kinds[i];
+            options->arm64 = &translate_arm64_kinds[i];
         }
     for (int mode = 0; mode < QUIRE_MMU_N_MODES; mode++)
         if (mode != QUIRE_MMU_PPC32 &&

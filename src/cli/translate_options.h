@@ -33,10 +33,14 @@ enum translate_arch { ARCH_NONE, ARCH_X86, ARCH_RISCV, ARCH_ARM64, ARCH_PPC };
 
 enum translate_action { ACTION_TRANSLATE, ACTION_MAP, ACTION_REVERSE, ACTION_READ, ACTION_ROOTS };
 
+/* AArch64 as Linux can be built, without 52 bits. */
 struct translate_arm64 {
     const char *name;
     unsigned granule_shift, va_bits;
+    bool is_default; /* also QUIRE_MMU_ARM64 */
 };
+#define TRANSLATE_N_ARM64 6
+extern const struct translate_arm64 translate_arm64_kinds[TRANSLATE_N_ARM64];
 uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64);
 
 struct translate_options {

@@ -8,20 +8,8 @@
 
 #define MAX_ROOTS 16
 
-struct candidate {
-    struct quire_mmu_root root;
-    const char *mode; /* its name */
-};
-
-static int compare(const void *a, const void *b)
-{
-    const struct candidate *one = a, *other = b;
-    if (one->root.score != other->root.score)
-        return one->root.score < other->root.score ? 1 : -1;
-    return one->root.root < other->root.root ? -1 : one->root.root > other->root.root;
-}
-
-static void print(const struct candidate *candidates, size_t n, bool as_json)
+static void print(const struct quire_mmu_root *roots, const char *const *names, size_t n,
+                  bool as_json)
 {
     if (as_json)
         printf("{\n  \"version\": \"" QUIRE_VERSION "\",\n  \"roots\": [");
@@ -29,8 +17,8 @@ static void print(const struct candidate *candidates, size_t n, bool as_json)
         printf("%-18s  %-12s  %5s  %9s  %5s  %s\n", "root", "mode", "score", "pages", "bad",
                "maps itself");
     for (size_t i = 0; i < n; i++) {
-        const struct quire_mmu_root *root = &candidates[i].root;
-        const char *mode = candidates[i].mode;
+        const struct quire_mmu_root *root = &roots[i];
+        const char *mode = names[root->regime];
         if (as_json)
             printf("%s\n    {\"root\": \"0x%" PRIx64 "\", \"mode\": \"%s\", \"score\": %.3f, "
                    "\"pages\": %" PRIu64 ", \"bad_entries\": %" PRIu64 ", \"maps_itself\": %s}",
@@ -44,31 +32,37 @@ static void print(const struct candidate *candidates, size_t n, bool as_json)
         puts(n > 0 ? "\n  ]\n}" : "]\n}");
 }
 
+static unsigned add(struct quire_mmu_regime *regimes, const char **names, unsigned n,
+                    enum quire_mmu_mode mode, const struct translate_arm64 *arm64)
+{
+    regimes[n] = (struct quire_mmu_regime){mode, arm64 != NULL ? translate_arm64_tcr(arm64) : 0};
+    names[n] = arm64 != NULL ? arm64->name : quire_mmu_mode_name(mode);
+    return n + 1;
+}
+
 int translation_roots(const struct translation *translation, int mode,
                       const struct translate_arm64 *arm64, unsigned phys_bits)
 {
     static const enum quire_mmu_mode usual[] = {QUIRE_MMU_X86_48, QUIRE_MMU_X86_57,
                                                 QUIRE_MMU_SV39,   QUIRE_MMU_SV48,
                                                 QUIRE_MMU_SV57,   QUIRE_MMU_ARM64};
-    static struct candidate candidates[6 * MAX_ROOTS];
+    struct quire_mmu_regime regimes[QUIRE_MMU_MAX_REGIMES];
+    const char *names[QUIRE_MMU_MAX_REGIMES];
     struct quire_mmu_root roots[MAX_ROOTS];
-    size_t n = 0;
+    unsigned n_regimes = 0;
 
-    for (unsigned i = 0; i < 6; i++) {
-        enum quire_mmu_mode which = mode >= 0 ? (enum quire_mmu_mode)mode : usual[i];
-        size_t n_here = arm64 != NULL ? quire_mmu_find_roots_arm64(translation->image,
-                                                                   translate_arm64_tcr(arm64),
-                                                                   phys_bits, roots, MAX_ROOTS)
-                                      : quire_mmu_find_roots(translation->image, which, phys_bits,
-                                                             roots, MAX_ROOTS);
-        for (size_t j = 0; j < n_here; j++)
-            candidates[n++] = (struct candidate){
-                roots[j], arm64 != NULL ? arm64->name : quire_mmu_mode_name(which)};
-        if (mode >= 0)
-            break;
+    if (mode >= 0) {
+        n_regimes = add(regimes, names, 0, (enum quire_mmu_mode)mode, arm64);
+    } else {
+        for (unsigned i = 0; i < sizeof usual / sizeof usual[0]; i++)
+            n_regimes = add(regimes, names, n_regimes, usual[i], NULL);
+        for (unsigned i = 0; i < TRANSLATE_N_ARM64; i++)
+            if (!translate_arm64_kinds[i].is_default)
+                n_regimes = add(regimes, names, n_regimes, QUIRE_MMU_ARM64,
+                                &translate_arm64_kinds[i]);
     }
-    qsort(candidates, n, sizeof candidates[0], compare);
-    n = n < MAX_ROOTS ? n : MAX_ROOTS;
-    print(candidates, n, translation->as_json);
+    const size_t n = quire_mmu_find_roots(translation->image, regimes, n_regimes, phys_bits, roots,
+                                          MAX_ROOTS);
+    print(roots, names, n, translation->as_json);
     return n > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -440,9 +440,36 @@ class Roots(Scratch):
                 self.assertEqual((best["root"], best["mode"], best["maps_itself"]),
                                  (f"{root:#x}", kind, True))
                 self.assertEqual(best["bad_entries"], 0)
+                result = call(*arguments[:2], "--find-roots", "--json")  # among all
+                self.assertIn((f"{root:#x}", kind),
+                              [(one["root"], one["mode"]) for one in json.loads(result.stdout)["roots"]])
                 va = (1 << bits - 1) + 4 * granule + 5
                 result = call(*arguments, "--root", best["root"], f"{va:#x}")
                 self.assertEqual(result.stdout.split()[1], f"{root + 5:#x}")
+
+    def test_all_modes_at_once(self):
+        """The best of what each alone finds; also a root of 64 KiB of which the first 60 are a hole."""
+        memory = bytearray(1 << 21)
+        for table, index, value in ((0x150000, 511, 0x43067), (0x43000, 510, 0x7067), (0x7000, 0, 0xe3),
+                                    (0x7000, 1, 0x2000e3),  # x86-48's
+                                    (0x80000, 8191, 0x90003), (0x90000, 8191, 0x80703)):  # arm64-64k-42's
+            struct.pack_into("<Q", memory, table + 8 * index, value)
+        image = os.path.join(self.directory.name, "sparse")
+        with open(image, "wb") as file:
+            file.truncate(len(memory))
+            for at in range(0, len(memory), 4096):
+                if any(memory[at:at + 4096]):
+                    os.pwrite(file.fileno(), memory[at:at + 4096], at)
+        modes = ["x86-48", "x86-57", "sv39", "sv48", "sv57", "arm64", "arm64-39", "arm64-16k", "arm64-16k-47",
+                 "arm64-64k", "arm64-64k-42"]
+        every = [root for mode in modes
+                 for root in json.loads(call("-i", image, "--find-roots", "--json", "--mode", mode).stdout)["roots"]]
+        every.sort(key=lambda root: (-root["score"], -root["pages"], int(root["root"], 16),
+                                     modes.index(root["mode"])))
+        found = json.loads(call("-i", image, "--find-roots", "--json").stdout)["roots"]
+        self.assertEqual(found, every[:16])
+        for root, mode in (("0x150000", "x86-48"), ("0x80000", "arm64-64k-42")):
+            self.assertIn((root, mode), [(one["root"], one["mode"]) for one in found])
 
     def test_none(self):
         image = self.write("memory", bytes(65536))

@@ -123,8 +123,9 @@ static void fuzz_memory(const uint8_t *data, size_t n_bytes)
     walk(image, data[0] % QUIRE_MMU_N_MODES, root & 0xffffff, va);
     fuzz_segments(image, root & 0xffffff, va);
     struct quire_mmu_root roots[4];
-    (void)quire_mmu_find_roots(image, (enum quire_mmu_mode)(data[0] % QUIRE_MMU_N_MODES), 0, roots,
-                               4);
+    const struct quire_mmu_regime regimes[] = {
+        {(enum quire_mmu_mode)(data[0] % QUIRE_MMU_N_MODES), data[2]}, {QUIRE_MMU_ARM64, root}};
+    (void)quire_mmu_find_roots(image, regimes, 1 + (data[2] & 1), 0, roots, 4);
     quire_image_free(image);
     free(memory);
 }
