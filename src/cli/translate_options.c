@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     KEY_NUMBER = 256, /* plus the number's place */
@@ -231,6 +232,10 @@ static void parse_address(struct argp_state *state, struct translate_options *op
         options->from_standard_input = true;
         return;
     }
+    uint64_t value;
+    if (!number_parse(text, &value) && access(text, F_OK) == 0) /* as `-i dump.*' makes them */
+        argp_error(state, "%s is a file, and no address: each image has an --image of its own",
+                   text);
     if (options->n_addresses == TRANSLATION_MAX_ADDRESSES)
         argp_error(state, "more than %d addresses: give them on standard input, and - here",
                    TRANSLATION_MAX_ADDRESSES);

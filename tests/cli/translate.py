@@ -737,6 +737,7 @@ class Refusals(Scratch):
                 (["-i", image], "which addresses?"),
                 (["-i", image, "0"], "which machine?"),
                 (["-i", image, *mode, "zero"], "address zero: that is no number"),
+                (["-i", image, image.split("@")[0], *mode], "is a file, and no address: each image has an --image of its own"),
                 (["-i", image, "--mode", "x86-48", "--mode", "x86", "0"], "--mode x86: it is one of"),
                 (["-i", image, "--mode", "x86", "0"], "--mode x86: it is one of"),
                 (["-i", image, "--arch", "mips", "0"], "--arch mips: it is x86, riscv, arm64 or ppc"),
