@@ -385,8 +385,8 @@ struct quire_mmu_root {
 
 /*
  * Looks at every page of the image as if it were the root of a table of each regime, and stores the
- * best `max` of all at roots, the best first: by score, then by pages, the one at the lower address,
- * and that of the regime given first. Memory is gone through once, whatever their number
+ * best `max` of all at roots, the best first: by score, then by pages; of equal ones the lower
+ * address, then the regime given first. Memory is gone through once, whatever the number of regimes
  * (QUIRE_MMU_MAX_REGIMES at most). Of AArch64 the rest of TCR is not looked at, and roots are
  * looked for at multiples of the granule, as Linux has the kernel's. phys_bits: the machine's, or
  * 0. Returns how many; 0 also where a regime is none.

@@ -28,7 +28,7 @@
 #define PDPT_BYTES 32
 #define EPD0 (1u << 7) /* of TCR_EL1: TTBR0's half is switched off */
 #define FEW_PAGES 8
-#define PATIENCE 4     /* bad entries before a page is given up that has no good ones */
+#define PATIENCE 4 /* bad entries before a page is given up that has no good ones */
 
 struct look {
     const struct quire_image *image;
