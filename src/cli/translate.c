@@ -213,8 +213,7 @@ int cli_translate(int argc, char **argv)
     if (images_open(&options.images, options.format, &image)) {
         options.translation.image = image;
         if (options.action == ACTION_ROOTS)
-            status = translation_roots(&options.translation, options.mode, options.arm64,
-                                       (unsigned)options.numbers[NUMBER_PHYS_BITS]);
+            status = translation_roots(&options);
         else if (init(&options, image))
             status = act(&options);
     }

@@ -81,7 +81,7 @@ static const struct argp_option option_list[] = {
     {"read", KEY_READ, "VA:LENGTH", 0, "Write the bytes that are there", 4},
     {"output", 'o', "FILE", 0, "With --read: to FILE, and not to standard output", 4},
     {"find-roots", KEY_ROOTS, NULL, 0,
-     "Look for what may be a root of page tables, the best first; --mode narrows it", 4},
+     "Look for what may be a root of page tables, the best first; --mode or --arch narrows it", 4},
     {NULL, 0, NULL, 0, "How:", 5},
     {"access", KEY_ACCESS, "r|w|x", 0, "Also tell whether this access is let through", 5},
     {"user", KEY_USER, NULL, 0, "The access is the user's, not the supervisor's", 5},
@@ -317,6 +317,10 @@ static void check(struct argp_state *state, const struct translate_options *opti
         argp_error(state, "addresses as arguments and -: leave out one of both");
     if (options->from_standard_input && options->action == ACTION_REVERSE)
         argp_error(state, "--reverse takes addresses as arguments, not from standard input");
+    if (options->action == ACTION_ROOTS &&
+        (options->arch == ARCH_PPC || options->mode > QUIRE_MMU_ARM64 ||
+         (options->mode >= 0 && options->mode < QUIRE_MMU_X86_32)))
+        argp_error(state, "--find-roots looks for trees of tables: those of x86, riscv and arm64");
     if (options->has_range && options->action != ACTION_MAP && options->action != ACTION_REVERSE)
         argp_error(state, "--range is for --map and --reverse: give one of them, too");
     if (translation->svg_path != NULL && options->action != ACTION_MAP)

@@ -32,37 +32,54 @@ static void print(const struct quire_mmu_root *roots, const char *const *names, 
         puts(n > 0 ? "\n  ]\n}" : "]\n}");
 }
 
-static unsigned add(struct quire_mmu_regime *regimes, const char **names, unsigned n,
-                    enum quire_mmu_mode mode, const struct translate_arm64 *arm64)
-{
-    regimes[n] = (struct quire_mmu_regime){mode, arm64 != NULL ? translate_arm64_tcr(arm64) : 0};
-    names[n] = arm64 != NULL ? arm64->name : quire_mmu_mode_name(mode);
-    return n + 1;
-}
-
-int translation_roots(const struct translation *translation, int mode,
-                      const struct translate_arm64 *arm64, unsigned phys_bits)
-{
-    static const enum quire_mmu_mode usual[] = {QUIRE_MMU_X86_48, QUIRE_MMU_X86_57,
-                                                QUIRE_MMU_SV39,   QUIRE_MMU_SV48,
-                                                QUIRE_MMU_SV57,   QUIRE_MMU_ARM64};
+struct choice {
     struct quire_mmu_regime regimes[QUIRE_MMU_MAX_REGIMES];
     const char *names[QUIRE_MMU_MAX_REGIMES];
-    struct quire_mmu_root roots[MAX_ROOTS];
-    unsigned n_regimes = 0;
+    unsigned n;
+};
 
-    if (mode >= 0) {
-        n_regimes = add(regimes, names, 0, (enum quire_mmu_mode)mode, arm64);
-    } else {
-        for (unsigned i = 0; i < sizeof usual / sizeof usual[0]; i++)
-            n_regimes = add(regimes, names, n_regimes, usual[i], NULL);
-        for (unsigned i = 0; i < TRANSLATE_N_ARM64; i++)
-            if (!translate_arm64_kinds[i].is_default)
-                n_regimes = add(regimes, names, n_regimes, QUIRE_MMU_ARM64,
-                                &translate_arm64_kinds[i]);
-    }
-    const size_t n = quire_mmu_find_roots(translation->image, regimes, n_regimes, phys_bits, roots,
+static void add(struct choice *choice, enum quire_mmu_mode mode,
+                const struct translate_arm64 *arm64)
+{
+    choice->regimes[choice->n] = (struct quire_mmu_regime){
+        mode, arm64 != NULL ? translate_arm64_tcr(arm64) : 0};
+    choice->names[choice->n++] = arm64 != NULL ? arm64->name : quire_mmu_mode_name(mode);
+}
+
+/* All of an architecture; those with 32 bits, of which much that is none looks like one, only if it
+ * was named. */
+static void choose(struct choice *choice, enum translate_arch arch)
+{
+    static const struct {
+        enum quire_mmu_mode mode;
+        enum translate_arch arch;
+        bool is_usual;
+    } modes[] = {{QUIRE_MMU_X86_48, ARCH_X86, true},   {QUIRE_MMU_X86_57, ARCH_X86, true},
+                 {QUIRE_MMU_X86_PAE, ARCH_X86, false}, {QUIRE_MMU_X86_32, ARCH_X86, false},
+                 {QUIRE_MMU_SV39, ARCH_RISCV, true},   {QUIRE_MMU_SV48, ARCH_RISCV, true},
+                 {QUIRE_MMU_SV57, ARCH_RISCV, true},   {QUIRE_MMU_SV32, ARCH_RISCV, false},
+                 {QUIRE_MMU_ARM64, ARCH_ARM64, true}};
+
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (arch == modes[i].arch || (arch == ARCH_NONE && modes[i].is_usual))
+            add(choice, modes[i].mode, NULL);
+    for (unsigned i = 0; i < TRANSLATE_N_ARM64; i++)
+        if ((arch == ARCH_ARM64 || arch == ARCH_NONE) && !translate_arm64_kinds[i].is_default)
+            add(choice, QUIRE_MMU_ARM64, &translate_arm64_kinds[i]);
+}
+
+int translation_roots(const struct translate_options *options)
+{
+    struct choice choice = {.n = 0};
+    struct quire_mmu_root roots[MAX_ROOTS];
+
+    if (options->mode >= 0)
+        add(&choice, (enum quire_mmu_mode)options->mode, options->arm64);
+    else
+        choose(&choice, options->arch);
+    const size_t n = quire_mmu_find_roots(options->translation.image, choice.regimes, choice.n,
+                                          (unsigned)options->numbers[NUMBER_PHYS_BITS], roots,
                                           MAX_ROOTS);
-    print(roots, names, n, translation->as_json);
+    print(roots, choice.names, n, options->translation.as_json);
     return n > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

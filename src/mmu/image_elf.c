@@ -278,7 +278,13 @@ static int read_headers(struct quire_image *image, struct image_file *file, stru
         if (error != 0)
             return error;
     }
-    return n_loads > 0 ? 0 : image_refuse(-EINVAL, message, "the core file holds no memory");
+    if (n_loads > 0)
+        return 0;
+    if (elf->flat->is_cut)
+        return image_refuse(-EINVAL, message,
+                            "it is flattened, and cut off before the end, where it says what "
+                            "memory it has: write it again");
+    return image_refuse(-EINVAL, message, "the core file holds no memory");
 }
 
 static int read_elf(struct quire_image *image, struct image_file *file, uint64_t start,

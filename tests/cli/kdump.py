@@ -298,6 +298,12 @@ class Made(Dumps):
         result = call("-i", self.write("cut", cut), *MODE, "0x400123")
         self.assertEqual(result.stdout.split()[1], "0x105123")
         self.assertIn("the dump is cut off at byte", " ".join(result.stderr.split()))
+        empty = bytearray(core)
+        for i in range(1, 6):  # as long as makedumpfile does not know how much there is
+            struct.pack_into("<QQ", empty, 64 + i * 56 + 32, 0, 0)
+        result = call("-i", self.write("cut", flatten(bytes(empty))[:-16]), *MODE, "0x400123")
+        self.assertEqual(result.returncode, 125)
+        self.assertIn("cut off before the end, where it says what memory it has", " ".join(result.stderr.split()))
         result = call("-i", self.write("kdump", flatten(bytes(core))), "--format", "kdump", *MODE, "0x400123")
         self.assertIn("it is flattened, but no kdump-compressed dump", " ".join(result.stderr.split()))
 

@@ -468,6 +468,12 @@ class Roots(Scratch):
                                      modes.index(root["mode"])))
         found = json.loads(call("-i", image, "--find-roots", "--json").stdout)["roots"]
         self.assertEqual(found, every[:16])
+        for arch, begin, other in (("x86", "x86", "x86-pae"), ("riscv", "sv", "sv32"), ("arm64", "arm64", None)):
+            named = [root for root in every if root["mode"].startswith(begin)]
+            for root in json.loads(call("-i", image, "--find-roots", "--json", "--arch", arch).stdout)["roots"]:
+                self.assertTrue(root["mode"].startswith(begin), root)
+                if root["mode"] not in (other, "x86-32"):
+                    self.assertIn(root, named)
         for root, mode in (("0x150000", "x86-48"), ("0x80000", "arm64-64k-42")):
             self.assertIn((root, mode), [(one["root"], one["mode"]) for one in found])
 
@@ -741,6 +747,10 @@ class Refusals(Scratch):
                  "is a file, and no address: each image has an --image of its own"),
                 (["-i", image, "--mode", "x86-48", "--mode", "x86", "0"], "--mode x86: it is one of"),
                 (["-i", image, "--mode", "x86", "0"], "--mode x86: it is one of"),
+                (["-i", image, "--find-roots", "--mode", "inverted"], "--find-roots looks for trees of tables"),
+                (["-i", image, "--find-roots", "--mode", "base-limit"], "--find-roots looks for trees of tables"),
+                (["-i", image, "--find-roots", "--mode", "bare"], "--find-roots looks for trees of tables"),
+                (["-i", image, "--find-roots", "--arch", "ppc"], "those of x86, riscv and arm64"),
                 (["-i", image, "--arch", "mips", "0"], "--arch mips: it is x86, riscv, arm64 or ppc"),
                 (["-i", image, "--arch", "x86", "0"], "the register --cr3 is missing"),
                 (["-i", image, "--arch", "riscv", "--satp", "0x7000000000000000", "0"],
