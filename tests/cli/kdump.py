@@ -69,14 +69,14 @@ def zstd(page):
 PACKERS = {0: lambda page: page, ZLIB: zlib.compress, SNAPPY: snappy, ZSTD: zstd}
 
 
-def note(name, contents_):
-    return (struct.pack("<III", len(name) + 1, len(contents_), 0)
+def note(name, contents_, kind=0):
+    return (struct.pack("<III", len(name) + 1, len(contents_), kind)
             + (name + b"\0").ljust(len(name) + 4 & -4, b"\0")
             + contents_.ljust(len(contents_) + 3 & -4, b"\0"))
 
 
 def kdump(pages, codec=0, left_out=(), order="<", bits=64, version=6, name=b"x86_64", part=None, status=0,
-          info=b"", one_bitmap=False):
+          info=b"", notes=b"", one_bitmap=False):
     """The format as makedumpfile's IMPLEMENTATION has it; part: of a split dump, its first page and its end."""
     n_map = max(pages) + 1
     n_bitmap = -(-(-(-n_map // 8)) // PAGE)
@@ -92,16 +92,17 @@ def kdump(pages, codec=0, left_out=(), order="<", bits=64, version=6, name=b"x86
     header = header.ljust(424 if bits == 64 else 412, b"\0")
     header += struct.pack(order + "IIIIIIIIIi", status | codec, PAGE, 1, len(bitmaps) * n_bitmap,
                           n_map if version < 6 else 0, 0, 0, 0, 0, 1)
-    info_at = PAGE + 256
+    info_at, notes_at = PAGE + 256, PAGE + 1024
     first, end = part or (0, 0)
     low = (first, end) if version < 6 else (0, 0)
     if bits == 64:
-        sub = struct.pack(order + "QiiQQQQQQQQQQQ", 0, 31, part is not None, *low, info_at, len(info), 0, 0, 0,
-                          0, first, end, n_map)
+        sub = struct.pack(order + "QiiQQQQQQQQQQQ", 0, 31, part is not None, *low, info_at, len(info), notes_at,
+                          len(notes), 0, 0, first, end, n_map)
     else:
         sub = struct.pack(order + "IiiII", 0, 31, part is not None, *low)
-        sub += struct.pack(order + "QIQIQIQQQ", info_at, len(info), 0, 0, 0, 0, first, end, n_map)
-    head = header.ljust(PAGE, b"\0") + (sub.ljust(256, b"\0") + info).ljust(PAGE, b"\0")
+        sub += struct.pack(order + "QIQIQIQQQ", info_at, len(info), notes_at, len(notes), 0, 0, first, end, n_map)
+    head = header.ljust(PAGE, b"\0") + ((sub.ljust(256, b"\0") + info).ljust(1024, b"\0")
+                                              + notes).ljust(PAGE, b"\0")
     head += b"".join(bitmaps)
     kept = [number for number in sorted(pages)
             if number not in left_out and (part is None or first <= number < end)]
@@ -406,6 +407,16 @@ class Made(Dumps):
         result = call("-i", riscv, "--json", "--explain", "0x0")
         self.assertIn('"mode": "sv39"', result.stdout)
         self.assertIn('"0x100000"', result.stdout)
+
+    def test_registers(self):
+        """QEMU's note, of a processor in long mode and of one that is not: which, tells the note before it."""
+        every, _ = self.some()
+        registers = struct.pack("<5Q", 0x80050033, 0, 0, 0x100000, 0xa0)
+        qemu = note(b"QEMU", struct.pack("<II", 1, 440) + bytes(384) + registers + bytes(8))
+        for n, mode in ((336, "x86-48"), (144, "x86-pae")):
+            with self.subTest(mode=mode):
+                image = self.write("dump", kdump(every, ZLIB, notes=note(b"CORE", bytes(n), 1) + qemu))
+                self.assertIn(f'"mode": "{mode}"', call("-i", image, "--json", "--explain", "0x400123").stdout)
 
     def test_refusals(self):
         every, _ = self.some()
