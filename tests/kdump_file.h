@@ -25,8 +25,10 @@ static inline void kdump_put(unsigned char *at, uint64_t value, unsigned n_bytes
         at[i] = (unsigned char)(value >> 8 * i);
 }
 
-/* n_pages of them, each `stride` behind the one before. */
-static inline bool kdump_write(int fd, uint64_t n_pages, uint64_t stride)
+/* n_pages of them, each `stride` behind the one before; of a split dump those from page `first` on.
+ */
+static inline bool kdump_write_part(int fd, uint64_t n_pages, uint64_t stride, bool is_split,
+                                    uint64_t first, uint64_t end)
 {
     const uint64_t n_map = (n_pages - 1) * stride + 1;
     const uint64_t bitmap_blocks = (n_map + 8 * KDUMP_PAGE - 1) / (8 * KDUMP_PAGE);
@@ -43,13 +45,19 @@ static inline bool kdump_write(int fd, uint64_t n_pages, uint64_t stride)
     kdump_put(file + 428, KDUMP_PAGE, 4);
     kdump_put(file + 432, 1, 4);
     kdump_put(file + 436, 2 * bitmap_blocks, 4);
+    kdump_put(file + KDUMP_PAGE + 12, is_split, 4);
+    kdump_put(file + KDUMP_PAGE + 80, first, 8);
+    kdump_put(file + KDUMP_PAGE + 88, end, 8);
     kdump_put(file + KDUMP_PAGE + 96, n_map, 8);
+    uint64_t n_before = 0;
     for (uint64_t i = 0; i < n_pages; i++) {
         const uint64_t number = i * stride;
         for (unsigned which = 0; which < 2; which++)
             file[bitmap + which * bitmap_blocks * KDUMP_PAGE + number / 8] |=
                 (unsigned char)(1u << number % 8);
-        unsigned char *descriptor = file + descriptors + i * 24;
+        if (is_split && (number < first || number >= end))
+            continue;
+        unsigned char *descriptor = file + descriptors + n_before++ * 24;
         kdump_put(descriptor, data + number % KDUMP_CONTENTS * KDUMP_PAGE, 8);
         kdump_put(descriptor + 8, KDUMP_PAGE, 4);
     }
@@ -58,6 +66,11 @@ static inline bool kdump_write(int fd, uint64_t n_pages, uint64_t stride)
     const bool is_written = write(fd, file, n_bytes) == (ssize_t)n_bytes;
     free(file);
     return is_written;
+}
+
+static inline bool kdump_write(int fd, uint64_t n_pages, uint64_t stride)
+{
+    return kdump_write_part(fd, n_pages, stride, false, 0, 0);
 }
 
 #endif

@@ -97,6 +97,16 @@ int quire_image_add_file(struct quire_image *image, const char *path, uint64_t s
                          enum quire_image_format format, char *message)
     __attribute__((warn_unused_result));
 
+/*
+ * Whether all files of a dump that makedumpfile --split wrote were added. Each is added as any
+ * other file, in any order; one that is not of the same dump (its header and notes) or whose pages
+ * are there is refused (-EINVAL, -EEXIST). Returns 0; -ENODATA: `message`
+ * (QUIRE_IMAGE_MESSAGE_BYTES) says which physical addresses lack, which are the image's and can't
+ * be read (-ENODATA).
+ */
+int quire_image_check_parts(const struct quire_image *image, char *message)
+    __attribute__((warn_unused_result));
+
 /* Adds the caller's memory, which has to outlive the image. Returns 0; -EINVAL: empty, or it wraps;
  * -EEXIST: it overlaps; -ENOMEM. */
 int quire_image_add_memory(struct quire_image *image, uint64_t start, void *bytes, size_t n_bytes,

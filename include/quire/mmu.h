@@ -366,28 +366,34 @@ uint64_t quire_mmu_page_sizes(const struct quire_mmu *mmu);
 
 /* Roots */
 
+/* What a root may be of: a mode whose tables are a tree, QUIRE_MMU_X86_32 to QUIRE_MMU_ARM64. */
+struct quire_mmu_regime {
+    enum quire_mmu_mode mode;
+    uint64_t tcr; /* QUIRE_MMU_ARM64: granule and address bits as TTBR0 has them; 0: 48 and 4 KiB */
+};
+
+#define QUIRE_MMU_MAX_REGIMES 16
+
 struct quire_mmu_root {
     uint64_t root;
-    double score;     /* 0 to 1 */
     uint64_t n_pages; /* good ones among those looked at */
     uint64_t n_bad;   /* entries that no machine would have */
+    double score;     /* 0 to 1 */
+    unsigned regime;  /* its place among those that were given */
     bool maps_itself; /* some virtual address maps the root's own frame */
 };
 
 /*
- * Looks at every page of the image as if it were the root of a table of `mode`, and stores the best
- * `max` at roots, the best first. Returns how many.
+ * Looks at every page of the image as if it were the root of a table of each regime, and stores the
+ * best `max` of all at roots, the best first: by score, then by pages; of equal ones the lower
+ * address, then the regime given first. Memory is gone through once, whatever the number of regimes
+ * (QUIRE_MMU_MAX_REGIMES at most). Of AArch64 the rest of TCR is not looked at, and roots are
+ * looked for at multiples of the granule, as Linux has the kernel's. phys_bits: the machine's, or
+ * 0. Returns how many; 0 also where a regime is none.
  */
-size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode mode,
-                            unsigned phys_bits, struct quire_mmu_root *roots, size_t max);
-
-/*
- * The same for AArch64 with the granule and the address bits that TCR has for TTBR0; the rest of
- * the registers is not looked at. Roots are looked for at multiples of the granule, as Linux has
- * the kernel's. 0 also if TCR selects nothing.
- */
-size_t quire_mmu_find_roots_arm64(const struct quire_image *image, uint64_t tcr, unsigned phys_bits,
-                                  struct quire_mmu_root *roots, size_t max);
+size_t quire_mmu_find_roots(const struct quire_image *image, const struct quire_mmu_regime *regimes,
+                            size_t n_regimes, unsigned phys_bits, struct quire_mmu_root *roots,
+                            size_t max);
 
 #pragma GCC visibility pop
 

@@ -42,7 +42,14 @@ static int open_one(const char *name, enum quire_image_format format, struct qui
     return error;
 }
 
-bool images_open(const char *const *names, unsigned n, enum quire_image_format format,
+void images_name(struct argp_state *state, struct images *images, const char *name)
+{
+    if (images->n == IMAGES_MAX)
+        argp_error(state, "more than %d images", IMAGES_MAX);
+    images->names[images->n++] = name;
+}
+
+bool images_open(const struct images *images, enum quire_image_format format,
                  struct quire_image **image)
 {
     char message[QUIRE_IMAGE_MESSAGE_BYTES];
@@ -51,13 +58,15 @@ bool images_open(const char *const *names, unsigned n, enum quire_image_format f
         cli_error("cannot open the images: out of memory");
         return false;
     }
-    for (unsigned i = 0; i < n; i++) {
-        if (open_one(names[i], format, *image, message) != 0) {
-            cli_error("cannot use the image %s: %s", names[i], message);
+    for (unsigned i = 0; i < images->n; i++) {
+        if (open_one(images->names[i], format, *image, message) != 0) {
+            cli_error("cannot use the image %s: %s", images->names[i], message);
             return false;
         }
         if (message[0] != '\0') /* it is used as far as it goes */
-            cli_error("note: the image %s: %s", names[i], message);
+            cli_error("note: the image %s: %s", images->names[i], message);
     }
+    if (quire_image_check_parts(*image, message) != 0)
+        cli_error("note: %s", message);
     return true;
 }

@@ -13,7 +13,7 @@
 
 #include "cli/cli.h"
 #include "cli/command_line.h"
-#include "cli/image_list.h"
+#include "cli/images.h"
 #include "cli/line_input.h"
 #include "cli/number.h"
 
@@ -43,7 +43,7 @@ enum {
 };
 
 struct segment_options {
-    struct image_list images;
+    struct images images;
     bool has_gdt, has_ldt, has_cpl, decodes, is_stack, is_fs, is_call, from_standard_input;
     bool has_register[4];
     uint64_t registers[4]; /* CR0, CR3, CR4, EFER */
@@ -242,7 +242,7 @@ static error_t parse_option(int key, char *argument, struct argp_state *state)
 
     switch (key) {
     case 'i':
-        image_list_add(state, &options->images, argument);
+        images_name(state, &options->images, argument);
         return 0;
     case KEY_STACK:
         options->is_stack = true;
@@ -397,7 +397,7 @@ static bool set_up(struct segment_options *options)
 {
     struct quire_image **image = &options->translation.image;
 
-    if (!images_open(options->images.names, options->images.n, QUIRE_IMAGE_AUTO, image))
+    if (!images_open(&options->images, QUIRE_IMAGE_AUTO, image))
         return false;
     take_noted(options, quire_image_registers(*image));
     options->machine.read = read_linear;

@@ -8,7 +8,6 @@
  *         translation_roots: --find-roots     translation_tlb: --tlb
  */
 #include "cli/cli.h"
-#include "cli/images.h"
 #include "cli/translate_options.h"
 
 #include <errno.h>
@@ -211,11 +210,10 @@ int cli_translate(int argc, char **argv)
     int status = CLI_EXIT_FAILED;
 
     translate_options_parse(argc, argv, &options);
-    if (images_open(options.images.names, options.images.n, options.format, &image)) {
+    if (images_open(&options.images, options.format, &image)) {
         options.translation.image = image;
         if (options.action == ACTION_ROOTS)
-            status = translation_roots(&options.translation, options.mode, options.arm64,
-                                       (unsigned)options.numbers[NUMBER_PHYS_BITS]);
+            status = translation_roots(&options);
         else if (init(&options, image))
             status = act(&options);
     }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     KEY_NUMBER = 256, /* plus the number's place */
@@ -32,7 +33,9 @@ enum {
 static const struct argp_option option_list[] = {
     {NULL, 0, NULL, 0, "The memory:", 1},
     {"image", 'i', "FILE[@PHYS]", 0,
-     "A memory image; a raw one begins at PHYS (default: 0). May be given up to 64 times", 1},
+     "A memory image; a raw one begins at PHYS (default: 0). May be given up to 64 times: also the "
+     "files of a split dump",
+     1},
     {"format", KEY_FORMAT, "raw|elf|lime|kdump|auto", 0, "Of the images (default: auto)", 1},
     {NULL, 0, NULL, 0, "The machine, by its registers:", 2},
     {"arch", KEY_ARCH, "x86|riscv|arm64|ppc", 0,
@@ -78,7 +81,7 @@ static const struct argp_option option_list[] = {
     {"read", KEY_READ, "VA:LENGTH", 0, "Write the bytes that are there", 4},
     {"output", 'o', "FILE", 0, "With --read: to FILE, and not to standard output", 4},
     {"find-roots", KEY_ROOTS, NULL, 0,
-     "Look for what may be a root of page tables, the best first; --mode narrows it", 4},
+     "Look for what may be a root of page tables, the best first; --mode or --arch narrows it", 4},
     {NULL, 0, NULL, 0, "How:", 5},
     {"access", KEY_ACCESS, "r|w|x", 0, "Also tell whether this access is let through", 5},
     {"user", KEY_USER, NULL, 0, "The access is the user's, not the supervisor's", 5},
@@ -184,6 +187,10 @@ static void parse_extensions(struct argp_state *state, struct translate_options 
     }
 }
 
+const struct translate_arm64 translate_arm64_kinds[TRANSLATE_N_ARM64] = {
+    {"arm64-4k", 12, 48, true},      {"arm64-39", 12, 39, false},  {"arm64-16k", 14, 48, false},
+    {"arm64-16k-47", 14, 47, false}, {"arm64-64k", 16, 48, false}, {"arm64-64k-42", 16, 42, false}};
+
 /* TCR_EL1 (DDI 0487, D19.2.139): T0SZ and T1SZ by the bits, TG0 and TG1 by the granule, IPS 48
  * bits. */
 uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64)
@@ -199,17 +206,12 @@ uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64)
 static void parse_mode(struct argp_state *state, struct translate_options *options,
                        const char *name)
 {
-    /* as Linux can be built, without 52 bits */
-    static const struct translate_arm64 kinds[] = {{"arm64-4k", 12, 48},  {"arm64-39", 12, 39},
-                                                   {"arm64-16k", 14, 48}, {"arm64-16k-47", 14, 47},
-                                                   {"arm64-64k", 16, 48}, {"arm64-64k-42", 16, 42}};
-
     options->mode = -1; /* whatever one before has said */
     options->arm64 = NULL;
-    for (unsigned i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (strcasecmp(name, kinds[i].name) == 0) {
+    for (unsigned i = 0; i < TRANSLATE_N_ARM64; i++)
+        if (strcasecmp(name, translate_arm64_kinds[i].name) == 0) {
             options->mode = QUIRE_MMU_ARM64;
-            options->arm64 = &kinds[i];
+            options->arm64 = &translate_arm64_kinds[i];
         }
     for (int mode = 0; mode < QUIRE_MMU_N_MODES; mode++)
         if (mode != QUIRE_MMU_PPC32 &&
@@ -230,6 +232,10 @@ static void parse_address(struct argp_state *state, struct translate_options *op
         options->from_standard_input = true;
         return;
     }
+    uint64_t value;
+    if (!number_parse(text, &value) && access(text, F_OK) == 0) /* as `-i dump.*' makes them */
+        argp_error(state, "%s is a file, and no address: each image has an --image of its own",
+                   text);
     if (options->n_addresses == TRANSLATION_MAX_ADDRESSES)
         argp_error(state, "more than %d addresses: give them on standard input, and - here",
                    TRANSLATION_MAX_ADDRESSES);
@@ -311,6 +317,10 @@ static void check(struct argp_state *state, const struct translate_options *opti
         argp_error(state, "addresses as arguments and -: leave out one of both");
     if (options->from_standard_input && options->action == ACTION_REVERSE)
         argp_error(state, "--reverse takes addresses as arguments, not from standard input");
+    if (options->action == ACTION_ROOTS &&
+        (options->arch == ARCH_PPC || options->mode > QUIRE_MMU_ARM64 ||
+         (options->mode >= 0 && options->mode < QUIRE_MMU_X86_32)))
+        argp_error(state, "--find-roots looks for trees of tables: those of x86, riscv and arm64");
     if (options->has_range && options->action != ACTION_MAP && options->action != ACTION_REVERSE)
         argp_error(state, "--range is for --map and --reverse: give one of them, too");
     if (translation->svg_path != NULL && options->action != ACTION_MAP)
@@ -338,7 +348,7 @@ static error_t parse_machine(int key, char *argument, struct argp_state *state)
     }
     switch (key) {
     case 'i':
-        image_list_add(state, &options->images, argument);
+        images_name(state, &options->images, argument);
         return 0;
     case KEY_FORMAT:
         if ((which = choose(argument, formats, 5)) < 0)

@@ -3,7 +3,7 @@
 #ifndef QUIRE_CLI_TRANSLATE_OPTIONS_H
 #define QUIRE_CLI_TRANSLATE_OPTIONS_H
 
-#include "cli/image_list.h"
+#include "cli/images.h"
 #include "cli/translation.h"
 
 /* Registers and other numbers of the command line, each given or not. */
@@ -33,14 +33,18 @@ enum translate_arch { ARCH_NONE, ARCH_X86, ARCH_RISCV, ARCH_ARM64, ARCH_PPC };
 
 enum translate_action { ACTION_TRANSLATE, ACTION_MAP, ACTION_REVERSE, ACTION_READ, ACTION_ROOTS };
 
+/* AArch64 as Linux can be built, without 52 bits. */
 struct translate_arm64 {
     const char *name;
     unsigned granule_shift, va_bits;
+    bool is_default; /* also QUIRE_MMU_ARM64 */
 };
+#define TRANSLATE_N_ARM64 6
+extern const struct translate_arm64 translate_arm64_kinds[TRANSLATE_N_ARM64];
 uint64_t translate_arm64_tcr(const struct translate_arm64 *arm64);
 
 struct translate_options {
-    struct image_list images;
+    struct images images;
     enum quire_image_format format;
     enum translate_arch arch;
     int mode; /* enum quire_mmu_mode; -1: not given */

@@ -41,10 +41,9 @@ int translation_map(const struct translation *translation);
 int translation_reverse(const struct translation *translation, const uint64_t *addresses, size_t n);
 int translation_read(const struct translation *translation, uint64_t va, uint64_t n_bytes);
 
-/* translation_roots.c: of that mode, -1: the usual ones; of that kind of arm64, if it is not NULL
- */
-struct translate_arm64;
-int translation_roots(const struct translation *translation, int mode,
-                      const struct translate_arm64 *arm64, unsigned phys_bits);
+/* translation_roots.c: of the mode or the architecture that was named, else of those with 64 bits.
+ * As above; 1: none is found. */
+struct translate_options;
+int translation_roots(const struct translate_options *options);
 
 #endif

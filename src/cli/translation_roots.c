@@ -8,20 +8,8 @@
 
 #define MAX_ROOTS 16
 
-struct candidate {
-    struct quire_mmu_root root;
-    const char *mode; /* its name */
-};
-
-static int compare(const void *a, const void *b)
-{
-    const struct candidate *one = a, *other = b;
-    if (one->root.score != other->root.score)
-        return one->root.score < other->root.score ? 1 : -1;
-    return one->root.root < other->root.root ? -1 : one->root.root > other->root.root;
-}
-
-static void print(const struct candidate *candidates, size_t n, bool as_json)
+static void print(const struct quire_mmu_root *roots, const char *const *names, size_t n,
+                  bool as_json)
 {
     if (as_json)
         printf("{\n  \"version\": \"" QUIRE_VERSION "\",\n  \"roots\": [");
@@ -29,8 +17,8 @@ static void print(const struct candidate *candidates, size_t n, bool as_json)
         printf("%-18s  %-12s  %5s  %9s  %5s  %s\n", "root", "mode", "score", "pages", "bad",
                "maps itself");
     for (size_t i = 0; i < n; i++) {
-        const struct quire_mmu_root *root = &candidates[i].root;
-        const char *mode = candidates[i].mode;
+        const struct quire_mmu_root *root = &roots[i];
+        const char *mode = names[root->regime];
         if (as_json)
             printf("%s\n    {\"root\": \"0x%" PRIx64 "\", \"mode\": \"%s\", \"score\": %.3f, "
                    "\"pages\": %" PRIu64 ", \"bad_entries\": %" PRIu64 ", \"maps_itself\": %s}",
@@ -44,31 +32,54 @@ static void print(const struct candidate *candidates, size_t n, bool as_json)
         puts(n > 0 ? "\n  ]\n}" : "]\n}");
 }
 
-int translation_roots(const struct translation *translation, int mode,
-                      const struct translate_arm64 *arm64, unsigned phys_bits)
-{
-    static const enum quire_mmu_mode usual[] = {QUIRE_MMU_X86_48, QUIRE_MMU_X86_57,
-                                                QUIRE_MMU_SV39,   QUIRE_MMU_SV48,
-                                                QUIRE_MMU_SV57,   QUIRE_MMU_ARM64};
-    static struct candidate candidates[6 * MAX_ROOTS];
-    struct quire_mmu_root roots[MAX_ROOTS];
-    size_t n = 0;
+struct choice {
+    struct quire_mmu_regime regimes[QUIRE_MMU_MAX_REGIMES];
+    const char *names[QUIRE_MMU_MAX_REGIMES];
+    unsigned n;
+};
 
-    for (unsigned i = 0; i < 6; i++) {
-        enum quire_mmu_mode which = mode >= 0 ? (enum quire_mmu_mode)mode : usual[i];
-        size_t n_here = arm64 != NULL ? quire_mmu_find_roots_arm64(translation->image,
-                                                                   translate_arm64_tcr(arm64),
-                                                                   phys_bits, roots, MAX_ROOTS)
-                                      : quire_mmu_find_roots(translation->image, which, phys_bits,
-                                                             roots, MAX_ROOTS);
-        for (size_t j = 0; j < n_here; j++)
-            candidates[n++] = (struct candidate){
-                roots[j], arm64 != NULL ? arm64->name : quire_mmu_mode_name(which)};
-        if (mode >= 0)
-            break;
-    }
-    qsort(candidates, n, sizeof candidates[0], compare);
-    n = n < MAX_ROOTS ? n : MAX_ROOTS;
-    print(candidates, n, translation->as_json);
+static void add(struct choice *choice, enum quire_mmu_mode mode,
+                const struct translate_arm64 *arm64)
+{
+    choice->regimes[choice->n] = (struct quire_mmu_regime){
+        mode, arm64 != NULL ? translate_arm64_tcr(arm64) : 0};
+    choice->names[choice->n++] = arm64 != NULL ? arm64->name : quire_mmu_mode_name(mode);
+}
+
+/* All of an architecture; those with 32 bits, of which much that is none looks like one, only if it
+ * was named. */
+static void choose(struct choice *choice, enum translate_arch arch)
+{
+    static const struct {
+        enum quire_mmu_mode mode;
+        enum translate_arch arch;
+        bool is_usual;
+    } modes[] = {{QUIRE_MMU_X86_48, ARCH_X86, true},   {QUIRE_MMU_X86_57, ARCH_X86, true},
+                 {QUIRE_MMU_X86_PAE, ARCH_X86, false}, {QUIRE_MMU_X86_32, ARCH_X86, false},
+                 {QUIRE_MMU_SV39, ARCH_RISCV, true},   {QUIRE_MMU_SV48, ARCH_RISCV, true},
+                 {QUIRE_MMU_SV57, ARCH_RISCV, true},   {QUIRE_MMU_SV32, ARCH_RISCV, false},
+                 {QUIRE_MMU_ARM64, ARCH_ARM64, true}};
+
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (arch == modes[i].arch || (arch == ARCH_NONE && modes[i].is_usual))
+            add(choice, modes[i].mode, NULL);
+    for (unsigned i = 0; i < TRANSLATE_N_ARM64; i++)
+        if ((arch == ARCH_ARM64 || arch == ARCH_NONE) && !translate_arm64_kinds[i].is_default)
+            add(choice, QUIRE_MMU_ARM64, &translate_arm64_kinds[i]);
+}
+
+int translation_roots(const struct translate_options *options)
+{
+    struct choice choice = {.n = 0};
+    struct quire_mmu_root roots[MAX_ROOTS];
+
+    if (options->mode >= 0)
+        add(&choice, (enum quire_mmu_mode)options->mode, options->arm64);
+    else
+        choose(&choice, options->arch);
+    const size_t n = quire_mmu_find_roots(options->translation.image, choice.regimes, choice.n,
+                                          (unsigned)options->numbers[NUMBER_PHYS_BITS], roots,
+                                          MAX_ROOTS);
+    print(roots, choice.names, n, options->translation.as_json);
     return n > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -48,9 +48,10 @@ int quire_image_new(struct quire_image **image)
     return *image != NULL ? 0 : -ENOMEM;
 }
 
-static void unmap_file(const struct image_file *file)
+static void unmap_file(struct image_file *file)
 {
     image_pages_free(file->pages);
+    image_flat_close(&file->flat);
     munmap(file->bytes, file->n_bytes);
     close(file->fd);
 }
@@ -133,7 +134,8 @@ static int merge(struct quire_image *image, const struct image_file *file,
         size_t at = count_below(image, range.start);
         const struct quire_image_range *below = at > 0 ? &image->ranges[at - 1] : NULL;
         if (below != NULL && range.start - below->start < below->n_bytes) {
-            if (!is_of(file, below) || below->start - below->offset != range.start - range.offset)
+            const bool is_same = below->start - below->offset == range.start - range.offset;
+            if (!is_of(file, below) || (!is_same && !file->may_repeat))
                 return image_refuse(-EEXIST, message,
                                     "overlaps another range at physical address 0x%llx",
                                     (unsigned long long)range.start);
@@ -189,7 +191,7 @@ int image_add_pages(struct quire_image *image, const struct image_file *file, ui
     return merge(image, file, range, message);
 }
 
-static int map_file(const char *path, struct image_file *file, char *message)
+static int map_file(const char *path, struct image_file *file, bool may_be_flattened, char *message)
 {
     struct stat info;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -214,17 +216,22 @@ static int map_file(const char *path, struct image_file *file, char *message)
     }
     file->bytes = bytes;
     file->fd = fd;
-    return 0;
+    int error = image_flat_open(&file->flat, bytes, file->n_bytes, may_be_flattened, message);
+    if (error != 0) {
+        munmap(bytes, file->n_bytes);
+        close(fd);
+    }
+    return error;
 }
 
-static int keep_file(struct quire_image *image, const struct image_file *file, char *message)
+/* Room for one more, so that nothing can fail once it is read. */
+static int reserve_file(struct quire_image *image, char *message)
 {
     struct image_file *larger = realloc(image->files, (image->n_files + 1) * sizeof *larger);
 
     if (larger == NULL)
         return image_refuse(-ENOMEM, message, "out of memory");
     image->files = larger;
-    image->files[image->n_files++] = *file;
     return 0;
 }
 
@@ -286,7 +293,7 @@ int quire_image_add_file(struct quire_image *image, const char *path, uint64_t s
     struct image_file file = {.fd = -1};
 
     message[0] = '\0';
-    int error = map_file(path, &file, message);
+    int error = map_file(path, &file, format != QUIRE_IMAGE_RAW, message);
     if (error != 0)
         return error;
     const struct image_reader *reader = choose(&file, format);
@@ -297,16 +304,29 @@ int quire_image_add_file(struct quire_image *image, const char *path, uint64_t s
     } else if (!reader->knows(&file)) {
         error = image_refuse(-EINVAL, message, "it is no %s file", reader->name);
     } else {
-        error = reader->read(image, &file, start, message);
+        error = reserve_file(image, message);
         if (error == 0)
-            error = keep_file(image, &file, message);
+            error = reader->read(image, &file, start, message);
         if (error != 0)
             drop_ranges(image, &file);
     }
-    if (error != 0)
+    if (error != 0) {
         unmap_file(&file);
-    else
-        tell_cut(image, &file, message);
+        return error;
+    }
+    image->files[image->n_files++] = file;
+    tell_cut(image, &file, message);
+    return 0;
+}
+
+int quire_image_check_parts(const struct quire_image *image, char *message)
+{
+    int error = 0;
+
+    message[0] = '\0';
+    for (size_t i = 0; i < image->n_files && error == 0; i++)
+        if (image->files[i].pages != NULL)
+            error = image->files[i].pages->ops->check(image->files[i].pages, message);
     return error;
 }
 
@@ -374,10 +394,11 @@ static int copy_piece(const struct quire_image *image, uint64_t address, char *t
     if (range == NULL)
         return -EFAULT;
     uint64_t at = address - range->start;
-    uint64_t piece = range->pages != NULL ? image_pages_left(range->pages, address)
-                                          : range->n_present - at;
+    uint64_t piece = image_extent(range) - at;
     if (range->pages == NULL && at >= range->n_present)
         return -ENODATA;
+    if (range->pages != NULL && piece > image_pages_left(range->pages, address))
+        piece = image_pages_left(range->pages, address);
     if (piece > n_bytes)
         piece = n_bytes;
     if (range->pages != NULL) {
@@ -421,7 +442,9 @@ int image_lacks(const struct quire_image *image, uint64_t address, uint64_t *n_b
         *n_bytes = at < range->n_present ? range->n_present - at : UINT64_MAX;
         return at < range->n_present ? 0 : -ENODATA;
     }
-    *n_bytes = image_pages_left(range->pages, address);
+    *n_bytes = range->n_bytes - at;
+    if (*n_bytes > image_pages_left(range->pages, address))
+        *n_bytes = image_pages_left(range->pages, address);
     return image_pages_copy(range->pages, address, &byte, 1);
 }
 

@@ -3,6 +3,8 @@
 #ifndef QUIRE_MMU_IMAGE_H
 #define QUIRE_MMU_IMAGE_H
 
+#include "mmu/image_flat.h"
+
 #include <quire/image.h>
 
 struct image_pages; /* image_pages.h: memory that comes page by page, compressed in the file */
@@ -11,6 +13,8 @@ struct image_file {
     unsigned char *bytes;
     uint64_t n_bytes;
     int fd;                    /* to ask for holes */
+    struct image_flat flat;    /* the same bytes, in the order that its format has them in */
+    bool may_repeat;           /* the same memory may be at two places of it */
     struct image_pages *pages; /* the file's, freed with it; NULL: it is mapped as it is */
 };
 
@@ -33,13 +37,13 @@ extern const struct image_reader image_raw, image_elf, image_lime, image_kdump, 
 
 /*
  * Adds [start, start + n_bytes), whose first byte is the file's at `offset`; as much of it is
- * present as the file has. Where it overlaps what the same file holds at the same bytes already,
- * that is left out. 0, -EINVAL, -EEXIST or -ENOMEM, with a message.
+ * present as the file has. Where it overlaps what the same file holds already, at the same bytes or
+ * with may_repeat at any, that is left out. 0, -EINVAL, -EEXIST or -ENOMEM, with a message.
  */
 int image_add(struct quire_image *image, const struct image_file *file, uint64_t start,
               uint64_t n_bytes, uint64_t offset, char *message);
 
-/* The same of memory that is the file's `pages`; start and n_bytes are multiples of their size. */
+/* The same of memory that is the file's `pages`. */
 int image_add_pages(struct quire_image *image, const struct image_file *file, uint64_t start,
                     uint64_t n_bytes, char *message);
 

@@ -8,16 +8,20 @@
  *     then       a descriptor for each bit of 2:  offset, size, flags, page flags   (24 bytes)
  *                pages, compressed or not; several descriptors may share one
  *
- * A page's descriptor is found by its rank: how many pages below it are in the dump. The header is
- * a struct of the dumped kernel's C, in its byte order, with 32 or 64 bits for a long
- * (makedumpfile, IMPLEMENTATION, "The kdump-compressed format"; diskdump_mod.h).
+ * A page's descriptor is found by its rank: how many pages below it are in the dump. Of a dump that
+ * makedumpfile split, each file has both bitmaps, and descriptors of its own pages: the first one
+ * that is added makes the memory, the others become parts of it.
+ *
+ *     there[]   | 1 0 1 1 . . . | 1 1 0 . . . . | . . . . |     pages whose part is not there are
+ *     parts[]   [ file 1        )               [ file 2  )     the memory's, and can't be had
  *
  * Invariants:
  *   K1  there[] has bits below n_pages only; ranks[i] counts those below page i * RANK_PAGES
  *   K2  nothing is read but through image_flat, which knows where the file ends
  *   K3  what is allocated when a file is opened is at most a few times as large as the file
+ *   K4  parts rise by their first page, none is empty, and they do not overlap
  */
-#include "mmu/image_flat.h"
+#include "mmu/image_kdump_header.h"
 #include "mmu/image_notes.h"
 #include "mmu/image_pages.h"
 #include "mmu/image_unpack.h"
@@ -27,124 +31,40 @@
 #include <elf.h>
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAGIC "KDUMP   "
-#define MAGIC_BYTES 8
-#define MACHINE 272 /* utsname.machine */
-#define MACHINE_BYTES 65
-#define STATUS_32 412 /* behind utsname and a struct timeval */
-#define STATUS_64 424
-#define HEADER_BYTES (STATUS_64 + 20)
-#define SUB_HEADER_BYTES 104
-#define MIN_BLOCK 4096u
-#define MAX_BLOCK 65536u
 #define DESCRIPTOR_BYTES 24
-#define STATUS_INCOMPLETE 0x8u
 #define RANK_PAGES 512u
 #define MAX_RANGES (1u << 16)
 #define MAX_NOTES_BYTES ((uint64_t)64 << 20)
 #define LAST_DESCRIPTORS 1024u /* that are asked whether the file is cut off */
+#define MAX_GAPS_TOLD 3u
 
-struct kdump {
-    struct image_pages pages; /* the first: they are the same pointer */
-    struct image_flat flat;
-    bool is_big;
-    uint64_t n_pages;
-    uint64_t n_there;
-    uint64_t *there; /* bitmap 2 */
-    uint64_t *ranks;
+/* What one file has: the pages from first on, whose descriptors are one after the other. */
+struct part {
+    struct image_flat flat; /* the file's, which closes it */
+    uint64_t first, end;
     uint64_t descriptors; /* where they begin */
 };
 
-struct header {
-    bool is_big, is_64;
-    char machine[MACHINE_BYTES];
-    unsigned version, status, block_bytes, sub_blocks, bitmap_blocks, split;
-    uint64_t n_pages;
-    uint64_t vmcoreinfo, n_vmcoreinfo, notes, n_notes; /* where, and how many bytes */
+struct kdump {
+    struct image_pages pages;   /* the first: they are the same pointer */
+    struct kdump_header header; /* of the file that was added first */
+    struct image_flat flat;     /* the same file's */
+    uint64_t *there;            /* bitmap 2 */
+    uint64_t *ranks;
+    struct part *parts;
+    size_t n_parts;
 };
 
 static bool knows(const struct image_file *file)
 {
-    return image_flat_knows(file) ||
-           (file->n_bytes >= MAGIC_BYTES && memcmp(file->bytes, MAGIC, MAGIC_BYTES) == 0);
-}
+    const unsigned char *magic = image_flat_at(&file->flat, 0, KDUMP_MAGIC_BYTES);
 
-/* The header */
-
-static bool is_block(uint64_t n)
-{
-    return n >= MIN_BLOCK && n <= MAX_BLOCK && is_power_of_two(n);
-}
-
-static void read_sub_header(struct header *header, const unsigned char *at)
-{
-    /* of phys_base, dump_level, split, start_pfn, end_pfn; then three pairs of an offset, of 64
-     * bits, and a size, a long; then start_pfn_64, end_pfn_64, max_mapnr_64. i386 aligns 64 bits
-     * to 4. */
-    const bool is_aligned = header->is_64 || strncmp(header->machine, "arm", 3) == 0 ||
-                            strncmp(header->machine, "ppc", 3) == 0 ||
-                            strncmp(header->machine, "mips", 4) == 0;
-    const unsigned n_long = header->is_64 ? 8 : 4;
-    const unsigned pairs = header->is_64 ? 32 : is_aligned ? 24 : 20;
-    const unsigned n_pair = is_aligned ? 16 : 12;
-    const bool is_big = header->is_big;
-
-    if (header->version >= 2)
-        header->split = (unsigned)image_number(at + (header->is_64 ? 12 : 8), 4, is_big);
-    if (header->version >= 3) {
-        header->vmcoreinfo = image_number(at + pairs, 8, is_big);
-        header->n_vmcoreinfo = image_number(at + pairs + 8, n_long, is_big);
-    }
-    if (header->version >= 4) {
-        header->notes = image_number(at + pairs + n_pair, 8, is_big);
-        header->n_notes = image_number(at + pairs + n_pair + 8, n_long, is_big);
-    }
-    if (header->version >= 6)
-        header->n_pages = image_number(at + pairs + 3 * n_pair + 16, 8, is_big);
-}
-
-static int read_header(struct header *header, const struct image_flat *flat, char *message)
-{
-    unsigned char bytes[HEADER_BYTES], sub[SUB_HEADER_BYTES];
-
-    if (!image_flat_copy(flat, 0, sizeof bytes, bytes))
-        return image_refuse(-EINVAL, message, "the header is cut off at byte %llu",
-                            (unsigned long long)flat->n_bytes);
-    if (memcmp(bytes, MAGIC, MAGIC_BYTES) != 0)
-        return image_refuse(-EINVAL, message,
-                            "it is flattened, but no kdump-compressed dump: `makedumpfile -R FILE' "
-                            "makes a plain file of it, from standard input");
-    *header = (struct header){.is_big = image_number(bytes + 8, 4, false) > 0xffff};
-    const bool is_big = header->is_big;
-    header->version = (unsigned)image_number(bytes + 8, 4, is_big);
-    memcpy(header->machine, bytes + MACHINE, MACHINE_BYTES - 1);
-    /* in 64 bits, what is asked here is a time's microseconds: below 2^32, so the second is 0 */
-    header->is_64 = !is_block(image_number(bytes + STATUS_32 + 4, 4, is_big)) ||
-                    image_number(bytes + STATUS_32 + 8, 4, is_big) == 0;
-    const unsigned char *status = bytes + (header->is_64 ? STATUS_64 : STATUS_32);
-    header->status = (unsigned)image_number(status, 4, is_big);
-    header->block_bytes = (unsigned)image_number(status + 4, 4, is_big);
-    header->sub_blocks = (unsigned)image_number(status + 8, 4, is_big);
-    header->bitmap_blocks = (unsigned)image_number(status + 12, 4, is_big);
-    header->n_pages = image_number(status + 16, 4, is_big);
-    if (!is_block(header->block_bytes))
-        return image_refuse(-EINVAL, message,
-                            "it is damaged: its header says that pages have %u bytes",
-                            header->block_bytes);
-    if (header->version < 1)
-        return 0; /* without a sub-header */
-    if (!image_flat_copy(flat, header->block_bytes, sizeof sub, sub))
-        return image_refuse(-EINVAL, message, "the sub-header is cut off at byte %llu",
-                            (unsigned long long)flat->n_bytes);
-    read_sub_header(header, sub);
-    if (header->split != 0)
-        return image_refuse(-EINVAL, message,
-                            "it is one part of a split dump: `makedumpfile --reassemble PART ... "
-                            "DUMP' makes one of all parts");
-    return 0;
+    return file->flat.is_flattened ||
+           (magic != NULL && memcmp(magic, KDUMP_MAGIC, KDUMP_MAGIC_BYTES) == 0);
 }
 
 static int check_codecs(unsigned status, char *message)
@@ -169,19 +89,61 @@ static int check_codecs(unsigned status, char *message)
 
 /* Bitmaps */
 
-/* One of them, with zeros up to a multiple of RANK_PAGES. NULL: out of memory. */
-static uint64_t *read_bitmap(const struct kdump *kdump, uint64_t at)
+static uint64_t n_words(uint64_t n_pages)
 {
-    const uint64_t n_words = round_up(kdump->n_pages, RANK_PAGES) / 64;
-    uint64_t *words = calloc(n_words, sizeof *words);
+    return round_up(n_pages + 1, RANK_PAGES) / 64; /* so that rank_of(n_pages) can be asked */
+}
+
+/* Where the first of both is. */
+static uint64_t bitmaps_at(const struct kdump_header *header)
+{
+    return (uint64_t)header->block_bytes * (1 + (uint64_t)header->sub_blocks);
+}
+
+static uint64_t descriptors_at(const struct kdump_header *header)
+{
+    return bitmaps_at(header) + (uint64_t)header->block_bytes * header->bitmap_blocks;
+}
+
+/* Of the oldest dumps there is one for both. */
+static uint64_t second_at(const struct kdump_header *header)
+{
+    const uint64_t block = header->block_bytes;
+    const uint64_t n_needed = header->n_pages / 8 + (header->n_pages % 8 != 0);
+    const bool has_two = header->bitmap_blocks / 2 >= (n_needed + block - 1) / block;
+
+    return bitmaps_at(header) + (has_two ? header->bitmap_blocks / 2 * block : 0);
+}
+
+static int check_bitmaps(const struct kdump_header *header, const struct image_file *file,
+                         char *message)
+{
+    const uint64_t n_bytes = descriptors_at(header) - bitmaps_at(header);
+    const uint64_t n_needed = header->n_pages / 8 + (header->n_pages % 8 != 0);
+
+    /* a part without pages ends with the last byte that is needed, not with the block */
+    if (n_needed == 0 || n_needed > n_bytes || n_needed > file->n_bytes ||
+        second_at(header) + n_needed > file->flat.n_bytes)
+        return image_refuse(-EINVAL, message,
+                            "the bitmaps of %llu pages, %llu bytes from byte %llu on, are cut off, "
+                            "or the header is damaged",
+                            (unsigned long long)header->n_pages, (unsigned long long)n_bytes,
+                            (unsigned long long)bitmaps_at(header));
+    return 0;
+}
+
+/* One of them, with zeros behind it. NULL: out of memory. */
+static uint64_t *read_bitmap(const struct image_flat *flat, uint64_t at, uint64_t n_pages)
+{
+    uint64_t *words = calloc(n_words(n_pages), sizeof *words);
 
     if (words == NULL)
         return NULL;
-    (void)image_flat_copy(&kdump->flat, at, (kdump->n_pages + 7) / 8, words);
-    for (uint64_t i = 0; i < n_words; i++)
+    (void)image_flat_copy(flat, at, (n_pages + 7) / 8, words);
+    for (uint64_t i = 0; i < n_words(n_pages); i++)
         words[i] = le64toh(words[i]); /* a bitmap is of bytes, whatever the machine's order */
-    if (kdump->n_pages % 64 != 0)
-        words[kdump->n_pages / 64] &= ((uint64_t)1 << kdump->n_pages % 64) - 1;
+    if (n_pages % 64 != 0)
+        words[n_pages / 64] &= ((uint64_t)1 << n_pages % 64) - 1;
     return words;
 }
 
@@ -199,20 +161,26 @@ static uint64_t find_bit(const uint64_t *words, uint64_t from, uint64_t limit, b
     return from < limit ? from : limit;
 }
 
-static int rank(struct kdump *kdump)
+static void copy_bits(uint64_t *to, const uint64_t *from, uint64_t first, uint64_t end)
 {
-    const uint64_t n = round_up(kdump->n_pages, RANK_PAGES) / RANK_PAGES;
-
-    kdump->ranks = calloc(n, sizeof *kdump->ranks);
-    if (kdump->ranks == NULL)
-        return -ENOMEM;
-    for (uint64_t i = 0; i < n; i++) {
-        kdump->ranks[i] = kdump->n_there;
-        for (unsigned j = 0; j < RANK_PAGES / 64; j++)
-            kdump->n_there += (uint64_t)__builtin_popcountll(
-                kdump->there[i * (RANK_PAGES / 64) + j]);
+    for (uint64_t at = first; at < end; at = (at / 64 + 1) * 64) {
+        uint64_t mask = ~(uint64_t)0 << at % 64;
+        if (end - at < 64 - at % 64)
+            mask &= ((uint64_t)1 << end % 64) - 1;
+        to[at / 64] = (to[at / 64] & ~mask) | (from[at / 64] & mask);
     }
-    return 0;
+}
+
+/* K1 */
+static void rank(struct kdump *kdump)
+{
+    uint64_t n = 0;
+
+    for (uint64_t i = 0; i < n_words(kdump->header.n_pages); i++) {
+        if (i % (RANK_PAGES / 64) == 0)
+            kdump->ranks[i / (RANK_PAGES / 64)] = n;
+        n += (uint64_t)__builtin_popcountll(kdump->there[i]);
+    }
 }
 
 /* A range for each run of pages that are memory. */
@@ -220,13 +188,14 @@ static int add_ranges(struct quire_image *image, const struct image_file *file,
                       const struct kdump *kdump, const uint64_t *is_memory, char *message)
 {
     const unsigned shift = kdump->pages.page_shift;
+    const uint64_t n_pages = kdump->header.n_pages;
     unsigned n = 0;
 
     for (uint64_t first = 0, end;; first = end) {
-        first = find_bit(is_memory, first, kdump->n_pages, true);
-        if (first == kdump->n_pages)
+        first = find_bit(is_memory, first, n_pages, true);
+        if (first == n_pages)
             break;
-        end = find_bit(is_memory, first, kdump->n_pages, false);
+        end = find_bit(is_memory, first, n_pages, false);
         if (n++ == MAX_RANGES)
             return image_refuse(-EINVAL, message,
                                 "it is damaged: its memory lies in more than %u pieces",
@@ -240,30 +209,23 @@ static int add_ranges(struct quire_image *image, const struct image_file *file,
     return 0;
 }
 
-/* Both bitmaps, and where descriptors begin. Of the oldest dumps there is one for both. */
+/* Both of the file that is added first. */
 static int read_bitmaps(struct quire_image *image, const struct image_file *file,
-                        struct kdump *kdump, const struct header *header, char *message)
+                        struct kdump *kdump, char *message)
 {
-    const uint64_t block = header->block_bytes, at = block * (1 + (uint64_t)header->sub_blocks);
-    const uint64_t n_bytes = block * header->bitmap_blocks;
-    const uint64_t n_needed = header->n_pages / 8 + (header->n_pages % 8 != 0);
-    const bool has_two = header->bitmap_blocks / 2 >= (n_needed + block - 1) / block;
-    const uint64_t second = has_two ? at + header->bitmap_blocks / 2 * block : at;
+    const struct kdump_header *header = &kdump->header;
+    const uint64_t n_ranks = n_words(header->n_pages) / (RANK_PAGES / 64);
 
-    if (n_needed == 0 || n_needed > n_bytes || n_needed > file->n_bytes ||
-        at + n_bytes > kdump->flat.n_bytes)
-        return image_refuse(-EINVAL, message,
-                            "the bitmaps of %llu pages, %llu bytes from byte %llu on, are cut off, "
-                            "or the header is damaged",
-                            (unsigned long long)header->n_pages, (unsigned long long)n_bytes,
-                            (unsigned long long)at);
-    kdump->n_pages = header->n_pages;
-    kdump->descriptors = at + n_bytes;
-    kdump->there = read_bitmap(kdump, second);
-    uint64_t *is_memory = read_bitmap(kdump, at);
-    int error = kdump->there == NULL || is_memory == NULL || rank(kdump) != 0
-                    ? image_refuse(-ENOMEM, message, "out of memory")
-                    : add_ranges(image, file, kdump, is_memory, message);
+    kdump->there = read_bitmap(&file->flat, second_at(header), header->n_pages);
+    kdump->ranks = calloc(n_ranks, sizeof *kdump->ranks);
+    uint64_t *is_memory = read_bitmap(&file->flat, bitmaps_at(header), header->n_pages);
+    int error;
+    if (kdump->there == NULL || kdump->ranks == NULL || is_memory == NULL) {
+        error = image_refuse(-ENOMEM, message, "out of memory");
+    } else {
+        rank(kdump);
+        error = add_ranges(image, file, kdump, is_memory, message);
+    }
     free(is_memory);
     return error;
 }
@@ -278,25 +240,32 @@ static struct kdump *of(const struct image_pages *pages)
 static bool is_there(const struct image_pages *pages, uint64_t number)
 {
     const struct kdump *kdump = of(pages);
-    return number < kdump->n_pages && (kdump->there[number / 64] >> number % 64 & 1) != 0;
+    return number < kdump->header.n_pages && (kdump->there[number / 64] >> number % 64 & 1) != 0;
 }
 
 static uint64_t next(const struct image_pages *pages, uint64_t number, uint64_t limit,
                      uint64_t *end)
 {
     const struct kdump *kdump = of(pages);
-    const uint64_t n = limit < kdump->n_pages ? limit : kdump->n_pages;
 
-    number = find_bit(kdump->there, number, n, true);
-    *end = find_bit(kdump->there, number, n, false);
-    return number < n ? number : limit;
+    for (size_t i = 0; i < kdump->n_parts && kdump->parts[i].first < limit; i++) {
+        const struct part *part = &kdump->parts[i];
+        const uint64_t stop = part->end < limit ? part->end : limit;
+        number = find_bit(kdump->there, number > part->first ? number : part->first, stop, true);
+        if (number < stop) {
+            *end = find_bit(kdump->there, number, stop, false);
+            return number;
+        }
+    }
+    *end = limit;
+    return limit;
 }
 
 static void free_kdump(struct image_pages *pages)
 {
     struct kdump *kdump = of(pages);
 
-    image_flat_close(&kdump->flat);
+    free(kdump->parts);
     free(kdump->there);
     free(kdump->ranks);
     free(kdump);
@@ -307,16 +276,18 @@ struct descriptor {
     uint32_t size, flags;
 };
 
-static bool read_descriptor(const struct kdump *kdump, uint64_t i, struct descriptor *descriptor)
+/* The part's i-th. */
+static bool read_descriptor(const struct part *part, uint64_t i, bool is_big,
+                            struct descriptor *descriptor)
 {
     unsigned char bytes[DESCRIPTOR_BYTES];
 
-    if (!image_flat_copy(&kdump->flat, kdump->descriptors + i * DESCRIPTOR_BYTES, sizeof bytes,
+    if (!image_flat_copy(&part->flat, part->descriptors + i * DESCRIPTOR_BYTES, sizeof bytes,
                          bytes))
         return false;
-    descriptor->offset = image_number(bytes, 8, kdump->is_big);
-    descriptor->size = (uint32_t)image_number(bytes + 8, 4, kdump->is_big);
-    descriptor->flags = (uint32_t)image_number(bytes + 12, 4, kdump->is_big);
+    descriptor->offset = image_number(bytes, 8, is_big);
+    descriptor->size = (uint32_t)image_number(bytes + 8, 4, is_big);
+    descriptor->flags = (uint32_t)image_number(bytes + 12, 4, is_big);
     return descriptor->offset != 0; /* else it was never written */
 }
 
@@ -328,6 +299,15 @@ static uint64_t rank_of(const struct kdump *kdump, uint64_t number)
         count += (uint64_t)__builtin_popcountll(kdump->there[i]);
     return count +
            (uint64_t)__builtin_popcountll(kdump->there[word] & (((uint64_t)1 << number % 64) - 1));
+}
+
+/* The part that has that page, or NULL. */
+static const struct part *part_of(const struct kdump *kdump, uint64_t number)
+{
+    for (size_t i = 0; i < kdump->n_parts; i++)
+        if (number >= kdump->parts[i].first && number < kdump->parts[i].end)
+            return &kdump->parts[i];
+    return NULL;
 }
 
 static int unpack(const struct descriptor *descriptor, const unsigned char *packed,
@@ -346,31 +326,61 @@ static int unpack(const struct descriptor *descriptor, const unsigned char *pack
 static int load(struct image_pages *pages, uint64_t number, unsigned char *page)
 {
     const struct kdump *kdump = of(pages);
+    const struct part *part = part_of(kdump, number);
     const uint64_t n_page = (uint64_t)1 << pages->page_shift;
     struct descriptor descriptor;
 
-    if (!read_descriptor(kdump, rank_of(kdump, number), &descriptor))
+    if (part == NULL || !read_descriptor(part, rank_of(kdump, number) - rank_of(kdump, part->first),
+                                         kdump->header.is_big, &descriptor))
         return -ENODATA;
     if (descriptor.size == 0 || descriptor.size > n_page)
         return -EIO;
-    const unsigned char *packed = image_flat_at(&kdump->flat, descriptor.offset, descriptor.size);
+    const unsigned char *packed = image_flat_at(&part->flat, descriptor.offset, descriptor.size);
     if (packed != NULL)
         return unpack(&descriptor, packed, page, n_page);
     unsigned char *copy = malloc(descriptor.size); /* it lies in two pieces, or is cut off */
     if (copy == NULL)
         return -ENOMEM;
-    int error = image_flat_copy(&kdump->flat, descriptor.offset, descriptor.size, copy)
+    int error = image_flat_copy(&part->flat, descriptor.offset, descriptor.size, copy)
                     ? unpack(&descriptor, copy, page, n_page)
                     : -ENODATA;
     free(copy);
     return error;
 }
 
-static const struct image_pages_ops kdump_ops = {is_there, load, next, free_kdump};
+/* Says which parts of a split dump lack. */
+static int check(const struct image_pages *pages, char *message)
+{
+    const struct kdump *kdump = of(pages);
+    char gaps[160] = "";
+    uint64_t from = 0;
+    unsigned n = 0;
+
+    for (size_t i = 0; i <= kdump->n_parts; i++) {
+        const bool is_last = i == kdump->n_parts;
+        const uint64_t to = is_last ? kdump->header.n_pages : kdump->parts[i].first;
+        if (from < to && n++ < MAX_GAPS_TOLD) {
+            const size_t length = strlen(gaps);
+            snprintf(gaps + length, sizeof gaps - length, "%s0x%llx-0x%llx", n > 1 ? ", " : "",
+                     (unsigned long long)from << pages->page_shift,
+                     ((unsigned long long)to << pages->page_shift) - 1);
+        }
+        from = is_last ? to : kdump->parts[i].end;
+    }
+    if (n == 0)
+        return 0;
+    return image_refuse(
+        -ENODATA, message,
+        "of a split dump the part with physical addresses %s%s is missing: give its "
+        "file, too",
+        gaps, n > MAX_GAPS_TOLD ? " and more" : "");
+}
+
+static const struct image_pages_ops kdump_ops = {is_there, load, next, check, free_kdump};
 
 /* All of it */
 
-static unsigned machine_of(const struct header *header)
+static unsigned machine_of(const struct kdump_header *header)
 {
     static const struct {
         const char *name;
@@ -387,9 +397,9 @@ static unsigned machine_of(const struct header *header)
 
 /* Registers, of QEMU's note or by VMCOREINFO, which makedumpfile leaves in either place. What can't
  * be read is left out: the memory can be. */
-static int read_notes(struct quire_image *image, const struct kdump *kdump,
-                      const struct header *header, char *message)
+static int read_notes(struct quire_image *image, const struct kdump *kdump, char *message)
 {
+    const struct kdump_header *header = &kdump->header;
     const uint64_t room = kdump->flat.n_bytes;
     const uint64_t max = room < MAX_NOTES_BYTES ? room : MAX_NOTES_BYTES;
     const uint64_t n_notes = header->n_notes <= max ? header->n_notes : 0;
@@ -411,50 +421,132 @@ static int read_notes(struct quire_image *image, const struct kdump *kdump,
 }
 
 /* Says so, if the file ends before its pages do. Those that were written last are asked. */
-static void tell_cut(const struct kdump *kdump, const struct header *header, char *message)
+static void tell_cut(const struct kdump *kdump, const struct part *part,
+                     const struct kdump_header *header, char *message)
 {
-    const uint64_t n = kdump->n_there < LAST_DESCRIPTORS ? kdump->n_there : LAST_DESCRIPTORS;
+    const uint64_t n_there = rank_of(kdump, part->end) - rank_of(kdump, part->first);
+    const uint64_t n = n_there < LAST_DESCRIPTORS ? n_there : LAST_DESCRIPTORS;
+    const uint64_t n_bytes = part->flat.n_bytes;
     struct descriptor descriptor;
-    bool is_cut = kdump->flat.is_cut;
+    bool is_cut = part->flat.is_cut;
 
-    for (uint64_t i = kdump->n_there - n; i < kdump->n_there && !is_cut; i++)
-        is_cut = !read_descriptor(kdump, i, &descriptor) ||
-                 descriptor.offset > kdump->flat.n_bytes ||
-                 kdump->flat.n_bytes - descriptor.offset < descriptor.size;
+    for (uint64_t i = n_there - n; i < n_there && !is_cut; i++)
+        is_cut = !read_descriptor(part, i, header->is_big, &descriptor) ||
+                 descriptor.offset > n_bytes || n_bytes - descriptor.offset < descriptor.size;
     if (is_cut)
         image_refuse(0, message, "the dump is cut off at byte %llu: pages lack",
-                     (unsigned long long)kdump->flat.n_bytes);
-    else if ((header->status & STATUS_INCOMPLETE) != 0)
+                     (unsigned long long)n_bytes);
+    else if ((header->status & KDUMP_STATUS_INCOMPLETE) != 0)
         image_refuse(0, message, "the dump was not finished, as its header says: pages lack");
+}
+
+/* Puts it where it belongs. */
+static int add_part(struct kdump *kdump, const struct part *part, char *message)
+{
+    const unsigned shift = kdump->pages.page_shift;
+    size_t at = 0;
+
+    if (part->first == part->end)
+        return 0; /* there were more parts than pages to be written */
+    while (at < kdump->n_parts && kdump->parts[at].end <= part->first)
+        at++;
+    if (at < kdump->n_parts && kdump->parts[at].first < part->end)
+        return image_refuse(-EEXIST, message,
+                            "it has physical addresses 0x%llx to 0x%llx of a split dump, which "
+                            "overlap a part that is there: is one given twice?",
+                            (unsigned long long)part->first << shift,
+                            ((unsigned long long)part->end << shift) - 1);
+    struct part *larger = realloc(kdump->parts, (kdump->n_parts + 1) * sizeof *larger);
+    if (larger == NULL)
+        return image_refuse(-ENOMEM, message, "out of memory");
+    kdump->parts = larger;
+    memmove(&larger[at + 1], &larger[at], (kdump->n_parts - at) * sizeof *larger);
+    larger[at] = *part;
+    kdump->n_parts++;
+    return 0;
+}
+
+static struct part make_part(const struct image_file *file, const struct kdump_header *header)
+{
+    return (struct part){.flat = file->flat,
+                         .first = header->is_split ? header->first : 0,
+                         .end = header->is_split ? header->end : header->n_pages,
+                         .descriptors = descriptors_at(header)};
+}
+
+/* The dump whose part was added before, or NULL. */
+static struct kdump *find_split(const struct quire_image *image)
+{
+    for (size_t i = 0; i < image->n_files; i++) {
+        const struct image_pages *pages = image->files[i].pages;
+        if (pages != NULL && pages->ops == &kdump_ops && of(pages)->header.is_split)
+            return of(pages);
+    }
+    return NULL;
+}
+
+/* Makes the file a part of that dump. Its own bitmap says which of its pages there are. */
+static int join(struct kdump *kdump, const struct image_file *file,
+                const struct kdump_header *header, char *message)
+{
+    const struct part part = make_part(file, header);
+
+    if (!kdump_header_is_same(&kdump->header, &kdump->flat, header, &file->flat))
+        return image_refuse(-EINVAL, message,
+                            "it is a part of another split dump than the one before it: their "
+                            "headers or notes differ");
+    uint64_t *there = read_bitmap(&file->flat, second_at(header), header->n_pages);
+    int error = there == NULL ? image_refuse(-ENOMEM, message, "out of memory")
+                              : add_part(kdump, &part, message);
+    if (error == 0) {
+        copy_bits(kdump->there, there, part.first, part.end);
+        rank(kdump);
+        tell_cut(kdump, &part, header, message);
+    }
+    free(there);
+    return error;
+}
+
+/* Makes memory of the file. */
+static int make(struct quire_image *image, struct image_file *file,
+                const struct kdump_header *header, char *message)
+{
+    struct kdump *kdump = calloc(1, sizeof *kdump);
+    const struct part part = make_part(file, header);
+
+    if (kdump == NULL)
+        return image_refuse(-ENOMEM, message, "out of memory");
+    file->pages = &kdump->pages; /* from here on image.c frees it */
+    if (image_pages_init(&kdump->pages, &kdump_ops, log2_floor(header->block_bytes),
+                         header->n_pages) != 0)
+        return image_refuse(-ENOMEM, message, "out of memory");
+    kdump->header = *header;
+    kdump->flat = file->flat;
+    int error = read_bitmaps(image, file, kdump, message);
+    if (error == 0)
+        error = add_part(kdump, &part, message);
+    if (error == 0)
+        error = read_notes(image, kdump, message);
+    if (error == 0)
+        tell_cut(kdump, &part, header, message);
+    return error;
 }
 
 static int read_kdump(struct quire_image *image, struct image_file *file, uint64_t start,
                       char *message)
 {
-    struct kdump *kdump = calloc(1, sizeof *kdump);
-    struct header header;
+    struct kdump_header header;
+    int error = kdump_header_read(&header, &file->flat, message);
 
-    if (kdump == NULL)
-        return image_refuse(-ENOMEM, message, "out of memory");
-    kdump->pages.ops = &kdump_ops;
-    file->pages = &kdump->pages; /* from here on image.c frees it */
-    int error = image_flat_open(&kdump->flat, file, message);
-    if (error == 0)
-        error = read_header(&header, &kdump->flat, message);
     if (error == 0)
         error = check_codecs(header.status, message);
+    if (error == 0)
+        error = check_bitmaps(&header, file, message);
     if (error != 0)
         return error;
-    kdump->is_big = header.is_big;
-    if (image_pages_init(&kdump->pages, &kdump_ops, log2_floor(header.block_bytes),
-                         header.n_pages) != 0)
-        return image_refuse(-ENOMEM, message, "out of memory");
-    error = read_bitmaps(image, file, kdump, &header, message);
-    if (error == 0)
-        error = read_notes(image, kdump, &header, message);
-    if (error == 0)
-        tell_cut(kdump, &header, message);
-    return error;
+    struct kdump *split = header.is_split ? find_split(image) : NULL;
+    return split != NULL ? join(split, file, &header, message)
+                         : make(image, file, &header, message);
 }
 
 const struct image_reader image_kdump = {"kdump-compressed", knows, read_kdump};

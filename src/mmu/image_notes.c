@@ -3,10 +3,12 @@
  * image_notes: registers of the dumped machine.
  *
  * A note named QEMU has those of an x86 processor (QEMU, target/i386/arch_dump.c: version, size, 18
- * registers, 10 segments of 24 bytes, then cr[0..4]). Where there is none, a note named VMCOREINFO
- * tells where Linux has its own page tables (Linux,
- * Documentation/admin-guide/kdump/vmcoreinfo.rst): lines NAME(SYMBOL)=VALUE. The tables' address is
- * swapper_pg_dir less the kernel's distance from its physical place:
+ * registers, 10 segments of 24 bytes, then cr[0..4]). EFER is not in it, but of a processor without
+ * long mode the note before it has a 32-bit struct, even where the file calls the machine x86_64,
+ * as kdump-compressed ones of QEMU's do. Where there is none, a note named VMCOREINFO tells where
+ * Linux has its own page tables (Linux, Documentation/admin-guide/kdump/vmcoreinfo.rst): lines
+ * NAME(SYMBOL)=VALUE. The tables' address is swapper_pg_dir less the kernel's distance from its
+ * physical place:
  *
  *     x86-64    __START_KERNEL_map - phys_base
  *     AArch64   kimage_voffset
@@ -26,6 +28,7 @@
 #define QEMU_CR (QEMU_CS + 10 * 24)
 #define QEMU_BYTES (QEMU_CR + 5 * 8)
 #define FLAG_L (1u << 21)
+#define PRSTATUS_386_BYTES 144 /* on x86-64 it has 336 */
 
 #define START_KERNEL_MAP 0xffffffff80000000u /* Linux, arch/x86: where its image is mapped */
 #define CR0_LINUX 0x80050033u
@@ -69,6 +72,10 @@ void image_notes_read(struct image_notes *notes, const unsigned char *bytes, uin
         uint64_t next = contents + ((n_contents + 3) & ~(uint64_t)3);
         if (next > n)
             return;
+        if (is_x86 && is_named(bytes + name, n_name, "CORE") &&
+            image_number(bytes + at + 8, 4, notes->is_big) == NT_PRSTATUS &&
+            n_contents == PRSTATUS_386_BYTES)
+            notes->machine = EM_386;
         if (is_x86 && is_named(bytes + name, n_name, "QEMU") && n_contents >= QEMU_BYTES &&
             !registers->has_x86)
             read_registers(registers, notes, bytes + contents);

@@ -115,11 +115,14 @@ uint64_t image_pages_next(const struct image_pages *pages, const struct quire_im
                           uint64_t at, uint64_t *end)
 {
     const unsigned shift = pages->page_shift;
-    const uint64_t address = range->start + at, limit = (range->start + range->n_bytes) >> shift;
+    const uint64_t address = range->start + at, last = range->start + (range->n_bytes - 1);
+    const uint64_t limit = (last >> shift) + 1;
     uint64_t end_number, number = pages->ops->next(pages, address >> shift, limit, &end_number);
 
-    *end = number < limit ? (end_number << shift) - range->start : range->n_bytes;
-    if (number >= limit)
+    if (number >= limit) {
+        *end = range->n_bytes;
         return range->n_bytes;
+    }
+    *end = end_number < limit ? (end_number << shift) - range->start : range->n_bytes;
     return number << shift > address ? (number << shift) - range->start : at;
 }

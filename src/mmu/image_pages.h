@@ -39,6 +39,8 @@ struct image_pages_ops {
      * follow it without a gap end; `limit`: there is none. */
     uint64_t (*next)(const struct image_pages *pages, uint64_t number, uint64_t limit,
                      uint64_t *end);
+    /* Whether all files that the memory is in were added. 0; -ENODATA, with a message. */
+    int (*check)(const struct image_pages *pages, char *message);
     void (*free)(struct image_pages *pages); /* the reader's struct, and what it owns */
 };
 

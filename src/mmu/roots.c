@@ -10,6 +10,9 @@
  * for the root, leads to pages of data in the end and shows there. What is left is ranked: a
  * kernel's tables map their own frames (through its map of all memory, or an entry that points to
  * its table), and the upper half of the addresses.
+ *
+ * All regimes are tried at a page before the next one: a compressed dump is unpacked once, and an
+ * image larger than RAM read once.
  */
 #include "mmu/format.h"
 
@@ -22,6 +25,9 @@
 #define LEAST_BITS 33
 #define LEAST_BITS_ARM64 40
 #define MAX_ROOT_BYTES 65536
+#define PDPT_BYTES 32
+#define EPD0 (1u << 7) /* of TCR_EL1: TTBR0's half is switched off */
+#define FEW_PAGES 8
 #define PATIENCE 4 /* bad entries before a page is given up that has no good ones */
 
 struct look {
@@ -71,8 +77,17 @@ static void judge(const struct quire_mmu *mmu, struct quire_mmu_root *root)
         return;
     double good = (double)root->n_pages;
     double part = good / (good + 4 * (double)root->n_bad + (double)look.n_outside);
-    root->score = part * (0.4 + (root->maps_itself ? 0.35 : 0) + (has_upper ? 0.15 : 0) +
-                          0.1 * good / (good + 64));
+    /* one page that happens to map itself says little */
+    double marks = (root->maps_itself ? 0.35 : 0) + (has_upper ? 0.15 : 0);
+    double score = part * (0.4 + marks * good / (good + FEW_PAGES) + 0.1 * good / (good + 64));
+    root->score = (double)(unsigned)(score * 100 + 0.5) / 100; /* what is as good is the same */
+}
+
+/* A table of the second level is a good root of a mode with a level less, but has fewer pages. */
+static bool is_better(const struct quire_mmu_root *one, const struct quire_mmu_root *other)
+{
+    return one->score > other->score ||
+           (one->score >= other->score && one->n_pages > other->n_pages);
 }
 
 /* Keeps the best, sorted. */
@@ -81,7 +96,7 @@ static size_t keep(struct quire_mmu_root *roots, size_t n, size_t max,
 {
     size_t at = n;
 
-    while (at > 0 && roots[at - 1].score < root->score)
+    while (at > 0 && is_better(root, &roots[at - 1]))
         at--;
     if (at >= max)
         return n;
@@ -120,15 +135,24 @@ static bool is_like_pdpt(const unsigned char *bytes, uint64_t reserved)
     return true;
 }
 
+/* Each page in turn is the root of its mmu. */
+struct candidate {
+    struct quire_mmu mmu;
+    uint64_t step;   /* roots are at multiples of it */
+    uint64_t n_root; /* the bytes of a first level, all that a root has to have */
+};
+
 struct search {
-    struct quire_mmu *mmu; /* its root is each page in turn */
-    uint64_t step;
+    const struct quire_image *image;
+    struct candidate candidates[QUIRE_MMU_MAX_REGIMES];
+    unsigned n_candidates;
+    uint64_t step, largest_step;
     const struct quire_image_range *hint;
     struct quire_mmu_root *roots;
     size_t n, max;
 };
 
-/* The entries of the first level, which on AArch64 may be few: all that a root has to have. */
+/* On AArch64 it may be a few entries. */
 static uint64_t root_bytes(const struct quire_mmu *mmu, uint64_t step)
 {
     const struct quire_mmu_half *half = &mmu->halves[0];
@@ -138,67 +162,95 @@ static uint64_t root_bytes(const struct quire_mmu *mmu, uint64_t step)
     return (uint64_t)8 << (half->va_bits - half->page_shift - (half->n_levels - 1) * half->bits);
 }
 
-static void search_range(struct search *search, const struct quire_image_range *range)
+static int init_candidate(struct candidate *candidate, const struct quire_image *image,
+                          const struct quire_mmu_regime *regime, unsigned phys_bits)
 {
-    struct quire_mmu *mmu = search->mmu;
-    const uint64_t step = search->step, extent = image_extent(range);
-    const uint64_t n_root = root_bytes(mmu, step);
-    unsigned char room[MAX_ROOT_BYTES];
-    uint64_t at = -range->start & (step - 1), end = at; /* from the range's start on */
+    const enum quire_mmu_mode mode = regime->mode;
+    struct quire_mmu *mmu = &candidate->mmu;
+    int error;
 
-    for (; at <= extent && extent - at >= step; at += step) {
-        if (at >= end) {
-            at += (image_next_data(mmu->image, range, at, &end) - at) & ~(step - 1);
-            if (extent - at < step)
-                break;
-        }
-        const unsigned char *bytes = image_get(mmu->image, range->start + at, n_root, &search->hint,
-                                               room);
-        if (bytes == NULL || is_blank(bytes, n_root) ||
-            (step == 32 && !is_like_pdpt(bytes, mmu->reserved)))
+    if (mode < QUIRE_MMU_X86_32 || mode > QUIRE_MMU_ARM64)
+        return -EINVAL;
+    if (phys_bits == 0 && mode != QUIRE_MMU_X86_32 && mode != QUIRE_MMU_SV32)
+        phys_bits = bits_of(image, mode == QUIRE_MMU_ARM64 ? LEAST_BITS_ARM64 : LEAST_BITS);
+    if (mode == QUIRE_MMU_ARM64 && regime->tcr != 0)
+        error = quire_mmu_init_arm64(
+            mmu, image, &(struct quire_mmu_arm64){.tcr = regime->tcr & ~(uint64_t)EPD0}, phys_bits);
+    else
+        error = quire_mmu_init_mode(mmu, image, mode, 0, phys_bits);
+    if (error != 0)
+        return error;
+    /* the four entries of PAE may begin at any 32 bytes, but a page of them says nothing */
+    candidate->step = mode == QUIRE_MMU_X86_PAE ? PDPT_BYTES
+                      : mode == QUIRE_MMU_ARM64 ? quire_mmu_root_bytes(mmu)
+                                                : 4096;
+    candidate->n_root = root_bytes(mmu, candidate->step);
+    return 0;
+}
+
+/* The place that every candidate whose step it is a multiple of has its root at. */
+static void search_at(struct search *search, uint64_t address, uint64_t n_left)
+{
+    unsigned char room[MAX_ROOT_BYTES];
+    const unsigned char *bytes = NULL;
+    uint64_t n_got = 0;
+
+    for (unsigned i = 0; i < search->n_candidates; i++) {
+        struct candidate *candidate = &search->candidates[i];
+        struct quire_mmu *mmu = &candidate->mmu;
+        const uint64_t n_root = candidate->n_root;
+        if ((address & (candidate->step - 1)) != 0 || n_left < candidate->step)
             continue;
-        struct quire_mmu_root root = {.root = range->start + at};
-        mmu->root = mmu->halves[0].root = mmu->halves[1].root = root.root;
+        if (n_got < n_root) {
+            bytes = image_get(search->image, address, n_root, &search->hint, room);
+            n_got = bytes != NULL ? n_root : 0;
+        }
+        if (n_got < n_root || is_blank(bytes, n_root) ||
+            (candidate->step == PDPT_BYTES && !is_like_pdpt(bytes, mmu->reserved)))
+            continue;
+        struct quire_mmu_root root = {.root = address, .regime = i};
+        mmu->root = mmu->halves[0].root = mmu->halves[1].root = address;
         judge(mmu, &root);
         if (root.score > 0)
             search->n = keep(search->roots, search->n, search->max, &root);
     }
 }
 
-static size_t search_image(struct quire_mmu *mmu, uint64_t step, struct quire_mmu_root *roots,
-                           size_t max)
+static void search_range(struct search *search, const struct quire_image_range *range)
 {
-    struct search search = {.mmu = mmu, .step = step, .roots = roots, .max = max};
+    const uint64_t step = search->step, extent = image_extent(range);
+    uint64_t at = -range->start & (step - 1), end = at; /* from the range's start on */
 
-    for (size_t i = 0; i < mmu->image->n_ranges; i++)
-        search_range(&search, &mmu->image->ranges[i]);
+    for (; at <= extent && extent - at >= step; at += step) {
+        if (at >= end) { /* on to what is there, but not over the begin of a larger root */
+            const uint64_t data = image_next_data(search->image, range, at, &end);
+            const uint64_t root = (range->start + data) & ~(search->largest_step - 1);
+            if (extent - data < step)
+                break;
+            if (root - range->start < extent && root - range->start > at)
+                at = root - range->start;
+        }
+        search_at(search, range->start + at, extent - at);
+    }
+}
+
+size_t quire_mmu_find_roots(const struct quire_image *image, const struct quire_mmu_regime *regimes,
+                            size_t n_regimes, unsigned phys_bits, struct quire_mmu_root *roots,
+                            size_t max)
+{
+    struct search search = {.image = image, .step = UINT64_MAX, .roots = roots, .max = max};
+
+    if (image->n_ranges == 0 || max == 0 || n_regimes == 0 || n_regimes > QUIRE_MMU_MAX_REGIMES)
+        return 0;
+    for (size_t i = 0; i < n_regimes; i++) {
+        struct candidate *candidate = &search.candidates[search.n_candidates++];
+        if (init_candidate(candidate, image, &regimes[i], phys_bits) != 0)
+            return 0;
+        search.step = candidate->step < search.step ? candidate->step : search.step;
+        if (candidate->step > search.largest_step)
+            search.largest_step = candidate->step;
+    }
+    for (size_t i = 0; i < image->n_ranges; i++)
+        search_range(&search, &image->ranges[i]);
     return search.n;
-}
-
-size_t quire_mmu_find_roots(const struct quire_image *image, enum quire_mmu_mode mode,
-                            unsigned phys_bits, struct quire_mmu_root *roots, size_t max)
-{
-    struct quire_mmu mmu;
-
-    if (image->n_ranges == 0 || max == 0 || mode < QUIRE_MMU_X86_32 || mode > QUIRE_MMU_ARM64)
-        return 0;
-    if (phys_bits == 0 && mode != QUIRE_MMU_X86_32 && mode != QUIRE_MMU_SV32)
-        phys_bits = bits_of(image, mode == QUIRE_MMU_ARM64 ? LEAST_BITS_ARM64 : LEAST_BITS);
-    if (quire_mmu_init_mode(&mmu, image, mode, 0, phys_bits) != 0)
-        return 0;
-    /* the four entries of PAE may begin at any 32 bytes, but a page of them says nothing */
-    return search_image(&mmu, mode == QUIRE_MMU_X86_PAE ? 32 : 4096, roots, max);
-}
-
-size_t quire_mmu_find_roots_arm64(const struct quire_image *image, uint64_t tcr, unsigned phys_bits,
-                                  struct quire_mmu_root *roots, size_t max)
-{
-    const struct quire_mmu_arm64 registers = {.tcr = tcr & ~(uint64_t)(1u << 7)}; /* not EPD0 */
-    struct quire_mmu mmu;
-
-    if (image->n_ranges == 0 || max == 0 ||
-        quire_mmu_init_arm64(&mmu, image, &registers,
-                             phys_bits != 0 ? phys_bits : bits_of(image, LEAST_BITS_ARM64)) != 0)
-        return 0;
-    return search_image(&mmu, quire_mmu_root_bytes(&mmu), roots, max);
 }

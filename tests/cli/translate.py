@@ -440,9 +440,42 @@ class Roots(Scratch):
                 self.assertEqual((best["root"], best["mode"], best["maps_itself"]),
                                  (f"{root:#x}", kind, True))
                 self.assertEqual(best["bad_entries"], 0)
+                result = call(*arguments[:2], "--find-roots", "--json")  # among all
+                self.assertIn((f"{root:#x}", kind),
+                              [(one["root"], one["mode"]) for one in json.loads(result.stdout)["roots"]])
                 va = (1 << bits - 1) + 4 * granule + 5
                 result = call(*arguments, "--root", best["root"], f"{va:#x}")
                 self.assertEqual(result.stdout.split()[1], f"{root + 5:#x}")
+
+    def test_all_modes_at_once(self):
+        """The best of what each alone finds; also a root of 64 KiB of which the first 60 are a hole."""
+        memory = bytearray(1 << 21)
+        for table, index, value in ((0x150000, 511, 0x43067), (0x43000, 510, 0x7067), (0x7000, 0, 0xe3),
+                                    (0x7000, 1, 0x2000e3),  # x86-48's
+                                    (0x80000, 8191, 0x90003), (0x90000, 8191, 0x80703)):  # arm64-64k-42's
+            struct.pack_into("<Q", memory, table + 8 * index, value)
+        image = os.path.join(self.directory.name, "sparse")
+        with open(image, "wb") as file:
+            file.truncate(len(memory))
+            for at in range(0, len(memory), 4096):
+                if any(memory[at:at + 4096]):
+                    os.pwrite(file.fileno(), memory[at:at + 4096], at)
+        modes = ["x86-48", "x86-57", "sv39", "sv48", "sv57", "arm64", "arm64-39", "arm64-16k", "arm64-16k-47",
+                 "arm64-64k", "arm64-64k-42"]
+        every = [root for mode in modes
+                 for root in json.loads(call("-i", image, "--find-roots", "--json", "--mode", mode).stdout)["roots"]]
+        every.sort(key=lambda root: (-root["score"], -root["pages"], int(root["root"], 16),
+                                     modes.index(root["mode"])))
+        found = json.loads(call("-i", image, "--find-roots", "--json").stdout)["roots"]
+        self.assertEqual(found, every[:16])
+        for arch, begin, other in (("x86", "x86", "x86-pae"), ("riscv", "sv", "sv32"), ("arm64", "arm64", None)):
+            named = [root for root in every if root["mode"].startswith(begin)]
+            for root in json.loads(call("-i", image, "--find-roots", "--json", "--arch", arch).stdout)["roots"]:
+                self.assertTrue(root["mode"].startswith(begin), root)
+                if root["mode"] not in (other, "x86-32"):
+                    self.assertIn(root, named)
+        for root, mode in (("0x150000", "x86-48"), ("0x80000", "arm64-64k-42")):
+            self.assertIn((root, mode), [(one["root"], one["mode"]) for one in found])
 
     def test_none(self):
         image = self.write("memory", bytes(65536))
@@ -710,8 +743,14 @@ class Refusals(Scratch):
                 (["-i", image], "which addresses?"),
                 (["-i", image, "0"], "which machine?"),
                 (["-i", image, *mode, "zero"], "address zero: that is no number"),
+                (["-i", image, image.split("@")[0], *mode],
+                 "is a file, and no address: each image has an --image of its own"),
                 (["-i", image, "--mode", "x86-48", "--mode", "x86", "0"], "--mode x86: it is one of"),
                 (["-i", image, "--mode", "x86", "0"], "--mode x86: it is one of"),
+                (["-i", image, "--find-roots", "--mode", "inverted"], "--find-roots looks for trees of tables"),
+                (["-i", image, "--find-roots", "--mode", "base-limit"], "--find-roots looks for trees of tables"),
+                (["-i", image, "--find-roots", "--mode", "bare"], "--find-roots looks for trees of tables"),
+                (["-i", image, "--find-roots", "--arch", "ppc"], "those of x86, riscv and arm64"),
                 (["-i", image, "--arch", "mips", "0"], "--arch mips: it is x86, riscv, arm64 or ppc"),
                 (["-i", image, "--arch", "x86", "0"], "the register --cr3 is missing"),
                 (["-i", image, "--arch", "riscv", "--satp", "0x7000000000000000", "0"],

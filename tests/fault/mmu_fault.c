@@ -172,6 +172,39 @@ static unsigned fail_each_of_an_image(const char *path)
     }
 }
 
+/* The second part of a split dump: whatever fails, the first one stays alone and as it was. */
+static unsigned fail_each_of_a_part(void)
+{
+    for (unsigned nth = 1;; nth++) {
+        char paths[2][32] = {"/tmp/quire-image-XXXXXX", "/tmp/quire-image-XXXXXX"};
+        char message[QUIRE_IMAGE_MESSAGE_BYTES];
+        struct quire_image *image;
+        unsigned char byte = 0;
+        for (unsigned i = 0; i < 2; i++) {
+            int fd = mkstemp(paths[i]);
+            REQUIRE(fd >= 0 && kdump_write_part(fd, 20, 16, true, i * 100, i == 0 ? 100 : 305));
+            close(fd);
+        }
+        REQUIRE(quire_image_new(&image) == 0);
+        REQUIRE(quire_image_add_file(image, paths[0], 0, QUIRE_IMAGE_AUTO, message) == 0);
+        fail_in(nth);
+        int error = quire_image_add_file(image, paths[1], 0, QUIRE_IMAGE_AUTO, message);
+        bool fired = has_fired;
+        fail_in(0);
+        REQUIRE(fired == (error != 0) && (error != 0) == (message[0] != '\0'));
+        REQUIRE(quire_image_check_parts(image, message) == (error != 0 ? -ENODATA : 0));
+        REQUIRE(quire_image_read(image, 96 * 4096, &byte, 1, NULL) == 0 && byte == kdump_byte(96));
+        REQUIRE(quire_image_read(image, 112 * 4096, &byte, 1, NULL) == (error != 0 ? -ENODATA : 0));
+        REQUIRE(error != 0 || byte == kdump_byte(112));
+        quire_image_free(image);
+        unlink(paths[0]);
+        unlink(paths[1]);
+        REQUIRE(count_mappings("quire-image") == 0 && n_live == 0);
+        if (!fired)
+            return nth - 1;
+    }
+}
+
 /* Address spaces: with 1 frame, 2, 3 ... until all that is done fits. */
 
 #define MAX_FRAMES 64u
@@ -279,14 +312,16 @@ int main(void)
     uint32_t n_frames = 1;
 
     make_file(path);
-    /* the image, its first range, open, fstat, mmap, two more lists of ranges, the list of files */
-    REQUIRE(fail_each_of_an_image(path) == 8);
+    /* the image, its first range, open, fstat, mmap, the list of pieces, the list of files, two
+     * more lists of ranges */
+    REQUIRE(fail_each_of_an_image(path) == 9);
     unlink(path);
     make_kdump(kdump);
-    /* and: the reader, its list of pieces, the cache's tables and pages, both bitmaps, ranks, notes
-     */
-    REQUIRE(fail_each_of_an_image(kdump) == 16);
+    /* and: the reader, the cache's tables and pages, both bitmaps, ranks, the part, notes */
+    REQUIRE(fail_each_of_an_image(kdump) == 17);
     unlink(kdump);
+    /* open, fstat, mmap, the lists of pieces and of files, its bitmap, the list of parts */
+    REQUIRE(fail_each_of_a_part() == 7);
     while (!run_with(n_frames))
         REQUIRE(++n_frames <= MAX_FRAMES);
     /* 3 roots; 3 tables below each; 4 pages, the copy that the child writes to, and the one that is

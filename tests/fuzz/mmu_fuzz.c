@@ -5,7 +5,9 @@
  *   below 0x80   the rest is memory, at an address and under a mode and root that the next bytes
  *                give: walks and lists of mappings end, read nothing outside, and agree with each
  *                other
- *   else         the rest is an image file, of whatever format it says
+ *   below 0xc0   the rest is an image file, of whatever format it says
+ *   else         two bytes, and two files of one image: that many pages of 256 bytes are the
+ * first's
  */
 #include <errno.h>
 #include <quire/mmu.h>
@@ -121,8 +123,9 @@ static void fuzz_memory(const uint8_t *data, size_t n_bytes)
     walk(image, data[0] % QUIRE_MMU_N_MODES, root & 0xffffff, va);
     fuzz_segments(image, root & 0xffffff, va);
     struct quire_mmu_root roots[4];
-    (void)quire_mmu_find_roots(image, (enum quire_mmu_mode)(data[0] % QUIRE_MMU_N_MODES), 0, roots,
-                               4);
+    const struct quire_mmu_regime regimes[] = {
+        {(enum quire_mmu_mode)(data[0] % QUIRE_MMU_N_MODES), data[2]}, {QUIRE_MMU_ARM64, root}};
+    (void)quire_mmu_find_roots(image, regimes, 1 + (data[2] & 1), 0, roots, 4);
     quire_image_free(image);
     free(memory);
 }
@@ -146,36 +149,54 @@ static void read_pages(struct quire_image *image, const struct quire_image_range
     walk(image, (unsigned)(range->n_bytes >> 12) % QUIRE_MMU_N_MODES, range->start, 0x123456789abc);
 }
 
-static void fuzz_file(const uint8_t *data, size_t n_bytes)
+static void read_ranges(struct quire_image *image)
+{
+    const struct quire_image_range *ranges;
+    size_t n = quire_image_ranges(image, &ranges);
+
+    for (size_t i = 0; i < n && i < 100; i++) {
+        unsigned char byte;
+        if (ranges[i].n_present > ranges[i].n_bytes)
+            abort();
+        if (i > 0 && ranges[i - 1].start + (ranges[i - 1].n_bytes - 1) >= ranges[i].start)
+            abort();
+        if (ranges[i].pages != NULL)
+            read_pages(image, &ranges[i]);
+        if (ranges[i].n_present > 0 &&
+            quire_image_read(image, ranges[i].start + ranges[i].n_present - 1, &byte, 1, NULL) != 0)
+            abort();
+    }
+}
+
+static void add_file(struct quire_image *image, const uint8_t *data, size_t n_bytes)
 {
     char message[QUIRE_IMAGE_MESSAGE_BYTES], path[64];
-    const struct quire_image_range *ranges;
-    struct quire_image *image;
     int fd = memfd_create("image", MFD_CLOEXEC);
 
-    if (fd < 0 || write(fd, data, n_bytes) != (ssize_t)n_bytes || quire_image_new(&image) != 0)
+    if (fd < 0 || write(fd, data, n_bytes) != (ssize_t)n_bytes)
         abort();
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    if (quire_image_add_file(image, path, 0, QUIRE_IMAGE_AUTO, message) == 0) {
-        size_t n = quire_image_ranges(image, &ranges);
-        for (size_t i = 0; i < n && i < 100; i++) {
-            unsigned char byte;
-            if (ranges[i].n_present > ranges[i].n_bytes)
-                abort();
-            if (i > 0 && ranges[i - 1].start + (ranges[i - 1].n_bytes - 1) >= ranges[i].start)
-                abort();
-            if (ranges[i].pages != NULL)
-                read_pages(image, &ranges[i]);
-            if (ranges[i].n_present > 0 &&
-                quire_image_read(image, ranges[i].start + ranges[i].n_present - 1, &byte, 1,
-                                 NULL) != 0)
-                abort();
-        }
-    } else if (message[0] == '\0' || strlen(message) >= sizeof message) {
+    if (quire_image_add_file(image, path, 0, QUIRE_IMAGE_AUTO, message) != 0 &&
+        (message[0] == '\0' || strlen(message) >= sizeof message))
         abort();
-    }
-    quire_image_free(image);
     close(fd);
+    if ((quire_image_check_parts(image, message) != 0) != (message[0] != '\0'))
+        abort();
+}
+
+static void fuzz_files(const uint8_t *data, size_t n_bytes, size_t n_first)
+{
+    struct quire_image *image;
+
+    if (quire_image_new(&image) != 0)
+        abort();
+    if (n_first > n_bytes)
+        n_first = n_bytes;
+    add_file(image, data, n_first);
+    if (n_first < n_bytes)
+        add_file(image, data + n_first, n_bytes - n_first);
+    read_ranges(image);
+    quire_image_free(image);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
@@ -184,7 +205,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
         return 0;
     if (data[0] < 0x80)
         fuzz_memory(data, n_bytes);
-    else
-        fuzz_file(data + 1, n_bytes - 1);
+    else if (data[0] < 0xc0)
+        fuzz_files(data + 1, n_bytes - 1, n_bytes - 1);
+    else if (n_bytes > 3)
+        fuzz_files(data + 3, n_bytes - 3, (size_t)(data[1] | data[2] << 8) * 256);
     return 0;
 }
