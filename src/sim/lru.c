@@ -4,10 +4,10 @@
  *
  *   tail | 7 | 3 | 7 | 9 | 3 | head      latest[7] = 2, latest[3] = 4: who goes first is 7
  *
- * Each use is noted at the head of a log, which is faster than a linked list: it is written and read
- * in order, and what is asked of its pages can be fetched ahead. A page's latest entry counts; those
- * before it are passed when they are the oldest. When the log is full the entries that count move
- * to its begin, and take half of it at most.
+ * Each use is noted at the head of a log, which is faster than a linked list: it is written and
+ * read in order, and what is asked of its pages can be fetched ahead. A page's latest entry counts;
+ * those before it are passed when they are the oldest. When the log is full the entries that count
+ * move to its begin, and take half of it at most.
  */
 #include "sim/array.h"
 #include "sim/rules.h"
