@@ -351,7 +351,7 @@ static void what_is_freed_goes_before_what_is_in_use(void **state)
 static void what_is_dropped_is_no_victim(void **state)
 {
     (void)state;
-    const char *text = "R0+10 D0+5 R20+5 R5+5 R30+5 R20+5";
+    const char *text = "W0+10 D0+5 W20+5 W5+5 W30+5 W20+5";
     assert_int_equal(replay("lru", 10, 0, text).faults, 25);
     assert_int_equal(replay("fifo", 10, 0, text).faults, 20);
     assert_int_equal(replay("lru", 10, 0, text).evictions, 10);
