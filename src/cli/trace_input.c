@@ -135,7 +135,7 @@ void trace_input_tell_gaps(const struct quire_trace *trace, uint64_t ram_bytes)
     else if (info->every == QUIRE_TRACE_EVERY_PAGE && unseen == 0)
         cli_error("note: the recording does not see all touches: misses are a part of those that "
                   "it has seen");
-    else if (info->every == QUIRE_TRACE_EVERY_SAMPLE)
+    else if (info->every == QUIRE_TRACE_EVERY_SAMPLE && ram_bytes == 0)
         cli_error("note: the recording has samples: a run has more references and more faults");
 }
 
