@@ -19,9 +19,9 @@
  * evicted. All others see each reference, as hardware with accessed bits or a simulator does.
  *
  * Memory, bytes a page that the trace touches: 5.3 to 10.7 for the hash table and 8 for its number,
- * once a page size; 1 and the policy's page_bytes for each case: LRU 8, so 22 to 28 in sum. OPT
- * takes 4 a reference in place of the policy's, once a page size. A curve takes 24 a page that is
- * looked at.
+ * once a page size; 1 and the policy's page_bytes for each case. LRU has 4, and 8 a page that is
+ * resident: 18 to 32 in sum. OPT takes 4 a reference in place of the policy's, once a page size. A
+ * curve takes 24 a page that is looked at.
  *
  * Errors: 0 or a negative errno. Functions allocate. A simulation is used by one thread at a time.
  */

@@ -32,6 +32,7 @@
 #include "base/sys.h"
 #include "cli/advise.h"
 #include "cli/cli.h"
+#include "store/store.h"
 
 #include <math.h>
 #include <string.h>
@@ -39,9 +40,10 @@
 #define CURVE_POLICY "pager:gclock"
 #define ASSUMED_COMPRESSION 2.5
 #define TABLE_BYTES 20 /* a page: its entry, its place in a queue, its object in the store */
-#define TABLES_LEAST ((uint64_t)512 << 10)
-#define POOL_SHARE 0.75        /* of the budget, with a file */
-#define POOL_SHARE_NONE 0.87   /* without */
+#define TABLES_LEAST ((uint64_t)320 << 10)
+#define ALONG_BYTES ((uint64_t)128 << 10) /* pages that are loaded at once */
+#define POOL_SHARE 0.75                   /* of the budget, with a file */
+#define POOL_SHARE_NONE 0.87              /* without */
 #define LEAST_COMPRESSION 1.05 /* pages that do not compress stay where there is no file */
 #define FREE_SHARE 256         /* one part in so many is kept free: the watermark `low` */
 #define FREE_LEAST ((uint64_t)256 << 10)
@@ -57,6 +59,23 @@ static uint64_t free_bytes(uint64_t ram_bytes)
     uint64_t free = ram_bytes / FREE_SHARE;
 
     return free < FREE_LEAST ? FREE_LEAST : free > FREE_MOST ? FREE_MOST : free;
+}
+
+/*
+ * What Quire's own tables take of a budget: the recording's, and what a recording does without. A
+ * run loads pages that come along, and packs in both ways where it stores a MiB or more.
+ */
+static uint64_t table_bytes(const struct advise_trace *trace)
+{
+    const uint64_t contexts = store_packing_bytes(STORE_CODEC_ZSTD) -
+                              store_packing_bytes(STORE_CODEC_LZ4) +
+                              store_loader_bytes(STORE_CODEC_ZSTD) -
+                              store_loader_bytes(STORE_CODEC_LZ4);
+    uint64_t recorded = trace->note.metadata_bytes;
+
+    if (recorded == 0)
+        recorded = TABLES_LEAST + trace->peak_bytes / SYS_PAGE_SIZE * TABLE_BYTES;
+    return recorded + ALONG_BYTES + contexts;
 }
 
 /* What of a budget pages can have; and what each stored one takes of that. */
@@ -416,9 +435,7 @@ bool advise_find(const struct advise_trace *trace, const struct advise_question 
         return false;
     find_compression(advise, question);
     find_base(advise, question);
-    advise->metadata_bytes = trace->note.metadata_bytes;
-    if (advise->metadata_bytes == 0)
-        advise->metadata_bytes = TABLES_LEAST + trace->peak_bytes / SYS_PAGE_SIZE * TABLE_BYTES;
+    advise->metadata_bytes = table_bytes(trace);
     find_sizes(advise, question, policy);
     if (!find_curve(advise) || !compare_policies(advise, question, find_budget(advise, question)))
         return false;

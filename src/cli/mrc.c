@@ -458,6 +458,8 @@ int cli_mrc(int argc, char **argv)
         cli_error("cannot make the curve: out of memory");
         good = false;
     }
+    if (good)
+        trace_input_tell_gaps(trace, 0);
     if (good && arguments.as_json)
         good = print_json(&arguments, mrc);
     else if (good)

@@ -420,7 +420,11 @@ static bool print(const struct arguments *arguments, const struct quire_trace *t
                   struct sim_row *rows, size_t n)
 {
     char title[120];
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < n; i++)
+        least = rows[i].config.ram_bytes < least ? rows[i].config.ram_bytes : least;
     sim_find_anomalies(rows, n);
+    trace_input_tell_gaps(trace, arguments->as_json ? least : 0);
     bool good = arguments->as_json ? sim_print_json(rows, n)
                                    : sim_print_text(rows, n, quire_trace_info(trace));
     if (!good)

@@ -35,11 +35,11 @@ void sim_find_anomalies(struct sim_row *rows, size_t n)
 
 /* ---- text ---- */
 
-static const char *ram_text(const struct sim_row *row, char text[32])
+static const char *ram_text(const struct sim_row *row, bool in_sizes, char text[32])
 {
     const uint64_t n_pages = row->config.ram_bytes >> row->config.page_shift;
     char size[24];
-    if (n_pages < 1000)
+    if (n_pages < 1000 && !in_sizes)
         snprintf(text, 32, "%" PRIu64 " page%s", n_pages, n_pages == 1 ? "" : "s");
     else
         snprintf(text, 32, "%s", size_format(row->config.ram_bytes, size, sizeof size));
@@ -62,6 +62,7 @@ static void add_share(struct table *table, uint64_t part, uint64_t whole)
 
 struct columns { /* that are not there always */
     bool prefetch, bytes, soft, mean;
+    bool in_sizes; /* RAM, though it is few pages: those of several sizes are beside each other */
 };
 
 static struct columns find_columns(const struct sim_row *rows, size_t n)
@@ -72,6 +73,7 @@ static struct columns find_columns(const struct sim_row *rows, size_t n)
         columns.prefetch |= rows[i].config.prefetch != QUIRE_SIM_PREFETCH_NONE;
         columns.bytes |= counts->bytes > 0;
         columns.soft |= counts->soft_faults > 0;
+        columns.in_sizes |= rows[i].config.page_shift != rows[0].config.page_shift;
         columns.mean |= strcmp(rows[i].config.policy->name, "ws") == 0 ||
                         strcmp(rows[i].config.policy->name, "pff") == 0;
     }
@@ -108,7 +110,7 @@ static void add_row(struct table *table, const struct columns *columns, const st
     table_add(table, row->choice->name);
     if (columns->prefetch)
         table_add(table, quire_sim_prefetch_name(row->config.prefetch));
-    table_add(table, ram_text(row, text));
+    table_add(table, ram_text(row, columns->in_sizes, text));
     if (columns->mean) {
         uint64_t mean = counts->references > 0 ? counts->resident_sum / counts->references : 0;
         table_add(table, size_format(mean << row->config.page_shift, text, sizeof text));
@@ -134,8 +136,8 @@ static void print_anomalies(const struct sim_row *rows, size_t n)
         if (row->anomaly == NULL)
             continue;
         printf("\nBelady's anomaly: %s has %" PRIu64 " faults with %s, and %" PRIu64 " with %s\n",
-               row->choice->name, row->counts.faults, ram_text(row, more),
-               row->anomaly->counts.faults, ram_text(row->anomaly, less));
+               row->choice->name, row->counts.faults, ram_text(row, false, more),
+               row->anomaly->counts.faults, ram_text(row->anomaly, false, less));
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/size.h"
 #include "cli/cli.h"
+#include "cli/record_note.h"
 
 #include <quire/sim.h>
 
@@ -107,6 +108,35 @@ bool trace_input_read(struct quire_trace *trace,
     while (error == 0 && (got = quire_trace_read(trace, records, RECORDS)) != 0)
         error = got < 0 ? (int)got : take(context, records, (size_t)got, trace);
     return trace_input_end(trace, error);
+}
+
+/* Of the recording's window, which its note tells at its end; 0: it is not known. */
+static uint64_t window_bytes(const struct quire_trace *trace)
+{
+    struct record_note note = {0};
+    for (uint32_t i = quire_trace_mappings(trace); i-- > 0;) {
+        const struct quire_trace_mapping *mapping = quire_trace_mapping(trace, i);
+        if (mapping != NULL && record_note_read(mapping->name, &note) && note.window_bytes > 0)
+            return note.window_bytes;
+    }
+    return 0;
+}
+
+void trace_input_tell_gaps(const struct quire_trace *trace, uint64_t ram_bytes)
+{
+    const struct quire_trace_info *info = quire_trace_info(trace);
+    const uint64_t unseen = window_bytes(trace);
+    char window[24];
+    if (info->every == QUIRE_TRACE_EVERY_PAGE && ram_bytes < unseen)
+        cli_error("note: the recording does not see touches of the %s that were touched last: with "
+                  "less RAM there are more faults than this, and misses are a part of the touches "
+                  "that it has seen",
+                  size_format(unseen, window, sizeof window));
+    else if (info->every == QUIRE_TRACE_EVERY_PAGE && unseen == 0)
+        cli_error("note: the recording does not see all touches: misses are a part of those that "
+                  "it has seen");
+    else if (info->every == QUIRE_TRACE_EVERY_SAMPLE && ram_bytes == 0)
+        cli_error("note: the recording has samples: a run has more references and more faults");
 }
 
 const char *trace_input_name(const struct trace_input *input)

@@ -36,6 +36,10 @@ bool trace_input_read(struct quire_trace *trace,
                                   const struct quire_trace *trace),
                       void *context);
 
+/* Of a trace that was read and has not every access: what counts of faults with so much RAM or more
+ * are not, on standard error. 0: whatever the RAM, also that samples are not all. */
+void trace_input_tell_gaps(const struct quire_trace *trace, uint64_t ram_bytes);
+
 /* The last part of its path, for titles. */
 const char *trace_input_name(const struct trace_input *input);
 

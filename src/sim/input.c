@@ -85,10 +85,12 @@ static void unmap(struct input *input)
     if (input->window_bytes > 0)
         sys_munmap(input->data, input->window_bytes);
     input->window_bytes = 0;
+    input->begin = input->end = 0;
     input->data = NULL;
 }
 
-/* The window that begins in the page of file offset `from`, which is before mapped_end. */
+/* The window that begins in the page of file offset `from`, which is before mapped_end. There is no
+ * other: two would be twice the memory. On an error nothing has changed. */
 static int map_window(struct input *input, off_t from)
 {
     const off_t at = from & ~(off_t)(SYS_PAGE_SIZE - 1);
@@ -97,7 +99,6 @@ static int map_window(struct input *input, off_t from)
     void *window = sys_mmap(NULL, n, PROT_READ, MAP_SHARED | MAP_POPULATE, input->fd, at);
     if (sys_is_error(window))
         return sys_error(window);
-    unmap(input);
     input->data = window;
     input->window_bytes = n;
     input->window_at = at;
@@ -131,7 +132,10 @@ static int next_window(struct input *input)
     const off_t left = input->mapped_end - from;
     if (left < (off_t)input_has(input))
         input->end = input->begin + (left > 0 ? (size_t)left : 0);
-    return left > (off_t)input_has(input) ? map_window(input, from) : end_windows(input);
+    if (left <= (off_t)input_has(input))
+        return end_windows(input);
+    unmap(input);
+    return map_window(input, from);
 }
 
 /* Of a plain file of which some has been read: maps it, if it is large enough to gain by it. */

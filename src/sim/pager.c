@@ -22,8 +22,8 @@
  * its size; without one it takes nothing, as in a swap file.
  *
  * The policies look at which pages lie side by side, in blocks of BLOCK; so pages get numbers here
- * that keep that, unless they are numbers of objects. Not modelled: the watermarks, and pages that
- * cannot be moved.
+ * that keep that, unless they are numbers of objects. Room is made in batches, as there; not
+ * modelled: the service thread, which makes more of it, and pages that cannot be moved.
  */
 #include "policy/drop_behind.h"
 #include "policy/policy.h"
@@ -42,6 +42,8 @@
 #define STAGING_FLOOR 8
 #define STAGING_LEAST 64
 #define STAGING_MOST 16384
+#define BATCH_SHARE 16
+#define BATCH_MOST 64 /* EVICT_BATCH of src/pager/reclaim.h */
 #define STORE_SHARE 8 /* so much stays for resident pages, however much is stored */
 
 #define STAGED QUIRE_SIM_FLAGS
@@ -69,6 +71,7 @@ struct state {
     uint64_t end; /* of numbers that are given out one by one */
     bool is_armed;
     uint64_t n_frames, n_staged, most_staged, n_stored;
+    uint64_t batch;       /* that are evicted at once */
     uint64_t n_noted;     /* the last so many of the dead are among the living yet */
     double worth_staging; /* of the last most_staged evictions, those of dirty pages: an average */
 };
@@ -118,6 +121,7 @@ static int open_pager(struct quire_sim_memory *memory)
     state->most_staged = clamp(n / STAGING_SHARE, least, STAGING_MOST);
     if (state->most_staged > n / 2)
         state->most_staged = n / 2;
+    state->batch = clamp(n / BATCH_SHARE, 1, BATCH_MOST);
     memory->n_frames = memory->n_budget; /* until it is armed */
     list_init(memory->pages, STAGING);
     list_init(memory->pages, DEAD);
@@ -362,9 +366,16 @@ static uint32_t find_victim(struct quire_sim_memory *memory)
     return page;
 }
 
+/* Room is made for several at once, so that what goes together lies together. */
 static uint32_t victim(struct quire_sim_memory *memory, uint32_t incoming)
 {
-    return find_victim(memory);
+    const struct state *state = memory->state;
+    uint32_t page = find_victim(memory);
+    for (uint64_t i = 1; i < state->batch && state->is_armed; i++) {
+        quire_sim_evict(memory, page);
+        page = find_victim(memory);
+    }
+    return page;
 }
 
 static void insert(struct quire_sim_memory *memory, uint32_t page, enum policy_arrival arrival)

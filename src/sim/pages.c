@@ -7,8 +7,7 @@
 #define FREE 0u
 #define GONE 1u
 #define LEAST_SLOTS 16384u
-#define SLOT_AHEAD 32u /* references: from the look for a slot to the comparison */
-#define KEY_LATER 16u  /* and to the look for its key */
+#define PAGES_GROUP 128u /* of which slots are fetched, then keys, then all is compared */
 
 int pages_init(struct pages *pages)
 {
@@ -92,8 +91,10 @@ static int prepare(struct pages *pages, const uint32_t *owners, size_t n)
 {
     if (n > QUIRE_SIM_MAX_PAGES + QUIRE_SIM_FIRST_PAGE - pages->end)
         return -E2BIG;
-    for (size_t i = 0; owners != NULL && !pages->has_owners && i < n; i++)
-        pages->has_owners = owners[i] != 0;
+    uint32_t any = 0;
+    for (size_t i = 0; owners != NULL && i < n; i++)
+        any |= owners[i];
+    pages->has_owners |= any != 0;
     int error = make_room(pages, n);
     if (!error)
         error = array_grow(&pages->keys, ((size_t)pages->end + n) * sizeof(uint64_t));
@@ -119,32 +120,37 @@ static uint32_t find_or_add(struct pages *pages, uint64_t at, uint64_t key, uint
     return pages->end++;
 }
 
-int pages_find(struct pages *pages, const uint64_t *keys, const uint32_t *owners, size_t n,
-               uint32_t *numbers)
+/* Up to PAGES_GROUP, which the caches of the first level hold between the looks. */
+static void find_group(struct pages *pages, const uint64_t *keys, const uint32_t *owners, size_t n,
+                       uint32_t *numbers)
 {
-    uint32_t at[PAGES_BATCH];
-    int error = prepare(pages, owners, n);
-    if (error)
-        return error;
     const uint32_t *slots = slots_of(pages);
     const uint64_t *known = pages->keys.base, mask = pages->mask;
     const bool is_simple = !pages->has_owners;
-    for (size_t i = 0; i < n + SLOT_AHEAD; i++) {
-        if (i < n) {
-            at[i] = (uint32_t)(pages_hash(keys[i], owners != NULL ? owners[i] : 0) & mask);
-            __builtin_prefetch(&slots[at[i]]);
-        }
-        if (i >= KEY_LATER && i - KEY_LATER < n)
-            __builtin_prefetch(&known[slots[at[i - KEY_LATER]]]);
-        if (i < SLOT_AHEAD)
-            continue;
-        const size_t k = i - SLOT_AHEAD;
-        const uint32_t number = slots[at[k]];
-        if (is_simple && number >= QUIRE_SIM_FIRST_PAGE && known[number] == keys[k])
-            numbers[k] = number;
-        else
-            numbers[k] = find_or_add(pages, at[k], keys[k], owners != NULL ? owners[k] : 0);
+    uint32_t at[PAGES_GROUP];
+    for (size_t i = 0; i < n; i++) {
+        at[i] = (uint32_t)(pages_hash(keys[i], owners != NULL ? owners[i] : 0) & mask);
+        __builtin_prefetch(&slots[at[i]]);
     }
+    for (size_t i = 0; i < n; i++) {
+        numbers[i] = slots[at[i]];
+        __builtin_prefetch(&known[numbers[i]]);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!is_simple || numbers[i] < QUIRE_SIM_FIRST_PAGE || known[numbers[i]] != keys[i])
+            numbers[i] = find_or_add(pages, at[i], keys[i], owners != NULL ? owners[i] : 0);
+}
+
+int pages_find(struct pages *pages, const uint64_t *keys, const uint32_t *owners, size_t n,
+               uint32_t *numbers)
+{
+    int error = prepare(pages, owners, n);
+    if (error)
+        return error;
+    const bool has_owners = owners != NULL && pages->has_owners;
+    for (size_t i = 0; i < n; i += PAGES_GROUP)
+        find_group(pages, keys + i, has_owners ? owners + i : NULL,
+                   n - i < PAGES_GROUP ? n - i : PAGES_GROUP, numbers + i);
     return 0;
 }
 

@@ -95,6 +95,7 @@ static inline __attribute__((always_inline)) void
 replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t n,
             size_t page_bytes, replay_hit *hit, replay_victim *victim, replay_admit *admit)
 {
+    uint64_t resident_sum = 0;
     for (size_t i = 0; i < n; i++, memory->now++) {
         const uint32_t page = reference_page(references[i]);
         const uint8_t dirty = references[i] & REFERENCE_WRITE ? QUIRE_SIM_DIRTY : 0;
@@ -117,8 +118,9 @@ replay_with(struct quire_sim_memory *memory, const uint32_t *references, size_t 
             replay_arrive(memory, page, dirty);
             admit(memory, page);
         }
-        memory->counts.resident_sum += memory->n_resident;
+        resident_sum += memory->n_resident;
     }
+    memory->counts.resident_sum += resident_sum;
 }
 
 #define SIM_REPLAY(page_bytes, hit, victim, admit)                                            \

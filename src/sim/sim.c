@@ -285,13 +285,13 @@ static int replay_batch(struct quire_sim *sim, struct sim_level *level)
 
 /* ---- records ---- */
 
-static inline void put(struct sim_batch *batch, uint64_t key, uint32_t owner, uint32_t size,
-                       bool is_write)
+static inline void batch_set(struct sim_batch *batch, size_t at, uint64_t key, uint32_t owner,
+                             uint32_t size, bool is_write)
 {
-    batch->keys[batch->n] = key;
-    batch->owners[batch->n] = owner;
-    batch->sizes[batch->n] = size;
-    batch->is_write[batch->n++] = is_write;
+    batch->keys[at] = key;
+    batch->owners[at] = owner;
+    batch->sizes[at] = size;
+    batch->is_write[at] = is_write;
 }
 
 /* All pages of a reference, but for numbers of objects, which are one whatever their size. */
@@ -311,7 +311,7 @@ static int split(struct quire_sim *sim, struct sim_level *level,
             here = ((key + 1) << shift) - (key == first ? record->address : key << shift);
             left -= here;
         }
-        put(batch, key, owner, (uint32_t)here, is_write);
+        batch_set(batch, batch->n++, key, owner, (uint32_t)here, is_write);
         if (batch->n == PAGES_BATCH) {
             int error = replay_batch(sim, level);
             if (error)
@@ -388,26 +388,61 @@ static int take_loss(struct quire_sim *sim, struct sim_level *level,
     return error;
 }
 
+/*
+ * What nearly all records are, references of the process that was looked up last, each to one page:
+ * into the batch, until it is full. Returns how many came before the first that is something else.
+ */
+static size_t put_plain(struct quire_sim *sim, const struct sim_level *level,
+                        const struct quire_trace_record *records, size_t n)
+{
+    struct sim_batch *batch = &sim->batch;
+    const unsigned shift = level->shift - sim->info.unit_shift;
+    const bool has_lengths = sim->info.unit_shift == 0 && sim->info.is_spatial;
+    const uint32_t owner = sim->processes.last, id = sim->processes.ids[owner];
+    const uint8_t last_kind = sim->options.without_fetches ? QUIRE_TRACE_WRITE : QUIRE_TRACE_FETCH;
+    size_t i, room = PAGES_BATCH - batch->n;
+    for (i = 0; i < n && i < room; i++) {
+        const struct quire_trace_record *record = &records[i];
+        const uint64_t key = record->address >> shift;
+        const uint32_t more = has_lengths && record->n_bytes > 0 ? record->n_bytes - 1 : 0;
+        if (record->kind > last_kind || record->process != id ||
+            (record->address + more) >> shift != key)
+            break;
+        batch_set(batch, batch->n + i, key, owner, record->n_bytes,
+                  record->kind == QUIRE_TRACE_WRITE);
+    }
+    batch->n += i;
+    return i;
+}
+
+static int feed_one(struct quire_sim *sim, struct sim_level *level,
+                    const struct quire_trace_record *record, const struct quire_trace *trace)
+{
+    uint32_t owner;
+    if (record->kind == QUIRE_TRACE_MAP ||
+        (record->kind == QUIRE_TRACE_FETCH && sim->options.without_fetches))
+        return 0;
+    int error = processes_find(&sim->processes, record->process, &owner);
+    if (error)
+        return error;
+    return record->kind < QUIRE_TRACE_MAP ? split(sim, level, record, owner)
+                                          : take_loss(sim, level, record, owner, trace);
+}
+
 static int feed_level(struct quire_sim *sim, struct sim_level *level,
                       const struct quire_trace_record *records, size_t n,
                       const struct quire_trace *trace)
 {
-    for (size_t i = 0; i < n; i++) {
-        const struct quire_trace_record *record = &records[i];
-        uint32_t owner;
-        if (record->kind == QUIRE_TRACE_MAP ||
-            (record->kind == QUIRE_TRACE_FETCH && sim->options.without_fetches))
-            continue;
-        int error = 0;
-        if (!processes_is(&sim->processes, record->process, &owner))
-            error = processes_find(&sim->processes, record->process, &owner);
-        if (!error)
-            error = record->kind < QUIRE_TRACE_MAP ? split(sim, level, record, owner)
-                                                   : take_loss(sim, level, record, owner, trace);
-        if (error)
-            return error;
+    int error = 0;
+    for (size_t i = 0; i < n && !error;) {
+        if (sim->processes.n > 0)
+            i += put_plain(sim, level, records + i, n - i);
+        if (sim->batch.n == PAGES_BATCH)
+            error = replay_batch(sim, level);
+        else if (i < n)
+            error = feed_one(sim, level, &records[i++], trace);
     }
-    return replay_batch(sim, level);
+    return error ? error : replay_batch(sim, level);
 }
 
 int quire_sim_feed(struct quire_sim *sim, const struct quire_trace_record *records, size_t n,

@@ -221,6 +221,13 @@ class Pages(Scratch):
         trace, _ = self.record("pass")
         self.assertIn("the trace has not every access", call("tlb", "--trace", trace).stderr)
 
+    def test_a_simulation_is_told_of_what_is_missing(self):
+        trace, _ = self.record("pass", "--window", "2M")
+        for command in ("sim", "--ram", "4M", "--policy", "lru"), ("mrc",):
+            result = call(*command, "--trace", trace)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("does not see touches of the 2.0 MiB that", result.stderr)
+
     def test_a_run_inside_is_refused(self):
         result = call("run", "-q", "--", QUIRE, "record", "-o", self.path("inside"), "true")
         self.assertEqual(result.returncode, 125)

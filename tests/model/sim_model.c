@@ -729,6 +729,30 @@ static void set_place(void *context, uint32_t page, policy_place place)
     places[page] = place;
 }
 
+/* One page leaves. */
+static void run_eviction(unsigned staged)
+{
+    for (;;) {
+        uint32_t gone;
+        policy_place place;
+        /* pages that leave as clean ones make what is staged not worth its frames */
+        if (a.n > 0 && (a.n > staged || a.n > worth_staging + 1 || pager.n_held == 0)) {
+            evicted(take_at(&a, 0));
+            return;
+        }
+        assert_true(policy_next(&pager, &gone, &place));
+        policy_evicted(&pager, gone, place);
+        worth_staging -= staged > 0 ? worth_staging / staged : 0;
+        worth_staging += !clean[gone] && staged > 0;
+        if (clean[gone] || staged == 0) {
+            clean[gone] = false;
+            evicted(gone);
+            return;
+        }
+        put(&a, gone);
+    }
+}
+
 static bool run_pager(uint32_t page, enum policy_kind kind, uint64_t t)
 {
     static const struct policy_owner owner = {get_mark, set_mark, set_place, NULL};
@@ -746,25 +770,9 @@ static bool run_pager(uint32_t page, enum policy_kind kind, uint64_t t)
         return true;
     }
     bool was_staged = drop(&a, page);
-    while (!was_staged && pager.n_held + a.n == n_frames) {
-        uint32_t gone;
-        policy_place place;
-        /* pages that leave as clean ones make what is staged not worth its frames */
-        if (a.n > 0 && (a.n > staged || a.n > worth_staging + 1 || pager.n_held == 0)) {
-            evicted(take_at(&a, 0));
-            break;
-        }
-        assert_true(policy_next(&pager, &gone, &place));
-        policy_evicted(&pager, gone, place);
-        worth_staging -= staged > 0 ? worth_staging / staged : 0;
-        worth_staging += !clean[gone] && staged > 0;
-        if (clean[gone] || staged == 0) {
-            clean[gone] = false;
-            evicted(gone);
-            break;
-        }
-        put(&a, gone);
-    }
+    if (!was_staged && pager.n_held + a.n == n_frames)
+        for (unsigned i = 0; i < 1 || i < n_frames / 16; i++)
+            run_eviction(staged);
     policy_insert(&pager, page,
                   was_staged        ? POLICY_TAKEN_BACK
                   : was_there[page] ? POLICY_FETCHED
