@@ -32,6 +32,7 @@
 #include "base/meta.h"
 #include "store/inside.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -112,16 +113,16 @@ static bool put(struct store_batch *batch, struct batch_item *item)
 /* Appends an object and says where it will lie; NULL: the batch is full. */
 static struct batch_item *place(struct store_batch *batch, const struct object_header *header)
 {
-    struct batch_item *item = &batch->items[batch->n_items];
-    *item = (struct batch_item){.checksum = header->checksum,
-                                .page = header->page,
-                                .n_bytes = header->n_bytes,
-                                .codec = header->codec,
-                                .n_units = (uint16_t)object_units(header->n_bytes)};
-    if (!put(batch, item))
+    struct batch_item item = {.checksum = header->checksum,
+                              .page = header->page,
+                              .n_bytes = header->n_bytes,
+                              .codec = header->codec,
+                              .n_units = (uint16_t)object_units(header->n_bytes)};
+    if (!put(batch, &item))
         return NULL;
-    batch->n_items++;
-    return item;
+    assert(batch->n_items < BATCH_ITEMS); /* each takes a granule at least */
+    batch->items[batch->n_items] = item;
+    return &batch->items[batch->n_items++];
 }
 
 /* Lists what is kept in a block; false when the batch is full. */
