@@ -86,11 +86,15 @@ static void join_ring(enum quire_ring_side side, struct quire_ring *ring)
 
 /* Threads */
 
+/* Else all would be over for consumers whose one producer ends before another has begun. */
+static pthread_barrier_t all_joined;
+
 static void *produce(void *argument)
 {
     const uint32_t producer = (uint32_t)(uintptr_t)argument;
     struct quire_ring ring;
     join_ring(QUIRE_RING_PRODUCER, &ring);
+    pthread_barrier_wait(&all_joined);
     for (uint64_t number = 1; number <= N_EACH;) {
         struct frame batch[7];
         const unsigned n = 1 + (unsigned)(number % 7);
@@ -110,6 +114,7 @@ static void *consume(void *argument)
     struct frame batch[16];
     int64_t n;
     join_ring(QUIRE_RING_CONSUMER, &ring);
+    pthread_barrier_wait(&all_joined);
     while ((n = quire_ring_get(&ring, batch, 16, QUIRE_RING_FOREVER)) > 0) {
         for (int64_t i = 0; i < n; i++) {
             check_frame(&batch[i]);
@@ -138,6 +143,7 @@ static void with_threads(enum quire_ring_kind kind)
     const unsigned n_each = kind == QUIRE_RING_ONE_TO_ONE ? 1 : N_PRODUCERS;
     pthread_t threads[N_PRODUCERS + N_CONSUMERS];
     start_ring(kind);
+    REQUIRE(pthread_barrier_init(&all_joined, NULL, 2 * n_each) == 0);
     for (unsigned i = 0; i < n_each; i++) {
         REQUIRE(pthread_create(&threads[2 * i], NULL, produce, (void *)(uintptr_t)i) == 0);
         REQUIRE(pthread_create(&threads[2 * i + 1], NULL, consume, NULL) == 0);
@@ -145,6 +151,7 @@ static void with_threads(enum quire_ring_kind kind)
     for (unsigned i = 0; i < 2 * n_each; i++)
         REQUIRE(pthread_join(threads[i], NULL) == 0);
     REQUIRE(shared->n_seen == n_each * n_made_by_each());
+    pthread_barrier_destroy(&all_joined);
 }
 
 /* Processes */

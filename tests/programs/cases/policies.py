@@ -5,7 +5,7 @@ PROGRAM = r"""
 import hashlib, os, random, threading
 
 random.seed(3)
-index = {i: (str(i) * 40, [i, i + 1]) for i in range(60_000)}
+index = {i: (str(i) * 40, [i, i + 1]) for i in range(80_000)}
 digests = {}
 
 def look(seed):
