@@ -3,6 +3,8 @@
 
 SOURCE = r"""
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <map>
@@ -20,6 +22,9 @@ static uint64_t mix(uint64_t x) {
     x ^= x >> 31; x *= 0x7fb5d329728ea185; x ^= x >> 27; x *= 0x81dadef4bc2dd44d; return x ^ x >> 33;
 }
 
+static std::atomic<int> n_filling{3};
+
+// All are full at the same time, so what the program needs is no matter of luck.
 static uint64_t containers(uint64_t seed) {
     std::map<std::string, std::vector<uint64_t>> tree;
     std::unordered_map<uint64_t, std::string> table;
@@ -27,6 +32,8 @@ static uint64_t containers(uint64_t seed) {
         tree["key-" + std::to_string(mix(i + seed) % 50021)].push_back(i);
         table[mix(i)] = std::string(i % 90, char('a' + i % 26));
     }
+    n_filling--;
+    while (n_filling > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     uint64_t digest = seed;
     for (auto &[key, values] : tree)
         digest = mix(digest ^ key.size() ^ values.size() ^ values.back());
